@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Reader {
+    let environment: BTreeMap<_, _> = environment
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
+    Reader::from_text(text.to_owned(), &environment).unwrap()
+}
+
+#[test]
+fn file_then_environment_then_flag() {
+    let mut reader = read(
+        "[server]\nport = 1\nname = \"file\"\n",
+        &[("EDGE_HIVE_SERVER__PORT", "2"), ("EDGE_HIVE_NODE_NAME", "short")],
+    );
+    reader.set("server.name", "flag", Source::Flag);
+    let mut server = reader.section("server");
+    assert_eq!(server.value::<u16>("port", "9"), Some(2));
+    assert_eq!(server.optional::<String>("name"), Some("flag".to_owned()));
+    assert_eq!(server.value::<u16>("other", "9"), Some(9));
+    let settings = reader.finish().unwrap();
+    let shown: Vec<_> = settings
+        .iter()
+        .map(|s| (s.path.as_str(), s.value.as_str(), s.source))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("server.port", "2", Source::Environment),
+            ("server.name", "flag", Source::Flag),
+            ("server.other", "9", Source::Default)
+        ]
+    );
+}
+
+#[test]
+fn all_faults_come_at_once_with_their_lines_and_the_nearest_key() {
+    let mut reader = read(
+        "[server]\nlisten = [\"nonsense\"]\nisuer = \"x\"\n[tokens]\naccess_ttl = \"1 hour\"\n",
+        &[],
+    );
+    let mut server = reader.section("server");
+    assert!(
+        server
+            .list::<std::net::SocketAddr>("listen", "127.0.0.1:1")
+            .is_empty()
+    );
+    server.optional::<String>("issuer");
+    reader.section("tokens").value::<Span>("access_ttl", "1h");
+    let faults = reader.finish().unwrap_err().to_string();
+    assert!(faults.contains("3 fault(s)"), "{faults}");
+    assert!(
+        faults.contains("server.listen (line 2): \"nonsense\""),
+        "{faults}"
+    );
+    assert!(
+        faults.contains("server.isuer (line 3): there is no such key; did you mean issuer?"),
+        "{faults}"
+    );
+    assert!(
+        faults.contains("tokens.access_ttl (line 5): \"1 hour\": a length of time is written like"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn lists_tables_and_maps() {
+    let text =
+        "[[issuer]]\nurl = \"a\"\n[[issuer]]\nurl = \"b\"\n[node]\nlogs = { syslog = \"/var/log/syslog\" }\n";
+    let mut reader = read(
+        text,
+        &[
+            ("EDGE_HIVE_SERVER__LISTEN", "1,2"),
+            ("EDGE_HIVE_ISSUER__1__URL", "c"),
+        ],
+    );
+    assert_eq!(reader.count("issuer"), 2);
+    assert_eq!(reader.section("issuer.0").optional::<String>("url").unwrap(), "a");
+    assert_eq!(reader.section("issuer.1").optional::<String>("url").unwrap(), "c");
+    assert_eq!(reader.section("server").list::<u8>("listen", ""), [1, 2]);
+    assert_eq!(reader.section("node").map("logs")["syslog"], "/var/log/syslog");
+    reader.finish().unwrap();
+}
+
+#[test]
+fn unknown_sections_and_syntax_errors_are_refused() {
+    let faults = read("[sever]\nx = 1\n", &[]).finish().unwrap_err().to_string();
+    assert!(
+        faults.contains("sever (line 1): there is no such key"),
+        "{faults}"
+    );
+    let syntax = Reader::from_text("[server\n".to_owned(), &BTreeMap::new())
+        .unwrap_err()
+        .to_string();
+    assert!(syntax.contains("line 1"), "{syntax}");
+}
+
+#[test]
+fn a_refused_section_is_one_fault() {
+    let mut reader = read("[p2p]\nx = 1\ny = 2\n", &[]);
+    reader.refuse("p2p", "it is not built into this version");
+    reader.refuse("discovery", "it is not built into this version");
+    let faults = reader.finish().unwrap_err();
+    assert_eq!(faults.0, ["p2p (line 1): it is not built into this version"]);
+}

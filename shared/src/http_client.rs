@@ -1,0 +1,210 @@
+//! The one outbound HTTP client. It follows no redirect, sends nothing that identifies the user, and gives up on an
+//! answer that is too large or too slow.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use url::Url;
+
+use crate::uri::is_loopback;
+
+/// Time for the TCP and TLS handshakes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for the whole answer.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a fetch brought nothing. The text names no address that the caller did not name itself.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFault {
+    /// Plain http to another machine, or no http at all.
+    #[error("only https is fetched (plain http only from this machine)")]
+    Scheme,
+    /// No connection, no TLS, or no answer in time.
+    #[error("no answer: {0}")]
+    Transport(String),
+    /// Any status but 200; redirects are never followed.
+    #[error("answered with status {0} instead of 200")]
+    Status(u16),
+    /// More bytes than asked for.
+    #[error("answered with more than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Why the client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientFault {
+    /// The file with additional certificate authorities cannot be read.
+    #[error("cannot read the certificate authorities in {path}: {reason}")]
+    Authorities {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The TLS or HTTP library refused its settings.
+    #[error("cannot start the HTTP client: {0}")]
+    Library(String),
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// `max-age` of `Cache-Control`, if it was given.
+    pub max_age: Option<Duration>,
+}
+
+/// The client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HttpClient(reqwest::Client);
+
+impl HttpClient {
+    /// A client that trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pub fn new(extra_authorities: Option<&Path>) -> Result<Self, ClientFault> {
+        let mut roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        if let Some(path) = extra_authorities {
+            add_authorities(&mut roots, path)?;
+        }
+        let tls =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+                .map_err(|e| ClientFault::Library(e.to_string()))?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .pool_max_idle_per_host(2)
+            .build()
+            .map(Self)
+            .map_err(|e| ClientFault::Library(e.to_string()))
+    }
+
+    /// Fetches a JSON document of at most `max_bytes` from an address that the operator configured.
+    pub async fn fetch_json(&self, url: &Url, max_bytes: usize) -> Result<Fetched, FetchFault> {
+        let local = url.host().is_some_and(|host| is_loopback(&host));
+        if url.scheme() != "https" && !(url.scheme() == "http" && local) {
+            return Err(FetchFault::Scheme);
+        }
+        let request = self
+            .0
+            .get(url.clone())
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity");
+        let mut answer = request.send().await.map_err(transport)?;
+        if answer.status().as_u16() != 200 {
+            return Err(FetchFault::Status(answer.status().as_u16()));
+        }
+        let max_age = max_age(answer.headers());
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > max_bytes {
+                return Err(FetchFault::TooLarge(max_bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched { body, max_age })
+    }
+}
+
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientFault> {
+    let fault = |reason: String| ClientFault::Authorities {
+        path: path.display().to_string(),
+        reason,
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|e| fault(e.to_string()))?;
+    for certificate in found {
+        let certificate = certificate.map_err(|e| fault(e.to_string()))?;
+        roots.add(certificate).map_err(|e| fault(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The innermost cause, which says more than reqwest's own sentence, without the URL.
+fn transport(error: reqwest::Error) -> FetchFault {
+    if error.is_timeout() {
+        return FetchFault::Transport("timed out".to_owned());
+    }
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    FetchFault::Transport(cause.to_string())
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(CACHE_CONTROL)?.to_str().ok()?;
+    let seconds = value
+        .split(',')
+        .find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+
+    async fn server(answer: ResponseTemplate) -> (MockServer, Url) {
+        let server = MockServer::start().await;
+        Mock::given(path("/doc"))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
+        let url = format!("{}/doc", server.uri()).parse().unwrap();
+        (server, url)
+    }
+
+    #[tokio::test]
+    async fn brings_a_document_and_its_age() {
+        let answer = ResponseTemplate::new(200)
+            .insert_header("cache-control", "public, max-age=60")
+            .set_body_string("{}");
+        let (_server, url) = server(answer).await;
+        let fetched = HttpClient::new(None).unwrap().fetch_json(&url, 2).await.unwrap();
+        assert_eq!(
+            (fetched.body.as_slice(), fetched.max_age),
+            (b"{}".as_slice(), Some(Duration::from_secs(60)))
+        );
+    }
+
+    #[tokio::test]
+    async fn stops_at_the_limit_and_follows_no_redirect() {
+        let client = HttpClient::new(None).unwrap();
+        let (_large, url) = server(ResponseTemplate::new(200).set_body_string("{ }")).await;
+        assert!(matches!(
+            client.fetch_json(&url, 2).await,
+            Err(FetchFault::TooLarge(2))
+        ));
+        let (_moved, url) = server(ResponseTemplate::new(302).insert_header("location", "/other")).await;
+        assert!(matches!(
+            client.fetch_json(&url, 2).await,
+            Err(FetchFault::Status(302))
+        ));
+    }
+
+    #[tokio::test]
+    async fn plain_http_stays_on_this_machine() {
+        let url = "http://192.0.2.1/doc".parse().unwrap();
+        assert!(matches!(
+            HttpClient::new(None).unwrap().fetch_json(&url, 2).await,
+            Err(FetchFault::Scheme)
+        ));
+    }
+}

@@ -1,0 +1,175 @@
+//! A JWK set (RFC 7517 §5), read with suspicion.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::admission::{KeyFault, admit};
+use super::{Algorithm, VerifyingKey};
+use crate::json::{self, JsonFault};
+
+/// A set with more keys is refused.
+pub const MAX_KEYS: usize = 32;
+/// A larger document is refused.
+pub const MAX_SET_BYTES: usize = 64 * 1024;
+
+/// Why a whole set is refused; the previous one stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySetFault {
+    /// No JSON object.
+    #[error(transparent)]
+    Json(#[from] JsonFault),
+    /// Larger than [`MAX_SET_BYTES`] or with more than [`MAX_KEYS`] keys.
+    #[error("the key set is too large")]
+    TooLarge,
+    /// `keys` is missing or no list of objects.
+    #[error("the key set has no list of keys")]
+    NoKeys,
+    /// A symmetric key or private members: whoever published this has lost their secrets.
+    #[error("the key set contains secret key material")]
+    SecretMaterial,
+    /// Two keys under one name.
+    #[error("the key set names two keys alike")]
+    RepeatedKid,
+}
+
+/// The admitted keys of one issuer.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<VerifyingKey>,
+    rejected: Vec<(String, KeyFault)>,
+}
+
+impl KeySet {
+    /// Reads a set. Keys that are not admitted are listed in [`Self::rejected`]; the others stay usable.
+    pub fn parse(document: &[u8]) -> Result<Self, KeySetFault> {
+        if document.len() > MAX_SET_BYTES {
+            return Err(KeySetFault::TooLarge);
+        }
+        let document = json::object(document)?;
+        let list = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetFault::NoKeys)?;
+        if list.len() > MAX_KEYS {
+            return Err(KeySetFault::TooLarge);
+        }
+        let mut set = Self::default();
+        let mut kids = HashSet::new();
+        for jwk in list {
+            let jwk = jwk.as_object().ok_or(KeySetFault::NoKeys)?;
+            if has_secret_material(jwk) {
+                return Err(KeySetFault::SecretMaterial);
+            }
+            let kid = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
+            if !kid.is_empty() && !kids.insert(kid) {
+                return Err(KeySetFault::RepeatedKid);
+            }
+            match admit(jwk) {
+                Ok(key) => set.keys.push(key),
+                Err(fault) => set.rejected.push((kid.to_owned(), fault)),
+            }
+        }
+        Ok(set)
+    }
+
+    /// The key named `kid`.
+    pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.keys.iter().find(|key| key.kid() == kid)
+    }
+
+    /// Keeps the keys of `older` where this set has another key under the same name, and returns those names: a key
+    /// never changes under its name, so this is a mistake or an attack, and worth an alarm.
+    pub fn keep_known(&mut self, older: &Self) -> Vec<String> {
+        let mut changed = Vec::new();
+        for key in &mut self.keys {
+            if let Some(known) = older.find(&key.kid).filter(|known| *known != key) {
+                changed.push(key.kid.clone());
+                *key = known.clone();
+            }
+        }
+        changed
+    }
+
+    /// The admitted keys' names and algorithms.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Algorithm)> {
+        self.keys.iter().map(|key| (key.kid(), key.algorithm()))
+    }
+
+    /// Keys that were left out, with the reason. Worth an alarm.
+    pub fn rejected(&self) -> &[(String, KeyFault)] {
+        &self.rejected
+    }
+
+    /// Whether no key was admitted.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+fn has_secret_material(jwk: &Map<String, Value>) -> bool {
+    jwk.get("kty").and_then(Value::as_str) == Some("oct")
+        || ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
+            .iter()
+            .any(|member| jwk.contains_key(*member))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(keys: Value) -> Result<KeySet, KeySetFault> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    fn ed(kid: &str) -> Value {
+        json!({"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":kid})
+    }
+
+    #[test]
+    fn one_bad_key_does_not_spoil_the_others() {
+        let set = parse(json!([ed("good"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
+        assert!(set.find("good").is_some() && set.find("weak").is_none());
+        assert_eq!(set.rejected(), [("weak".to_owned(), KeyFault::WeakRsa)]);
+    }
+
+    #[test]
+    fn a_key_does_not_change_under_its_name() {
+        let older = parse(json!([ed("a"), ed("gone")])).unwrap();
+        // RFC 8032 §7.1, test 2.
+        let other = json!({"kty":"OKP","crv":"Ed25519","x":"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw","kid":"a"});
+        let mut newer = parse(json!([other, ed("b")])).unwrap();
+        assert_eq!(newer.keep_known(&older), ["a"]);
+        assert_eq!(newer.find("a"), older.find("a"));
+        assert!(newer.find("b").is_some() && newer.find("gone").is_none());
+        assert!(newer.keep_known(&older).is_empty());
+    }
+
+    #[test]
+    fn a_set_that_leaks_or_confuses_is_refused_whole() {
+        let mut private = ed("a");
+        private["d"] = json!("AAAA");
+        assert!(matches!(
+            parse(json!([private])),
+            Err(KeySetFault::SecretMaterial)
+        ));
+        assert!(matches!(
+            parse(json!([ed("a"), {"kty":"oct","k":"AAAA"}])),
+            Err(KeySetFault::SecretMaterial)
+        ));
+        assert!(matches!(
+            parse(json!([ed("a"), ed("a")])),
+            Err(KeySetFault::RepeatedKid)
+        ));
+        let many: Vec<_> = (0..33).map(|n| ed(&n.to_string())).collect();
+        assert!(matches!(parse(json!(many)), Err(KeySetFault::TooLarge)));
+        assert!(matches!(KeySet::parse(b"{}"), Err(KeySetFault::NoKeys)));
+        assert!(matches!(
+            KeySet::parse(&[b' '; MAX_SET_BYTES + 1]),
+            Err(KeySetFault::TooLarge)
+        ));
+        assert!(parse(json!([ed("a"), ed("b")])).is_ok());
+    }
+}

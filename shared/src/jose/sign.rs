@@ -1,0 +1,210 @@
+//! Signing keys: made and used by the authorization server only. josekit makes every key and signs RS256 and ES256;
+//! ring signs EdDSA, half again as fast as OpenSSL (docs/decisions/0003).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use josekit::jwk::alg::ec::EcCurve;
+use josekit::jwk::alg::ed::EdCurve;
+use josekit::jws::{ES256, JwsSigner, RS256};
+use ring::signature::Ed25519KeyPair;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::{Algorithm, decode_base64url, sha256_base64url};
+
+/// A key could not be made, read or used. The text names no key material.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningFault {
+    /// Only EdDSA, ES256 and RS256 are signed here.
+    #[error("{0} is not among the algorithms that are signed here")]
+    Unsupported(Algorithm),
+    /// The cryptographic library refused.
+    #[error("the signing key cannot be {0}")]
+    Library(&'static str),
+}
+
+/// A private key with everything that signing a token needs, prepared once.
+pub struct SigningKey {
+    kid: String,
+    algorithm: Algorithm,
+    public_jwk: Map<String, Value>,
+    signer: Signer,
+    /// The protected header of access tokens, already base64url (RFC 9068 §2.1).
+    access_token_header: String,
+}
+
+enum Signer {
+    Ed25519(Ed25519KeyPair),
+    Josekit(Box<dyn JwsSigner + Send + Sync>),
+}
+
+impl SigningKey {
+    /// Makes a key and returns its private JWK as JSON. RSA takes some 30 ms and more: not on an async thread.
+    pub fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, SigningFault> {
+        let made = match algorithm {
+            Algorithm::EdDSA => Jwk::generate_ed_key(EdCurve::Ed25519),
+            Algorithm::ES256 => Jwk::generate_ec_key(EcCurve::P256),
+            Algorithm::RS256 => Jwk::generate_rsa_key(2048),
+            other => return Err(SigningFault::Unsupported(other)),
+        };
+        let jwk = made.map_err(|_| SigningFault::Library("made"))?;
+        serde_json::to_vec(jwk.as_ref())
+            .map(Zeroizing::new)
+            .map_err(|_| SigningFault::Library("written"))
+    }
+
+    /// Prepares the private JWK that [`Self::generate`] made. The `kid` is its RFC 7638 thumbprint.
+    pub fn from_private_jwk(algorithm: Algorithm, private_jwk: &[u8]) -> Result<Self, SigningFault> {
+        let unreadable = SigningFault::Library("read");
+        let members: Map<String, Value> =
+            serde_json::from_slice(private_jwk).map_err(|_| SigningFault::Library("read"))?;
+        let mut public_jwk = public_members(algorithm, &members).ok_or(unreadable)?;
+        let kid = thumbprint(&public_jwk);
+        let signer = match algorithm {
+            Algorithm::EdDSA => Signer::Ed25519(ed25519(&members)?),
+            _ => {
+                let jwk = Jwk::from_map(members).map_err(|_| SigningFault::Library("read"))?;
+                let signer = match algorithm {
+                    Algorithm::ES256 => ES256
+                        .signer_from_jwk(&jwk)
+                        .map(|s| Box::new(s) as Box<dyn JwsSigner + Send + Sync>),
+                    Algorithm::RS256 => RS256
+                        .signer_from_jwk(&jwk)
+                        .map(|s| Box::new(s) as Box<dyn JwsSigner + Send + Sync>),
+                    other => return Err(SigningFault::Unsupported(other)),
+                };
+                Signer::Josekit(signer.map_err(|_| SigningFault::Library("used"))?)
+            }
+        };
+        // josekit's own to_public_key() would drop these three.
+        public_jwk.insert("kid".to_owned(), json!(kid));
+        public_jwk.insert("alg".to_owned(), json!(algorithm.as_str()));
+        public_jwk.insert("use".to_owned(), json!("sig"));
+        let header = json!({"typ": "at+jwt", "alg": algorithm.as_str(), "kid": kid}).to_string();
+        Ok(Self {
+            kid,
+            algorithm,
+            public_jwk,
+            signer,
+            access_token_header: URL_SAFE_NO_PAD.encode(header),
+        })
+    }
+
+    /// The thumbprint by which tokens name this key.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The algorithm of the key.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The public key as it is published.
+    pub fn public_jwk(&self) -> &Map<String, Value> {
+        &self.public_jwk
+    }
+
+    /// Signs `claims` (a JSON object) as an access token in compact serialization (RFC 7515 §7.1).
+    pub fn sign_access_token(&self, claims: &[u8]) -> Result<String, SigningFault> {
+        // Header, claims in base64, the longest signature (RS256), two dots.
+        let mut token = String::with_capacity(self.access_token_header.len() + claims.len() * 4 / 3 + 350);
+        token.push_str(&self.access_token_header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let input = token.len();
+        token.push('.');
+        match &self.signer {
+            Signer::Ed25519(pair) => {
+                URL_SAFE_NO_PAD.encode_string(pair.sign(&token.as_bytes()[..input]), &mut token)
+            }
+            Signer::Josekit(signer) => {
+                let signature = signer
+                    .sign(&token.as_bytes()[..input])
+                    .map_err(|_| SigningFault::Library("used"))?;
+                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+            }
+        }
+        Ok(token)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({} {})", self.algorithm, self.kid)
+    }
+}
+
+/// The members that RFC 7638 §3.2 and RFC 8037 §2 require of the public key, in alphabetical order.
+fn public_members(algorithm: Algorithm, private: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let names: &[&str] = match algorithm {
+        Algorithm::EdDSA => &["crv", "kty", "x"],
+        Algorithm::ES256 => &["crv", "kty", "x", "y"],
+        _ => &["e", "kty", "n"],
+    };
+    names
+        .iter()
+        .map(|name| Some(((*name).to_owned(), private.get(*name)?.clone())))
+        .collect()
+}
+
+/// RFC 7638 §3.
+fn thumbprint(required: &Map<String, Value>) -> String {
+    let mut members: Vec<_> = required.iter().collect();
+    members.sort_by_key(|(name, _)| *name);
+    let body: Vec<_> = members
+        .iter()
+        .map(|(name, value)| format!("{}:{value}", json!(name)))
+        .collect();
+    sha256_base64url(format!("{{{}}}", body.join(",")).as_bytes())
+}
+
+fn ed25519(private: &Map<String, Value>) -> Result<Ed25519KeyPair, SigningFault> {
+    let member = |name| {
+        private
+            .get(name)
+            .and_then(Value::as_str)
+            .and_then(decode_base64url)
+    };
+    let (seed, public) = member("d")
+        .map(Zeroizing::new)
+        .zip(member("x"))
+        .ok_or(SigningFault::Library("read"))?;
+    Ed25519KeyPair::from_seed_and_public_key(&seed, &public).map_err(|_| SigningFault::Library("read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::KeySet;
+
+    #[test]
+    fn what_is_signed_verifies_with_the_published_key_and_no_other() {
+        for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
+            let key =
+                SigningKey::from_private_jwk(algorithm, &SigningKey::generate(algorithm).unwrap()).unwrap();
+            let set = KeySet::parse(json!({"keys": [key.public_jwk()]}).to_string().as_bytes()).unwrap();
+            let token = key.sign_access_token(br#"{"sub":"x"}"#).unwrap();
+            let (input, signature) = token.rsplit_once('.').unwrap();
+            let signature = decode_base64url(signature).unwrap();
+            let public = set.find(key.kid()).unwrap();
+            assert_eq!(public.algorithm(), algorithm);
+            assert!(public.verifies(input.as_bytes(), &signature));
+            assert!(!public.verifies(b"other", &signature));
+            assert!(!key.public_jwk().contains_key("d"));
+        }
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_7638() {
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let members = json!({"n": n, "kty": "RSA", "e": "AQAB"});
+        assert_eq!(
+            thumbprint(members.as_object().unwrap()),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+    }
+}

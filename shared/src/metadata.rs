@@ -1,0 +1,49 @@
+//! The metadata documents of both sides: RFC 8414 for authorization servers, RFC 9728 for protected resources.
+
+use serde::{Deserialize, Serialize};
+
+/// Authorization server metadata (RFC 8414 §2), also served as an OpenID Provider configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the members are named and defined by RFC 8414 §2 and OpenID Connect Discovery §3"
+)]
+pub struct AuthorizationServer {
+    pub issuer: String,
+    pub authorization_endpoint: String,
+    pub token_endpoint: String,
+    pub jwks_uri: String,
+    pub introspection_endpoint: String,
+    pub revocation_endpoint: String,
+    pub scopes_supported: Vec<String>,
+    pub response_types_supported: Vec<String>,
+    pub response_modes_supported: Vec<String>,
+    pub grant_types_supported: Vec<String>,
+    pub token_endpoint_auth_methods_supported: Vec<String>,
+    pub introspection_endpoint_auth_methods_supported: Vec<String>,
+    pub revocation_endpoint_auth_methods_supported: Vec<String>,
+    pub code_challenge_methods_supported: Vec<String>,
+    pub subject_types_supported: Vec<String>,
+    pub id_token_signing_alg_values_supported: Vec<String>,
+    pub service_documentation: String,
+}
+
+/// Protected resource metadata (RFC 9728 §2).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the members are named and defined by RFC 9728 §2")]
+pub struct ProtectedResource {
+    pub resource: String,
+    pub authorization_servers: Vec<String>,
+    pub scopes_supported: Vec<String>,
+    pub bearer_methods_supported: Vec<String>,
+    pub resource_name: String,
+}
+
+/// What a relying party needs of a foreign authorization server's metadata; everything else is left unread.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IssuerKeys {
+    /// Must equal, byte for byte, the issuer that was asked (RFC 8414 §3.3).
+    pub issuer: String,
+    /// Where the key set is.
+    pub jwks_uri: String,
+}

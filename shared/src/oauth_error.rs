@@ -1,0 +1,172 @@
+//! OAuth errors: the code and the fixed sentence that the caller sees, the reason that only the log sees, and the
+//! `WWW-Authenticate` challenge of a protected resource.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// The error codes that we answer with, each with the clause that defines it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorCode {
+    /// RFC 6750 §3.1: the token lacks a scope that the request needs.
+    InsufficientScope,
+    /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
+    InvalidClient,
+    /// RFC 6749 §5.2: the grant is invalid, expired, revoked or belongs to another client.
+    InvalidGrant,
+    /// RFC 6749 §5.2: a parameter is missing, repeated or malformed.
+    InvalidRequest,
+    /// RFC 6749 §5.2: the scope is unknown, malformed or exceeds what is allowed.
+    InvalidScope,
+    /// RFC 8707 §2: the resource is unknown, malformed or not allowed.
+    InvalidTarget,
+    /// RFC 6750 §3.1: the token is expired, revoked, malformed or not for us.
+    InvalidToken,
+    /// RFC 6749 §4.1.2.1: our fault.
+    ServerError,
+    /// RFC 6749 §4.1.2.1: overloaded, or a part that we need is away; try again.
+    TemporarilyUnavailable,
+    /// RFC 6749 §5.2: the client may not use this grant.
+    UnauthorizedClient,
+    /// RFC 6749 §5.2: we do not know this grant.
+    UnsupportedGrantType,
+    /// RFC 7009 §2.2.1: we cannot revoke tokens of this type.
+    UnsupportedTokenType,
+}
+
+impl ErrorCode {
+    /// The code on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidToken => "invalid_token",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedTokenType => "unsupported_token_type",
+        }
+    }
+
+    /// The HTTP status that goes with the code.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InsufficientScope => 403,
+            Self::InvalidClient | Self::InvalidToken => 401,
+            Self::ServerError => 500,
+            Self::TemporarilyUnavailable => 503,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal. `description` is a fixed sentence for the caller and says nothing about others' data; `reason` is for
+/// the log alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {reason}")]
+pub struct OAuthError {
+    /// What the caller's program reads.
+    pub code: ErrorCode,
+    /// What the caller's developer reads (`error_description`).
+    pub description: &'static str,
+    /// What the operator reads in the log. Never sent.
+    pub reason: Cow<'static, str>,
+}
+
+impl OAuthError {
+    /// A refusal whose reason says no more than its description.
+    pub fn new(code: ErrorCode, description: &'static str) -> Self {
+        Self {
+            code,
+            description,
+            reason: Cow::Borrowed(description),
+        }
+    }
+
+    /// Adds what only the log may know.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+}
+
+/// A `WWW-Authenticate: Bearer` challenge (RFC 6750 §3, RFC 9728 §5.1). Clients read the first scheme and the first
+/// occurrence of each parameter, so there is one challenge with everything in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Challenge<'a> {
+    /// The code; absent when the request carried no credentials at all (RFC 6750 §3.1).
+    pub error: Option<ErrorCode>,
+    /// One sentence.
+    pub error_description: Option<&'a str>,
+    /// Every scope that this operation needs.
+    pub scope: Option<&'a str>,
+    /// Where the resource's metadata is.
+    pub resource_metadata: Option<&'a str>,
+}
+
+impl fmt::Display for Challenge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer")?;
+        let parameters = [
+            ("error", self.error.map(ErrorCode::as_str)),
+            ("error_description", self.error_description),
+            ("scope", self.scope),
+            ("resource_metadata", self.resource_metadata),
+        ];
+        let mut separator = " ";
+        for (name, value) in parameters {
+            let Some(value) = value else { continue };
+            write!(f, "{separator}{name}=\"")?;
+            // RFC 6750 §3 allows %x20-21 / %x23-5B / %x5D-7E in these values: no quotes, no escapes.
+            value
+                .chars()
+                .filter(|c| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~'))
+                .try_for_each(|c| f.write_char(c))?;
+            f.write_char('"')?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_without_credentials_names_no_error() {
+        let challenge = Challenge {
+            scope: Some("mcp:read"),
+            resource_metadata: Some("https://h/x"),
+            ..Default::default()
+        };
+        assert_eq!(
+            challenge.to_string(),
+            r#"Bearer scope="mcp:read", resource_metadata="https://h/x""#
+        );
+    }
+
+    #[test]
+    fn a_challenge_cannot_be_broken_out_of() {
+        let challenge = Challenge {
+            error: Some(ErrorCode::InvalidToken),
+            error_description: Some("a\"b\\c\r\nd"),
+            ..Default::default()
+        };
+        assert_eq!(
+            challenge.to_string(),
+            r#"Bearer error="invalid_token", error_description="abcd""#
+        );
+    }
+}

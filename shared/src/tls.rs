@@ -1,0 +1,232 @@
+//! TLS for both programs: rustls on ring, TLS 1.3 only, HTTP/1.1 by ALPN.
+
+mod self_signed;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Reader;
+
+/// How the listen addresses speak TLS (`[tls]`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TlsMode {
+    /// Plain HTTP; only on loopback.
+    Off,
+    /// A local certificate authority and a certificate for `names`, kept in `folder`.
+    SelfSigned {
+        /// Where `ca.pem`, `cert.pem` and their keys are.
+        folder: PathBuf,
+        /// DNS names and addresses of the certificate.
+        names: Vec<String>,
+    },
+    /// PEM files that somebody else renews.
+    Files {
+        /// The chain, our certificate first.
+        cert_file: PathBuf,
+        /// The private key.
+        key_file: PathBuf,
+    },
+}
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A file cannot be read, written or understood.
+    #[error("TLS: {path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The certificate or key was refused.
+    #[error("TLS: {0}")]
+    Refused(String),
+}
+
+/// A server's TLS, ready to listen.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// For the listener.
+    pub config: Arc<ServerConfig>,
+    /// The certificate authority that clients must trust, when we made it ourselves.
+    pub local_ca: Option<PathBuf>,
+}
+
+/// Names ring as the process's cryptography. Call it first in `main`: with two providers in the graph, rustls
+/// panics when nobody has chosen.
+pub fn install_provider() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("a TLS provider had been installed before");
+    }
+}
+
+/// Reads `[tls]`. `names` are what a self-signed certificate is made for.
+pub fn read_mode(reader: &mut Reader, data_dir: &Path, names: Vec<String>) -> TlsMode {
+    let mut section = reader.section("tls");
+    let mode: Option<String> = section.value("mode", "off");
+    let (cert_file, key_file) = (
+        section.optional::<PathBuf>("cert_file"),
+        section.optional::<PathBuf>("key_file"),
+    );
+    match mode.as_deref() {
+        Some("self-signed") => TlsMode::SelfSigned {
+            folder: data_dir.join("tls"),
+            names,
+        },
+        Some("files") => match (cert_file, key_file) {
+            (Some(cert_file), Some(key_file)) => TlsMode::Files { cert_file, key_file },
+            _ => {
+                section.fault("mode", "\"files\" needs cert_file and key_file");
+                TlsMode::Off
+            }
+        },
+        Some("acme") => {
+            section.fault(
+                "mode",
+                "\"acme\" is not built into this version; use \"files\" or a proxy that ends TLS",
+            );
+            TlsMode::Off
+        }
+        Some("off") | None => TlsMode::Off,
+        Some(_) => {
+            section.fault("mode", "must be \"off\", \"self-signed\" or \"files\"");
+            TlsMode::Off
+        }
+    }
+}
+
+impl TlsMode {
+    /// Reads or makes what the mode needs; `None` for plain HTTP.
+    pub fn prepare(&self) -> Result<Option<ServerTls>, TlsFault> {
+        match self {
+            Self::Off => Ok(None),
+            Self::SelfSigned { folder, names } => {
+                let made = self_signed::ensure(folder, names)?;
+                let config = server_config(&made.cert_file, &made.key_file)?;
+                Ok(Some(ServerTls {
+                    config,
+                    local_ca: Some(made.ca_file),
+                }))
+            }
+            Self::Files { cert_file, key_file } => Ok(Some(ServerTls {
+                config: server_config(cert_file, key_file)?,
+                local_ca: None,
+            })),
+        }
+    }
+}
+
+fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert_file)
+        .map_err(|e| file_fault(cert_file, e))?
+        .collect();
+    let chain = chain.map_err(|e| file_fault(cert_file, e))?;
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|e| file_fault(key_file, e))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| TlsFault::Refused(e.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| TlsFault::Refused(format!("{}: {e}", cert_file.display())))?;
+    // HTTP/2 waits for an h2 without open advisory (docs/decisions/0004).
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A token request in early data could be replayed (RFC 8470 §3); it stays off, and this says so.
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+fn file_fault(path: &Path, reason: impl std::fmt::Display) -> TlsFault {
+    TlsFault::File {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Writes a file that only its owner can read, and that is there wholly or not at all, even after a power cut.
+/// Refuses to replace an existing file unless `replace`.
+pub fn write_private(path: &Path, content: &[u8], replace: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let temporary = folder.join(format!(
+        ".{}.{}",
+        path.file_name().unwrap_or_default().display(),
+        std::process::id()
+    ));
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| {
+            // A hard link fails if the name is taken, a rename would win over another process's file.
+            if replace {
+                std::fs::rename(&temporary, path)
+            } else {
+                std::fs::hard_link(&temporary, path)
+            }
+        });
+    if written.is_err() || !replace {
+        std::fs::remove_file(&temporary).ok();
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn self_signed_makes_an_authority_once_and_serves_tls_13_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = TlsMode::SelfSigned {
+            folder: folder.path().join("tls"),
+            names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        };
+        let first = mode.prepare().unwrap().unwrap();
+        let ca = std::fs::read(first.local_ca.unwrap()).unwrap();
+        let key = folder.path().join("tls/key.pem");
+        assert_eq!(
+            std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(first.config.alpn_protocols, [b"http/1.1".to_vec()]);
+        let again = mode.prepare().unwrap().unwrap();
+        assert_eq!(std::fs::read(again.local_ca.unwrap()).unwrap(), ca);
+    }
+
+    #[test]
+    fn a_private_file_is_not_replaced_by_accident() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_private(&path, b"one", false).unwrap();
+        assert_eq!(
+            write_private(&path, b"two", false).unwrap_err().kind(),
+            std::io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        write_private(&path, b"two", true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
