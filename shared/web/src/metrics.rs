@@ -1,0 +1,106 @@
+//! Prometheus metrics. Labels come from the program, never from a caller, so their number is bounded.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::CONTENT_TYPE;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Answered {
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// The metrics of one program. Register further ones with [`Metrics::register`] before it serves.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    answers: Family<Answered, Counter>,
+    seconds: Histogram,
+    refusals: Family<Reason, Counter>,
+    panics: Counter,
+}
+
+impl Metrics {
+    /// Metrics named `prefix_…`.
+    pub fn new(prefix: &str) -> Self {
+        let mut registry = Registry::with_prefix(prefix);
+        let answers = Family::<Answered, Counter>::default();
+        registry.register("http_answers", "Answers by route and status", answers.clone());
+        let bounds = [
+            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
+        ];
+        let seconds = Histogram::new(bounds);
+        registry.register(
+            "http_seconds",
+            "Time from request head to answer head",
+            seconds.clone(),
+        );
+        let refusals = Family::<Reason, Counter>::default();
+        registry.register("refusals", "Requests refused, by reason", refusals.clone());
+        let panics = Counter::default();
+        registry.register(
+            "panics",
+            "Requests that ended in a caught panic; each is a bug",
+            panics.clone(),
+        );
+        Self {
+            registry: Mutex::new(registry),
+            answers,
+            seconds,
+            refusals,
+            panics,
+        }
+    }
+
+    /// Adds a metric.
+    pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
+        self.lock().register(name, help, metric);
+    }
+
+    /// Counts a refusal. `reason` is a word of the program's own.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn answered(&self, route: String, status: u16, time: Duration) {
+        self.answers.get_or_create(&Answered { route, status }).inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// The text format that Prometheus scrapes.
+    pub fn answer(&self) -> HttpResponse {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.lock()) {
+            Ok(()) => HttpResponse::Ok()
+                .insert_header((
+                    CONTENT_TYPE,
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                ))
+                .body(text),
+            Err(_) => HttpResponse::InternalServerError().finish(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
+        // A registry cannot be left half-changed by a panic that would poison the lock.
+        self.registry
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

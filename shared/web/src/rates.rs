@@ -1,0 +1,243 @@
+//! Rate limits: by address before anyone is authenticated, through actix-governor, and by client after that.
+//!
+//! What actix-governor leaves open is closed here: `Retry-After` is rounded up, the `RateLimit` fields are sent,
+//! and [`forget_the_idle`] keeps the tables from growing with every address ever seen.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_governor::{GovernorConfig, GovernorConfigBuilder, KeyExtractor, SimpleKeyExtractionError};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder};
+use governor::clock::{Clock, DefaultClock, QuantaInstant};
+use governor::middleware::NoOpMiddleware;
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+
+use crate::address::ClientAddress;
+use crate::answer;
+
+/// So many requests in so much time, written `100/min`, `20/s`, `5000/h` or `off`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate(Option<(NonZeroU32, Duration)>);
+
+/// The text is no rate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a rate is written like 100/min, 20/s, 5000/h, or off")]
+pub struct RateFault;
+
+impl FromStr for Rate {
+    type Err = RateFault;
+
+    fn from_str(text: &str) -> Result<Self, RateFault> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let (count, unit) = text.split_once('/').ok_or(RateFault)?;
+        let seconds = match unit {
+            "s" => 1,
+            "min" => 60,
+            "h" => 3600,
+            _ => return Err(RateFault),
+        };
+        let count = count.parse().map_err(|_| RateFault)?;
+        Ok(Self(Some((count, Duration::from_secs(seconds)))))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("off"),
+            Some((count, per)) => {
+                let unit = match per.as_secs() {
+                    1 => "s",
+                    60 => "min",
+                    _ => "h",
+                };
+                write!(f, "{count}/{unit}")
+            }
+        }
+    }
+}
+
+impl Rate {
+    fn quota(self) -> Option<Quota> {
+        let (count, per) = self.0?;
+        Some(Quota::with_period(per / count.get())?.allow_burst(count))
+    }
+}
+
+/// The limit by address, as actix-governor wants it.
+pub type AddressLimit = GovernorConfig<ByAddress, NoOpMiddleware<QuantaInstant>>;
+
+/// Builds the limit by address; `None` when it is off. Build it once, outside of the workers, so that they share it.
+pub fn by_address(rate: Rate) -> Option<AddressLimit> {
+    let (count, per) = rate.0?;
+    let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress(rate));
+    builder.period(per / count.get()).burst_size(count.get()).finish()
+}
+
+/// Counts by [`ClientAddress::limit_key`].
+#[derive(Clone, Copy, Debug)]
+pub struct ByAddress(Rate);
+
+impl KeyExtractor for ByAddress {
+    type Key = IpAddr;
+    type KeyExtractionError = SimpleKeyExtractionError<&'static str>;
+
+    fn extract(&self, request: &ServiceRequest) -> Result<IpAddr, Self::KeyExtractionError> {
+        let address = request.extensions().get::<ClientAddress>().copied();
+        address
+            .map(ClientAddress::limit_key)
+            .ok_or_else(|| SimpleKeyExtractionError::new("the frame is not in place"))
+    }
+
+    fn exceed_rate_limit_response(
+        &self,
+        until: &NotUntil<QuantaInstant>,
+        _: HttpResponseBuilder,
+    ) -> HttpResponse {
+        Exceeded {
+            wait: until.wait_time_from(DefaultClock::default().now()),
+            rate: self.0,
+        }
+        .answer()
+    }
+}
+
+/// The limit is used up.
+#[derive(Clone, Copy, Debug)]
+pub struct Exceeded {
+    wait: Duration,
+    rate: Rate,
+}
+
+impl Exceeded {
+    /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
+    pub fn answer(self) -> HttpResponse {
+        let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);
+        let (count, window) = self
+            .rate
+            .0
+            .map_or((0, 0), |(count, per)| (count.get(), per.as_secs()));
+        let mut answer = answer::error(
+            StatusCode::TOO_MANY_REQUESTS,
+            "temporarily_unavailable",
+            "too many requests; wait as Retry-After says",
+        );
+        let headers = answer.headers_mut();
+        headers.insert(RETRY_AFTER, seconds.max(1).into());
+        for (name, text) in [
+            ("ratelimit-policy", format!("\"default\";q={count};w={window}")),
+            ("ratelimit", format!("\"default\";r=0;t={}", seconds.max(1))),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        answer
+    }
+}
+
+/// A limit on something that is known only inside a request: the authenticated client, failures of an address.
+#[derive(Clone)]
+pub struct KeyedLimit {
+    rate: Rate,
+    /// Keys are hashed with a random state, so that a table entry is small whatever the key.
+    hasher: RandomState,
+    limiter: Option<Arc<DefaultKeyedRateLimiter<u64>>>,
+}
+
+impl KeyedLimit {
+    /// A limit of `rate` for each key.
+    pub fn new(rate: Rate) -> Self {
+        let limiter = rate.quota().map(|quota| Arc::new(RateLimiter::keyed(quota)));
+        Self {
+            rate,
+            hasher: RandomState::new(),
+            limiter,
+        }
+    }
+
+    /// Counts one more for `key`.
+    pub fn check(&self, key: impl std::hash::Hash) -> Result<(), Exceeded> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let verdict = limiter.check_key(&self.hasher.hash_one(key));
+        verdict.map_err(|until| Exceeded {
+            wait: until.wait_time_from(DefaultClock::default().now()),
+            rate: self.rate,
+        })
+    }
+
+    /// Drops keys whose allowance is full again.
+    pub fn forget_the_idle(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+        }
+    }
+}
+
+impl fmt::Debug for KeyedLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyedLimit({})", self.rate)
+    }
+}
+
+/// Once a minute, drops what no longer limits anyone. Runs until the program ends.
+pub async fn forget_the_idle(by_address: Option<AddressLimit>, others: Vec<KeyedLimit>) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        if let Some(limit) = &by_address {
+            limit.limiter().retain_recent();
+        }
+        others.iter().for_each(KeyedLimit::forget_the_idle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_and_printed() {
+        for text in ["100/min", "20/s", "5000/h", "off"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        for text in ["", "0/s", "1/day", "x/s", "-1/s", "100"] {
+            assert_eq!(text.parse::<Rate>(), Err(RateFault), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_key_has_its_own_allowance_and_is_told_how_long_to_wait() {
+        let limit = KeyedLimit::new("2/min".parse().unwrap());
+        assert!(limit.check("a").is_ok() && limit.check("a").is_ok());
+        let answer = limit.check("a").unwrap_err().answer();
+        assert_eq!(answer.status(), 429);
+        let wait: u64 = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=30).contains(&wait), "{wait}");
+        assert_eq!(
+            answer.headers().get("ratelimit-policy").unwrap(),
+            "\"default\";q=2;w=60"
+        );
+        assert!(limit.check("b").is_ok());
+        assert!(KeyedLimit::new("off".parse().unwrap()).check("a").is_ok());
+    }
+}

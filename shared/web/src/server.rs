@@ -1,0 +1,151 @@
+//! Listening, serving, stopping.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_governor::Governor;
+use actix_web::dev::HttpServiceFactory;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use shared::tls::ServerTls;
+
+use crate::answer;
+use crate::frame::{Frame, stand};
+use crate::metrics::Metrics;
+use crate::rates::{AddressLimit, Rate, by_address};
+
+/// How long requests in flight may take once we were asked to stop.
+const SHUTDOWN_SECONDS: u64 = 10;
+
+/// Where and how to listen.
+#[derive(Clone)]
+pub struct Listen {
+    /// Every address to listen on.
+    pub addresses: Vec<SocketAddr>,
+    /// A separate address for `/metrics`, if the operator wants one.
+    pub metrics_address: Option<SocketAddr>,
+    /// TLS for `addresses`, or plain HTTP.
+    pub tls: Option<ServerTls>,
+    /// The limit by caller's address; `None` when it is off.
+    pub per_address: Option<AddressLimit>,
+}
+
+impl Listen {
+    /// Whether plain HTTP would leave this machine: then TLS must be configured.
+    pub fn leaves_machine(addresses: &[SocketAddr]) -> bool {
+        addresses.iter().any(|address| !address.ip().is_loopback())
+    }
+
+    /// Builds the limit by address from its written form.
+    pub fn limit(rate: Rate) -> Option<AddressLimit> {
+        by_address(rate)
+    }
+}
+
+/// Serves `configure`'s routes until SIGTERM or SIGINT, then finishes the requests in flight. `ready` is called with
+/// the addresses once they are bound. Routes for `/healthz` and `/readyz` come from `configure` too; the frame keeps
+/// its rate limit and its check of `Host` off them.
+pub async fn run(
+    listen: Listen,
+    frame: Frame,
+    configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    probes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> io::Result<()> {
+    log_panics();
+    let metrics = Arc::clone(&frame.metrics);
+    let (frame, limit) = (web::Data::new(frame), listen.per_address.clone());
+    let served_metrics = Arc::clone(&metrics);
+    let server = HttpServer::new(move || {
+        let metrics = Arc::clone(&served_metrics);
+        let app = App::new()
+            .app_data(frame.clone())
+            .wrap(from_fn(stand))
+            .configure(probes.clone())
+            .service(metrics_document(metrics))
+            .default_service(web::to(answer::not_found));
+        let routes = web::scope("")
+            .configure(configure.clone())
+            .default_service(web::to(answer::not_found));
+        match &limit {
+            None => app.service(routes),
+            Some(limit) => app.service(routes.wrap(Governor::new(limit))),
+        }
+    })
+    .disable_signals()
+    .shutdown_timeout(SHUTDOWN_SECONDS);
+
+    let server = listen
+        .addresses
+        .iter()
+        .try_fold(server, |server, address| match &listen.tls {
+            None => server.bind(address),
+            Some(tls) => server.bind_rustls_0_23(address, (*tls.config).clone()),
+        });
+    let server = server.map_err(|e| cannot_listen(&listen.addresses, e))?;
+    let addresses = server.addrs();
+    let server = server.run();
+    let stop = server.handle();
+    if let Some(address) = listen.metrics_address {
+        serve_metrics(address, metrics)?;
+    }
+    ready(&addresses);
+    tokio::spawn(async move {
+        asked_to_stop().await;
+        tracing::info!("stopping: finishing the requests in flight");
+        stop.stop(true).await;
+    });
+    server.await
+}
+
+fn metrics_document(metrics: Arc<Metrics>) -> impl HttpServiceFactory + 'static {
+    answer::document("/metrics", move || {
+        let metrics = Arc::clone(&metrics);
+        async move { metrics.answer() }
+    })
+}
+
+/// A listener that knows only `/metrics`, for a network of the operators.
+fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
+    let server = HttpServer::new(move || App::new().service(metrics_document(Arc::clone(&metrics))));
+    let server = server
+        .workers(1)
+        .disable_signals()
+        .bind(address)
+        .map_err(|e| cannot_listen(&[address], e))?;
+    tokio::spawn(server.run());
+    Ok(())
+}
+
+fn cannot_listen(addresses: &[SocketAddr], error: io::Error) -> io::Error {
+    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    io::Error::new(
+        error.kind(),
+        format!("cannot listen on {}: {error}", list.join(", ")),
+    )
+}
+
+/// Resolves when the process gets SIGTERM or SIGINT.
+pub async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; stop the process by force");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A panic is logged with its place. Its message is left out: it could contain a value of the request.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic was caught; this is a bug");
+    }));
+}
