@@ -1,0 +1,5 @@
+//! New migrations are compiled in, so they must trigger a build.
+
+fn main() {
+    println!("cargo:rerun-if-changed=../migrations");
+}

@@ -1,0 +1,32 @@
+//! Forgetting: rows that can no longer matter, and rate limits that no longer limit anyone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock;
+
+use crate::app::App;
+use crate::db::{self, DbFault};
+
+/// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
+const MARGIN: Duration = Duration::from_secs(3600);
+/// Changes are kept this long. An instance that was stopped for longer reads everything again.
+const CHANGES: Duration = Duration::from_secs(86_400);
+
+/// Cleans every ten minutes until the program ends.
+pub(crate) async fn run(app: Arc<App>) {
+    let mut timer = tokio::time::interval(Duration::from_secs(600));
+    loop {
+        timer.tick().await;
+        if let Err(fault) = clean(&app).await {
+            tracing::warn!(reason = %fault, "the database could not be cleaned; it will be tried again");
+        }
+    }
+}
+
+async fn clean(app: &App) -> Result<(), DbFault> {
+    let now = clock::now();
+    db::revoked_token::forget(&app.db, now - MARGIN).await?;
+    db::client_secret::forget(&app.db, now - MARGIN).await?;
+    db::change::forget(&app.db, now - CHANGES).await
+}

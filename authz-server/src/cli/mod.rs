@@ -1,0 +1,172 @@
+//! The command line. Commands other than `serve` work on the configured database directly; a server that runs
+//! beside them sees the change with its next request.
+
+mod client;
+mod health;
+mod print;
+mod resource;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shared::clock;
+
+use self::print::{Printer, Report};
+use crate::config::Config;
+use crate::db::Db;
+use crate::keys::{KeyRing, MasterKey};
+use crate::server;
+
+/// The authorization server of an Edge Hive fleet.
+#[derive(Parser)]
+#[command(name = "authz-server", version, propagate_version = true)]
+struct Arguments {
+    /// The configuration file [default: authz-server.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or Ctrl-C
+    Serve(Serve),
+    /// Programs that may ask for tokens
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Protected resources that tokens can be for
+    #[command(subcommand)]
+    Resource(resource::Command),
+    /// The signing keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// The database
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask the running server whether it is ready; for container probes
+    Healthcheck,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Listen here instead of at server.listen; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// List the keys that are published
+    List,
+}
+
+#[derive(Subcommand)]
+enum DbCommand {
+    /// Apply what is missing
+    Migrate,
+    /// Show which migrations have been applied
+    Status,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Name every fault of the configuration, or say that there is none
+    Check,
+    /// Print every value in force and where it comes from
+    Show,
+}
+
+/// What a command ends with: something to print, or one line that says what to do.
+type Outcome = Result<Report, Box<dyn std::error::Error>>;
+
+/// Runs the command line of this process. Exit code 0 done, 1 refused or failed, 2 wrong usage.
+pub fn run() -> ExitCode {
+    shared::tls::install_provider();
+    let arguments = Arguments::parse();
+    shared::telemetry::start(shared::config::environment().get("RUST_LOG").map(String::as_str));
+    let printer = Printer { json: arguments.json };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments)),
+        Err(e) => Err(e.into()),
+    };
+    printer.finish(outcome)
+}
+
+async fn dispatch(arguments: Arguments) -> Outcome {
+    let flags = match &arguments.command {
+        Command::Serve(serve) if !serve.listen.is_empty() => vec![("server.listen", serve.listen.join(","))],
+        _ => Vec::new(),
+    };
+    let config = Config::load(arguments.config.as_deref(), &flags)?;
+    match arguments.command {
+        Command::Serve(_) => {
+            server::serve(config).await?;
+            Ok(Report::nothing())
+        }
+        Command::Client(command) => command.run(&open(&config).await?).await,
+        Command::Resource(command) => command.run(&open(&config).await?, &config).await,
+        Command::Key(KeyCommand::List) => list_keys(&config).await,
+        Command::Db(DbCommand::Migrate) => {
+            open(&config).await?;
+            Ok(Report::line("the database is up to date"))
+        }
+        Command::Db(DbCommand::Status) => {
+            let status = Db::connect(&config.database_url)
+                .await?
+                .migration_status()
+                .await?;
+            Report::rows(&status, |migration| {
+                let state = if migration.applied { "applied" } else { "missing" };
+                vec![
+                    migration.version.to_string(),
+                    state.to_owned(),
+                    migration.description.clone(),
+                ]
+            })
+        }
+        Command::Config(ConfigCommand::Check) => Ok(Report::line("the configuration has no fault")),
+        Command::Config(ConfigCommand::Show) => {
+            let rows: Vec<_> = config
+                .settings
+                .iter()
+                .map(|s| serde_json::json!({"key": s.path, "value": s.value, "source": s.source.as_str()}))
+                .collect();
+            Report::rows(&rows, |row| {
+                let text = |member: &str| row[member].as_str().unwrap_or_default().to_owned();
+                vec![text("key"), text("value"), text("source")]
+            })
+        }
+        Command::Healthcheck => health::check(&config).await,
+    }
+}
+
+async fn open(config: &Config) -> Result<Db, Box<dyn std::error::Error>> {
+    Ok(Db::open(&config.database_url, &config.issuer, clock::now()).await?)
+}
+
+async fn list_keys(config: &Config) -> Outcome {
+    let db = open(config).await?;
+    let master = std::sync::Arc::new(MasterKey::open(&config.master_key_file)?);
+    let ring = KeyRing::load_or_make(&db, &master, clock::now()).await?;
+    let keys: Vec<_> = ring
+        .published
+        .iter()
+        .map(|(kid, alg)| serde_json::json!({"kid": kid, "alg": alg.as_str()}))
+        .collect();
+    Report::rows(&keys, |key| {
+        let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
+        vec![text("alg"), text("kid")]
+    })
+}

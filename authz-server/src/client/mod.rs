@@ -1,0 +1,165 @@
+//! Clients: what is known of one, and who may create or change it.
+
+pub(crate) mod authenticate;
+pub(crate) mod register;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use shared::clock::UnixSeconds;
+use shared::scope::Scope;
+use shared::secret::SecretHash;
+
+use crate::db::DbFault;
+use crate::db::client::ClientRow;
+use crate::db::client_secret::ClientSecretRow;
+
+/// How a client proves who it is at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AuthMethod {
+    /// The secret in the `Authorization` header.
+    ClientSecretBasic,
+    /// The secret in the body.
+    ClientSecretPost,
+    /// A public client: it proves nothing.
+    None,
+}
+
+impl AuthMethod {
+    /// The methods that work, in the order of the metadata document.
+    pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    /// The registered name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What kind of program a client is; stands in its tokens as `client_type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClientType {
+    AiAgent,
+    Native,
+    Service,
+    Web,
+}
+
+impl ClientType {
+    /// The name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::AiAgent => "ai-agent",
+            Self::Native => "native",
+            Self::Service => "service",
+            Self::Web => "web",
+        }
+    }
+}
+
+macro_rules! named {
+    ($type:ident, $all:expr, $expected:literal) => {
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                $all.into_iter()
+                    .find(|known| known.as_str() == name)
+                    .ok_or_else(|| $expected.to_owned())
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+named!(
+    AuthMethod,
+    AuthMethod::ALL,
+    "must be client_secret_basic, client_secret_post or none"
+);
+named!(
+    ClientType,
+    [
+        ClientType::AiAgent,
+        ClientType::Native,
+        ClientType::Service,
+        ClientType::Web
+    ],
+    "must be ai-agent, service, native or web"
+);
+
+/// A client as the endpoints see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) client_id: String,
+    pub(crate) name: String,
+    pub(crate) client_type: ClientType,
+    pub(crate) auth_methods: Vec<AuthMethod>,
+    pub(crate) grants: Vec<String>,
+    pub(crate) scopes: Scope,
+    /// The resources it may ask for; empty means any that is registered.
+    pub(crate) resources: Vec<String>,
+    pub(crate) tokens_not_before: UnixSeconds,
+    pub(crate) is_revoked: bool,
+    secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
+}
+
+impl Client {
+    pub(crate) fn from_rows(row: ClientRow, secrets: Vec<ClientSecretRow>) -> Result<Self, DbFault> {
+        let damaged =
+            |column: &str| DbFault::Unexpected(format!("client {}: {column} is damaged", row.client_id));
+        let words = |text: &str| {
+            text.split(' ')
+                .filter(|w| !w.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let auth_methods: Result<_, _> = words(&row.auth_methods).iter().map(|name| name.parse()).collect();
+        let secrets: Option<_> = secrets
+            .iter()
+            .map(|row| {
+                Some((
+                    SecretHash::from_stored(&row.secret_hash)?,
+                    row.expires_at.map(UnixSeconds),
+                ))
+            })
+            .collect();
+        Ok(Self {
+            client_type: row.client_type.parse().map_err(|_| damaged("client_type"))?,
+            auth_methods: auth_methods.map_err(|_| damaged("auth_methods"))?,
+            grants: words(&row.grants),
+            scopes: row.scopes.parse().map_err(|_| damaged("scopes"))?,
+            resources: serde_json::from_str(&row.resources).map_err(|_| damaged("resources"))?,
+            tokens_not_before: UnixSeconds(row.tokens_not_before),
+            is_revoked: row.revoked_at.is_some(),
+            secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
+            client_id: row.client_id,
+            name: row.name,
+        })
+    }
+
+    /// Whether `secret` is one of the client's at `now`. Compares with every one of them, in constant time.
+    pub(crate) fn has_secret(&self, secret: &SecretHash, now: UnixSeconds) -> bool {
+        let is_current = |end: &Option<UnixSeconds>| end.is_none_or(|end| now < end);
+        self.secrets
+            .iter()
+            .filter(|(known, end)| (known == secret) & is_current(end))
+            .count()
+            > 0
+    }
+
+    /// Whether a token issued at `issued_at` still counts.
+    pub(crate) fn honours(&self, issued_at: UnixSeconds) -> bool {
+        !self.is_revoked && issued_at >= self.tokens_not_before
+    }
+}

@@ -1,0 +1,254 @@
+//! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::web::rates::Rate;
+use ipnet::IpNet;
+use shared::config::{ConfigFaults, Reader, Setting, Source, Span};
+use shared::jose::Algorithm;
+use shared::tls::{TlsMode, read_mode};
+use shared::uri::Issuer;
+
+use crate::keys::ALGORITHMS;
+
+/// The file that is read when no other is named.
+pub(crate) const FILE: &str = "authz-server.toml";
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// A separate address for `/metrics`.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Who we are. Immutable once the database has seen it.
+    pub(crate) issuer: Issuer,
+    /// Values of `Host` that are ours.
+    pub(crate) hosts: HashSet<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// TLS.
+    pub(crate) tls: TlsMode,
+    /// `sqlite:` or `postgres:`.
+    pub(crate) database_url: String,
+    /// What resources sign with unless they say otherwise.
+    pub(crate) default_algorithm: Algorithm,
+    /// The key under which the signing keys are sealed.
+    pub(crate) master_key_file: PathBuf,
+    /// How long access tokens live unless the resource says otherwise.
+    pub(crate) access_ttl: Duration,
+    /// Requests by address, before authentication.
+    pub(crate) per_ip: Rate,
+    /// Requests by authenticated client.
+    pub(crate) per_client: Rate,
+    /// Failed authentications by address.
+    pub(crate) per_ip_failures: Rate,
+    /// Every value in force, for `config show`.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
+const LATER: [(&str, &[&str]); 9] = [
+    ("keys", &["rotate_every"]),
+    (
+        "tokens",
+        &["refresh_ttl", "refresh_idle", "refresh_retry_window", "code_ttl"],
+    ),
+    ("clients", &["registration", "metadata_documents"]),
+    ("login", &[]),
+    ("admin", &[]),
+    ("cors", &[]),
+    ("telemetry", &[]),
+    ("audit", &[]),
+    ("federation", &[]),
+];
+
+impl Config {
+    /// Reads `file`, the environment and `flags` (path and value).
+    pub(crate) fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigFaults> {
+        let path = shared::config::locate(file, FILE);
+        let mut reader = Reader::open(path.as_deref(), &shared::config::environment())?;
+        for (path, value) in flags {
+            reader.set(path, value, Source::Flag);
+        }
+        Self::read(reader)
+    }
+
+    /// Reads everything that `reader` holds.
+    pub(crate) fn read(mut reader: Reader) -> Result<Self, ConfigFaults> {
+        refuse_later_keys(&mut reader);
+        let mut server = reader.section("server");
+        let listen: Vec<SocketAddr> = server.list("listen", "127.0.0.1:9000, [::1]:9000");
+        let issuer: Option<Issuer> = server.value("issuer", "http://localhost:9000");
+        let data_dir: PathBuf = server.value("data_dir", "./data").unwrap_or_default();
+        let more_hosts: Vec<String> = server.list("hosts", "");
+        let trusted_proxies = server.list("trusted_proxies", "");
+        let metrics_listen: Option<SocketAddr> = server.optional("metrics_listen");
+        if listen.is_empty() {
+            server.fault("listen", "at least one address is needed");
+        }
+        let names = certificate_names(issuer.as_ref(), &listen);
+        let tls = read_mode(&mut reader, &data_dir, names);
+        if tls == TlsMode::Off && web::server::Listen::leaves_machine(&listen) {
+            let reason = "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
+            reader.fault("server.listen", reason);
+        }
+        if let Some(issuer) = issuer
+            .as_ref()
+            .filter(|i| tls != TlsMode::Off && i.url().scheme() == "http")
+        {
+            reader.fault(
+                "server.issuer",
+                format!("{issuer} is http, but tls.mode is on: begin it with https"),
+            );
+        }
+        let mut database = reader.section("database");
+        let database_url = database
+            .value("url", &format!("sqlite:{}/authz.db", data_dir.display()))
+            .unwrap_or_default();
+        let mut keys = reader.section("keys");
+        let default_algorithm = keys.value("default_alg", "EdDSA").unwrap_or(Algorithm::EdDSA);
+        if !ALGORITHMS.contains(&default_algorithm) {
+            keys.fault("default_alg", "must be EdDSA, RS256 or ES256");
+        }
+        let master_key_file = keys.value("master_key_file", &format!("{}/master.key", data_dir.display()));
+        let mut tokens = reader.section("tokens");
+        let access_ttl = tokens.value("access_ttl", "1h").unwrap_or(Span(Duration::ZERO)).0;
+        if access_ttl.is_zero() {
+            tokens.fault("access_ttl", "must be longer than nothing");
+        }
+        let mut limits = reader.section("limits");
+        let mut rate = |key, default| limits.value(key, default);
+        let rates = (
+            rate("per_ip", "1200/min"),
+            rate("per_client", "100/min"),
+            rate("per_ip_failures", "30/min"),
+        );
+        let settings = reader.finish()?;
+        let (Some(issuer), Some(master_key_file), (Some(per_ip), Some(per_client), Some(per_ip_failures))) =
+            (issuer, master_key_file, rates)
+        else {
+            return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
+        };
+        Ok(Self {
+            hosts: hosts(&issuer, &listen, more_hosts),
+            listen,
+            metrics_listen,
+            issuer,
+            trusted_proxies,
+            tls,
+            database_url,
+            default_algorithm,
+            master_key_file,
+            access_ttl,
+            per_ip,
+            per_client,
+            per_ip_failures,
+            settings,
+        })
+    }
+}
+
+fn refuse_later_keys(reader: &mut Reader) {
+    for (name, keys) in LATER {
+        let mut section = reader.section(name);
+        for key in keys {
+            if section.has(key) {
+                section.optional::<String>(key);
+                section.fault(
+                    key,
+                    "belongs to a feature that this version does not have yet; take it out",
+                );
+            }
+        }
+    }
+}
+
+/// The host of the issuer, of every listen address, and what the operator adds.
+fn hosts(issuer: &Issuer, listen: &[SocketAddr], more: Vec<String>) -> HashSet<String> {
+    let mut hosts: HashSet<String> = more.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+    hosts.insert(issuer.url().authority().to_owned());
+    for address in listen {
+        hosts.insert(address.to_string());
+        if address.ip().is_loopback() {
+            hosts.insert(format!("localhost:{}", address.port()));
+        }
+    }
+    hosts
+}
+
+fn certificate_names(issuer: Option<&Issuer>, listen: &[SocketAddr]) -> Vec<String> {
+    let mut names: Vec<String> = issuer
+        .and_then(|issuer| issuer.url().host_str())
+        .map(bare)
+        .into_iter()
+        .collect();
+    names.push("localhost".to_owned());
+    names.extend(
+        listen
+            .iter()
+            .map(|address| address.ip())
+            .filter(|ip| !ip.is_unspecified())
+            .map(|ip| ip.to_string()),
+    );
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn bare(host: &str) -> String {
+    host.trim_matches(['[', ']']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let reader = Reader::from_text(text.to_owned(), &BTreeMap::new()).unwrap();
+        Config::read(reader).map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn nothing_configured_is_a_working_configuration() {
+        let config = read("").unwrap();
+        assert_eq!(config.issuer.as_str(), "http://localhost:9000");
+        assert_eq!(config.database_url, "sqlite:./data/authz.db");
+        assert!(config.hosts.contains("localhost:9000") && config.hosts.contains("127.0.0.1:9000"));
+    }
+
+    #[test]
+    fn plain_http_stays_on_loopback() {
+        let faults = read("[server]\nlisten = [\"0.0.0.0:9000\"]").unwrap_err();
+        assert!(faults.contains("loopback addresses only"), "{faults}");
+        assert!(read("[server]\nlisten = [\"0.0.0.0:9000\"]\nissuer = \"https://as.example\"\n[tls]\nmode = \"self-signed\"").is_ok());
+    }
+
+    #[test]
+    fn keys_of_later_features_are_refused_with_the_reason() {
+        let faults = read("[tokens]\nrefresh_ttl = \"30d\"\n[keys]\nrotate_every = \"30d\"\n[login]\nx = 1")
+            .unwrap_err();
+        assert!(
+            faults.contains("3 fault(s)") && faults.contains("does not have yet"),
+            "{faults}"
+        );
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let faults = read("[server]\nissuer = \"http://example.com\"\nlissten = 1\n[limits]\nper_ip = \"lots\"\n[tokens]\naccess_ttl = \"0s\"").unwrap_err();
+        for part in [
+            "server.issuer (line 2)",
+            "did you mean listen?",
+            "limits.per_ip",
+            "tokens.access_ttl",
+        ] {
+            assert!(faults.contains(part), "{part}: {faults}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Table `client`: who may ask for tokens.
+
+use shared::clock::UnixSeconds;
+
+use super::change::{self, Noun};
+use super::{Db, DbFault, Tx, client_secret, on};
+
+const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
+     tokens_not_before, revoked_at FROM client WHERE client_id = $1";
+const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
+     tokens_not_before, revoked_at FROM client ORDER BY created_at, client_id";
+const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6 \
+     WHERE client_id = $1 AND revoked_at IS NULL";
+const REVOKE: &str =
+    "UPDATE client SET revoked_at = $2, tokens_not_before = $2 WHERE client_id = $1 AND revoked_at IS NULL";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[FIND, LIST, INSERT, UPDATE, REVOKE];
+
+/// One row. `auth_methods`, `grants` and `scopes` are space separated, `resources` is a JSON list.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ClientRow {
+    pub(crate) client_id: String,
+    pub(crate) name: String,
+    pub(crate) client_type: String,
+    pub(crate) auth_methods: String,
+    pub(crate) grants: String,
+    pub(crate) scopes: String,
+    pub(crate) resources: String,
+    pub(crate) created_at: i64,
+    pub(crate) tokens_not_before: i64,
+    pub(crate) revoked_at: Option<i64>,
+}
+
+pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
+}
+
+/// Every client, oldest first, revoked ones too.
+pub(crate) async fn list(db: &Db) -> Result<Vec<ClientRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+/// Creates a client, with its first secret unless it is public.
+pub(crate) async fn insert(
+    db: &Db,
+    client: &ClientRow,
+    secret_hash: Option<&shared::secret::SecretHash>,
+) -> Result<(), DbFault> {
+    let now = UnixSeconds(client.created_at);
+    db.write(async |tx| {
+        insert_row(tx, client).await?;
+        if let Some(hash) = secret_hash {
+            client_secret::insert(tx, &client.client_id, hash, now).await?;
+        }
+        change::record(tx, Noun::Client, &client.client_id, now).await
+    })
+    .await
+}
+
+async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT)
+            .bind(&client.client_id)
+            .bind(&client.name)
+            .bind(&client.client_type)
+            .bind(&client.auth_methods)
+            .bind(&client.grants)
+            .bind(&client.scopes)
+            .bind(&client.resources)
+            .bind(client.created_at);
+        insert.execute(c).await.map(|_| ())
+    })
+}
+
+/// Writes the changeable columns; `false` when there is no such living client.
+pub(crate) async fn update(db: &Db, client: &ClientRow, now: UnixSeconds) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        let rows = on!(tx tx, c => async {
+            let update = sqlx::query(UPDATE)
+                .bind(&client.client_id)
+                .bind(&client.name)
+                .bind(&client.client_type)
+                .bind(&client.auth_methods)
+                .bind(&client.scopes)
+                .bind(&client.resources);
+            update.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        noted(tx, rows, &client.client_id, now).await
+    })
+    .await
+}
+
+/// Ends a client and every token it has; `false` when there is no such living client.
+pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        let rows = on!(tx tx, c => async {
+            sqlx::query(REVOKE).bind(client_id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
+        })?;
+        noted(tx, rows, client_id, now).await
+    })
+    .await
+}
+
+/// Replaces the secrets: the old ones end at `old_until`. `false` when there is no such living client.
+pub(crate) async fn rotate_secret(
+    db: &Db,
+    client_id: &str,
+    hash: &shared::secret::SecretHash,
+    (now, old_until): (UnixSeconds, UnixSeconds),
+) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        change::take_turn(tx).await?;
+        let living: Option<ClientRow> =
+            on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
+        if living.is_none_or(|client| client.revoked_at.is_some()) {
+            return Ok(false);
+        }
+        client_secret::end_at(tx, client_id, old_until).await?;
+        client_secret::insert(tx, client_id, hash, now).await?;
+        noted(tx, 1, client_id, now).await
+    })
+    .await
+}
+
+async fn noted(tx: &mut Tx, rows: u64, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    if rows > 0 {
+        change::record(tx, Noun::Client, client_id, now).await?;
+    }
+    Ok(rows > 0)
+}

@@ -1,0 +1,46 @@
+//! Table `client_secret`: hashes only. A client has several while a rotation overlaps.
+
+use shared::clock::UnixSeconds;
+use shared::secret::SecretHash;
+
+use super::{Db, DbFault, Tx, on};
+
+const OF_CLIENT: &str = "SELECT secret_hash, expires_at FROM client_secret WHERE client_id = $1";
+const INSERT: &str = "INSERT INTO client_secret (secret_hash, client_id, created_at) VALUES ($1, $2, $3)";
+const END_AT: &str = "UPDATE client_secret SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+const FORGET: &str = "DELETE FROM client_secret WHERE expires_at < $1";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[OF_CLIENT, INSERT, END_AT, FORGET];
+
+/// One row.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ClientSecretRow {
+    pub(crate) secret_hash: Vec<u8>,
+    pub(crate) expires_at: Option<i64>,
+}
+
+pub(crate) async fn of_client(db: &Db, client_id: &str) -> Result<Vec<ClientSecretRow>, DbFault> {
+    on!(db, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_all(c))
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    client_id: &str,
+    hash: &SecretHash,
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(INSERT).bind(hash.as_bytes()).bind(client_id).bind(now.0).execute(c).await.map(|_| ())
+    })
+}
+
+/// Lets every secret of the client end at `until`, none of them later than it would have.
+pub(super) async fn end_at(tx: &mut Tx, client_id: &str, until: UnixSeconds) -> Result<(), DbFault> {
+    on!(tx tx, c => async { sqlx::query(END_AT).bind(client_id).bind(until.0).execute(c).await.map(|_| ()) })
+}
+
+/// Drops secrets that ended before `before`.
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    on!(db, c => async { sqlx::query(FORGET).bind(before.0).execute(c).await.map(|_| ()) })
+}

@@ -1,0 +1,165 @@
+//! Opening the database: pools, migrations under a lock, and the proof that the data belongs to our issuer.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use shared::clock::UnixSeconds;
+use shared::uri::Issuer;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{Db, DbFault, deployment};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Waiting for a connection, or for SQLite's writer. Longer waits only pile requests up.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// The database cannot be used. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenFault {
+    /// The address is no `sqlite:` or `postgres:` URL.
+    #[error("database.url must begin with sqlite: or postgres://")]
+    Url,
+    /// No connection.
+    #[error("cannot open the database: {0}; check database.url and that the database runs")]
+    Connect(String),
+    /// A migration failed, or the data is newer than this program.
+    #[error("cannot bring the database up to date: {0}")]
+    Migrate(String),
+    /// The data belongs to another issuer, and every client of it would refuse ours.
+    #[error(
+        "this database belongs to the issuer {stored}, but server.issuer is {configured}; \
+         set server.issuer back, or give this server a database of its own (database.url)"
+    )]
+    OtherIssuer {
+        /// The issuer in the database.
+        stored: String,
+        /// The issuer in the configuration.
+        configured: String,
+    },
+    /// See [`DbFault`].
+    #[error(transparent)]
+    Db(#[from] DbFault),
+}
+
+/// One migration and whether it has been applied.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct MigrationStatus {
+    /// Its number.
+    pub(crate) version: i64,
+    /// What it is for.
+    pub(crate) description: String,
+    /// Whether the database has it.
+    pub(crate) applied: bool,
+}
+
+impl Db {
+    /// Connects, migrates, and makes sure that the data is `issuer`'s.
+    pub(crate) async fn open(url: &str, issuer: &Issuer, now: UnixSeconds) -> Result<Self, OpenFault> {
+        let db = Self::connect(url).await?;
+        db.migrate(url).await?;
+        let stored = deployment::claim(&db, issuer, now).await?;
+        if stored != issuer.as_str() {
+            return Err(OpenFault::OtherIssuer {
+                stored,
+                configured: issuer.as_str().to_owned(),
+            });
+        }
+        Ok(db)
+    }
+
+    /// Connects and changes nothing.
+    pub(crate) async fn connect(url: &str) -> Result<Self, OpenFault> {
+        let failed = |e: sqlx::Error| OpenFault::Connect(e.to_string());
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(failed)?
+                .options([("statement_timeout", "5000")]);
+            let pool = PgPoolOptions::new()
+                .max_connections(10)
+                .acquire_timeout(WAIT)
+                .test_before_acquire(false);
+            return pool.connect_with(options).await.map(Self::Pg).map_err(failed);
+        }
+        let path = sqlite_path(url).ok_or(OpenFault::Url)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| OpenFault::Connect(format!("{}: {e}", folder.display())))?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged revocation must survive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(WAIT);
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(WAIT);
+        pool.connect_with(options).await.map(Self::Lite).map_err(failed)
+    }
+
+    /// Applies what is missing, one server at a time.
+    pub(crate) async fn migrate(&self, url: &str) -> Result<(), OpenFault> {
+        let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
+        match self {
+            // sqlx takes an advisory lock on Postgres.
+            Self::Pg(pool) => MIGRATIONS.run(pool).await.map_err(failed),
+            Self::Lite(pool) => {
+                let _lock = tokio::task::block_in_place(|| lock_beside(url))?;
+                MIGRATIONS.run(pool).await.map_err(failed)
+            }
+        }
+    }
+
+    /// Every migration of this program, and whether it has been applied.
+    pub(crate) async fn migration_status(&self) -> Result<Vec<MigrationStatus>, OpenFault> {
+        let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
+        let unavailable = |e: sqlx::Error| OpenFault::Db(e.into());
+        let table = MIGRATIONS.table_name.as_ref();
+        let applied = match self {
+            Self::Pg(pool) => {
+                let mut connection = pool.acquire().await.map_err(unavailable)?;
+                connection.ensure_migrations_table(table).await.map_err(failed)?;
+                connection.list_applied_migrations(table).await.map_err(failed)?
+            }
+            Self::Lite(pool) => {
+                let mut connection = pool.acquire().await.map_err(unavailable)?;
+                connection.ensure_migrations_table(table).await.map_err(failed)?;
+                connection.list_applied_migrations(table).await.map_err(failed)?
+            }
+        };
+        Ok(MIGRATIONS
+            .iter()
+            .map(|migration| MigrationStatus {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied.iter().any(|done| done.version == migration.version),
+            })
+            .collect())
+    }
+}
+
+fn sqlite_path(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+/// SQLite has no lock that spans several migrations; a file beside the database has. It is freed when closed.
+fn lock_beside(url: &str) -> Result<File, OpenFault> {
+    let path = sqlite_path(url).ok_or(OpenFault::Url)?;
+    let path = Path::new(&path).with_added_extension("lock");
+    let failed = |e: std::io::Error| OpenFault::Migrate(format!("{}: {e}", path.display()));
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}

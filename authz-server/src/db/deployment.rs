@@ -1,0 +1,19 @@
+//! Table `deployment`: the one row that says whose data this is.
+
+use shared::clock::UnixSeconds;
+use shared::uri::Issuer;
+
+use super::{Db, DbFault, on};
+
+const CLAIM: &str =
+    "INSERT INTO deployment (id, issuer, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING";
+const ISSUER: &str = "SELECT issuer FROM deployment WHERE id = 1";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[CLAIM, ISSUER];
+
+/// Writes `issuer` into a fresh database; returns the issuer that the data belongs to.
+pub(crate) async fn claim(db: &Db, issuer: &Issuer, now: UnixSeconds) -> Result<String, DbFault> {
+    on!(db, c => async { sqlx::query(CLAIM).bind(issuer.as_str()).bind(now.0).execute(c).await.map(|_| ()) })?;
+    on!(db, c => sqlx::query_scalar(ISSUER).fetch_one(c))
+}

@@ -1,0 +1,195 @@
+//! The database: the only folder with SQL. One table is one file with its row and its statements.
+//!
+//! There is one SQL text for Postgres and SQLite. [`on!`] runs it on whichever is configured; a test prepares every
+//! statement on both.
+
+pub(crate) mod change;
+pub(crate) mod client;
+pub(crate) mod client_secret;
+mod connect;
+pub(crate) mod deployment;
+pub(crate) mod resource;
+pub(crate) mod revoked_token;
+pub(crate) mod signing_key;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub(crate) use connect::OpenFault;
+
+/// A statement that takes longer has lost its database.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How often a transaction is tried when the database asks for it (serialization failure, deadlock).
+const ATTEMPTS: u32 = 4;
+
+/// A pool of connections to one of the two databases.
+#[derive(Clone, Debug)]
+pub(crate) enum Db {
+    /// Postgres.
+    Pg(PgPool),
+    /// The embedded default.
+    Lite(SqlitePool),
+}
+
+/// A transaction. Dropped without commit, nothing has happened.
+pub(crate) enum Tx {
+    Pg(Transaction<'static, Postgres>),
+    Lite(Transaction<'static, Sqlite>),
+}
+
+/// The database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DbFault {
+    /// No connection, no answer in time, read-only, disk full: it may work later, nothing was changed.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A constraint refused the write; its name or text.
+    #[error("the database refused a value: {0}")]
+    Constraint(String),
+    /// Anything else is a bug of ours or a damaged row.
+    #[error("the database answered unexpectedly: {0}")]
+    Unexpected(String),
+    /// The transaction must be repeated.
+    #[error("the transaction collided with others")]
+    Collided,
+}
+
+/// Runs one expression on the pool or transaction of either database. `$c` is the executor.
+macro_rules! on {
+    ($db:expr, $c:ident => $body:expr) => {
+        $crate::db::deadline(async {
+            match $db {
+                $crate::db::Db::Pg($c) => $body.await,
+                $crate::db::Db::Lite($c) => $body.await,
+            }
+        })
+        .await
+    };
+    (tx $tx:expr, $c:ident => $body:expr) => {
+        $crate::db::deadline(async {
+            match $tx {
+                $crate::db::Tx::Pg(tx) => {
+                    let $c = &mut **tx;
+                    $body.await
+                }
+                $crate::db::Tx::Lite(tx) => {
+                    let $c = &mut **tx;
+                    $body.await
+                }
+            }
+        })
+        .await
+    };
+}
+pub(crate) use on;
+
+pub(crate) async fn deadline<T>(
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbFault> {
+    match tokio::time::timeout(DEADLINE, statement).await {
+        Ok(result) => result.map_err(DbFault::from),
+        Err(_) => Err(DbFault::Unavailable("no answer in time".to_owned())),
+    }
+}
+
+impl Db {
+    /// Runs `work` in one transaction and commits it. A refusal that must be remembered is an `Ok`; an `Err` rolls
+    /// back. `work` may run several times, so it changes nothing but the transaction.
+    pub(crate) async fn write<T>(
+        &self,
+        work: impl AsyncFn(&mut Tx) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
+        for _ in 0..ATTEMPTS {
+            let mut tx = self.begin().await?;
+            let done = match work(&mut tx).await {
+                Ok(value) => tx.commit().await.map(|()| value),
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Err(DbFault::Collided) => {}
+                other => return other,
+            }
+        }
+        Err(DbFault::Unavailable(
+            "the transaction collided with others too often".to_owned(),
+        ))
+    }
+
+    async fn begin(&self) -> Result<Tx, DbFault> {
+        match self {
+            Self::Pg(pool) => deadline(pool.begin()).await.map(Tx::Pg),
+            // SQLite must know from the start that this will write: a reader that turns writer may be refused.
+            Self::Lite(pool) => deadline(pool.begin_with("BEGIN IMMEDIATE")).await.map(Tx::Lite),
+        }
+    }
+}
+
+impl Tx {
+    async fn commit(self) -> Result<(), DbFault> {
+        match self {
+            Self::Pg(tx) => deadline(tx.commit()).await,
+            Self::Lite(tx) => deadline(tx.commit()).await,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DbFault {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(db) => {
+                let code = db.code().unwrap_or_default();
+                if db.is_unique_violation() || db.is_foreign_key_violation() || db.is_check_violation() {
+                    return Self::Constraint(db.message().to_owned());
+                }
+                match &*code {
+                    "40001" | "40P01" => Self::Collided,
+                    // Postgres: connection, resources, operator intervention, read-only, system error.
+                    _ if ["08", "53", "57", "58"]
+                        .iter()
+                        .any(|class| code.len() == 5 && code.starts_with(class)) =>
+                    {
+                        Self::Unavailable(db.message().to_owned())
+                    }
+                    "25006" => Self::Unavailable(db.message().to_owned()),
+                    // SQLite: busy 5, locked 6, read-only 8, I/O 10, full 13, cannot open 14, and their extensions.
+                    code if code
+                        .parse::<i32>()
+                        .is_ok_and(|n| matches!(n & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
+                        && code.len() < 5 =>
+                    {
+                        Self::Unavailable(db.message().to_owned())
+                    }
+                    _ => Self::Unexpected(db.message().to_owned()),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Self::Unavailable(error.to_string()),
+            _ => Self::Unexpected(error.to_string()),
+        }
+    }
+}
+
+/// Every statement, for the test that prepares each on both databases.
+#[cfg(test)]
+pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
+    [
+        change::STATEMENTS,
+        client::STATEMENTS,
+        client_secret::STATEMENTS,
+        deployment::STATEMENTS,
+        resource::STATEMENTS,
+        revoked_token::STATEMENTS,
+        signing_key::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

@@ -1,0 +1,95 @@
+//! Table `resource`: the protected resources that tokens can be for.
+
+use shared::clock::UnixSeconds;
+
+use super::change::{self, Noun};
+use super::{Db, DbFault, Tx, on};
+
+const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource ORDER BY created_at, uri";
+const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const UPDATE: &str =
+    "UPDATE resource SET name = $2, scopes = $3, alg = $4, access_ttl = $5, client_id = $6 WHERE uri = $1";
+const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[LIST, INSERT, UPDATE, DELETE];
+
+/// One row. `scopes` is space separated, `access_ttl` in seconds.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ResourceRow {
+    pub(crate) uri: String,
+    pub(crate) lookup_key: String,
+    pub(crate) name: String,
+    pub(crate) scopes: String,
+    pub(crate) alg: String,
+    pub(crate) access_ttl: i64,
+    pub(crate) client_id: Option<String>,
+    pub(crate) created_at: i64,
+}
+
+/// Every resource, oldest first.
+pub(crate) async fn list(db: &Db) -> Result<Vec<ResourceRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+pub(crate) async fn insert(db: &Db, resource: &ResourceRow) -> Result<(), DbFault> {
+    db.write(async |tx| {
+        on!(tx tx, c => async {
+            let insert = sqlx::query(INSERT)
+                .bind(&resource.uri)
+                .bind(&resource.lookup_key)
+                .bind(&resource.name)
+                .bind(&resource.scopes)
+                .bind(&resource.alg)
+                .bind(resource.access_ttl)
+                .bind(&resource.client_id)
+                .bind(resource.created_at);
+            insert.execute(c).await.map(|_| ())
+        })?;
+        change::record(
+            tx,
+            Noun::Resource,
+            &resource.uri,
+            UnixSeconds(resource.created_at),
+        )
+        .await
+    })
+    .await
+}
+
+/// Writes the changeable columns; `false` when there is no such resource.
+pub(crate) async fn update(db: &Db, resource: &ResourceRow, now: UnixSeconds) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        let rows = on!(tx tx, c => async {
+            let update = sqlx::query(UPDATE)
+                .bind(&resource.uri)
+                .bind(&resource.name)
+                .bind(&resource.scopes)
+                .bind(&resource.alg)
+                .bind(resource.access_ttl)
+                .bind(&resource.client_id);
+            update.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        noted(tx, rows, &resource.uri, now).await
+    })
+    .await
+}
+
+/// `false` when there is no such resource.
+pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        let rows = on!(tx tx, c => async {
+            sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
+        })?;
+        noted(tx, rows, uri, now).await
+    })
+    .await
+}
+
+async fn noted(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    if rows > 0 {
+        change::record(tx, Noun::Resource, uri, now).await?;
+    }
+    Ok(rows > 0)
+}

@@ -1,0 +1,138 @@
+//! Who we are and what works here: authorization server metadata (RFC 8414), the same document in the places where
+//! OpenID Connect clients look, the key set, and the page about errors.
+
+use ::web::answer;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::metadata::AuthorizationServer;
+
+use crate::app::App;
+use crate::client::AuthMethod;
+use crate::error::{self, Failure};
+use crate::keys::ALGORITHMS;
+use crate::token::GrantType;
+
+/// Documents may be kept by others for five minutes: short enough for a planned key rotation to reach them in time.
+const CACHED: &str = "public, max-age=300";
+
+/// What each error code means, compiled in, so that `error_uri` works in an air-gapped fleet too.
+const ERRORS: &str = include_str!("../../docs/errors.md");
+
+/// The metadata document.
+pub(crate) async fn metadata(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let written = async {
+        app.catch_up().await?;
+        serde_json::to_vec(&describe(&app).await?).map_err(|e| Failure::Internal(e.to_string()))
+    };
+    match written.await {
+        Ok(document) => {
+            let mut answer = answer::json_bytes(document);
+            answer.headers_mut().insert(
+                CACHE_CONTROL,
+                actix_web::http::header::HeaderValue::from_static(CACHED),
+            );
+            answer
+        }
+        Err(failure) => error::answer(&app, &request, failure),
+    }
+}
+
+async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
+    let resources = app.resources().await?;
+    let mut scopes: Vec<String> = resources
+        .iter()
+        .flat_map(|resource| resource.scopes.iter())
+        .map(str::to_owned)
+        .collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let issuer = &app.config.issuer;
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let with_secret = [
+        AuthMethod::ClientSecretBasic.as_str(),
+        AuthMethod::ClientSecretPost.as_str(),
+    ];
+    Ok(AuthorizationServer {
+        issuer: issuer.as_str().to_owned(),
+        authorization_endpoint: issuer.endpoint("/oauth/authorize"),
+        token_endpoint: issuer.endpoint("/oauth/token"),
+        jwks_uri: issuer.endpoint("/.well-known/jwks.json"),
+        introspection_endpoint: issuer.endpoint("/oauth/introspect"),
+        revocation_endpoint: issuer.endpoint("/oauth/revoke"),
+        scopes_supported: scopes,
+        response_types_supported: names(&["code"]),
+        response_modes_supported: names(&["query"]),
+        grant_types_supported: GrantType::ALL
+            .iter()
+            .map(|grant| grant.as_str().to_owned())
+            .collect(),
+        token_endpoint_auth_methods_supported: names(&with_secret),
+        introspection_endpoint_auth_methods_supported: names(&with_secret),
+        revocation_endpoint_auth_methods_supported: AuthMethod::ALL
+            .iter()
+            .map(|m| m.as_str().to_owned())
+            .collect(),
+        code_challenge_methods_supported: names(&["S256"]),
+        subject_types_supported: names(&["public"]),
+        id_token_signing_alg_values_supported: ALGORITHMS.iter().map(|alg| alg.as_str().to_owned()).collect(),
+        service_documentation: issuer.endpoint("/docs/errors"),
+    })
+}
+
+/// `GET /.well-known/jwks.json` (RFC 7517 §5).
+pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let keys = async {
+        app.catch_up().await?;
+        app.keys().await
+    };
+    let keys = match keys.await {
+        Ok(keys) => keys,
+        Err(failure) => return error::answer(&app, &request, failure),
+    };
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let unchanged = known.is_some_and(|list| {
+        list.split(',')
+            .any(|tag| matches!(tag.trim(), tag if tag == keys.etag || tag == "*"))
+    });
+    let status = if unchanged {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((ETAG, keys.etag.as_str()))
+        .insert_header((CACHE_CONTROL, CACHED));
+    if unchanged {
+        return response.finish();
+    }
+    response
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .body(keys.document.clone())
+}
+
+/// `GET /docs/errors`.
+pub(crate) async fn errors() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/markdown; charset=utf-8"))
+        .insert_header((CACHE_CONTROL, CACHED))
+        .body(ERRORS)
+}
+
+/// `GET /oauth/authorize`: people cannot sign in with this version, and a request that proves nothing is never
+/// redirected (OAuth 2.1 §4.1.2.1). The endpoint is announced because MCP clients refuse metadata without it.
+pub(crate) async fn no_sign_in() -> HttpResponse {
+    HttpResponse::BadRequest()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header(("x-frame-options", "DENY"))
+        .body(concat!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>No sign-in here</title>",
+            "<h1>Nobody can sign in here yet</h1>",
+            "<p>This server gives tokens to programs with credentials of their own (client_credentials). ",
+            "Ask its operator for a client id and a secret.</p></html>"
+        ))
+}

@@ -1,0 +1,95 @@
+//! The one place that turns a failure into an answer, and logs it, once.
+
+use ::web::address::ClientAddress;
+use ::web::answer::{self, ErrorBody};
+use ::web::body::BodyFault;
+use ::web::rates::Exceeded;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse};
+use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::secret::NoRandomness;
+
+use crate::app::App;
+use crate::db::DbFault;
+
+/// Why an endpoint did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The body was too large, too slow or broken.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// A rate limit.
+    #[error("too many requests")]
+    Limited(Exceeded),
+    /// The caller's request cannot be granted.
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    /// Our own trouble. The text is for the log.
+    #[error("{0}")]
+    Internal(String),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbFault),
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Limited(exceeded)
+    }
+}
+
+impl From<NoRandomness> for Failure {
+    fn from(fault: NoRandomness) -> Self {
+        Self::Internal(fault.to_string())
+    }
+}
+
+/// Answers `failure`. Secrets are in none of its texts.
+pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> HttpResponse {
+    let client = ClientAddress::of(request).0;
+    let path = request.path();
+    match failure {
+        Failure::Body(fault) => fault.answer(),
+        Failure::Limited(exceeded) => {
+            app.metrics.refused("rate_limit");
+            tracing::info!(%client, path, "refused: too many requests");
+            exceeded.answer()
+        }
+        Failure::Refused(refusal) => {
+            app.metrics.refused(refusal.code.as_str());
+            tracing::info!(%client, path, error = %refusal.code, reason = %refusal.reason, "refused");
+            refused(app, request, &refusal)
+        }
+        Failure::Db(DbFault::Unexpected(reason) | DbFault::Constraint(reason))
+        | Failure::Internal(reason) => {
+            tracing::error!(%client, path, reason, "failed");
+            answer::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                "something went wrong on our side",
+            )
+        }
+        Failure::Db(fault @ (DbFault::Unavailable(_) | DbFault::Collided)) => {
+            tracing::error!(%client, path, reason = %fault, "not available");
+            answer::unavailable("the server cannot reach its data; nothing was changed", 2)
+        }
+    }
+}
+
+fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let uri = format!("{}#{}", app.config.issuer.endpoint("/docs/errors"), refusal.code);
+    let body = ErrorBody {
+        error: refusal.code.as_str(),
+        error_description: refusal.description,
+        error_uri: Some(&uri),
+    };
+    let mut answer = answer::error_with(status, &body);
+    // RFC 6749 §5.2: with the scheme that the client used.
+    if refusal.code == ErrorCode::InvalidClient && request.headers().contains_key(AUTHORIZATION) {
+        let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\", charset=\"UTF-8\"");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    answer
+}

@@ -1,0 +1,299 @@
+//! Signing keys: made at the first start, sealed in the database under a master key that lies beside it as a file,
+//! opened into memory, published as a JWK set.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use serde_json::{Map, Value, json};
+use shared::clock::UnixSeconds;
+use shared::jose::{Algorithm, KeySet, SigningFault, SigningKey, sha256_base64url};
+use shared::secret::{NoRandomness, random_bytes};
+use shared::tls::write_private;
+use zeroize::Zeroizing;
+
+use crate::db::signing_key::{NewKey, SigningKeyRow};
+use crate::db::{self, Db, DbFault};
+
+/// The algorithms that a resource can ask for. Each has a current key from the first start on.
+pub(crate) const ALGORITHMS: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
+
+/// The keys cannot be used. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyFault {
+    /// The master key file cannot be read or written.
+    #[error("keys.master_key_file: {path}: {reason}")]
+    MasterKeyFile {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The sealed keys do not open.
+    #[error(
+        "the signing keys in the database were sealed under another master key; \
+         copy the master.key of the server that made them to {path}"
+    )]
+    OtherMasterKey {
+        /// Our file.
+        path: String,
+    },
+    /// See [`DbFault`].
+    #[error(transparent)]
+    Db(#[from] DbFault),
+    /// See [`SigningFault`].
+    #[error(transparent)]
+    Signing(#[from] SigningFault),
+    /// See [`NoRandomness`].
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The thread that makes keys died.
+    #[error("the signing keys could not be made")]
+    Interrupted,
+}
+
+/// The key under which the signing keys are sealed. It never enters the database.
+pub(crate) struct MasterKey {
+    key: LessSafeKey,
+    path: String,
+}
+
+impl MasterKey {
+    /// Reads the file, or makes it (mode 0600) when there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, KeyFault> {
+        let fault = |reason: String| KeyFault::MasterKeyFile {
+            path: path.display().to_string(),
+            reason,
+        };
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                    std::fs::create_dir_all(folder).map_err(|e| fault(e.to_string()))?;
+                }
+                let fresh = Zeroizing::new(random_bytes::<32>()?.to_vec());
+                match write_private(path, &fresh, false) {
+                    Ok(()) => fresh,
+                    // Another server made it in this very moment.
+                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                        Zeroizing::new(std::fs::read(path).map_err(|e| fault(e.to_string()))?)
+                    }
+                    Err(e) => return Err(fault(e.to_string())),
+                }
+            }
+            Err(e) => return Err(fault(e.to_string())),
+        };
+        check_mode(path).map_err(fault)?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes)
+            .map_err(|_| fault("it must have exactly 32 bytes".to_owned()))?;
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            path: path.display().to_string(),
+        })
+    }
+
+    /// Nonce and ciphertext. The name and algorithm of the key are authenticated with it, so rows cannot be swapped.
+    fn seal(&self, kid: &str, alg: &str, plain: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        let nonce = random_bytes::<12>()?;
+        let mut text = plain.to_vec();
+        let aad = Aad::from(format!("{alg}:{kid}"));
+        let sealed = self
+            .key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text);
+        sealed.map_err(|_| KeyFault::Interrupted)?;
+        Ok([nonce.as_slice(), &text].concat())
+    }
+
+    fn open_sealed(&self, row: &SigningKeyRow) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        let other = || KeyFault::OtherMasterKey {
+            path: self.path.clone(),
+        };
+        let (nonce, text) = row.sealed_jwk.split_first_chunk::<12>().ok_or_else(other)?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let aad = Aad::from(format!("{}:{}", row.alg, row.kid));
+        let opened = self
+            .key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut text);
+        let length = opened.map_err(|_| other())?.len();
+        text.truncate(length);
+        Ok(text)
+    }
+}
+
+/// A master key that others can read protects nothing.
+fn check_mode(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = std::fs::metadata(path)
+        .map_err(|e| e.to_string())?
+        .permissions()
+        .mode()
+        & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "others can read it (mode {mode:o}); run: chmod 600 {}",
+        path.display()
+    ))
+}
+
+/// The keys in memory. Replaced as a whole when they change.
+pub(crate) struct KeyRing {
+    current: Vec<SigningKey>,
+    /// What tokens of ours are checked with: current and retired keys.
+    pub(crate) published: KeySet,
+    /// The JWK set as it is served (RFC 7517 §5).
+    pub(crate) document: String,
+    /// A strong validator for [`Self::document`].
+    pub(crate) etag: String,
+}
+
+impl KeyRing {
+    /// The key that signs for `algorithm`.
+    pub(crate) fn signer(&self, algorithm: Algorithm) -> Option<&SigningKey> {
+        self.current.iter().find(|key| key.algorithm() == algorithm)
+    }
+
+    /// Opens the keys; makes those that are missing.
+    pub(crate) async fn load_or_make(
+        db: &Db,
+        master: &Arc<MasterKey>,
+        now: UnixSeconds,
+    ) -> Result<Self, KeyFault> {
+        let rows = db::signing_key::all(db).await?;
+        let has_current = |alg: &Algorithm| {
+            rows.iter()
+                .any(|row| row.alg == alg.as_str() && row.state == "current")
+        };
+        let missing: Vec<_> = ALGORITHMS.into_iter().filter(|alg| !has_current(alg)).collect();
+        if missing.is_empty() {
+            return Self::open(rows, master).await;
+        }
+        let sealer = Arc::clone(master);
+        // RSA takes tens of milliseconds and more: not on a thread that serves.
+        let made =
+            tokio::task::spawn_blocking(move || missing.into_iter().map(|alg| make(&sealer, alg)).collect());
+        let made: Result<Vec<NewKey>, KeyFault> = made.await.map_err(|_| KeyFault::Interrupted)?;
+        db::signing_key::insert_missing(db, &made?, now).await?;
+        Self::load(db, master).await
+    }
+
+    /// Opens the keys that are in the database.
+    pub(crate) async fn load(db: &Db, master: &Arc<MasterKey>) -> Result<Self, KeyFault> {
+        Self::open(db::signing_key::all(db).await?, master).await
+    }
+
+    async fn open(rows: Vec<SigningKeyRow>, master: &Arc<MasterKey>) -> Result<Self, KeyFault> {
+        let master = Arc::clone(master);
+        let opened = tokio::task::spawn_blocking(move || Self::from_rows(&rows, &master));
+        opened.await.map_err(|_| KeyFault::Interrupted)?
+    }
+
+    fn from_rows(rows: &[SigningKeyRow], master: &MasterKey) -> Result<Self, KeyFault> {
+        let mut current = Vec::new();
+        let mut public: Vec<Map<String, Value>> = Vec::new();
+        for row in rows {
+            let damaged = || KeyFault::Db(DbFault::Unexpected(format!("signing key {} is damaged", row.kid)));
+            let algorithm: Algorithm = row.alg.parse().map_err(|_| damaged())?;
+            let key = SigningKey::from_private_jwk(algorithm, &master.open_sealed(row)?)?;
+            if key.kid() != row.kid {
+                return Err(damaged());
+            }
+            public.push(key.public_jwk().clone());
+            if row.state == "current" {
+                current.push(key);
+            }
+        }
+        let document = json!({ "keys": public }).to_string();
+        let published = KeySet::parse(document.as_bytes())
+            .map_err(|e| KeyFault::Db(DbFault::Unexpected(format!("the signing keys: {e}"))))?;
+        let etag = format!("\"{}\"", sha256_base64url(document.as_bytes()));
+        Ok(Self {
+            current,
+            published,
+            document,
+            etag,
+        })
+    }
+}
+
+fn make(master: &MasterKey, algorithm: Algorithm) -> Result<NewKey, KeyFault> {
+    let private = SigningKey::generate(algorithm)?;
+    let kid = SigningKey::from_private_jwk(algorithm, &private)?
+        .kid()
+        .to_owned();
+    let sealed_jwk = master.seal(&kid, algorithm.as_str(), &private)?;
+    Ok(NewKey {
+        kid,
+        alg: algorithm.as_str(),
+        sealed_jwk,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(new: NewKey) -> SigningKeyRow {
+        SigningKeyRow {
+            kid: new.kid,
+            alg: new.alg.to_owned(),
+            state: "current".to_owned(),
+            sealed_jwk: new.sealed_jwk,
+        }
+    }
+
+    #[test]
+    fn sealed_keys_open_under_their_own_master_key_and_name_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::open(&folder.path().join("a.key")).unwrap();
+        let sealed = row(make(&master, Algorithm::EdDSA).unwrap());
+        let ring = KeyRing::from_rows(std::slice::from_ref(&sealed), &master).unwrap();
+        assert_eq!(ring.signer(Algorithm::EdDSA).unwrap().kid(), sealed.kid);
+        assert!(!ring.document.contains("\"d\""));
+
+        let other = MasterKey::open(&folder.path().join("b.key")).unwrap();
+        assert!(matches!(
+            KeyRing::from_rows(std::slice::from_ref(&sealed), &other),
+            Err(KeyFault::OtherMasterKey { .. })
+        ));
+        let renamed = SigningKeyRow {
+            kid: "other".to_owned(),
+            ..sealed
+        };
+        assert!(matches!(
+            KeyRing::from_rows(&[renamed], &master),
+            Err(KeyFault::OtherMasterKey { .. })
+        ));
+    }
+
+    #[test]
+    fn the_master_key_file_is_private_kept_and_checked() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/master.key");
+        MasterKey::open(&path).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        MasterKey::open(&path).unwrap();
+        assert_eq!((first.len(), std::fs::read(&path).unwrap()), (32, first.clone()));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(
+            MasterKey::open(&path)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("chmod 600")
+        );
+        std::fs::write(&path, b"short").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(
+            MasterKey::open(&path)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("32 bytes")
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! The authorization server of an Edge Hive fleet: OAuth 2.1 on actix-web, Postgres or an embedded SQLite file.
+//!
+//! `docs/architecture.md` walks through the rooms; [`token`] is the one to read first.
+
+mod app;
+mod changes;
+mod cleanup;
+pub mod cli;
+mod client;
+mod config;
+mod db;
+mod discovery;
+mod error;
+mod health;
+mod keys;
+mod params;
+mod registry;
+mod resource;
+mod revocations;
+mod routes;
+mod server;
+mod token;

@@ -1,0 +1,138 @@
+//! Clients and resources in memory: bounded, filled when asked, and emptied by [`crate::changes`].
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use quick_cache::sync::Cache;
+use shared::clock::UnixSeconds;
+use shared::jose::Algorithm;
+use shared::scope::Scope;
+use shared::uri::ResourceUri;
+
+use crate::changes::{Changes, Memory};
+use crate::client::Client;
+use crate::db::change::{Change, Noun};
+use crate::db::resource::ResourceRow;
+use crate::db::{self, Db, DbFault};
+
+/// Clients kept in memory; the least used make room.
+const CLIENTS: usize = 10_000;
+
+/// A registered resource as the endpoints see it.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) uri: String,
+    pub(crate) lookup_key: String,
+    pub(crate) scopes: Scope,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) access_ttl: std::time::Duration,
+    /// The client as which the resource server introspects.
+    pub(crate) client_id: Option<String>,
+}
+
+/// Every registered resource, ordered by lookup key.
+#[derive(Debug, Default)]
+pub(crate) struct Resources(Vec<Arc<Resource>>);
+
+impl Resources {
+    /// The resource that `text` means, in any spelling.
+    pub(crate) fn find(&self, text: &str) -> Option<&Arc<Resource>> {
+        let key = text.parse::<ResourceUri>().ok()?.lookup_key();
+        self.0
+            .binary_search_by(|resource| resource.lookup_key.cmp(&key))
+            .ok()
+            .map(|at| &self.0[at])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.0.iter()
+    }
+
+    /// The only resource, if there is just one.
+    pub(crate) fn only(&self) -> Option<&Arc<Resource>> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) struct Registry {
+    clients: Cache<String, Arc<Client>>,
+    resources: ArcSwapOption<Resources>,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            clients: Cache::new(CLIENTS),
+            resources: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The client, as of the caller's last [`Changes::catch_up`]. Unknown ones are not remembered: a stranger could
+    /// fill memory with names.
+    pub(crate) async fn client(
+        &self,
+        db: &Db,
+        changes: &Changes,
+        id: &str,
+    ) -> Result<Option<Arc<Client>>, DbFault> {
+        if let Some(client) = self.clients.get(id) {
+            return Ok(Some(client));
+        }
+        let epoch = changes.epoch();
+        let Some(row) = db::client::find(db, id).await? else {
+            return Ok(None);
+        };
+        let secrets = db::client_secret::of_client(db, id).await?;
+        let client = Arc::new(Client::from_rows(row, secrets)?);
+        changes.fill(epoch, || self.clients.insert(id.to_owned(), Arc::clone(&client)));
+        Ok(Some(client))
+    }
+
+    /// All resources, as of the caller's last [`Changes::catch_up`].
+    pub(crate) async fn resources(&self, db: &Db, changes: &Changes) -> Result<Arc<Resources>, DbFault> {
+        if let Some(resources) = &*self.resources.load() {
+            return Ok(Arc::clone(resources));
+        }
+        let epoch = changes.epoch();
+        let rows = db::resource::list(db).await?;
+        let list: Result<Vec<_>, _> = rows.into_iter().map(|row| from_row(row).map(Arc::new)).collect();
+        let mut list = list?;
+        list.sort_by(|a, b| a.lookup_key.cmp(&b.lookup_key));
+        let resources = Arc::new(Resources(list));
+        changes.fill(epoch, || self.resources.store(Some(Arc::clone(&resources))));
+        Ok(resources)
+    }
+}
+
+impl Memory for Registry {
+    fn forget(&self, change: &Change) {
+        match change.noun() {
+            Some(Noun::Client) => {
+                self.clients.remove(&change.subject);
+            }
+            Some(Noun::Resource) => self.resources.store(None),
+            Some(Noun::Key | Noun::Token) => {}
+            None => self.forget_all(),
+        }
+    }
+
+    fn forget_all(&self) {
+        self.clients.clear();
+        self.resources.store(None);
+    }
+}
+
+fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
+    let damaged = |column: &str| DbFault::Unexpected(format!("resource {}: {column} is damaged", row.uri));
+    Ok(Resource {
+        scopes: row.scopes.parse().map_err(|_| damaged("scopes"))?,
+        algorithm: row.alg.parse().map_err(|_| damaged("alg"))?,
+        access_ttl: UnixSeconds(row.access_ttl).since(UnixSeconds(0)),
+        client_id: row.client_id,
+        lookup_key: row.lookup_key,
+        uri: row.uri,
+    })
+}

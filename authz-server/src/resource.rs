@@ -1,0 +1,178 @@
+//! Registering protected resources: what tokens can be for.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::clock::UnixSeconds;
+use shared::jose::Algorithm;
+use shared::scope::Scope;
+use shared::uri::ResourceUri;
+
+use crate::db::resource::ResourceRow;
+use crate::db::{self, Db, DbFault};
+use crate::keys::ALGORITHMS;
+
+/// A resource could not be created or changed. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResourceFault {
+    /// The values contradict themselves or ask for what is not there.
+    #[error("{0}")]
+    Metadata(String),
+    /// The resource, or another spelling of it, is there already.
+    #[error("the resource {0} is registered already; see: authz-server resource show")]
+    Exists(String),
+    /// There is no such resource.
+    #[error("there is no resource {0}; see: authz-server resource list")]
+    NoSuchResource(String),
+    /// See [`DbFault`].
+    #[error(transparent)]
+    Db(#[from] DbFault),
+}
+
+/// What an operator says of a resource. `None` leaves a value as it is, or at its default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResourceMetadata {
+    /// What people see.
+    pub(crate) name: Option<String>,
+    /// The scopes it knows.
+    pub(crate) scopes: Option<Scope>,
+    /// What its tokens are signed with.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// How long its tokens live.
+    pub(crate) access_ttl: Option<Duration>,
+    /// The client as which it introspects; `Some(None)` takes it away.
+    pub(crate) client_id: Option<Option<String>>,
+}
+
+/// What is shown of a resource.
+#[derive(Debug, Serialize)]
+pub(crate) struct ResourceView {
+    pub(crate) uri: String,
+    pub(crate) name: String,
+    pub(crate) scope: String,
+    pub(crate) alg: String,
+    pub(crate) access_ttl: i64,
+    pub(crate) client_id: Option<String>,
+    pub(crate) created_at: i64,
+}
+
+/// Registers `uri`; the string is kept exactly as given, and is what stands in `aud`.
+pub(crate) async fn create(
+    db: &Db,
+    uri: &ResourceUri,
+    metadata: ResourceMetadata,
+    now: UnixSeconds,
+) -> Result<ResourceView, ResourceFault> {
+    let mut row = ResourceRow {
+        uri: uri.as_str().to_owned(),
+        lookup_key: uri.lookup_key(),
+        name: uri.as_str().to_owned(),
+        scopes: String::new(),
+        alg: String::new(),
+        access_ttl: 0,
+        client_id: None,
+        created_at: now.0,
+    };
+    apply(db, &mut row, metadata).await?;
+    match db::resource::insert(db, &row).await {
+        Ok(()) => Ok(view(row)),
+        Err(DbFault::Constraint(_)) => Err(ResourceFault::Exists(row.uri)),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Changes what `metadata` names.
+pub(crate) async fn update(
+    db: &Db,
+    uri: &str,
+    metadata: ResourceMetadata,
+    now: UnixSeconds,
+) -> Result<ResourceView, ResourceFault> {
+    let mut row = find(db, uri).await?;
+    apply(db, &mut row, metadata).await?;
+    if !db::resource::update(db, &row, now).await? {
+        return Err(ResourceFault::NoSuchResource(uri.to_owned()));
+    }
+    Ok(view(row))
+}
+
+/// Forgets a resource. Its tokens are inactive from now on.
+pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<(), ResourceFault> {
+    let row = find(db, uri).await?;
+    if db::resource::delete(db, &row.uri, now).await? {
+        return Ok(());
+    }
+    Err(ResourceFault::NoSuchResource(uri.to_owned()))
+}
+
+/// One resource, in any spelling.
+pub(crate) async fn show(db: &Db, uri: &str) -> Result<ResourceView, ResourceFault> {
+    find(db, uri).await.map(view)
+}
+
+/// Every resource, oldest first.
+pub(crate) async fn list(db: &Db) -> Result<Vec<ResourceView>, ResourceFault> {
+    Ok(db::resource::list(db).await?.into_iter().map(view).collect())
+}
+
+async fn find(db: &Db, uri: &str) -> Result<ResourceRow, ResourceFault> {
+    let missing = || ResourceFault::NoSuchResource(uri.to_owned());
+    let key = uri.parse::<ResourceUri>().map_err(|_| missing())?.lookup_key();
+    db::resource::list(db)
+        .await?
+        .into_iter()
+        .find(|row| row.lookup_key == key)
+        .ok_or_else(missing)
+}
+
+async fn apply(db: &Db, row: &mut ResourceRow, metadata: ResourceMetadata) -> Result<(), ResourceFault> {
+    let fault = |text: String| Err(ResourceFault::Metadata(text));
+    if let Some(name) = metadata.name {
+        if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+            return fault("the name must have 1 to 200 bytes without control characters".to_owned());
+        }
+        row.name = name;
+    }
+    if let Some(scopes) = metadata.scopes {
+        if scopes.is_empty() {
+            return fault("a resource needs at least one scope".to_owned());
+        }
+        row.scopes = scopes.to_string();
+    }
+    if let Some(algorithm) = metadata.algorithm {
+        if !ALGORITHMS.contains(&algorithm) {
+            return fault("the algorithm must be EdDSA, RS256 or ES256".to_owned());
+        }
+        row.alg = algorithm.as_str().to_owned();
+    }
+    if let Some(ttl) = metadata.access_ttl {
+        row.access_ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+        if row.access_ttl == 0 {
+            return fault("tokens must live for at least a second".to_owned());
+        }
+    }
+    if let Some(client_id) = metadata.client_id {
+        if let Some(id) = &client_id {
+            let client = db::client::find(db, id).await?;
+            if client.is_none_or(|client| client.revoked_at.is_some()) {
+                return fault(format!(
+                    "there is no client {id}, or it is revoked; see: authz-server client list"
+                ));
+            }
+        }
+        row.client_id = client_id;
+    }
+    Ok(())
+}
+
+fn view(row: ResourceRow) -> ResourceView {
+    ResourceView {
+        uri: row.uri,
+        name: row.name,
+        scope: row.scopes,
+        alg: row.alg,
+        access_ttl: row.access_ttl,
+        client_id: row.client_id,
+        created_at: row.created_at,
+    }
+}

@@ -1,0 +1,120 @@
+//! Every address of the server, in one table.
+
+use ::web::answer::{document, get, resource};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
+};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, HttpResponse, Resource, web};
+
+use crate::app::App;
+use crate::{discovery, health, token};
+
+/// The probes, which no rate limit and no check of `Host` touches.
+pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
+    config
+        .app_data(app.clone())
+        .service(document("/healthz", health::live))
+        .service(document("/readyz", health::ready));
+}
+
+/// Everything else. The issuer may have a path: endpoints are below it, metadata is inserted before it (RFC 8414 §3.1).
+pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
+    let base = app.config.issuer.path().to_owned();
+    let below = |path: &str| format!("{base}{path}");
+    config.app_data(app.clone());
+    for well_known in [
+        format!("/.well-known/oauth-authorization-server{base}"),
+        format!("/.well-known/openid-configuration{base}"),
+    ] {
+        config.service(readable(
+            resource(&well_known, "GET, HEAD, OPTIONS").route(get().to(discovery::metadata)),
+        ));
+    }
+    if !base.is_empty() {
+        let appended = below("/.well-known/openid-configuration");
+        config.service(readable(
+            resource(&appended, "GET, HEAD, OPTIONS").route(get().to(discovery::metadata)),
+        ));
+    }
+    let key_set =
+        resource(&below("/.well-known/jwks.json"), "GET, HEAD, OPTIONS").route(get().to(discovery::key_set));
+    config
+        .service(readable(key_set))
+        .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
+        .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
+        .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
+        // A resource server introspects, never a page in a browser.
+        .service(resource(&below("/oauth/introspect"), "POST").route(web::post().to(token::introspect)))
+        // Without CORS: no script may read what a person is sent to (OAuth 2.1 §3.1).
+        .service(
+            resource(&below("/oauth/authorize"), "GET, HEAD, POST")
+                .route(get().to(discovery::no_sign_in))
+                .route(web::post().to(discovery::no_sign_in)),
+        )
+        .service(document(&below("/docs/errors"), discovery::errors));
+    #[cfg(debug_assertions)]
+    panic_on_request(config);
+}
+
+/// A way to see that a panic becomes an answer. In debug builds only, and only when the environment asks for it.
+#[cfg(debug_assertions)]
+fn panic_on_request(config: &mut web::ServiceConfig) {
+    #[expect(clippy::panic, reason = "to be caught")]
+    async fn panic() -> HttpResponse {
+        panic!("on request");
+    }
+    if let Some(path) = shared::config::environment().get("EDGE_HIVE_DEBUG_PANIC_PATH") {
+        config.service(document(path, panic));
+    }
+}
+
+fn post(path: &str) -> Resource {
+    resource(path, "POST, OPTIONS")
+}
+
+/// Lets pages of any origin read the answers: clients in browsers exist (MCP Inspector). Cookies play no part, so
+/// the star is safe, and credentials are never allowed.
+fn readable(
+    resource: Resource,
+) -> Resource<
+    impl actix_web::dev::ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    resource
+        .route(web::method(actix_web::http::Method::OPTIONS).to(preflight))
+        .wrap(from_fn(let_anyone_read))
+}
+
+async fn preflight() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"))
+        .insert_header((
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, Accept, DPoP, MCP-Protocol-Version",
+        ))
+        .insert_header((ACCESS_CONTROL_MAX_AGE, "86400"))
+        .finish()
+}
+
+async fn let_anyone_read(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("WWW-Authenticate, Retry-After, DPoP-Nonce"),
+    );
+    Ok(response)
+}

@@ -1,0 +1,72 @@
+//! Starting and serving.
+
+use std::sync::Arc;
+
+use ::web::frame::Frame;
+use ::web::rates;
+use ::web::server::Listen;
+use shared::clock;
+use shared::tls::{TlsFault, TlsMode};
+
+use crate::app::App;
+use crate::cleanup;
+use crate::config::Config;
+use crate::db::{Db, OpenFault};
+use crate::keys::KeyFault;
+use crate::routes;
+
+/// The server could not start, or stopped with a fault. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeFault {
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    #[error(transparent)]
+    Keys(#[from] KeyFault),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    #[error("{0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// Serves until the process is asked to stop.
+pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
+    let now = clock::now();
+    let db = Db::open(&config.database_url, &config.issuer, now).await?;
+    let app = App::new(config, db, now).await?;
+    let config = &app.config;
+    let tls = config.tls.prepare()?;
+    if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
+        tracing::info!(ca = %ca.display(), "TLS is self-signed: let clients trust this certificate authority");
+    }
+    let listen = Listen {
+        addresses: config.listen.clone(),
+        metrics_address: config.metrics_listen,
+        tls,
+        per_address: Listen::limit(config.per_ip),
+    };
+    let frame = Frame {
+        hosts: config.hosts.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
+        encoded_below: &[],
+        metrics: Arc::clone(&app.metrics),
+        local_metrics: config.metrics_listen.is_none(),
+    };
+    let limits = vec![app.per_client.clone(), app.per_ip_failures.clone()];
+    tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
+    tokio::spawn(cleanup::run(Arc::clone(&app)));
+    let shared_app = actix_web::web::Data::from(Arc::clone(&app));
+    let probed_app = shared_app.clone();
+    web::server::run(
+        listen,
+        frame,
+        move |config| routes::routes(&shared_app, config),
+        move |config| routes::probes(&probed_app, config),
+        |addresses| {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            tracing::info!(issuer = %app.config.issuer, addresses = addresses.join(", "), "serving");
+        },
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The token endpoint (OAuth 2.1 §3.2): the corridor that every grant passes.
+//!
+//! ```text
+//! body → params → catch up → authenticate → request → may this client? → grant → issue → answer
+//! ```
+//!
+//! A grant is one file. It decides what may be granted and returns a [`Permit`]; what all grants share is done here,
+//! so that none can forget it.
+
+mod client_credentials;
+mod introspect;
+mod issue;
+mod own;
+mod request;
+mod revoke;
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::clock::{self, UnixSeconds};
+use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::scope::Scope;
+
+pub(crate) use self::introspect::introspect;
+pub(crate) use self::request::GrantType;
+use self::request::{PARAMETERS, TokenRequest};
+pub(crate) use self::revoke::revoke;
+use crate::app::App;
+use crate::client::Client;
+use crate::client::authenticate::{AuthenticatedClient, authenticate};
+use crate::error::{self, Failure};
+use crate::params::{MAX_FORM_BYTES, Params};
+use crate::registry::Resource;
+
+/// [`Params::form`] or [`Params::json`].
+type ParamsParser = fn(&HttpRequest, &[u8], &[&'static str]) -> Result<Params, OAuthError>;
+
+/// What a grant allows: everything that [`issue`] needs to mint.
+#[derive(Debug)]
+struct Permit {
+    client: Arc<Client>,
+    subject: String,
+    scope: Scope,
+    resource: Arc<Resource>,
+}
+
+/// `POST /oauth/token`.
+pub(crate) async fn token(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = exchange(&app, &request, body, Params::form).await;
+    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+}
+
+/// `POST /mcp/auth/token`: the same, as a form or as JSON.
+pub(crate) async fn token_form_or_json(
+    app: web::Data<App>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
+    let parse = if Params::is_json(&request) {
+        Params::json
+    } else {
+        Params::form
+    };
+    let answered = exchange(&app, &request, body, parse).await;
+    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+}
+
+async fn exchange(
+    app: &App,
+    request: &HttpRequest,
+    body: web::Payload,
+    parse: ParamsParser,
+) -> Result<HttpResponse, Failure> {
+    let body = ::web::body::read(request, body, MAX_FORM_BYTES).await?;
+    let mut params = parse(request, &body, &PARAMETERS)?;
+    let now = clock::now();
+    app.catch_up().await?;
+    let client = authenticate(app, request, &mut params, now).await?;
+    let asked = TokenRequest::read(&mut params)?;
+    may_use(&client, asked.grant_type)?;
+    let permit = match asked.grant_type {
+        GrantType::ClientCredentials => client_credentials::decide(app, &client, &asked).await?,
+    };
+    issue::issue(app, &permit, now).await
+}
+
+/// RFC 6749 §5.2 `unauthorized_client`.
+fn may_use(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), OAuthError> {
+    if client
+        .client()
+        .grants
+        .iter()
+        .any(|grant| grant == grant_type.as_str())
+    {
+        return Ok(());
+    }
+    let refusal = OAuthError::new(
+        ErrorCode::UnauthorizedClient,
+        "this client may not use that grant",
+    );
+    Err(refusal.because(format!(
+        "client {} is not registered for {}",
+        client.client().client_id,
+        grant_type.as_str()
+    )))
+}
+
+/// The resource that a token is asked for: the one named, or the only one that fits (RFC 8707 §2).
+async fn target(app: &App, client: &Client, asked: Option<&str>) -> Result<Arc<Resource>, Failure> {
+    let refusal = |sentence| OAuthError::new(ErrorCode::InvalidTarget, sentence);
+    let resources = app.resources().await?;
+    let found = match (asked, client.resources.as_slice()) {
+        (Some(name), _) => resources
+            .find(name)
+            .ok_or_else(|| refusal("the resource is not known to this server"))?,
+        (None, [only]) => resources
+            .find(only)
+            .ok_or_else(|| refusal("the client's resource is no longer registered"))?,
+        (None, []) => resources
+            .only()
+            .ok_or_else(|| refusal("name the resource that the token is for"))?,
+        (None, _) => return Err(refusal("name the resource that the token is for").into()),
+    };
+    if !client.resources.is_empty() && !client.resources.contains(&found.uri) {
+        let reason = format!("client {} may not ask for {}", client.client_id, found.uri);
+        return Err(refusal("this client may not ask for that resource")
+            .because(reason)
+            .into());
+    }
+    Ok(Arc::clone(found))
+}
+
+/// When a token that lives `resource.access_ttl` from `now` on ends.
+fn end_of(resource: &Resource, now: UnixSeconds) -> UnixSeconds {
+    now + resource.access_ttl
+}

@@ -1,0 +1,82 @@
+//! A token request, parsed once. Nothing behind it sees raw parameters.
+
+use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::scope::Scope;
+
+use crate::client::authenticate;
+use crate::params::Params;
+
+/// Every parameter that the token endpoint understands, whichever the grant.
+pub(super) const PARAMETERS: [&str; 6] = [
+    "grant_type",
+    "scope",
+    authenticate::PARAMETERS[0],
+    authenticate::PARAMETERS[1],
+    authenticate::PARAMETERS[2],
+    authenticate::PARAMETERS[3],
+];
+
+/// The grants of this server. Each is one file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum GrantType {
+    ClientCredentials,
+}
+
+impl GrantType {
+    pub(crate) const ALL: [Self; 1] = [Self::ClientCredentials];
+
+    /// The registered name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct TokenRequest {
+    pub(super) grant_type: GrantType,
+    /// `None` when the client leaves it to us.
+    pub(super) scope: Option<Scope>,
+    /// The resource as the client spells it.
+    pub(super) resource: Option<String>,
+}
+
+impl TokenRequest {
+    pub(super) fn read(params: &mut Params) -> Result<Self, OAuthError> {
+        let name = params.take("grant_type");
+        let name = name.ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "grant_type is missing"))?;
+        let grant_type = GrantType::ALL
+            .into_iter()
+            .find(|known| known.as_str() == name)
+            .ok_or_else(|| {
+                OAuthError::new(
+                    ErrorCode::UnsupportedGrantType,
+                    "this server does not know that grant_type",
+                )
+            })?;
+        let scope = params
+            .take("scope")
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|fault: shared::scope::ScopeFault| {
+                OAuthError::new(ErrorCode::InvalidScope, "the scope is malformed or too long")
+                    .because(fault.to_string())
+            })?;
+        let mut resources = params.take_resources().into_iter();
+        let resource = resources.next();
+        // RFC 8707 §2 lets us: a token for two resources could be used by one against the other.
+        if resources.next().is_some() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "a token is for one resource; ask once for each",
+            ));
+        }
+        Ok(Self {
+            grant_type,
+            scope,
+            resource,
+        })
+    }
+}
