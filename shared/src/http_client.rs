@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use url::Url;
 
+use crate::secret::Secret;
 use crate::uri::is_loopback;
 
 /// Time for the TCP and TLS handshakes.
@@ -95,15 +96,36 @@ impl HttpClient {
 
     /// Fetches a JSON document of at most `max_bytes` from an address that the operator configured.
     pub async fn fetch_json(&self, url: &Url, max_bytes: usize) -> Result<Fetched, FetchFault> {
+        self.fetch(url, None, max_bytes).await
+    }
+
+    /// As [`Self::fetch_json`], with an access token in the `Authorization` header (RFC 6750 §2.1).
+    pub async fn fetch_json_as(
+        &self,
+        token: &Secret,
+        url: &Url,
+        max_bytes: usize,
+    ) -> Result<Fetched, FetchFault> {
+        self.fetch(url, Some(token), max_bytes).await
+    }
+
+    async fn fetch(
+        &self,
+        url: &Url,
+        token: Option<&Secret>,
+        max_bytes: usize,
+    ) -> Result<Fetched, FetchFault> {
         let local = url.host().is_some_and(|host| is_loopback(&host));
         if url.scheme() != "https" && !(url.scheme() == "http" && local) {
             return Err(FetchFault::Scheme);
         }
-        let request = self
-            .0
-            .get(url.clone())
+        let mut request = self.0.get(url.clone());
+        request = request
             .header(ACCEPT, "application/json")
             .header(ACCEPT_ENCODING, "identity");
+        if let Some(token) = token {
+            request = request.bearer_auth(token.reveal());
+        }
         let mut answer = request.send().await.map_err(transport)?;
         if answer.status().as_u16() != 200 {
             return Err(FetchFault::Status(answer.status().as_u16()));

@@ -25,10 +25,15 @@ pub fn start_with_copy(filter: Option<&str>, copy: Option<LineSink>) {
     let registry = tracing_subscriber::registry().with(filter).with(copied);
     // Both layers escape control characters in values, so that a caller cannot write lines of its own (ASVS 16.4.1).
     let started = if io::stderr().is_terminal() {
-        let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_target(false);
         registry.with(layer).try_init()
     } else {
-        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr);
         registry.with(layer).try_init()
     };
     if started.is_err() {

@@ -182,7 +182,9 @@ fn basic(header: &str) -> Option<(String, Secret)> {
         return None;
     }
     let secret = decode(secret.as_bytes()).ok()?.into_owned();
-    Some((decode(id.as_bytes()).ok()?.into_owned(), Secret::from(secret)))
+    // No id of ours has control characters, and Postgres takes no NUL in a text.
+    let id = decode(id.as_bytes()).ok().filter(|id| !id.contains(char::is_control))?;
+    Some((id.into_owned(), Secret::from(secret)))
 }
 
 fn refused(reason: String) -> OAuthError {

@@ -139,7 +139,8 @@ mod tests {
     fn a_key_does_not_change_under_its_name() {
         let older = parse(json!([ed("a"), ed("gone")])).unwrap();
         // RFC 8032 §7.1, test 2.
-        let other = json!({"kty":"OKP","crv":"Ed25519","x":"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw","kid":"a"});
+        let other =
+            json!({"kty":"OKP","crv":"Ed25519","x":"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw","kid":"a"});
         let mut newer = parse(json!([other, ed("b")])).unwrap();
         assert_eq!(newer.keep_known(&older), ["a"]);
         assert_eq!(newer.find("a"), older.find("a"));

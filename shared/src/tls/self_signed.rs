@@ -50,7 +50,9 @@ pub(super) fn ensure(folder: &Path, names: &[String]) -> Result<Made, TlsFault> 
 /// The authority's certificate but for its key. Always the same, so that [`ensure`] needs only the key to sign.
 fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Edge Hive local authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Edge Hive local authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -60,7 +62,8 @@ fn authority() -> CertificateParams {
 fn make_authority(ca_file: &Path, ca_key_file: &Path) -> Result<(), TlsFault> {
     let key = KeyPair::generate().map_err(refused)?;
     let certificate = authority().self_signed(&key).map_err(refused)?;
-    write_private(ca_key_file, key.serialize_pem().as_bytes(), true).map_err(|e| file_fault(ca_key_file, e))?;
+    write_private(ca_key_file, key.serialize_pem().as_bytes(), true)
+        .map_err(|e| file_fault(ca_key_file, e))?;
     write_private(ca_file, certificate.pem().as_bytes(), true).map_err(|e| file_fault(ca_file, e))
 }
 
