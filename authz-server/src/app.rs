@@ -107,6 +107,14 @@ impl App {
         self.revocations.contain(&self.db, &self.changes, token_id).await
     }
 
+    /// The keys to publish: the newest that can be had.
+    pub(crate) async fn published_keys(&self) -> Arc<KeyRing> {
+        self.keys().await.unwrap_or_else(|failure| {
+            tracing::warn!(reason = %failure, "publishing the keys known before");
+            self.keys.ring.load_full()
+        })
+    }
+
     /// The signing keys, read again if they changed.
     pub(crate) async fn keys(&self) -> Result<Arc<KeyRing>, Failure> {
         if self.keys.is_stale.load(Ordering::Acquire) {

@@ -131,3 +131,103 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code under these locks can panic half-way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::clock::UnixSeconds;
+
+    use super::*;
+    use crate::db::change::Noun;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    /// Notes what it is told to forget.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Notes {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut lock(&self.0))
+        }
+    }
+
+    impl Memory for Notes {
+        fn forget(&self, change: &Change) {
+            lock(&self.0).push(change.subject.clone());
+        }
+
+        fn forget_all(&self) {
+            lock(&self.0).push("*".to_owned());
+        }
+    }
+
+    async fn write(db: &Db, subject: &str) {
+        db.write(async |tx| change::record(tx, Noun::Client, subject, NOW).await)
+            .await
+            .unwrap();
+    }
+
+    async fn setting() -> (tempfile::TempDir, Db, Arc<Notes>, Arc<Changes>) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/test.db", folder.path().display());
+        let db = Db::open(&url, &"https://as.example".parse().unwrap(), NOW)
+            .await
+            .unwrap();
+        let notes = Arc::new(Notes::default());
+        let memory: Arc<dyn Memory> = notes.clone();
+        let changes = Changes::new(db.clone(), vec![memory]).await.unwrap();
+        (folder, db, notes, changes)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_committed_before_the_call_is_known_after_it() {
+        let (_folder, db, notes, changes) = setting().await;
+        changes.catch_up().await.unwrap();
+        assert!(notes.take().is_empty());
+        write(&db, "a").await;
+        write(&db, "b").await;
+        changes.catch_up().await.unwrap();
+        assert_eq!(notes.take(), ["a", "b"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_value_read_before_a_change_is_not_kept_after_it() {
+        let (_folder, db, _notes, changes) = setting().await;
+        let mut kept = Vec::new();
+        let before = changes.epoch();
+        changes.fill(before, || kept.push("fresh"));
+        write(&db, "a").await;
+        changes.catch_up().await.unwrap();
+        changes.fill(before, || kept.push("stale"));
+        changes.fill(changes.epoch(), || kept.push("fresh again"));
+        assert_eq!(kept, ["fresh", "fresh again"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn missed_changes_empty_the_memory() {
+        let (_folder, db, notes, changes) = setting().await;
+        write(&db, "a").await;
+        change::forget(&db, NOW + std::time::Duration::from_secs(1))
+            .await
+            .unwrap();
+        changes.catch_up().await.unwrap();
+        assert_eq!(notes.take(), ["*"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_requests_wait_together_and_a_cancelled_one_holds_nobody_up() {
+        let (_folder, db, notes, changes) = setting().await;
+        write(&db, "a").await;
+        drop(tokio::time::timeout(std::time::Duration::ZERO, changes.catch_up()).await);
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                let changes = Arc::clone(&changes);
+                tokio::spawn(async move { changes.catch_up().await })
+            })
+            .collect();
+        for request in waiting {
+            request.await.unwrap().unwrap();
+        }
+        assert_eq!(notes.take(), ["a"]);
+    }
+}

@@ -33,6 +33,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let now = clock::now();
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
     let app = App::new(config, db, now).await?;
+    // Into memory, so that metadata can be served from there should the database go away.
+    app.resources().await.map_err(OpenFault::Db)?;
     let config = &app.config;
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
@@ -43,6 +45,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         metrics_address: config.metrics_listen,
         tls,
         per_address: Listen::limit(config.per_ip),
+        cancel_on_disconnect: false,
     };
     let frame = Frame {
         hosts: config.hosts.clone(),

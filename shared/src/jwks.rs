@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
@@ -81,6 +82,8 @@ struct Inner {
     issuer: String,
     source: Box<dyn Source>,
     max_stale: Duration,
+    /// Where the set was made, if on a runtime: a web worker is no place for a task that outlives requests.
+    runtime: Option<Handle>,
     held: ArcSwapOption<Held>,
     /// Changes whenever an attempt begins or ends.
     attempts: watch::Sender<Attempts>,
@@ -128,6 +131,7 @@ impl RemoteKeySet {
             issuer,
             source,
             max_stale,
+            runtime: Handle::try_current().ok(),
             held: ArcSwapOption::empty(),
             attempts: watch::Sender::new(Attempts::default()),
             wanted: Arc::default(),
@@ -192,7 +196,11 @@ impl RemoteKeySet {
             .attempts
             .send_if_modified(|attempts| !std::mem::replace(&mut attempts.started, true));
         if newly_started {
-            tokio::spawn(keep_fresh(Arc::downgrade(&self.0)));
+            let task = keep_fresh(Arc::downgrade(&self.0));
+            match &self.0.runtime {
+                Some(runtime) => drop(runtime.spawn(task)),
+                None => drop(tokio::spawn(task)),
+            }
         }
         self.attempt_number(1).await;
     }

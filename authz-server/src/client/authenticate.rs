@@ -183,7 +183,9 @@ fn basic(header: &str) -> Option<(String, Secret)> {
     }
     let secret = decode(secret.as_bytes()).ok()?.into_owned();
     // No id of ours has control characters, and Postgres takes no NUL in a text.
-    let id = decode(id.as_bytes()).ok().filter(|id| !id.contains(char::is_control))?;
+    let id = decode(id.as_bytes())
+        .ok()
+        .filter(|id| !id.contains(char::is_control))?;
     Some((id.into_owned(), Secret::from(secret)))
 }
 

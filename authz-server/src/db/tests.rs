@@ -1,70 +1,88 @@
-//! Every statement is prepared on a real SQLite file here; the black-box suite does the same on Postgres by running.
+//! The statements and transactions, on both databases.
 
 use shared::clock::UnixSeconds;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use xtask::postgres::{Cluster, Durability};
 
 use super::*;
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
-async fn database(folder: &tempfile::TempDir) -> Db {
-    let issuer = "https://as.example".parse().unwrap();
-    Db::open(
-        &format!("sqlite:{}/test.db", folder.path().display()),
-        &issuer,
-        NOW,
-    )
-    .await
-    .unwrap()
+/// An empty place of each kind; it lasts as long as this value.
+struct Places {
+    folder: tempfile::TempDir,
+    cluster: Cluster,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            cluster: Cluster::start(Durability::None, None).unwrap(),
+        }
+    }
+
+    fn urls(&self) -> [String; 2] {
+        let file = format!("sqlite:{}/test.db", self.folder.path().display());
+        [file, self.cluster.create_database().unwrap()]
+    }
+}
+
+async fn open(url: &str, issuer: &str) -> Result<Db, OpenFault> {
+    Db::open(url, &issuer.parse().unwrap(), NOW).await
+}
+
+async fn prepare(db: &Db, statement: &'static str) -> Result<(), sqlx::Error> {
+    let text = AssertSqlSafe(statement).into_sql_str();
+    match db {
+        Db::Pg(pool) => pool.prepare(text).await.map(|_| ()),
+        Db::Lite(pool) => pool.prepare(text).await.map(|_| ()),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_statement_is_understood() {
-    let folder = tempfile::tempdir().unwrap();
-    let Db::Lite(pool) = database(&folder).await else {
-        unreachable!()
-    };
-    for statement in statements() {
-        if let Err(e) = pool
-            .prepare(AssertSqlSafe(statement.to_owned()).into_sql_str())
-            .await
-        {
-            panic!("{statement}: {e}");
+async fn every_statement_is_understood_by_both_databases() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url, "https://as.example").await.unwrap();
+        for statement in statements() {
+            prepare(&db, statement)
+                .await
+                .map_err(|e| format!("{url}: {statement}: {e}"))
+                .unwrap();
         }
+        assert!(prepare(&db, "SELECT nothing FROM nowhere").await.is_err());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_belongs_to_one_issuer() {
-    let folder = tempfile::tempdir().unwrap();
-    database(&folder).await;
-    database(&folder).await;
-    let other = "https://other.example".parse().unwrap();
-    let refused = Db::open(
-        &format!("sqlite:{}/test.db", folder.path().display()),
-        &other,
-        NOW,
-    )
-    .await;
-    let sentence = refused.unwrap_err().to_string();
-    assert!(
-        sentence.contains("https://as.example") && sentence.contains("database.url"),
-        "{sentence}"
-    );
+    let places = Places::new();
+    for url in places.urls() {
+        open(&url, "https://as.example").await.unwrap();
+        open(&url, "https://as.example").await.unwrap();
+        let sentence = open(&url, "https://other.example").await.unwrap_err().to_string();
+        assert!(
+            sentence.contains("https://as.example") && sentence.contains("database.url"),
+            "{sentence}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_transaction_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = database(&folder).await;
-    let failed: Result<(), _> = db
-        .write(async |tx| {
-            change::take_turn(tx).await?;
-            Err(DbFault::Unexpected("on purpose".to_owned()))
-        })
-        .await;
-    assert!(failed.is_err());
-    assert_eq!(change::head(&db).await.unwrap(), 0);
-    db.write(async |tx| change::take_turn(tx).await).await.unwrap();
-    assert_eq!(change::head(&db).await.unwrap(), 1);
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url, "https://as.example").await.unwrap();
+        let failed: Result<(), _> = db
+            .write(async |tx| {
+                change::take_turn(tx).await?;
+                Err(DbFault::Unexpected("on purpose".to_owned()))
+            })
+            .await;
+        assert!(failed.is_err());
+        assert_eq!(change::head(&db).await.unwrap(), 0);
+        db.write(async |tx| change::take_turn(tx).await).await.unwrap();
+        assert_eq!(change::head(&db).await.unwrap(), 1);
+    }
 }

@@ -2,6 +2,7 @@
 //! answer as for a token that never was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -69,7 +70,7 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
     let claims = match own::verify(app, &token, now).await? {
-        Some(claims) if is_active(app, &claims).await? && may_know(app, caller.client(), &claims).await? => {
+        Some(claims) if is_active(app, &claims, now).await? && may_know(app, caller.client(), &claims).await? => {
             Some(claims)
         }
         _ => None,
@@ -77,8 +78,11 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     answer(claims.as_ref())
 }
 
-/// Whether the token still stands: not revoked, its client neither, its resource still registered.
-async fn is_active(app: &App, claims: &VerifiedClaims) -> Result<bool, Failure> {
+/// Whether the token still stands: not expired, not revoked, its client neither, its resource still registered.
+async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSeconds) -> Result<bool, Failure> {
+    if !claims.is_current(now, Duration::ZERO) {
+        return Ok(false);
+    }
     let Some(client) = app.client(claims.client_id()).await? else {
         return Ok(false);
     };

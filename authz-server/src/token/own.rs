@@ -11,7 +11,12 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::keys::ALGORITHMS;
 
-/// The claims of `token` if we signed it and it has not expired; whether it was revoked is another question.
+/// How far the clocks of our instances may differ. A revocation that arrives at an instance whose clock is behind, or
+/// ahead, of the one that minted the token must still find it: its 200 is a promise (RFC 7009 §2.2).
+const CLOCKS: Duration = Duration::from_secs(60);
+
+/// The claims of `token` if we signed it and it has not been expired for longer than clocks may differ. Whether it
+/// is current to the second, and whether it was revoked, are other questions.
 pub(super) async fn verify(
     app: &App,
     token: &str,
@@ -20,7 +25,7 @@ pub(super) async fn verify(
     let mut key = [0; 32];
     key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     if let Some(claims) = app.verified.get(&key) {
-        return Ok(Some(claims).filter(|claims| claims.is_current(now, Duration::ZERO)));
+        return Ok(Some(claims).filter(|claims| claims.is_current(now, CLOCKS)));
     }
     let keys = app.keys().await?;
     let Ok(unverified) = UnverifiedToken::parse(token) else {
@@ -32,16 +37,7 @@ pub(super) async fn verify(
     ) else {
         return Ok(None);
     };
-    let expectation = Expectation {
-        issuer: app.config.issuer.as_str().to_owned(),
-        // Whoever the token is for: our own signature vouches for it.
-        audience: audience.to_owned(),
-        algorithms: ALGORITHMS.to_vec(),
-        // The clock that wrote the times is the one that reads them, or one beside it that may run ahead a little.
-        leeway: Duration::ZERO,
-        single_audience: true,
-        scope_claims: Vec::new(),
-    };
+    let expectation = expectation(app.config.issuer.as_str(), audience);
     match unverified.verify(signer, &expectation, now) {
         Ok(claims) => {
             let claims = Arc::new(claims);
@@ -52,5 +48,62 @@ pub(super) async fn verify(
             tracing::debug!(check = %fault.check, reason = fault.reason, "a token is not an active one of ours");
             Ok(None)
         }
+    }
+}
+
+fn expectation(issuer: &str, audience: &str) -> Expectation {
+    Expectation {
+        issuer: issuer.to_owned(),
+        // Whoever the token is for: our own signature vouches for it.
+        audience: audience.to_owned(),
+        algorithms: ALGORITHMS.to_vec(),
+        leeway: CLOCKS,
+        single_audience: true,
+        scope_claims: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::access_token::Claims;
+    use shared::jose::{Algorithm, KeySet, SigningKey};
+
+    use super::*;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+    const ISSUER: &str = "https://as.example";
+    const RESOURCE: &str = "https://rs.example/mcp";
+
+    /// Whether an instance whose clock shows `now` knows a token of its sibling, minted at [`NOW`] for ten seconds.
+    fn is_known_at(now: UnixSeconds) -> bool {
+        let claims = Claims {
+            iss: ISSUER,
+            sub: "c_x",
+            aud: RESOURCE,
+            exp: NOW + Duration::from_secs(10),
+            iat: NOW,
+            jti: "j",
+            client_id: "c_x",
+            scope: "a",
+            client_name: "x",
+            client_type: "service",
+        };
+        let private = SigningKey::generate(Algorithm::EdDSA).unwrap();
+        let key = SigningKey::from_private_jwk(Algorithm::EdDSA, &private).unwrap();
+        let document = serde_json::json!({ "keys": [key.public_jwk()] }).to_string();
+        let set = KeySet::parse(document.as_bytes()).unwrap();
+        let token = key.sign_access_token(&serde_json::to_vec(&claims).unwrap()).unwrap();
+        let unverified = UnverifiedToken::parse(&token).unwrap();
+        let signer = set.find(unverified.kid()).unwrap();
+        unverified.verify(signer, &expectation(ISSUER, RESOURCE), now).is_ok()
+    }
+
+    #[test]
+    fn an_instance_whose_clock_differs_a_little_still_knows_the_token() {
+        assert!(is_known_at(NOW));
+        assert!(is_known_at(NOW - CLOCKS));
+        assert!(is_known_at(NOW + Duration::from_secs(10 + 59)));
+        assert!(!is_known_at(NOW - CLOCKS - Duration::from_secs(1)));
+        assert!(!is_known_at(NOW + Duration::from_secs(10) + CLOCKS));
     }
 }

@@ -29,6 +29,9 @@ pub struct Listen {
     pub tls: Option<ServerTls>,
     /// The limit by caller's address; `None` when it is off.
     pub per_address: Option<AddressLimit>,
+    /// Whether a request ends as soon as its caller closes the connection, or even the sending half of it. Otherwise
+    /// that is noticed only when something is written.
+    pub cancel_on_disconnect: bool,
 }
 
 impl Listen {
@@ -74,6 +77,7 @@ pub async fn run(
         }
     })
     .disable_signals()
+    .h1_allow_half_closed(!listen.cancel_on_disconnect)
     .shutdown_timeout(SHUTDOWN_SECONDS);
 
     let server = listen
