@@ -1,0 +1,157 @@
+//! One node: everything that lives as long as the program, and the routes that lead to it.
+
+use std::sync::Arc;
+
+use ::web::address::ClientAddress;
+use ::web::answer;
+use ::web::metrics::Metrics;
+use ::web::rates::KeyedLimit;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, HttpResponse, web};
+use rmcp::ServerHandler;
+use shared::clock::now;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Caller, Door};
+use crate::error::Refusal;
+use crate::logs::Logs;
+use crate::mcp::{self, Transport};
+use crate::metadata::{self, Documents};
+use crate::origin::{Origins, guard, open};
+use crate::rest;
+use crate::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE, ScopeTable};
+use crate::status::{NodeStatus, Observer};
+
+/// The state of one node.
+pub(crate) struct Node {
+    pub(crate) observer: Observer,
+    pub(crate) door: Door,
+    pub(crate) scopes: ScopeTable,
+    pub(crate) hints: Hints,
+    pub(crate) origins: Origins,
+    pub(crate) logs: Logs,
+    pub(crate) documents: Documents,
+    /// Where this resource's metadata is: part of every challenge.
+    pub(crate) resource_metadata: String,
+    /// The path of the resource, `/mcp` for example.
+    pub(crate) resource_path: String,
+    /// The largest request body, in bytes.
+    pub(crate) body_limit: usize,
+    pub(crate) per_client: KeyedLimit,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// Cancelled when the program is asked to stop.
+    pub(crate) stopping: CancellationToken,
+    /// Whether MCP and its plain-JSON forms are served.
+    pub(crate) mcp_enabled: bool,
+}
+
+/// The scope that a caller without token is told to get, by what it asked for.
+#[derive(Debug)]
+pub(crate) struct Hints {
+    pub(crate) basic: String,
+    pub(crate) call: String,
+    pub(crate) read: String,
+    pub(crate) listen: String,
+}
+
+impl Hints {
+    pub(crate) fn new(scopes: &ScopeTable) -> Self {
+        Self {
+            basic: scopes.basic(),
+            call: scopes.hint(CALL_TOOL),
+            read: scopes.hint(READ_RESOURCE),
+            listen: scopes.hint(LISTEN),
+        }
+    }
+}
+
+impl Node {
+    /// Who sent `request`, if its token is good and its client has not asked too often.
+    pub(crate) async fn admit(&self, request: &HttpRequest) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.door.authenticate(request.headers(), now()).await.inspect_err(|refusal| {
+            let client = ClientAddress::of(request).0;
+            match refusal {
+                Refusal::Token(fault) => tracing::info!(%client, check = %fault.check, reason = fault.reason, "a token was refused"),
+                refusal => tracing::debug!(%client, reason = refusal.reason(), "a request was turned away"),
+            }
+        })?;
+        let allowance = self
+            .per_client
+            .check((caller.issuer_index(), caller.claims().client_id()));
+        allowance.map_err(Refusal::TooMany)?;
+        Ok(caller)
+    }
+
+    /// The answer to a refused request. `hint` is the scope that it would need.
+    pub(crate) fn refuse(&self, refusal: &Refusal, hint: &str) -> HttpResponse {
+        self.count(refusal);
+        refusal.answer(&self.resource_metadata, hint)
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count(&self, refusal: &Refusal) {
+        self.metrics.refused(refusal.reason());
+    }
+
+    /// How the node is.
+    pub(crate) fn status(&self) -> NodeStatus {
+        self.observer.observe(self.door.issuers())
+    }
+}
+
+/// The routes of a node with the MCP handler `H`. The plain-JSON forms belong to the node's own handler.
+pub(crate) fn routes<H: ServerHandler>(
+    config: &mut web::ServiceConfig,
+    node: &web::Data<Node>,
+    transport: &web::Data<Transport<H>>,
+    plain_json: bool,
+) {
+    config.app_data(node.clone()).app_data(transport.clone());
+    let at_root = "/.well-known/oauth-protected-resource";
+    let below = format!("{at_root}{}", node.resource_path);
+    for path in [Some(at_root), Some(&*below).filter(|path| *path != at_root)]
+        .into_iter()
+        .flatten()
+    {
+        config.service(
+            answer::resource(path, "GET, HEAD")
+                .wrap(from_fn(open))
+                .route(answer::get().to(metadata::resource)),
+        );
+    }
+    let information = answer::resource("/mcp/node/{id}/info", "GET, HEAD");
+    config.service(
+        information
+            .wrap(from_fn(open))
+            .route(answer::get().to(metadata::information)),
+    );
+    #[cfg(debug_assertions)]
+    panic_on_request(config);
+    if !node.mcp_enabled {
+        return;
+    }
+    config.service(
+        answer::resource("/mcp", "POST")
+            .wrap(from_fn(guard))
+            .route(web::post().to(mcp::post::<H>)),
+    );
+    if plain_json {
+        config.configure(rest::routes);
+    }
+}
+
+/// A way to see that a panic becomes an answer. In debug builds only, and only when the environment asks for it.
+#[cfg(debug_assertions)]
+fn panic_on_request(config: &mut web::ServiceConfig) {
+    #[expect(clippy::panic, reason = "to be caught")]
+    async fn panic() -> HttpResponse {
+        panic!("on request");
+    }
+    if let Some(path) = shared::config::environment().get("EDGE_HIVE_DEBUG_PANIC_PATH") {
+        config.service(answer::document(path, panic));
+    }
+}
+
+#[cfg(test)]
+mod tests;

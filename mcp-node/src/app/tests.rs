@@ -1,0 +1,253 @@
+//! Public documents, browsers, and the plain-JSON forms.
+
+use actix_web::http::{Method, header};
+use actix_web::test::TestRequest;
+use serde_json::json;
+
+use crate::testing::{Site, body_of};
+
+#[actix_web::test]
+async fn metadata_stands_at_both_places_and_every_page_may_read_it() {
+    let site = Site::start().await;
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/mcp",
+    ] {
+        let answer = site
+            .send(
+                TestRequest::get()
+                    .uri(path)
+                    .insert_header(("origin", "https://any.example")),
+            )
+            .await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(
+            answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(),
+            "*"
+        );
+        let document = body_of(answer).await;
+        assert_eq!(document["resource"], "http://localhost:8080/mcp");
+        assert_eq!(document["authorization_servers"], json!([site.forge.issuer]));
+        assert_eq!(document["scopes_supported"], json!(["mcp:call", "mcp:read"]));
+        assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+    }
+    let other = site
+        .send(TestRequest::get().uri("/.well-known/oauth-protected-resource/other"))
+        .await;
+    assert_eq!(other.status(), 404);
+}
+
+#[actix_web::test]
+async fn information_is_public_and_only_about_this_node() {
+    let site = Site::start().await;
+    let answer = site
+        .send(TestRequest::get().uri(&format!("/mcp/node/{}/info", site.id)))
+        .await;
+    let document = body_of(answer).await;
+    assert_eq!(document["id"], site.id.as_str());
+    assert_eq!(
+        document["resource_metadata"],
+        "http://localhost:8080/.well-known/oauth-protected-resource/mcp"
+    );
+    assert_eq!(
+        site.send(TestRequest::get().uri("/mcp/node/other-fox-000000/info"))
+            .await
+            .status(),
+        404
+    );
+}
+
+#[actix_web::test]
+async fn pages_of_allowed_origins_only() {
+    let site = Site::start().await;
+    let foreign = TestRequest::post()
+        .uri("/mcp")
+        .insert_header(("origin", "https://evil.example"));
+    assert_eq!(site.send(foreign).await.status(), 403);
+    let ours = TestRequest::post()
+        .uri("/mcp")
+        .insert_header(("origin", "https://app.example"));
+    let answer = site.send(ours).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(
+        answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(),
+        "https://app.example"
+    );
+    let exposed = answer
+        .headers()
+        .get(header::ACCESS_CONTROL_EXPOSE_HEADERS)
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert!(exposed.contains("WWW-Authenticate"));
+
+    let preflight = || {
+        TestRequest::default()
+            .method(Method::OPTIONS)
+            .uri("/mcp")
+            .insert_header((header::ACCESS_CONTROL_REQUEST_METHOD, "POST"))
+    };
+    let answer = site
+        .send(preflight().insert_header(("origin", "https://app.example")))
+        .await;
+    assert_eq!(answer.status(), 204);
+    let allowed = answer
+        .headers()
+        .get(header::ACCESS_CONTROL_ALLOW_HEADERS)
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert!(allowed.contains("Authorization") && allowed.contains("Mcp-Method"));
+    assert!(
+        !answer
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS)
+    );
+    assert_eq!(
+        site.send(preflight().insert_header(("origin", "null")))
+            .await
+            .status(),
+        403
+    );
+}
+
+#[actix_web::test]
+async fn a_tool_over_plain_json() {
+    let site = Site::start().await;
+    let call = |uri: &str, body: serde_json::Value| {
+        TestRequest::post()
+            .uri(uri)
+            .insert_header(site.bearer("mcp:call"))
+            .set_json(body)
+    };
+    for uri in [
+        "/mcp/tools/call".to_owned(),
+        format!("/mcp/node/{}/tools/call", site.id),
+    ] {
+        let answer = site
+            .send(call(&uri, json!({"name": "get_status", "arguments": {}})))
+            .await;
+        assert_eq!(answer.status(), 200, "{uri}");
+        let result = body_of(answer).await;
+        assert_eq!(result["structuredContent"]["id"], site.id.as_str());
+        assert_eq!(result["structuredContent"]["issuers"][0]["usable"], true);
+        assert_eq!(result["structuredContent"]["peers"], json!([]));
+    }
+    let refused = |body| site.send(call("/mcp/tools/call", body));
+    assert_eq!(refused(json!({"name": "no_such_tool"})).await.status(), 404);
+    assert_eq!(refused(json!(["get_status"])).await.status(), 400);
+    let with_arguments = body_of(refused(json!({"name": "get_status", "arguments": {"x": 1}})).await).await;
+    assert_eq!(with_arguments["isError"], true);
+    let elsewhere = call(
+        "/mcp/node/other-fox-000000/tools/call",
+        json!({"name": "get_status"}),
+    );
+    assert_eq!(site.send(elsewhere).await.status(), 404);
+    let reading = TestRequest::post()
+        .uri("/mcp/tools/call")
+        .insert_header(site.bearer("mcp:read"));
+    let answer = site.send(reading.set_json(json!({"name": "get_status"}))).await;
+    assert_eq!(answer.status(), 403);
+    let challenge = answer
+        .headers()
+        .get(header::WWW_AUTHENTICATE)
+        .unwrap()
+        .to_str()
+        .unwrap();
+    assert!(
+        challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"mcp:call\""),
+        "{challenge}"
+    );
+    assert_eq!(body_of(answer).await["error"], "insufficient_scope");
+}
+
+#[actix_web::test]
+async fn a_resource_over_plain_http() {
+    let site = Site::start().await;
+    let read = |uri: &str| {
+        site.send(
+            TestRequest::get()
+                .uri(uri)
+                .insert_header(site.bearer("mcp:resources")),
+        )
+    };
+    let document = body_of(read("/mcp/resources/edge-hive%3A%2F%2Fstatus").await).await;
+    assert_eq!(document["contents"][0]["uri"], "edge-hive://status");
+    assert!(
+        document["contents"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains(&site.id)
+    );
+    let log = read(&format!(
+        "/mcp/node/{}/resources/edge-hive%3A%2F%2Flogs%2Fnode",
+        site.id
+    ))
+    .await;
+    assert_eq!(body_of(log).await["contents"][0]["mimeType"], "text/plain");
+    for unknown in [
+        "edge-hive%3A%2F%2Flogs%2F..%2F..%2Fetc%2Fpasswd",
+        "file%3A%2F%2F%2Fetc%2Fpasswd",
+        "",
+    ] {
+        assert_eq!(
+            read(&format!("/mcp/resources/{unknown}")).await.status(),
+            404,
+            "{unknown}"
+        );
+    }
+    assert_eq!(read("/mcp/resources/%ff").await.status(), 400);
+    let calling = TestRequest::get()
+        .uri("/mcp/resources/edge-hive%3A%2F%2Fstatus")
+        .insert_header(site.bearer("mcp:call"));
+    assert_eq!(site.send(calling).await.status(), 403);
+}
+
+#[actix_web::test]
+async fn the_stream_begins_with_the_status() {
+    use actix_web::body::MessageBody;
+
+    let site = Site::start().await;
+    let refused = site
+        .send(
+            TestRequest::get()
+                .uri("/mcp/stream")
+                .insert_header(site.bearer("mcp:read")),
+        )
+        .await;
+    assert_eq!(refused.status(), 403);
+    let answer = site
+        .send(
+            TestRequest::get()
+                .uri("/mcp/stream")
+                .insert_header(site.bearer("mcp:subscribe")),
+        )
+        .await;
+    assert_eq!(
+        answer.headers().get(header::CONTENT_TYPE).unwrap(),
+        "text/event-stream"
+    );
+    let mut body = Box::pin(answer.into_body());
+    let first = std::future::poll_fn(|cx| body.as_mut().poll_next(cx))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(first.starts_with(b"event: status\ndata: {"));
+}
+
+#[actix_web::test]
+async fn probes_tell_whether_tokens_can_be_judged() {
+    let site = Site::start().await;
+    assert_eq!(site.send(TestRequest::get().uri("/healthz")).await.status(), 200);
+    let ready = site.send(TestRequest::get().uri("/readyz")).await;
+    assert_eq!(
+        (
+            ready.status().as_u16(),
+            body_of(ready).await["usable_issuers"].as_u64()
+        ),
+        (200, Some(1))
+    );
+    let alone = Site::without_issuer().await;
+    assert_eq!(alone.send(TestRequest::get().uri("/healthz")).await.status(), 200);
+    assert_eq!(alone.send(TestRequest::get().uri("/readyz")).await.status(), 503);
+}

@@ -1,0 +1,78 @@
+//! The door: an access token in, a [`Caller`] out. Nothing reaches a tool but through here.
+//!
+//! A token that was verified once is remembered until it expires, under its SHA-256; it is still refused as soon as
+//! its issuer no longer publishes the key that signed it.
+
+mod caller;
+mod credentials;
+
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderMap;
+use quick_cache::sync::Cache;
+use ring::digest::{SHA256, digest};
+use shared::clock::UnixSeconds;
+
+pub use self::caller::Caller;
+use self::credentials::bearer_token;
+use crate::error::Refusal;
+use crate::issuers::{Issuers, LEEWAY, NotVerified};
+
+/// So many verified tokens are remembered, in some 6 MB at most.
+const REMEMBERED_TOKENS: usize = 8192;
+
+/// The door of one node.
+pub(crate) struct Door {
+    issuers: Issuers,
+    /// By the SHA-256 of the token.
+    verified: Cache<[u8; 32], Arc<Caller>>,
+}
+
+impl Door {
+    /// A door for tokens of `issuers`.
+    pub(crate) fn new(issuers: Issuers) -> Self {
+        Self {
+            issuers,
+            verified: Cache::new(REMEMBERED_TOKENS),
+        }
+    }
+
+    /// Who sent a request with these headers. Tokens anywhere but in `Authorization` are not looked at
+    /// (OAuth 2.1 §5.1).
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: UnixSeconds,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let token = bearer_token(headers)?;
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        if let Some(caller) = self.verified.get(&key) {
+            if caller.claims().is_current(now, LEEWAY)
+                && self.issuers.still_has(caller.issuer_index(), caller.kid())
+            {
+                return Ok(caller);
+            }
+            self.verified.remove(&key);
+        }
+        let caller = Arc::new(self.verify(token, now).await?);
+        self.verified.insert(key, Arc::clone(&caller));
+        Ok(caller)
+    }
+
+    /// The issuers whose tokens are taken.
+    pub(crate) fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Caller, Refusal> {
+        match self.issuers.verify(token, now).await {
+            Ok(verified) => Ok(Caller::new(verified)),
+            Err(NotVerified::Refused(fault)) => Err(Refusal::Token(fault)),
+            Err(NotVerified::Unavailable { retry_after }) => Err(Refusal::Unavailable { retry_after }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

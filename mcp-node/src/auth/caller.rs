@@ -1,0 +1,47 @@
+//! Who is calling.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use rmcp::model::Extensions;
+use shared::access_token::VerifiedClaims;
+
+use crate::issuers::Verified;
+
+/// Someone whose access token passed every check. Only the door makes one.
+#[derive(Debug)]
+pub struct Caller {
+    claims: VerifiedClaims,
+    issuer: usize,
+    kid: String,
+}
+
+impl Caller {
+    pub(super) fn new(verified: Verified) -> Self {
+        Self {
+            claims: verified.claims,
+            issuer: verified.issuer,
+            kid: verified.kid,
+        }
+    }
+
+    /// The caller of a tool, from rmcp's `RequestContext::extensions`.
+    pub fn of(extensions: &Extensions) -> Option<&Arc<Self>> {
+        extensions.get::<Parts>()?.extensions.get::<Arc<Self>>()
+    }
+
+    /// What its token says. A subject is unique only together with the issuer.
+    pub fn claims(&self) -> &VerifiedClaims {
+        &self.claims
+    }
+
+    /// The place of the issuer in the node's list.
+    pub(crate) fn issuer_index(&self) -> usize {
+        self.issuer
+    }
+
+    /// The key that signed the token.
+    pub(super) fn kid(&self) -> &str {
+        &self.kid
+    }
+}

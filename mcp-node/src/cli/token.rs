@@ -1,0 +1,154 @@
+//! `mcp-node token explain`.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use shared::access_token::{Expectation, MAX_TOKEN_BYTES};
+use shared::clock::now;
+use shared::http_client::HttpClient;
+use shared::jose::{Algorithm, KeySet};
+use shared::jwks::{DEFAULT_MAX_STALE, KeySetSettings, RemoteKeySet};
+use shared::uri::Issuer;
+
+use super::{Failure, block_on, load, print};
+use crate::config::IssuerConfig;
+use crate::explain::{Candidate, Explanation, Keys, Verdict, explain};
+use crate::issuers::{LEEWAY, expectation};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Tell check by check why this node takes or refuses a token; exit 0 accepted, 1 refused
+    Explain(Arguments),
+}
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A file with the token [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The issuer to trust, instead of those in the configuration
+    #[arg(long, value_name = "URL", requires = "audience")]
+    issuer: Option<Issuer>,
+    /// The issuer's key set: works without network
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+    /// The audience to demand, instead of the configured one
+    #[arg(long, value_name = "URL")]
+    audience: Option<String>,
+}
+
+pub(super) fn run(file: Option<PathBuf>, command: &Command, json: bool) -> Result<ExitCode, Failure> {
+    let Command::Explain(arguments) = command;
+    let candidates = candidates(file, arguments)?;
+    let token = read_token(arguments.token_file.as_deref())?;
+    let explanation = block_on(explain(&token, &candidates, now()))?;
+    print(json, &explanation, || lines(&explanation))?;
+    Ok(if explanation.accepted {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candidate>, Failure> {
+    let set = arguments.jwks.as_deref().map(read_key_set).transpose()?;
+    if let Some(issuer) = &arguments.issuer {
+        let expectation = Expectation {
+            issuer: issuer.as_str().to_owned(),
+            audience: arguments.audience.clone().unwrap_or_default(),
+            algorithms: Algorithm::ALL.to_vec(),
+            leeway: LEEWAY,
+            single_audience: false,
+            scope_claims: vec!["scopes".to_owned(), "scp".to_owned()],
+        };
+        let settings = KeySetSettings {
+            issuer: issuer.clone(),
+            jwks_uri: None,
+            max_stale: DEFAULT_MAX_STALE,
+        };
+        return Ok(vec![Candidate {
+            expectation,
+            keys: keys(set, settings, None)?,
+        }]);
+    }
+    let configured = load(file)?.issuers;
+    configured
+        .iter()
+        .map(|issuer| candidate(issuer, set.clone(), arguments.audience.as_deref()))
+        .collect()
+}
+
+fn candidate(
+    issuer: &IssuerConfig,
+    set: Option<KeySet>,
+    audience: Option<&str>,
+) -> Result<Candidate, Failure> {
+    let mut expectation = expectation(issuer);
+    if let Some(audience) = audience {
+        audience.clone_into(&mut expectation.audience);
+    }
+    let settings = KeySetSettings {
+        issuer: issuer.issuer.clone(),
+        jwks_uri: issuer.jwks_uri.clone(),
+        max_stale: issuer.max_stale,
+    };
+    Ok(Candidate {
+        expectation,
+        keys: keys(set, settings, issuer.ca_file.as_deref())?,
+    })
+}
+
+fn keys(set: Option<KeySet>, settings: KeySetSettings, ca_file: Option<&Path>) -> Result<Keys, Failure> {
+    match set {
+        Some(set) => Ok(Keys::File(set)),
+        None => Ok(Keys::Remote(RemoteKeySet::new(
+            HttpClient::new(ca_file)?,
+            settings,
+        ))),
+    }
+}
+
+fn read_key_set(path: &Path) -> Result<KeySet, Failure> {
+    let document = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    Ok(KeySet::parse(&document).map_err(|e| format!("{}: {e}", path.display()))?)
+}
+
+fn read_token(file: Option<&Path>) -> Result<String, Failure> {
+    let mut text = String::new();
+    // One more than the longest token, so that a longer one is still seen to be too long; then a line feed.
+    let limit = MAX_TOKEN_BYTES as u64 + 8;
+    match file {
+        Some(path) => {
+            let opened =
+                std::fs::File::open(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+            opened.take(limit).read_to_string(&mut text)
+        }
+        None => io::stdin().take(limit).read_to_string(&mut text),
+    }
+    .map_err(|e| format!("cannot read the token: {e}"))?;
+    let token = text.trim();
+    // People paste the whole header.
+    Ok(token.strip_prefix("Bearer ").unwrap_or(token).to_owned())
+}
+
+fn lines(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    for step in &explanation.steps {
+        let mark = match step.verdict {
+            Verdict::Passed => "ok  ",
+            Verdict::Failed => "FAIL",
+            Verdict::Skipped => "-   ",
+        };
+        text += &format!("{mark}  {:<10} {}\n", step.check, step.demands);
+        if let Some(reason) = &step.reason {
+            text += &format!("                 found: {reason}\n");
+        }
+    }
+    text + if explanation.accepted {
+        "accepted"
+    } else {
+        "refused"
+    }
+}

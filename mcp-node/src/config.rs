@@ -1,0 +1,242 @@
+//! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
+
+mod issuer;
+mod size;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ::web::rates::Rate;
+use ::web::server::Listen;
+use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate};
+use shared::tls::{TlsMode, read_mode};
+use shared::uri::ResourceUri;
+
+pub use self::issuer::{IssuerConfig, IssuerKind};
+pub use self::size::ByteCount;
+use crate::scopes::ScopeTable;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "mcp-node.toml";
+
+/// The short names of variables, and the keys that they set.
+const SHORT_NAMES: [(&str, &str); 3] = [
+    ("EDGE_HIVE_NODE_NAME", "node.name"),
+    ("EDGE_HIVE_MCP_ENABLED", "server.mcp_enabled"),
+    ("EDGE_HIVE_OAUTH2_ISSUER", "issuer.0.url"),
+];
+
+/// Everything an operator can set.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// A separate address for `/metrics`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// This node as a protected resource: what tokens must name as their audience.
+    pub resource: ResourceUri,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Web origins whose pages may call this node.
+    pub allowed_origins: Vec<String>,
+    /// Values of `Host` that are ours beside those of the listen addresses and the resource.
+    pub allowed_hosts: Vec<String>,
+    /// Whether MCP and its plain-JSON forms are served.
+    pub mcp_enabled: bool,
+    /// The name for people; the node's id when not set.
+    pub name: Option<String>,
+    /// Where the node keeps its id.
+    pub data_dir: PathBuf,
+    /// Log files that may be read as resources, by name.
+    pub logs: BTreeMap<String, PathBuf>,
+    /// Trusted authorization servers; at least one.
+    pub issuers: Vec<IssuerConfig>,
+    /// Which scope each operation needs.
+    pub scopes: ScopeTable,
+    /// Requests per caller's address, before authentication.
+    pub per_ip: Rate,
+    /// Requests per client, after authentication.
+    pub per_client: Rate,
+    /// The largest request body.
+    pub body_limit: ByteCount,
+    /// How the listen addresses speak TLS.
+    pub tls: TlsMode,
+    /// What is in force and where it came from, for `config show`.
+    pub settings: Vec<Setting>,
+}
+
+impl NodeConfig {
+    /// Reads `file` (or [`DEFAULT_FILE`] if that exists) and the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigFaults> {
+        let environment = environment();
+        let file = locate(file, DEFAULT_FILE);
+        Self::read(Reader::open(file.as_deref(), &environment)?, &environment)
+    }
+
+    /// Reads the text of a file, without the environment of the program.
+    pub fn from_text(text: &str) -> Result<Self, ConfigFaults> {
+        let environment = BTreeMap::new();
+        Self::read(Reader::from_text(text.to_owned(), &environment)?, &environment)
+    }
+
+    fn read(mut reader: Reader, environment: &BTreeMap<String, String>) -> Result<Self, ConfigFaults> {
+        for (name, path) in SHORT_NAMES {
+            if let Some(value) = environment.get(name) {
+                reader.set(path, value, Source::Environment);
+            }
+        }
+        for (section, feature) in LATER {
+            reader.refuse(
+                section,
+                &format!("{feature} is not part of this version; remove the section"),
+            );
+        }
+        let config = Parts::read(&mut reader);
+        let settings = reader.finish()?;
+        // No fault was found, so every part is there.
+        config
+            .map(|config| Self { settings, ..config })
+            .ok_or_else(|| ConfigFaults(Vec::new()))
+    }
+
+    /// The values of `Host` that are ours, lower case, with the port unless it is the default one.
+    pub fn hosts(&self) -> Vec<String> {
+        let url = self.resource.url();
+        let resource_host = url.host_str().map(|host| match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        });
+        let mut hosts: Vec<_> = self
+            .allowed_hosts
+            .iter()
+            .map(|host| host.to_ascii_lowercase())
+            .collect();
+        hosts.extend(resource_host);
+        let default_port = if self.tls == TlsMode::Off { 80 } else { 443 };
+        for address in &self.listen {
+            let mut names = vec![match address {
+                SocketAddr::V4(address) => address.ip().to_string(),
+                SocketAddr::V6(address) => format!("[{}]", address.ip()),
+            }];
+            if address.ip().is_loopback() {
+                names.push("localhost".to_owned());
+            }
+            for name in names {
+                hosts.push(format!("{name}:{}", address.port()));
+                if address.port() == default_port {
+                    hosts.push(name);
+                }
+            }
+        }
+        hosts
+    }
+}
+
+/// Sections of later versions. Ignoring them would let an operator believe that they work.
+const LATER: [(&str, &str); 4] = [
+    ("upstream", "serving other MCP servers through the node"),
+    ("discovery", "discovery of peers"),
+    ("p2p", "the peer-to-peer network"),
+    ("offline", "the offline policy"),
+];
+
+/// Reading is all or nothing; a `None` has left its fault in the reader.
+struct Parts;
+
+impl Parts {
+    fn read(reader: &mut Reader) -> Option<NodeConfig> {
+        let mut server = reader.section("server");
+        let listen: Vec<SocketAddr> = server.list("listen", "127.0.0.1:8080");
+        if listen.is_empty() {
+            server.fault("listen", "name at least one address, 127.0.0.1:8080 for example");
+        }
+        let metrics_listen = server.optional("metrics_listen");
+        let resource: Option<ResourceUri> = server.value("resource", "http://localhost:8080/mcp");
+        let trusted_proxies = server.list("trusted_proxies", "");
+        let allowed_origins: Vec<String> = server.list("allowed_origins", "");
+        for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+            let reason =
+                format!("{origin:?}: an origin is written like https://app.example or http://localhost:3000");
+            server.fault("allowed_origins", reason);
+        }
+        let allowed_hosts = server.list("allowed_hosts", "");
+        let mcp_enabled = server.value("mcp_enabled", "true");
+
+        let mut node = reader.section("node");
+        let name = node.optional("name");
+        let data_dir: Option<PathBuf> = node.value("data_dir", "./data");
+        let logs: BTreeMap<_, _> = node
+            .map("logs")
+            .into_iter()
+            .map(|(name, path)| (name, PathBuf::from(path)))
+            .collect();
+        for name in logs.keys().filter(|name| !crate::logs::is_name(name)) {
+            node.fault(
+                "logs",
+                format!("{name:?}: a log's name has letters, digits, - and _ only, and is not \"node\""),
+            );
+        }
+
+        let issuers = issuer::read_all(reader, resource.as_ref());
+        let scopes = ScopeTable::read(reader);
+
+        let mut limits = reader.section("limits");
+        let (per_ip, per_client) = (
+            limits.value("per_ip", "600/min"),
+            limits.value("per_client", "100/min"),
+        );
+        let body_limit = limits.value("body", "1MiB");
+
+        let names = certificate_names(resource.as_ref(), &listen);
+        let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
+        if tls == TlsMode::Off && Listen::leaves_machine(&listen) {
+            let reason = "tokens must not cross a network in clear: set [tls] mode, or listen on 127.0.0.1 behind a proxy";
+            reader.fault("server.listen", reason);
+        }
+        Some(NodeConfig {
+            listen,
+            metrics_listen,
+            resource: resource?,
+            trusted_proxies,
+            allowed_origins,
+            allowed_hosts,
+            mcp_enabled: mcp_enabled?,
+            name,
+            data_dir: data_dir?,
+            logs,
+            issuers,
+            scopes,
+            per_ip: per_ip?,
+            per_client: per_client?,
+            body_limit: body_limit?,
+            tls,
+            settings: Vec::new(),
+        })
+    }
+}
+
+/// `scheme://host[:port]` and nothing more, as browsers write it (RFC 6454 §6.2).
+fn is_origin(text: &str) -> bool {
+    let parsed = text.parse::<url::Url>().ok();
+    parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
+}
+
+/// What a self-signed certificate is made for: the resource's host and the listen addresses.
+fn certificate_names(resource: Option<&ResourceUri>, listen: &[SocketAddr]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned()];
+    if let Some(host) = resource.and_then(|resource| resource.url().host_str()) {
+        names.push(host.trim_matches(['[', ']']).to_owned());
+    }
+    let listened = listen
+        .iter()
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_unspecified());
+    names.extend(listened.map(|ip| ip.to_string()));
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests;

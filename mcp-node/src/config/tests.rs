@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use super::*;
+
+fn faults(text: &str) -> Vec<String> {
+    NodeConfig::from_text(text).unwrap_err().0
+}
+
+const ISSUER: &str = "[[issuer]]\nurl = \"http://localhost:9000\"\n";
+
+#[test]
+fn one_issuer_is_all_that_must_be_written() {
+    let config = NodeConfig::from_text(ISSUER).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.resource.as_str(), "http://localhost:8080/mcp");
+    let issuer = &config.issuers[0];
+    assert_eq!(
+        (issuer.audience.as_str(), issuer.kind),
+        ("http://localhost:8080/mcp", IssuerKind::EdgeHive)
+    );
+    assert_eq!(issuer.max_stale, Duration::from_secs(86_400));
+    assert_eq!(
+        config.hosts(),
+        ["localhost:8080", "127.0.0.1:8080", "localhost:8080"]
+    );
+    assert!(config.mcp_enabled && config.logs.is_empty());
+    assert_eq!(faults("").len(), 1);
+}
+
+#[test]
+fn short_names_and_the_environment() {
+    let environment: BTreeMap<_, _> = [
+        ("EDGE_HIVE_NODE_NAME", "north"),
+        ("EDGE_HIVE_MCP_ENABLED", "false"),
+        ("EDGE_HIVE_OAUTH2_ISSUER", "https://as.example"),
+        ("EDGE_HIVE_LIMITS__PER_CLIENT", "off"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let reader = Reader::from_text(String::new(), &environment).unwrap();
+    let config = NodeConfig::read(reader, &environment).unwrap();
+    assert_eq!(
+        (config.name.as_deref(), config.mcp_enabled),
+        (Some("north"), false)
+    );
+    assert_eq!(config.issuers[0].issuer.as_str(), "https://as.example");
+    assert_eq!(config.per_client.to_string(), "off");
+}
+
+#[test]
+fn what_comes_later_is_refused_with_a_sentence() {
+    for section in [
+        "[[upstream]]\nurl = \"x\"",
+        "[discovery]\nmdns = true",
+        "[p2p]\nlisten = 1",
+        "[offline]\nmax = 1",
+    ] {
+        let found = faults(&format!("{section}\n{ISSUER}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("not part of this version"), "{found:?}");
+    }
+    let keys = [
+        "validation = \"introspection\"",
+        "kind = \"auth0\"",
+        "algorithms = [\"HS256\"]",
+        "shared_secret_file = \"x\"",
+    ];
+    for key in keys {
+        let found = faults(&format!("{ISSUER}{key}\n"));
+        assert!(found.len() == 1 && found[0].contains("this version"), "{found:?}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = "[server]\nlisten = [\"0.0.0.0:8080\"]\nallowed_origins = [\"https://app.example/\"]\nresuorce = \"x\"\n\
+                [node]\nlogs = { \"../x\" = \"/etc/passwd\" }\n[[issuer]]\nurl = \"http://as.example\"\n[[issuer]]\n\
+                [scopes.methods]\n\"tools/call\" = \"a\\tb\"\n[limits]\nper_ip = \"many\"\nbody = \"9GiB\"\n";
+    let found = faults(text);
+    for expected in [
+        "server.listen (line 2): tokens must not cross",
+        "server.allowed_origins (line 3)",
+        "server.resuorce (line 4): there is no such key; did you mean resource?",
+        "node.logs",
+        "issuer.0.url",
+        "issuer.1.url: the issuer's identifier is missing",
+        "scopes.methods",
+        "limits.per_ip",
+        "limits.body",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.starts_with(expected)),
+            "{expected}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn plain_http_to_the_network_needs_tls() {
+    let open =
+        format!("[server]\nlisten = [\"0.0.0.0:8443\"]\nresource = \"https://node.example/mcp\"\n{ISSUER}");
+    assert_eq!(faults(&open).len(), 1);
+    let config = NodeConfig::from_text(&format!("{open}[tls]\nmode = \"self-signed\"\n")).unwrap();
+    assert_eq!(config.hosts(), ["node.example", "0.0.0.0:8443"]);
+    assert!(
+        matches!(config.tls, TlsMode::SelfSigned { names, .. } if names == ["localhost", "node.example"])
+    );
+}

@@ -1,0 +1,221 @@
+//! `token explain`: each check that the node would make, in order, with its verdict. The token is never shown.
+
+use serde::Serialize;
+use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
+use shared::clock::UnixSeconds;
+use shared::jose::{KeySet, VerifyingKey};
+use shared::jwks::{KeyLookup, RemoteKeySet};
+
+/// An issuer whose tokens would be taken, and where its keys are.
+pub(crate) struct Candidate {
+    pub(crate) expectation: Expectation,
+    pub(crate) keys: Keys,
+}
+
+/// Where keys come from.
+pub(crate) enum Keys {
+    /// A file that the operator has: works without network.
+    File(KeySet),
+    /// The issuer itself.
+    Remote(RemoteKeySet),
+}
+
+/// The whole story of one token.
+#[derive(Serialize)]
+pub(crate) struct Explanation {
+    /// Whether a node would take the token.
+    pub(crate) accepted: bool,
+    /// Each check in order.
+    pub(crate) steps: Vec<Step>,
+    /// What the token says, if it can be believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claims: Option<Claims>,
+}
+
+/// One check.
+#[derive(Serialize)]
+pub(crate) struct Step {
+    pub(crate) check: &'static str,
+    pub(crate) demands: &'static str,
+    pub(crate) verdict: Verdict,
+    /// What was found instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// The claims of an accepted token.
+#[derive(Serialize)]
+pub(crate) struct Claims {
+    issuer: String,
+    subject: String,
+    client_id: String,
+    scope: String,
+    audience: String,
+    issued_at: i64,
+    expires_at: i64,
+}
+
+/// Makes every check against the issuer that the token names.
+pub(crate) async fn explain(token: &str, candidates: &[Candidate], now: UnixSeconds) -> Explanation {
+    let verdict = verify(token, candidates, now).await;
+    let failed = verdict.as_ref().err();
+    let steps = Check::ALL.into_iter().map(|check| {
+        let verdict = match failed {
+            None => Verdict::Passed,
+            Some(fault) if check < fault.check => Verdict::Passed,
+            Some(fault) if check == fault.check => Verdict::Failed,
+            Some(_) => Verdict::Skipped,
+        };
+        let reason = failed
+            .filter(|fault| fault.check == check)
+            .map(|fault| fault.reason.clone());
+        Step {
+            check: check.as_str(),
+            demands: check.describe(),
+            verdict,
+            reason,
+        }
+    });
+    Explanation {
+        accepted: failed.is_none(),
+        steps: steps.collect(),
+        claims: verdict.as_ref().ok().map(Claims::of),
+    }
+}
+
+async fn verify(
+    token: &str,
+    candidates: &[Candidate],
+    now: UnixSeconds,
+) -> Result<VerifiedClaims, TokenFault> {
+    let unverified = UnverifiedToken::parse(token)?;
+    let named = unverified.issuer()?;
+    let Some(candidate) = candidates
+        .iter()
+        .find(|candidate| candidate.expectation.issuer == named)
+    else {
+        let shown: String = named.chars().take(128).filter(|c| c.is_ascii_graphic()).collect();
+        let trusted: Vec<_> = candidates
+            .iter()
+            .map(|candidate| candidate.expectation.issuer.as_str())
+            .collect();
+        let reason = format!("iss is {shown}; trusted: {}", trusted.join(", "));
+        return Err(TokenFault::new(Check::Issuer, reason));
+    };
+    unverified.algorithm(&candidate.expectation)?;
+    let key = candidate.keys.find(unverified.kid()).await?;
+    unverified.verify(&key, &candidate.expectation, now)
+}
+
+impl Keys {
+    async fn find(&self, kid: &str) -> Result<VerifyingKey, TokenFault> {
+        match self {
+            Self::File(set) => set.find(kid).cloned().ok_or_else(|| {
+                let known: Vec<_> = set.iter().map(|(kid, _)| kid).collect();
+                TokenFault::new(
+                    Check::Key,
+                    format!("the file has no such key; it has {}", known.join(", ")),
+                )
+            }),
+            Self::Remote(set) => match set.key(kid).await {
+                KeyLookup::Key(key) => Ok(key),
+                KeyLookup::UnknownKid => Err(TokenFault::new(Check::Key, "the issuer publishes no such key")),
+                KeyLookup::Unavailable { .. } => {
+                    let fault = set.status().fault.unwrap_or_default();
+                    Err(TokenFault::new(
+                        Check::Key,
+                        format!("the issuer's keys cannot be had: {fault}"),
+                    ))
+                }
+            },
+        }
+    }
+}
+
+impl Claims {
+    fn of(claims: &VerifiedClaims) -> Self {
+        Self {
+            issuer: claims.issuer().to_owned(),
+            subject: claims.subject().to_owned(),
+            client_id: claims.client_id().to_owned(),
+            scope: claims.scope().to_string(),
+            audience: claims.audience().to_owned(),
+            issued_at: claims.issued_at().0,
+            expires_at: claims.expires_at().0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{AUDIENCE, Forge, NOW};
+
+    fn candidates(forge: &Forge) -> Vec<Candidate> {
+        let keys = Keys::File(KeySet::parse(forge.jwks().to_string().as_bytes()).unwrap());
+        vec![Candidate {
+            expectation: forge.expectation(),
+            keys,
+        }]
+    }
+
+    #[tokio::test]
+    async fn a_good_token_passes_every_check() {
+        let forge = Forge::new("https://as.example");
+        let explanation = explain(&forge.token(|_| {}), &candidates(&forge), NOW).await;
+        assert!(explanation.accepted);
+        assert!(
+            explanation
+                .steps
+                .iter()
+                .all(|step| step.verdict == Verdict::Passed)
+        );
+        assert_eq!(explanation.steps.len(), Check::ALL.len());
+        assert_eq!(explanation.claims.unwrap().audience, AUDIENCE);
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_named_and_the_rest_is_skipped() {
+        let forge = Forge::new("https://as.example");
+        let token = forge.token(|claims| claims["aud"] = "https://other/mcp".into());
+        let explanation = explain(&token, &candidates(&forge), NOW).await;
+        let verdicts: Vec<_> = explanation
+            .steps
+            .iter()
+            .map(|step| (step.check, step.verdict))
+            .collect();
+        assert!(!explanation.accepted && explanation.claims.is_none());
+        assert!(verdicts.contains(&("signature", Verdict::Passed)));
+        assert!(verdicts.contains(&("audience", Verdict::Failed)));
+        assert!(verdicts.contains(&("times", Verdict::Skipped)));
+        let printed = serde_json::to_string(&explanation).unwrap();
+        assert!(printed.contains("https://other/mcp") && !printed.contains(&token));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_issuer_is_told_beside_the_known_ones() {
+        let (ours, theirs) = (
+            Forge::new("https://as.example"),
+            Forge::new("https://other.example"),
+        );
+        let explanation = explain(&theirs.token(|_| {}), &candidates(&ours), NOW).await;
+        let failed = explanation
+            .steps
+            .iter()
+            .find(|step| step.verdict == Verdict::Failed)
+            .unwrap();
+        assert_eq!(
+            failed.reason.as_deref(),
+            Some("iss is https://other.example; trusted: https://as.example")
+        );
+    }
+}

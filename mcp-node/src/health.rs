@@ -1,0 +1,37 @@
+//! Probes. `/healthz`: the program answers. `/readyz`: it can judge tokens of at least one issuer.
+
+use ::web::answer;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::app::Node;
+
+/// The routes.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(answer::document("/healthz", alive))
+        .service(answer::document("/readyz", ready));
+}
+
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok"}))
+}
+
+/// Keys are fetched when they are first needed; a probe is such a need, else a node behind a load balancer that waits
+/// for this probe would never be asked anything.
+async fn ready(node: web::Data<Node>) -> HttpResponse {
+    let asked = node.door.issuers().iter().map(|issuer| issuer.keys.is_ready());
+    let usable = futures_util::future::join_all(asked)
+        .await
+        .into_iter()
+        .filter(|ready| *ready)
+        .count();
+    let issuers = node.door.issuers().iter().count();
+    let (status, word) = match usable {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        _ if usable < issuers => (StatusCode::OK, "degraded"),
+        _ => (StatusCode::OK, "ready"),
+    };
+    HttpResponse::build(status).json(json!({"status": word, "issuers": issuers, "usable_issuers": usable}))
+}

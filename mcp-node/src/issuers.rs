@@ -1,0 +1,140 @@
+//! The authorization servers that this node trusts, each with its own keys (RFC 8725 §3.8).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
+use shared::clock::UnixSeconds;
+use shared::http_client::{ClientFault, HttpClient};
+use shared::jwks::{KeyLookup, KeySetSettings, RemoteKeySet};
+
+use crate::config::{IssuerConfig, IssuerKind};
+
+/// How far the clocks of an issuer and this node may differ.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
+
+/// One trusted authorization server.
+#[derive(Debug)]
+pub(crate) struct TrustedIssuer {
+    /// What its tokens must satisfy.
+    pub(crate) expectation: Expectation,
+    /// Its keys.
+    pub(crate) keys: RemoteKeySet,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Issuers(Vec<TrustedIssuer>);
+
+/// A token that passed every check, and by which issuer's key.
+pub(crate) struct Verified {
+    pub(crate) claims: VerifiedClaims,
+    /// The place of the issuer in [`Issuers`].
+    pub(crate) issuer: usize,
+    pub(crate) kid: String,
+}
+
+/// Why a token was not accepted.
+#[derive(Debug)]
+pub(crate) enum NotVerified {
+    /// A check failed.
+    Refused(TokenFault),
+    /// The issuer's keys cannot be had, so the token can be neither accepted nor refused.
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl From<TokenFault> for NotVerified {
+    fn from(fault: TokenFault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
+impl Issuers {
+    /// Prepares them; fetches nothing yet.
+    pub(crate) fn new(configured: &[IssuerConfig]) -> Result<Self, ClientFault> {
+        let mut clients: Vec<(Option<PathBuf>, HttpClient)> = Vec::new();
+        let mut issuers = Vec::new();
+        for issuer in configured {
+            let known = clients.iter().find(|(ca_file, _)| *ca_file == issuer.ca_file);
+            let client = match known {
+                Some((_, client)) => client.clone(),
+                None => {
+                    let client = HttpClient::new(issuer.ca_file.as_deref())?;
+                    clients.push((issuer.ca_file.clone(), client.clone()));
+                    client
+                }
+            };
+            let settings = KeySetSettings {
+                issuer: issuer.issuer.clone(),
+                jwks_uri: issuer.jwks_uri.clone(),
+                max_stale: issuer.max_stale,
+            };
+            let keys = RemoteKeySet::new(client, settings);
+            issuers.push(TrustedIssuer {
+                expectation: expectation(issuer),
+                keys,
+            });
+        }
+        Ok(Self(issuers))
+    }
+
+    /// Makes every check of [`Check::ALL`]; asks the issuer for its keys if they are not there yet.
+    pub(crate) async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Verified, NotVerified> {
+        let unverified = UnverifiedToken::parse(token)?;
+        let named = unverified.issuer()?;
+        let index = self
+            .0
+            .iter()
+            .position(|issuer| issuer.expectation.issuer == named);
+        let Some(index) = index else {
+            return Err(TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts").into());
+        };
+        let issuer = &self.0[index];
+        unverified.algorithm(&issuer.expectation)?;
+        let kid = unverified.kid().to_owned();
+        let key = match issuer.keys.key(&kid).await {
+            KeyLookup::Key(key) => key,
+            KeyLookup::UnknownKid => {
+                return Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into());
+            }
+            KeyLookup::Unavailable { retry_after } => return Err(NotVerified::Unavailable { retry_after }),
+        };
+        let claims = unverified.verify(&key, &issuer.expectation, now)?;
+        Ok(Verified {
+            claims,
+            issuer: index,
+            kid,
+        })
+    }
+
+    /// Whether the key by which a token was accepted is still its issuer's.
+    pub(crate) fn still_has(&self, issuer: usize, kid: &str) -> bool {
+        self.0.get(issuer).is_some_and(|issuer| issuer.keys.holds(kid))
+    }
+
+    /// Each issuer, in the order of the configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &TrustedIssuer> {
+        self.0.iter()
+    }
+}
+
+/// What the tokens of a configured issuer must satisfy.
+pub(crate) fn expectation(issuer: &IssuerConfig) -> Expectation {
+    let scope_claims = issuer
+        .scope_claim
+        .iter()
+        .cloned()
+        .chain(["scopes".to_owned(), "scp".to_owned()])
+        .collect();
+    Expectation {
+        issuer: issuer.issuer.as_str().to_owned(),
+        audience: issuer.audience.clone(),
+        algorithms: issuer.algorithms.clone(),
+        leeway: LEEWAY,
+        single_audience: issuer.kind == IssuerKind::EdgeHive,
+        scope_claims,
+    }
+}

@@ -1,0 +1,26 @@
+//! One Edge Hive node: an OAuth 2.1 resource server that serves MCP.
+//!
+//! A request passes few rooms and never turns back: origin, door (token → [`auth::Caller`]), rate, body, message,
+//! scope, then rmcp or a plain-JSON endpoint. [`server::run`] puts any rmcp handler behind the same door.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod server;
+
+mod app;
+mod error;
+mod explain;
+mod health;
+mod identity;
+mod issuers;
+mod logs;
+mod mcp;
+mod metadata;
+mod origin;
+mod rest;
+mod scopes;
+mod status;
+
+#[cfg(test)]
+mod testing;

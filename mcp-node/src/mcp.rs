@@ -1,0 +1,95 @@
+//! `POST /mcp`: MCP over Streamable HTTP, revision 2026-07-28 and, statelessly, the older ones.
+//!
+//! The corridor: admit (token, rate) → media types → body → message → era and headers → scope → rmcp.
+
+mod era;
+mod handler;
+mod message;
+mod refusal;
+mod resources;
+pub(crate) mod tools;
+mod transport;
+
+use ::web::{answer, body};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use rmcp::ServerHandler;
+
+pub(crate) use self::handler::EdgeHive;
+use self::message::Message;
+pub(crate) use self::resources::{ResourceFault, read as read_resource};
+pub(crate) use self::transport::Transport;
+use crate::app::Node;
+use crate::error::Refusal;
+
+/// The endpoint.
+pub(crate) async fn post<H: ServerHandler>(
+    request: HttpRequest,
+    payload: web::Payload,
+    node: web::Data<Node>,
+    transport: web::Data<Transport<H>>,
+) -> HttpResponse {
+    let caller = match node.admit(&request).await {
+        Ok(caller) => caller,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.basic),
+    };
+    if let Some(refusal) = unacceptable(request.headers()) {
+        return refusal;
+    }
+    let bytes = match body::read(&request, payload, node.body_limit).await {
+        Ok(bytes) => bytes,
+        Err(fault) => return fault.answer(),
+    };
+    let message = match Message::parse(&bytes) {
+        Ok(message) => message,
+        Err(malformed) => return refusal::json_rpc(StatusCode::BAD_REQUEST, &malformed),
+    };
+    if let Err(refused) = era::check(request.headers(), &message) {
+        return refusal::json_rpc(refused.status, &refused.error);
+    }
+    if let Err(needed) = node
+        .scopes
+        .check(caller.claims().scope(), message.method(), message.tool())
+    {
+        let insufficient = Refusal::Scope(needed);
+        node.count(&insufficient);
+        return refusal::insufficient_scope(&insufficient, &message, &node.resource_metadata);
+    }
+    if message.is_notification() {
+        // Nothing is kept between requests, so there is nothing that a notification could change.
+        return HttpResponse::Accepted().finish();
+    }
+    let expires_at = caller.claims().expires_at();
+    let answer = transport.answer(request.headers(), caller, bytes.clone()).await;
+    transport::to_actix(answer, expires_at).await
+}
+
+/// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.
+fn unacceptable(headers: &HeaderMap) -> Option<HttpResponse> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let sentence = "the body must be application/json";
+        return Some(answer::error(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request",
+            sentence,
+        ));
+    }
+    if !transport::accepts_json_and_events(headers) {
+        let sentence = "Accept must allow application/json and text/event-stream";
+        return Some(answer::error(
+            StatusCode::NOT_ACCEPTABLE,
+            "invalid_request",
+            sentence,
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

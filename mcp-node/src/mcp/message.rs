@@ -1,0 +1,262 @@
+//! A JSON-RPC message read lightly and strictly: what the door needs to know, no member twice at any depth, nothing
+//! guessed. rmcp reads the same bytes again and does the rest.
+
+mod strict;
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeSeed;
+use serde_json::{Value, json};
+
+use self::strict::{MessageSeed, Object};
+
+/// `code`, `message` and the rest of a JSON-RPC error, with the id of the request if it is known.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct RpcError {
+    pub(super) id: Option<Value>,
+    pub(super) code: i32,
+    pub(super) sentence: Cow<'static, str>,
+    pub(super) details: Option<Value>,
+}
+
+/// The bytes are no JSON (JSON-RPC 2.0 §5.1).
+pub(super) const PARSE_ERROR: i32 = -32700;
+/// JSON, but no request (JSON-RPC 2.0 §5.1).
+pub(super) const INVALID_REQUEST: i32 = -32600;
+
+/// What a member of interest holds.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) enum Member<'de> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// A text.
+    Text(Cow<'de, str>),
+    /// An integer.
+    Integer(i64),
+    /// An object.
+    Object,
+    /// Something else.
+    Other,
+}
+
+/// A request or a notification.
+#[derive(Debug)]
+pub(super) struct Message<'de> {
+    id: Option<Value>,
+    method: Cow<'de, str>,
+    /// `params.name`.
+    name: Member<'de>,
+    /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
+    pub(super) version: Member<'de>,
+    /// `params._meta["io.modelcontextprotocol/clientCapabilities"]`.
+    pub(super) capabilities: Member<'de>,
+}
+
+impl<'de> Message<'de> {
+    /// Reads one message and nothing after it.
+    pub(super) fn parse(bytes: &'de [u8]) -> Result<Self, RpcError> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let mut object = Object::default();
+        let read = MessageSeed(&mut object)
+            .deserialize(&mut reader)
+            .and_then(|()| reader.end());
+        if let Err(fault) = read {
+            // serde_json calls it data when the bytes are JSON, but not what was wanted: here an array or a scalar.
+            let (code, sentence) = if fault.is_data() {
+                (
+                    INVALID_REQUEST,
+                    "the body must be one JSON-RPC object; batches are not served",
+                )
+            } else {
+                (PARSE_ERROR, "the body is not JSON")
+            };
+            return Err(RpcError {
+                id: None,
+                code,
+                sentence: sentence.into(),
+                details: None,
+            });
+        }
+        Self::from_object(object)
+    }
+
+    fn from_object(object: Object<'de>) -> Result<Self, RpcError> {
+        let (id, id_is_valid) = match object.id {
+            Member::Absent => (None, true),
+            Member::Text(text) => (Some(json!(text)), true),
+            Member::Integer(number) => (Some(json!(number)), true),
+            Member::Object | Member::Other => (None, false),
+        };
+        let invalid = |sentence: &'static str| RpcError {
+            id: id.clone(),
+            code: INVALID_REQUEST,
+            sentence: sentence.into(),
+            details: None,
+        };
+        if object.repeats {
+            return Err(invalid("a member stands twice"));
+        }
+        if object.jsonrpc != Member::Text("2.0".into()) {
+            return Err(invalid("jsonrpc must be \"2.0\""));
+        }
+        if !id_is_valid {
+            return Err(invalid("id must be a string or an integer"));
+        }
+        let Member::Text(method) = object.method else {
+            return Err(invalid(
+                "method must be a string; answers to requests of the server are not expected here",
+            ));
+        };
+        if object.has_result {
+            return Err(invalid("a message is a request or an answer, not both"));
+        }
+        if !matches!(object.params, Member::Absent | Member::Object) {
+            return Err(invalid("params must be an object"));
+        }
+        Ok(Self {
+            id,
+            method,
+            name: object.name,
+            version: object.version,
+            capabilities: object.capabilities,
+        })
+    }
+
+    /// The method, with case.
+    pub(super) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The tool that a `tools/call` names.
+    pub(super) fn tool(&self) -> Option<&str> {
+        match &self.name {
+            Member::Text(name) if self.method == crate::scopes::CALL_TOOL => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether no answer is expected.
+    pub(super) fn is_notification(&self) -> bool {
+        self.id.is_none()
+    }
+
+    /// An error about this message.
+    pub(super) fn error(&self, code: i32, sentence: impl Into<Cow<'static, str>>) -> RpcError {
+        RpcError {
+            id: self.id.clone(),
+            code,
+            sentence: sentence.into(),
+            details: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> (i32, Option<Value>) {
+        let fault = Message::parse(text.as_bytes()).unwrap_err();
+        (fault.code, fault.id)
+    }
+
+    #[test]
+    fn requests_and_notifications() {
+        let text = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"get_status","arguments":{"name":"x"},
+            "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+        let message = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            (message.method(), message.tool()),
+            ("tools/call", Some("get_status"))
+        );
+        assert_eq!(message.version, Member::Text("2026-07-28".into()));
+        assert_eq!(message.capabilities, Member::Object);
+        assert!(!message.is_notification());
+
+        let text = r#"{"method":"notifications/initialized","jsonrpc":"2.0"}"#;
+        let message = Message::parse(text.as_bytes()).unwrap();
+        assert!(message.is_notification() && message.tool().is_none() && message.version == Member::Absent);
+
+        // Escapes are understood: this is tools/call, and not a way around its scope.
+        let text =
+            r#"{"jsonrpc":"2.0","id":-7,"method":"tools\/c\u0061ll","params":{"n\u0061me":"t\u0065st"}}"#;
+        let message = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!((message.method(), message.tool()), ("tools/call", Some("test")));
+    }
+
+    #[test]
+    fn members_that_stand_twice_are_refused_at_every_depth() {
+        let twice = [
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{},"params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":[{"y":1,"y":2}]}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"a":1,"a":1}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","extra":{"a":1,"a":1}}"#,
+        ];
+        for text in twice {
+            assert_eq!(fault(text), (INVALID_REQUEST, Some(json!(1))), "{text}");
+        }
+        let once = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":[{"y":1},{"y":2}]}}}"#;
+        assert!(Message::parse(once.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn garbage_has_its_code() {
+        for text in [
+            "",
+            "{",
+            "nonsense",
+            "{\"jsonrpc\":\"2.0\"",
+            "{} {}",
+            "\"\\ud800\"",
+            "{\"a\":1e999}",
+        ] {
+            assert_eq!(fault(text).0, PARSE_ERROR, "{text}");
+        }
+        assert_eq!(
+            Message::parse(b"{\"jsonrpc\":\"\xff\"}").unwrap_err().code,
+            PARSE_ERROR
+        );
+        let deep = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{{\"a\":{}",
+            "[".repeat(100_000)
+        );
+        assert_eq!(fault(&deep).0, PARSE_ERROR);
+        for text in [
+            "[]",
+            "7",
+            "\"x\"",
+            "null",
+            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+        ] {
+            assert_eq!(fault(text), (INVALID_REQUEST, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_request() {
+        for (text, id) in [
+            (r#"{"id":1,"method":"ping"}"#, json!(1)),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, json!(1)),
+            (r#"{"jsonrpc":"2.0","id":"x","method":7}"#, json!("x")),
+            (r#"{"jsonrpc":"2.0","id":1,"Method":"ping"}"#, json!(1)),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#,
+                json!(1),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+                json!(1),
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, json!(1)),
+        ] {
+            assert_eq!(fault(text), (INVALID_REQUEST, Some(id)), "{text}");
+        }
+        for id in ["null", "1.5", "true", "[]", "{}", "9223372036854775808"] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            assert_eq!(fault(&text), (INVALID_REQUEST, None), "{text}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The same tools, resources and news without MCP: plain JSON and Server-Sent Events, for callers that speak neither.
+
+mod stream;
+
+use ::web::{answer, body};
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value, json};
+
+use crate::app::Node;
+use crate::error::Refusal;
+use crate::mcp::{ResourceFault, read_resource, tools};
+use crate::origin::guard;
+use crate::scopes::{CALL_TOOL, READ_RESOURCE};
+
+pub(crate) use self::stream::MAX_STREAMS;
+
+/// The routes, each plain and addressed to this node by its id.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    for prefix in ["/mcp", "/mcp/node/{id}"] {
+        let call = answer::resource(&format!("{prefix}/tools/call"), "POST");
+        let read = answer::resource(&format!("{prefix}/resources/{{uri:.*}}"), "GET, HEAD");
+        let stream = answer::resource(&format!("{prefix}/stream"), "GET");
+        config
+            .service(call.wrap(from_fn(guard)).route(web::post().to(call_tool)))
+            .service(read.wrap(from_fn(guard)).route(answer::get().to(read_one)))
+            .service(stream.wrap(from_fn(guard)).route(web::get().to(stream::open)));
+    }
+}
+
+/// `POST …/tools/call` with `{"name", "arguments"}`.
+async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<Node>) -> HttpResponse {
+    if let Some(elsewhere) = addressed_elsewhere(&request, &node) {
+        return elsewhere;
+    }
+    let caller = match node.admit(&request).await {
+        Ok(caller) => caller,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.call),
+    };
+    let bytes = match body::read(&request, payload, node.body_limit).await {
+        Ok(bytes) => bytes,
+        Err(fault) => return fault.answer(),
+    };
+    let (name, arguments) = match parse_call(&bytes) {
+        Ok(call) => call,
+        Err(sentence) => return answer::error(StatusCode::BAD_REQUEST, "invalid_request", sentence),
+    };
+    if let Err(needed) = node.scopes.check(caller.claims().scope(), CALL_TOOL, Some(&name)) {
+        return node.refuse(&Refusal::Scope(needed), &node.hints.call);
+    }
+    match tools::call(&node, &name, arguments.as_ref()) {
+        Some(mut result) => {
+            // The revision's discriminator says nothing outside of MCP.
+            result.result_type = None;
+            HttpResponse::Ok().json(result)
+        }
+        None => answer::error(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no tool of that name",
+        ),
+    }
+}
+
+/// `GET …/resources/{uri}`, the URI percent-encoded.
+async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
+    if let Some(elsewhere) = addressed_elsewhere(&request, &node) {
+        return elsewhere;
+    }
+    let caller = match node.admit(&request).await {
+        Ok(caller) => caller,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.read),
+    };
+    if let Err(needed) = node.scopes.check(caller.claims().scope(), READ_RESOURCE, None) {
+        return node.refuse(&Refusal::Scope(needed), &node.hints.read);
+    }
+    // From the raw path: the router's own decoding leaves some characters encoded.
+    let raw = request.uri().path().split_once("/resources/").map(|(_, uri)| uri);
+    let Some(uri) = raw.and_then(percent_decode) else {
+        return answer::error(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            "the URI is not percent-encoded text",
+        );
+    };
+    match read_resource(&node, &uri).await {
+        Ok(contents) => HttpResponse::Ok().json(json!({"contents": [contents]})),
+        Err(ResourceFault::Unknown) => {
+            answer::error(StatusCode::NOT_FOUND, "not_found", "there is no such resource")
+        }
+        Err(ResourceFault::Unreadable) => answer::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "the resource cannot be read now",
+        ),
+    }
+}
+
+/// 404 if the path names another node: this one forwards nothing.
+fn addressed_elsewhere(request: &HttpRequest, node: &Node) -> Option<HttpResponse> {
+    let id = request.match_info().get("id")?;
+    let sentence = "this is another node than the one addressed";
+    (id != node.observer.id()).then(|| answer::error(StatusCode::NOT_FOUND, "not_found", sentence))
+}
+
+type Arguments = Option<Map<String, Value>>;
+
+fn parse_call(bytes: &[u8]) -> Result<(String, Arguments), &'static str> {
+    let mut members =
+        shared::json::object(bytes).map_err(|_| "the body must be a JSON object, no member twice")?;
+    let Some(Value::String(name)) = members.remove("name") else {
+        return Err("name must be a string");
+    };
+    let arguments = match members.remove("arguments") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(arguments)) => Some(arguments),
+        Some(_) => return Err("arguments must be an object"),
+    };
+    match members.is_empty() {
+        true => Ok((name, arguments)),
+        false => Err("only name and arguments are known here"),
+    }
+}
+
+/// Strict: `None` for half an escape, or bytes that are no UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| {
+            char::from(byte?)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+        bytes.push(high << 4 | low);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_decoding_is_strict() {
+        assert_eq!(
+            percent_decode("edge-hive%3A%2F%2Fstatus").as_deref(),
+            Some("edge-hive://status")
+        );
+        assert_eq!(percent_decode("a+b%20c").as_deref(), Some("a+b c"));
+        for bad in ["%", "%4", "%zz", "%ff", "a%+1"] {
+            assert_eq!(percent_decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_read_strictly() {
+        assert_eq!(parse_call(br#"{"name":"x"}"#), Ok(("x".to_owned(), None)));
+        assert_eq!(
+            parse_call(br#"{"name":"x","arguments":{}}"#),
+            Ok(("x".to_owned(), Some(Map::new())))
+        );
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"name":7}"#,
+            r#"{"name":"x","arguments":[]}"#,
+            r#"{"name":"x","name":"y"}"#,
+            r#"{"name":"x","z":1}"#,
+        ] {
+            assert!(parse_call(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Putting a node together and serving it until the program is asked to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::web::frame::Frame;
+use ::web::metrics::Metrics;
+use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
+use ::web::server::{Listen, asked_to_stop};
+use actix_web::web::Data;
+use rmcp::ServerHandler;
+use shared::http_client::ClientFault;
+use shared::tls::{TlsFault, TlsMode};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{Hints, Node, routes};
+use crate::auth::Door;
+use crate::config::NodeConfig;
+use crate::health;
+use crate::identity::{self, IdentityFault};
+use crate::issuers::Issuers;
+use crate::logs::{Logs, Ring};
+use crate::mcp::{EdgeHive, Transport};
+use crate::metadata::Documents;
+use crate::origin::Origins;
+use crate::rest;
+use crate::status::Observer;
+
+/// Paths below which a percent-encoded slash is part of a resource's URI.
+const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
+
+/// The node cannot start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "each carries the fault of the part that it is named after"
+)]
+pub enum ServeFault {
+    #[error(transparent)]
+    Client(#[from] ClientFault),
+    #[error(transparent)]
+    Identity(#[from] IdentityFault),
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+}
+
+/// Serves the node's own tools and resources until SIGTERM or SIGINT.
+pub async fn serve(config: NodeConfig) -> Result<(), ServeFault> {
+    serve_with_ring(config, Ring::default(), |_| {}).await
+}
+
+/// As [`serve`], with the node's own log lines in `ring`; `ready` is called with the addresses once they are bound.
+pub(crate) async fn serve_with_ring(
+    config: NodeConfig,
+    ring: Ring,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeFault> {
+    let node = build(&config, ring)?;
+    let handler = Arc::clone(&node);
+    start(
+        config,
+        node,
+        move || EdgeHive::new(Arc::clone(&handler)),
+        true,
+        ready,
+    )
+    .await
+}
+
+/// Serves another MCP handler behind this node's door: authentication, scopes, rates, revisions and transport are the
+/// node's, and `make` gives a fresh handler for each request. Serves until SIGTERM or SIGINT.
+pub async fn run<H: ServerHandler>(
+    config: NodeConfig,
+    make: impl Fn() -> H + Send + Sync + 'static,
+) -> Result<(), ServeFault> {
+    let node = build(&config, Ring::default())?;
+    start(config, node, make, false, |_| {}).await
+}
+
+pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
+    let id = identity::ensure(&config.data_dir)?;
+    let name = config.name.clone().unwrap_or_else(|| id.clone());
+    Ok(Arc::new(Node {
+        documents: Documents::new(config, &id, &name),
+        observer: Observer::new(id, name),
+        door: Door::new(Issuers::new(&config.issuers)?),
+        scopes: config.scopes.clone(),
+        hints: Hints::new(&config.scopes),
+        origins: Origins::new(&config.allowed_origins, &config.hosts()),
+        logs: Logs::new(ring, config.logs.clone()),
+        resource_metadata: config.resource.metadata_url(),
+        resource_path: config.resource.url().path().trim_end_matches('/').to_owned(),
+        body_limit: config.body_limit.0,
+        per_client: KeyedLimit::new(config.per_client),
+        metrics: Arc::new(Metrics::new("edge_hive_node")),
+        streams: Arc::new(tokio::sync::Semaphore::new(rest::MAX_STREAMS)),
+        stopping: CancellationToken::new(),
+        mcp_enabled: config.mcp_enabled,
+    }))
+}
+
+async fn start<H: ServerHandler>(
+    config: NodeConfig,
+    node: Arc<Node>,
+    make: impl Fn() -> H + Send + Sync + 'static,
+    plain_json: bool,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeFault> {
+    let tls = config.tls.prepare()?;
+    if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
+        tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
+    }
+    let per_address = by_address(config.per_ip);
+    let frame = Frame {
+        hosts: config.hosts().into_iter().collect(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        strict_transport: config.tls != TlsMode::Off || config.resource.url().scheme() == "https",
+        encoded_below: ENCODED_BELOW,
+        metrics: Arc::clone(&node.metrics),
+        local_metrics: config.metrics_listen.is_none(),
+    };
+    let listen = Listen {
+        addresses: config.listen,
+        metrics_address: config.metrics_listen,
+        tls,
+        per_address: per_address.clone(),
+        // For MCP, closing the connection means to cancel the request (2026-07-28, "Cancellation").
+        cancel_on_disconnect: true,
+    };
+    tokio::spawn(forget_the_idle(per_address, vec![node.per_client.clone()]));
+    let stopping = node.stopping.clone();
+    tokio::spawn(async move {
+        // Streams have no end of their own, and would hold up the stop.
+        asked_to_stop().await;
+        stopping.cancel();
+    });
+    let transport = Data::new(Transport::new(make, node.body_limit, node.stopping.clone()));
+    let node = Data::from(node);
+    let probed = node.clone();
+    ::web::server::run(
+        listen,
+        frame,
+        move |app| routes(app, &node, &transport, plain_json),
+        move |app| {
+            app.app_data(probed.clone());
+            health::routes(app);
+        },
+        ready,
+    )
+    .await?;
+    Ok(())
+}

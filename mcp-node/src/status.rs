@@ -1,0 +1,160 @@
+//! How the node is: what the tool `get_status`, the resource `edge-hive://status`, the stream and `mcp-node status`
+//! all tell.
+
+mod load;
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::load::LoadMeter;
+use crate::issuers::Issuers;
+
+/// What is told of the peers until there are any.
+pub(crate) const NO_PEERS: &str = "this version does not look for peers";
+
+/// The state of a node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct NodeStatus {
+    /// The node's id.
+    pub(crate) id: String,
+    /// Its name for people.
+    pub(crate) name: String,
+    /// Seconds since it started.
+    pub(crate) uptime_seconds: u64,
+    /// What is running.
+    pub(crate) versions: Versions,
+    /// What it uses of the machine.
+    pub(crate) load: Load,
+    /// The authorization servers whose tokens it takes.
+    pub(crate) issuers: Vec<IssuerStatus>,
+    /// Other nodes that it knows.
+    pub(crate) peers: Vec<PeerStatus>,
+    /// Why there are no peers, if there is a reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers_note: Option<String>,
+}
+
+/// Program and protocol versions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Versions {
+    /// The version of mcp-node.
+    pub(crate) node: String,
+    /// The revisions of MCP that it speaks, newest first.
+    pub(crate) mcp: Vec<String>,
+}
+
+/// What the node uses of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Load {
+    /// Processor time over the last seconds, in percent of one core.
+    pub(crate) cpu_percent: f64,
+    /// Memory that is in use, in bytes.
+    pub(crate) memory_bytes: u64,
+    /// Cores that the node may use.
+    pub(crate) cores: usize,
+}
+
+/// One trusted authorization server.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct IssuerStatus {
+    /// Its identifier.
+    pub(crate) issuer: String,
+    /// Whether tokens of it can be judged now. Its keys are fetched when the first token comes.
+    pub(crate) usable: bool,
+    /// Seconds since its key set was fetched; absent before the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys_age_seconds: Option<u64>,
+    /// How many keys it has.
+    pub(crate) keys: usize,
+    /// Why the latest attempt to fetch them failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+}
+
+/// One known node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct PeerStatus {
+    /// Its id.
+    pub(crate) id: String,
+}
+
+/// Observes the node.
+pub(crate) struct Observer {
+    id: String,
+    name: String,
+    started_at: Instant,
+    load: Mutex<LoadMeter>,
+}
+
+impl Observer {
+    /// Begins to count the uptime.
+    pub(crate) fn new(id: String, name: String) -> Self {
+        Self {
+            id,
+            name,
+            started_at: Instant::now(),
+            load: Mutex::new(LoadMeter::new()),
+        }
+    }
+
+    /// The node's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The node's name for people.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long it has been running.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    /// The state now; the load is that of the last second.
+    pub(crate) fn observe(&self, issuers: &Issuers) -> NodeStatus {
+        let load = self
+            .load
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .measure();
+        NodeStatus {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            uptime_seconds: self.uptime().as_secs(),
+            versions: versions(),
+            load,
+            issuers: issuers.iter().map(issuer_status).collect(),
+            peers: Vec::new(),
+            peers_note: Some(NO_PEERS.to_owned()),
+        }
+    }
+}
+
+/// What is running.
+pub(crate) fn versions() -> Versions {
+    let mcp = rmcp::model::ProtocolVersion::KNOWN_VERSIONS
+        .iter()
+        .rev()
+        .map(|v| v.as_str().to_owned())
+        .collect();
+    Versions {
+        node: env!("CARGO_PKG_VERSION").to_owned(),
+        mcp,
+    }
+}
+
+fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
+    let keys = issuer.keys.status();
+    IssuerStatus {
+        issuer: issuer.expectation.issuer.clone(),
+        usable: keys.usable,
+        keys_age_seconds: keys.age.map(|age| age.as_secs()),
+        keys: keys.keys.len(),
+        fault: keys.fault,
+    }
+}
