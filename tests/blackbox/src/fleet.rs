@@ -1,0 +1,363 @@
+//! A running authorization server with one node, and what tests do with them all the time.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use xtask::fleet::{AuthzServer, Credentials, Node, START, UNLIMITED_NODE, UNLIMITED_SERVER, free_port};
+use xtask::http::{Answer, Request};
+use xtask::journey;
+use xtask::program::Program;
+
+use crate::answers::granted;
+use crate::database::Db;
+
+/// Every scope that the node knows.
+pub const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
+
+/// A server on its own database, and a node that trusts it. Everything ends when this is dropped; the logs are then
+/// searched for every secret and token that the tests have seen (they are printed if the test has failed).
+pub struct Fleet {
+    /// The server's folder, address and command line.
+    pub server: AuthzServer,
+    /// The node's folder, address and command line.
+    pub node: Node,
+    /// The database.
+    pub db: Db,
+    programs: Mutex<HashMap<&'static str, Program>>,
+    secrets: Mutex<Vec<String>>,
+    names: AtomicU32,
+    _folder: TempDir,
+}
+
+/// What is different about a fleet of one's own.
+#[derive(Default, Clone)]
+pub struct Wishes {
+    /// TOML at the end of the server's file instead of "no limits".
+    pub server: Option<String>,
+    /// TOML at the end of the node's file, after its `[[issuer]]`.
+    pub node: Option<String>,
+    /// Environment variables of the server.
+    pub environment: Vec<(String, String)>,
+    /// A database that is there already.
+    pub database: Option<String>,
+    /// What stands behind host and port in the issuer, for example `/tenant`.
+    pub path: String,
+}
+
+impl Fleet {
+    /// The fleet that tests of one database share while any of them runs. Tests only add to it, under names of their own.
+    ///
+    /// # Panics
+    /// When a program does not start.
+    #[must_use]
+    pub fn shared(db: Db) -> Arc<Self> {
+        static SQLITE: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
+        static POSTGRES: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
+        let place = if db == Db::Sqlite { &SQLITE } else { &POSTGRES };
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fleet) = place.upgrade() {
+            return fleet;
+        }
+        let fleet = Arc::new(Self::start(db, &Wishes::default()));
+        *place = Arc::downgrade(&fleet);
+        fleet
+    }
+
+    /// A fleet for one test.
+    ///
+    /// # Panics
+    /// When a program does not start.
+    #[must_use]
+    pub fn start(db: Db, wishes: &Wishes) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The port was free a moment ago; if another test took it first, another one is tried.
+        for attempt in 1..=4 {
+            let (server, node) = describe(&folder, db, wishes);
+            match run(&server, &node) {
+                Ok(programs) => {
+                    let (programs, secrets) = (Mutex::new(programs), Mutex::default());
+                    return Self {
+                        server,
+                        node,
+                        db,
+                        programs,
+                        secrets,
+                        names: AtomicU32::new(0),
+                        _folder: folder,
+                    };
+                }
+                Err(fault) if attempt == 4 || !fault.contains("in use") => panic!("{fault}"),
+                Err(_) => {}
+            }
+        }
+        unreachable!("the last attempt returns or panics")
+    }
+
+    /// The server's URL of a path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.server.port)
+    }
+
+    /// The node's URL of a path.
+    #[must_use]
+    pub fn node_at(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.node.port)
+    }
+
+    /// A name that no other test uses.
+    #[must_use]
+    pub fn fresh_name(&self) -> String {
+        format!("n{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A client made on the command line: every scope of the node, tokens for the node only; `words` are further flags.
+    ///
+    /// # Panics
+    /// When the command refuses.
+    #[must_use]
+    pub fn client(&self, words: &[&str]) -> Credentials {
+        let resource = self.node.url();
+        let bound = if words.contains(&"--resource") {
+            vec![]
+        } else {
+            vec!["--resource", resource.as_str()]
+        };
+        self.client_for_any(&[&bound[..], words].concat())
+    }
+
+    /// A client that may ask for tokens for any resource.
+    ///
+    /// # Panics
+    /// When the command refuses.
+    #[must_use]
+    pub fn client_for_any(&self, words: &[&str]) -> Credentials {
+        let scopes = if words.contains(&"--scopes") {
+            vec![]
+        } else {
+            vec!["--scopes", SCOPES]
+        };
+        let client = self
+            .server
+            .create_client(&self.fresh_name(), &[&scopes[..], words].concat())
+            .unwrap();
+        self.remember(&client.secret);
+        client
+    }
+
+    /// A resource of its own, made on the command line.
+    ///
+    /// # Panics
+    /// When the command refuses.
+    #[must_use]
+    pub fn resource(&self, words: &[&str]) -> String {
+        let uri = format!("http://localhost:{}/{}/mcp", self.node.port, self.fresh_name());
+        self.server.ensure_resource(&uri, words).unwrap();
+        uri
+    }
+
+    /// POSTs a form with HTTP Basic credentials.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn post(&self, path: &str, client: &Credentials, form: &[(&str, &str)]) -> Answer {
+        let request = Request::post(&self.at(path))
+            .unwrap()
+            .basic(&client.id, &client.secret);
+        self.keep(request.form(form).send().unwrap())
+    }
+
+    /// POSTs a form without credentials in the header.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn post_bare(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.keep(Request::post(&self.at(path)).unwrap().form(form).send().unwrap())
+    }
+
+    /// Asks for a token for the node, with these further parameters.
+    #[must_use]
+    pub fn ask_token(&self, client: &Credentials, more: &[(&str, &str)]) -> Answer {
+        self.post(
+            "/oauth/token",
+            client,
+            &[&[("grant_type", "client_credentials")], more].concat(),
+        )
+    }
+
+    /// A token for a resource.
+    ///
+    /// # Panics
+    /// When it is not granted.
+    #[must_use]
+    pub fn token(&self, client: &Credentials, resource: &str) -> String {
+        let answer = granted(&self.ask_token(client, &[("resource", resource)]));
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What introspection says of a token to this caller.
+    ///
+    /// # Panics
+    /// When introspection itself is refused.
+    #[must_use]
+    pub fn introspect(&self, client: &Credentials, token: &str) -> Value {
+        granted(&self.post("/oauth/introspect", client, &[("token", token)]))
+    }
+
+    /// Calls `get_status` at the node.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn call(&self, token: &str) -> Answer {
+        journey::tool_call(
+            &self.node.url(),
+            "get_status",
+            &serde_json::json!({}),
+            Some(token),
+        )
+        .unwrap()
+    }
+
+    /// Remembers a text that no log may contain.
+    pub fn remember(&self, secret: &str) {
+        self.secrets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(secret.to_owned());
+    }
+
+    /// Waits until the server answers its readiness probe, for example after its database has come back.
+    ///
+    /// # Panics
+    /// When it does not within ten seconds.
+    pub fn wait_ready(&self) {
+        let within = Duration::from_secs(10);
+        self.programs()
+            .get_mut("authz-server")
+            .unwrap()
+            .wait_ready(&self.at("/readyz"), within)
+            .unwrap();
+    }
+
+    /// The running programs by name: `authz-server` and `mcp-node`.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    pub fn programs(&self) -> MutexGuard<'_, HashMap<&'static str, Program>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What both programs have logged so far.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let read =
+            |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        read(self.server.log()) + &read(self.node.log())
+    }
+
+    /// The first remembered secret that stands in `text`, shortened so that it can be shown.
+    #[must_use]
+    pub fn leak_in(&self, text: &str) -> Option<String> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = secrets
+            .iter()
+            .find(|secret| text.contains(&***secret) || text.contains(tail(secret)));
+        found.map(|secret| secret.chars().take(16).collect())
+    }
+
+    fn keep(&self, answer: Answer) -> Answer {
+        if let Ok(Value::Object(body)) = answer.json()
+            && let Some(token) = body.get("access_token").and_then(Value::as_str)
+        {
+            self.remember(token);
+        }
+        answer
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint_logs(&self.logs());
+            return;
+        }
+        if let Some(secret) = self.leak_in(&self.logs()) {
+            panic!("LOG-01: a secret stands in a log: {secret}…");
+        }
+    }
+}
+
+/// The program's path, beside this test program in the target folder.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join(name);
+    assert!(
+        program.is_file(),
+        "{} is missing: run `cargo build -p authz-server -p mcp-node`",
+        program.display()
+    );
+    program
+}
+
+/// The signature part of a token, or the whole of anything else: half a token in a log is a leak too.
+fn tail(secret: &str) -> &str {
+    secret.rsplit('.').next().unwrap_or(secret)
+}
+
+fn describe(folder: &TempDir, db: Db, wishes: &Wishes) -> (AuthzServer, Node) {
+    let mut server = AuthzServer::new(
+        built("authz-server"),
+        &folder.path().join("as"),
+        free_port().unwrap(),
+    );
+    server.database = wishes.database.clone().or_else(|| db.create());
+    server.issuer.push_str(&wishes.path);
+    server.extra = wishes.server.clone().unwrap_or_else(|| UNLIMITED_SERVER.into());
+    server.environment.clone_from(&wishes.environment);
+    let mut node = Node::new(
+        built("mcp-node"),
+        &folder.path().join("node"),
+        free_port().unwrap(),
+        &server.issuer,
+    );
+    node.extra
+        .push_str(wishes.node.as_deref().unwrap_or(UNLIMITED_NODE));
+    (server, node)
+}
+
+fn run(server: &AuthzServer, node: &Node) -> Result<HashMap<&'static str, Program>, String> {
+    let start = || {
+        server.write_config()?;
+        node.write_config()?;
+        let authz = server.serve_ready()?;
+        server.ensure_resource(&node.url(), &[])?;
+        let mut mcp = node.serve()?;
+        mcp.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
+        Ok(HashMap::from([("authz-server", authz), ("mcp-node", mcp)]))
+    };
+    start().map_err(|fault: xtask::Fault| fault.to_string())
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the logs of a failed test belong under its message"
+)]
+fn eprint_logs(logs: &str) {
+    let lines: Vec<&str> = logs.lines().collect();
+    eprintln!(
+        "--- the end of the programs' logs\n{}\n---",
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    );
+}

@@ -1,0 +1,22 @@
+//! The harness of the black-box tests: real programs on loopback ports, spoken to as strangers would.
+//!
+//! Nothing of ours is linked in but the small HTTP client and the starter of `xtask`: what these tests know of tokens,
+//! keys and answers is written from the standards, so that a mistake in the programs cannot repeat itself here.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a harness of tests: what goes wrong here is a failed test"
+)]
+
+pub mod answers;
+pub mod database;
+pub mod fleet;
+pub mod forge;
+pub mod issuer;
+pub mod lone_node;
+pub mod tls;
+pub mod wire;
+
+pub use database::Db;
+pub use fleet::Fleet;

@@ -1,0 +1,8 @@
+//! A node of ours in front of an issuer that is not: every token here was forged by the tests themselves.
+
+mod door;
+mod explain;
+mod jwks;
+mod jwt_claims;
+mod jwt_form;
+mod jwt_keys;

@@ -1,0 +1,178 @@
+//! `cargo xtask conformance`: the official MCP suites, against a fixture behind the node's own door.
+//!
+//! The suite cannot send tokens, so a proxy on the loopback adds one that a real authorization server has issued.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use xtask::fleet::{self, AuthzServer, Credentials, Node, START, free_port};
+use xtask::program::Program;
+use xtask::shell::{self, say};
+use xtask::{Explain, Fault, Outcome, journey};
+
+use crate::{interop, program_files, up};
+
+const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
+const EXPECTED_2025: &str = "tests/conformance/expected-2025-11-25.yml";
+
+pub(crate) fn run() -> Outcome<()> {
+    interop::install_node()?;
+    let stage = Stage::set()?;
+    let url = format!("{}/mcp", stage.proxy_url);
+    let expected = shell::workspace().join(EXPECTED_2025);
+    let mut failed = Vec::new();
+    for (name, words) in [
+        (
+            "server 2026-07-28",
+            vec!["server", "--url", &url, "--requirements", "2026-07-28"],
+        ),
+        (
+            "server 2025-11-25",
+            vec![
+                "server",
+                "--url",
+                &url,
+                "--requirements",
+                "2025-11-25",
+                "--expected-failures",
+                path(&expected)?,
+            ],
+        ),
+        (
+            "authorization server metadata",
+            vec!["authorization", "--url", &stage.server.issuer],
+        ),
+    ] {
+        say(format!("\n-- {name}"));
+        if let Err(fault) = examine(name, &words) {
+            say(format!("   {fault}"));
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::new(failed.join(", ")))
+    }
+}
+
+/// Runs the suite and prints its line per scenario; all of its output if there is no such part.
+fn examine(name: &str, words: &[&str]) -> Outcome<()> {
+    let suite = interop::node_folder().join("node_modules/@modelcontextprotocol/conformance/dist/index.js");
+    let results = program_files::target_folder()?
+        .join("conformance")
+        .join(name.replace(' ', "-"));
+    let mut command = interop::patient(&interop::node());
+    command.arg(suite).args(words).arg("-o").arg(&results);
+    let output = shell::output(&mut command)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let shown = text.find("=== SUMMARY ===").map_or(&*text, |at| &text[at..]);
+    say(shown.trim());
+    if output.status.success() {
+        return Ok(());
+    }
+    say(String::from_utf8_lossy(&output.stderr).trim());
+    Err(Fault::new(format!(
+        "the suite ended with {}; details in {}",
+        output.status,
+        results.display()
+    )))
+}
+
+/// What must run while the suite asks: server, fixture and proxy. They end with this value.
+struct Stage {
+    server: AuthzServer,
+    proxy_url: String,
+    _programs: [Program; 3],
+}
+
+impl Stage {
+    fn set() -> Outcome<Self> {
+        let programs = program_files::build(false)?;
+        shell::run(shell::cargo().args(["build", "-p", "conformance-fixture"]))?;
+        let fixture_program = program_files::target_folder()?.join("debug/conformance-fixture");
+        let options = up::private("conformance")?;
+        let mut server = AuthzServer::new(programs.authz_server, &options.data.join("as"), options.as_port);
+        server.extra = fleet::UNLIMITED_SERVER.into();
+        server.write_config()?;
+        let serving = server.serve_ready()?;
+
+        let folder = options.data.join("fixture");
+        let mut fixture = Node::new(fixture_program, &folder, options.node_port, &server.issuer);
+        fixture.extra.push_str(fleet::UNLIMITED_NODE);
+        fixture.write_config()?;
+        server.ensure_resource(&fixture.url(), &[])?;
+        let port = free_port()?;
+        let mut command = Command::new(&fixture.program);
+        // The proxy hands the suite's Host line on, which names the proxy.
+        command.env("EDGE_HIVE_SERVER__ALLOWED_HOSTS", format!("127.0.0.1:{port}"));
+        command.arg("--config").arg(fixture.config()).current_dir(&folder);
+        let mut examined = Program::start("conformance-fixture", command, &fixture.log())?;
+        examined.wait_ready(&format!("http://localhost:{}/readyz", fixture.port), START)?;
+
+        let client = server.create_client("conformance", &["--scopes", SCOPES])?;
+        let token_file = write_token(&folder, &server, &client, &fixture.url())?;
+        let proxy = start_proxy(&folder, &token_file, (fixture.port, port))?;
+        let proxy_url = format!("http://127.0.0.1:{port}");
+        Ok(Self {
+            server,
+            proxy_url,
+            _programs: [proxy, examined, serving],
+        })
+    }
+}
+
+fn write_token(
+    folder: &Path,
+    server: &AuthzServer,
+    client: &Credentials,
+    resource: &str,
+) -> Outcome<PathBuf> {
+    let token = journey::fetch_token(
+        &format!("{}/oauth/token", server.issuer),
+        client,
+        resource,
+        SCOPES,
+    )?;
+    let path = folder.join("token");
+    std::fs::File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)?
+        .write_all(token.as_bytes())?;
+    Ok(path)
+}
+
+fn start_proxy(folder: &Path, token_file: &Path, (target, port): (u16, u16)) -> Outcome<Program> {
+    let mut command = Command::new(interop::node());
+    command
+        .arg(interop::node_folder().join("token-proxy.mjs"))
+        .arg("--token-file")
+        .arg(token_file);
+    command.args([
+        "--target",
+        &format!("http://127.0.0.1:{target}"),
+        "--port",
+        &port.to_string(),
+    ]);
+    let mut proxy = Program::start("token-proxy", command, &folder.join("proxy.log"))?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !proxy.log().contains("listening on") {
+        if proxy.ended().is_some() || Instant::now() > deadline {
+            return Err(Fault::new(format!(
+                "the token proxy does not listen:\n{}",
+                proxy.log()
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(proxy)
+}
+
+fn path(path: &Path) -> Outcome<&str> {
+    path.to_str().explain("the workspace's path is not UTF-8")
+}

@@ -1,0 +1,122 @@
+//! Installing what is missing, and saying so. Debian packages need root or sudo; everything else stays in `target/`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Once;
+
+use xtask::shell::{self, say};
+use xtask::{Fault, Outcome, postgres};
+
+use crate::program_files;
+
+const DENY_VERSION: &str = "0.20.2";
+
+/// Compilers and libraries.
+pub(crate) fn for_building() -> Outcome<()> {
+    for (tool, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
+        if !shell::has(tool) {
+            shell::run(shell::command("rustup").args(["component", "add", component]))?;
+            say(format!("  installed the Rust component {component}"));
+        }
+    }
+    need(shell::has("cc"), "build-essential")?;
+    need(shell::has("pkg-config"), "pkg-config")?;
+    let openssl = shell::openssl_features("").is_empty();
+    if let Err(fault) = need(openssl, "libssl-dev") {
+        // Only a matter of minutes: OpenSSL is built from source then.
+        say(format!("  {fault}; OpenSSL is built from source instead"));
+    }
+    Ok(())
+}
+
+/// The database of the black-box tests.
+pub(crate) fn for_black_box() -> Outcome<()> {
+    need(postgres::binaries().is_some(), "postgresql")
+}
+
+/// Node's package installer and Python's environments.
+pub(crate) fn for_interop() -> Outcome<()> {
+    need(shell::has("npm"), "npm")?;
+    need(shell::has("python3"), "python3")?;
+    let works = shell::command("python3")
+        .args(["-c", "import venv, ensurepip"])
+        .output();
+    need(works.is_ok_and(|output| output.status.success()), "python3-venv")
+}
+
+/// The load generator of the benchmark.
+pub(crate) fn for_bench() -> Outcome<()> {
+    need(shell::has("wrk"), "wrk")?;
+    for_black_box()
+}
+
+/// cargo-deny, from `target/tools` or the path.
+pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
+    let root = program_files::target_folder()?.join("tools");
+    let program = root.join("bin/cargo-deny");
+    let works = |program: &PathBuf| {
+        let answer = Command::new(program).arg("--version").output();
+        answer.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(DENY_VERSION))
+    };
+    if !works(&program) {
+        let mut install = shell::cargo();
+        install
+            .args([
+                "install",
+                "cargo-deny",
+                "--version",
+                DENY_VERSION,
+                "--locked",
+                "--root",
+            ])
+            .arg(&root);
+        shell::run(&mut install)?;
+        say(format!(
+            "  installed cargo-deny {DENY_VERSION} into {}",
+            root.display()
+        ));
+    }
+    Ok(program)
+}
+
+fn need(present: bool, package: &str) -> Outcome<()> {
+    if present {
+        return Ok(());
+    }
+    let Some(mut apt) = apt() else {
+        return Err(Fault::new(format!(
+            "{package} is missing, and only root or sudo can `apt-get install {package}`"
+        )));
+    };
+    static UPDATE: Once = Once::new();
+    UPDATE.call_once(|| {
+        // Stale lists still know most packages; the install below says so when they do not.
+        if let Some(mut update) = self::apt() {
+            shell::run(update.arg("update")).ok();
+        }
+    });
+    shell::run(apt.args(["install", "--yes", "--no-install-recommends", package]))?;
+    say(format!("  installed the Debian package {package}"));
+    Ok(())
+}
+
+fn apt() -> Option<Command> {
+    use std::os::unix::fs::MetadataExt;
+    if !shell::has("apt-get") {
+        return None;
+    }
+    let root = std::fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0);
+    let mut command = if root {
+        shell::command("apt-get")
+    } else {
+        let allowed = Command::new("sudo")
+            .args(["-n", "true"])
+            .output()
+            .is_ok_and(|output| output.status.success());
+        let mut sudo = allowed.then(|| shell::command("sudo"))?;
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+    Some(command)
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask`: bring the fleet up, test everything, examine it, measure it.
+
+mod bench;
+mod conformance;
+mod install;
+mod interop;
+mod program_files;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::shell::complain;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds both programs, starts a server and a node, and walks from discovery to a tool call
+    Up(up::Options),
+    /// Runs everything that must pass, and prints a table
+    Test(test::Options),
+    /// Runs the official MCP conformance suites, a line per scenario
+    Conformance,
+    /// Measures tokens, introspections and tool calls per second on one core
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Line::parse().command {
+        Command::Up(options) => up::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Conformance => conformance::run(),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            complain(format!("\ncargo xtask: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Building the two programs and finding what was built.
+
+use std::path::PathBuf;
+
+use xtask::shell;
+use xtask::{Explain, Outcome};
+
+/// The built programs.
+pub(crate) struct Programs {
+    pub(crate) authz_server: PathBuf,
+    pub(crate) mcp_node: PathBuf,
+}
+
+/// Builds both programs, with optimisation if asked.
+pub(crate) fn build(release: bool) -> Outcome<Programs> {
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "-p", "authz-server", "-p", "mcp-node", "--bins"]);
+    cargo.args(shell::openssl_features("authz-server/"));
+    if release {
+        cargo.arg("--release");
+    }
+    shell::run(&mut cargo)?;
+    let folder = target_folder()?.join(if release { "release" } else { "debug" });
+    Ok(Programs {
+        authz_server: folder.join("authz-server"),
+        mcp_node: folder.join("mcp-node"),
+    })
+}
+
+/// Cargo's target folder, wherever the configuration puts it.
+pub(crate) fn target_folder() -> Outcome<PathBuf> {
+    let text = shell::read(shell::cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .explain("cargo metadata names no target folder")
+}

@@ -1,0 +1,47 @@
+//! What to paste into a shell or an MCP client.
+
+use serde_json::json;
+use xtask::shell::say;
+
+use super::{Fleet, demo_client};
+
+pub(crate) fn print(fleet: &Fleet) {
+    let (server, node) = (&fleet.server, &fleet.nodes[0]);
+    let (issuer, url) = (&server.issuer, node.url());
+    let curl = demo_client::curl_config(server);
+    say("\n# A token of the demo client, in your shell (its secret stays in the file):");
+    say(format!(
+        "export EDGE_HIVE_TOKEN=$(curl -s --config {} -d grant_type=client_credentials --data-urlencode resource={url} \\\n  \
+         {issuer}/oauth/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
+        curl.display()
+    ));
+    say("\n# A tool call without MCP:");
+    say(format!(
+        "curl -s -H \"Authorization: Bearer $EDGE_HIVE_TOKEN\" -H 'Content-Type: application/json' \\\n  \
+         -d '{{\"name\":\"get_status\",\"arguments\":{{}}}}' {url}/tools/call"
+    ));
+    say("\n# Claude Code:");
+    say(format!(
+        "claude mcp add --transport http edge-hive {url} --header \"Authorization: Bearer $EDGE_HIVE_TOKEN\""
+    ));
+    say(
+        "\n# Other MCP clients (those with a client_credentials provider need only the URL and the two lines of",
+    );
+    say(format!(
+        "# {}):",
+        server.folder.join("demo-client.json").display()
+    ));
+    let block = json!({"mcpServers": {"edge-hive": {
+        "type": "http", "url": url, "headers": {"Authorization": "Bearer ${EDGE_HIVE_TOKEN}"},
+    }}});
+    say(format!("{block:#}"));
+    say("\n# Addresses:");
+    say(format!(
+        "authorization server  {issuer}  (metadata: {issuer}/.well-known/oauth-authorization-server)"
+    ));
+    for node in &fleet.nodes {
+        say(format!("{:<21} {}", node.name, node.url()));
+    }
+    say(format!("logs and keys         {}", server.folder.display()));
+    say("\nServing. Ctrl-C stops everything.");
+}
