@@ -1,7 +1,7 @@
 //! What every request of one server shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::web::metrics::Metrics;
 use ::web::rates::KeyedLimit;
@@ -41,10 +41,17 @@ pub(crate) struct App {
 
 /// The keys in memory and whether they must be read again.
 struct Keys {
-    ring: ArcSwap<KeyRing>,
-    is_stale: AtomicBool,
-    /// Held while the keys are read again, so that nobody uses the old ones meanwhile.
+    loaded: ArcSwap<Loaded>,
+    /// How many changes of keys are known of.
+    changes: AtomicU64,
+    /// Held while the keys are read again.
     reading: tokio::sync::Mutex<()>,
+}
+
+struct Loaded {
+    ring: Arc<KeyRing>,
+    /// How many changes were known of before the ring was read. When it is fewer than now, nobody may use the ring.
+    as_of: u64,
 }
 
 impl Memory for Keys {
@@ -55,7 +62,15 @@ impl Memory for Keys {
     }
 
     fn forget_all(&self) {
-        self.is_stale.store(true, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Keys {
+    /// The ring, if it is as new as the last change.
+    fn current(&self) -> Option<Arc<KeyRing>> {
+        let loaded = self.loaded.load();
+        (loaded.as_of == self.changes.load(Ordering::Acquire)).then(|| Arc::clone(&loaded.ring))
     }
 }
 
@@ -65,8 +80,12 @@ impl App {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
         let keys = Arc::new(Keys {
-            ring: ArcSwap::from_pointee(ring),
-            is_stale: AtomicBool::new(false),
+            loaded: ArcSwap::from_pointee(Loaded {
+                ring: Arc::new(ring),
+                as_of: 0,
+            }),
+            // One ahead: changes are followed from a little later on, so the first request reads the keys once more.
+            changes: AtomicU64::new(1),
             reading: tokio::sync::Mutex::default(),
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
@@ -111,28 +130,32 @@ impl App {
     pub(crate) async fn published_keys(&self) -> Arc<KeyRing> {
         self.keys().await.unwrap_or_else(|failure| {
             tracing::warn!(reason = %failure, "publishing the keys known before");
-            self.keys.ring.load_full()
+            Arc::clone(&self.keys.loaded.load().ring)
         })
     }
 
     /// The signing keys, read again if they changed.
     pub(crate) async fn keys(&self) -> Result<Arc<KeyRing>, Failure> {
-        if self.keys.is_stale.load(Ordering::Acquire) {
-            let _reading = self.keys.reading.lock().await;
-            // Cleared first: a change that comes while we read sets it again.
-            if self.keys.is_stale.swap(false, Ordering::AcqRel) {
-                match KeyRing::load(&self.db, &self.master).await {
-                    Ok(ring) => self.keys.ring.store(Arc::new(ring)),
-                    Err(fault) => {
-                        self.keys.forget_all();
-                        return Err(match fault {
-                            KeyFault::Db(fault) => Failure::Db(fault),
-                            other => Failure::Internal(other.to_string()),
-                        });
-                    }
-                }
-            }
+        if let Some(ring) = self.keys.current() {
+            return Ok(ring);
         }
-        Ok(self.keys.ring.load_full())
+        let _reading = self.keys.reading.lock().await;
+        if let Some(ring) = self.keys.current() {
+            return Ok(ring);
+        }
+        // Counted first: what is read may already contain a change that comes meanwhile, but need not.
+        let as_of = self.keys.changes.load(Ordering::Acquire);
+        let ring = KeyRing::load(&self.db, &self.master)
+            .await
+            .map_err(|fault| match fault {
+                KeyFault::Db(fault) => Failure::Db(fault),
+                other => Failure::Internal(other.to_string()),
+            })?;
+        let ring = Arc::new(ring);
+        self.keys.loaded.store(Arc::new(Loaded {
+            ring: Arc::clone(&ring),
+            as_of,
+        }));
+        Ok(ring)
     }
 }

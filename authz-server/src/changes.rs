@@ -9,11 +9,15 @@
 //! one serves them all. Its cost is divided by the number of requests in flight.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::db::change::{self, Change};
 use crate::db::{Db, DbFault};
+
+/// A read that takes longer has lost its database. A request waits for two at most: one under way and its own.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whoever keeps things in memory.
 pub(crate) trait Memory: Send + Sync + 'static {
@@ -63,7 +67,11 @@ impl Changes {
         };
         if reader_needed {
             // A task of its own: the request that starts the reading may be cancelled, the others wait for it.
-            tokio::spawn(Arc::clone(self).serve_queue());
+            let turn = ReadersTurn {
+                changes: Arc::clone(self),
+                is_over: false,
+            };
+            tokio::spawn(turn.serve_queue());
         }
         match answer.await {
             Ok(result) => result.map_err(DbFault::Unavailable),
@@ -87,24 +95,6 @@ impl Changes {
         }
     }
 
-    async fn serve_queue(self: Arc<Self>) {
-        loop {
-            let waiting = {
-                let mut queue = lock(&self.queue);
-                if queue.waiting.is_empty() {
-                    queue.is_reading = false;
-                    return;
-                }
-                std::mem::take(&mut queue.waiting)
-            };
-            let result = self.read().await.map_err(|fault| fault.to_string());
-            for request in waiting {
-                // A request that is gone needs no answer.
-                request.send(result.clone()).ok();
-            }
-        }
-    }
-
     async fn read(&self) -> Result<(), DbFault> {
         let head = change::head(&self.db).await?;
         let reached = self.epoch().0;
@@ -124,6 +114,48 @@ impl Changes {
         }
         *applied = newest;
         Ok(())
+    }
+}
+
+/// Held by the reader. When it ends in the middle (its thread stops, or it panics), those who wait are told, and the
+/// next request starts another one.
+struct ReadersTurn {
+    changes: Arc<Changes>,
+    is_over: bool,
+}
+
+impl ReadersTurn {
+    async fn serve_queue(mut self) {
+        loop {
+            let waiting = {
+                let mut queue = lock(&self.changes.queue);
+                if queue.waiting.is_empty() {
+                    queue.is_reading = false;
+                    self.is_over = true;
+                    return;
+                }
+                std::mem::take(&mut queue.waiting)
+            };
+            let result = match tokio::time::timeout(PATIENCE, self.changes.read()).await {
+                Ok(Err(DbFault::Unavailable(reason))) => Err(reason),
+                Ok(result) => result.map_err(|fault| fault.to_string()),
+                Err(_) => Err("no answer in time".to_owned()),
+            };
+            for request in waiting {
+                // A request that is gone needs no answer.
+                request.send(result.clone()).ok();
+            }
+        }
+    }
+}
+
+impl Drop for ReadersTurn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut queue = lock(&self.changes.queue);
+            queue.is_reading = false;
+            queue.waiting.clear();
+        }
     }
 }
 
@@ -212,6 +244,24 @@ mod tests {
             .unwrap();
         changes.catch_up().await.unwrap();
         assert_eq!(notes.take(), ["*"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_that_ends_in_the_middle_leaves_nobody_waiting() {
+        let (_folder, _db, _notes, changes) = setting().await;
+        let (done, answer) = oneshot::channel();
+        *lock(&changes.queue) = Queue {
+            waiting: vec![done],
+            is_reading: true,
+        };
+        let turn = ReadersTurn {
+            changes: Arc::clone(&changes),
+            is_over: false,
+        };
+        // Never polled, as on a runtime that is shutting down.
+        drop(turn.serve_queue());
+        assert!(answer.await.is_err());
+        changes.catch_up().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

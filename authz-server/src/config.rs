@@ -105,6 +105,15 @@ impl Config {
                 format!("{issuer} is http, but tls.mode is on: begin it with https"),
             );
         }
+        if let Some(issuer) = issuer
+            .as_ref()
+            .filter(|issuer| !web::frame::is_plain(issuer.path(), &[]))
+        {
+            reader.fault(
+                "server.issuer",
+                format!("{issuer} has a path with %, ; or //, which are not served"),
+            );
+        }
         let mut database = reader.section("database");
         let database_url = database
             .value("url", &format!("sqlite:{}/authz.db", data_dir.display()))
@@ -127,7 +136,13 @@ impl Config {
             rate("per_client", "100/min"),
             rate("per_ip_failures", "30/min"),
         );
-        let settings = reader.finish()?;
+        let mut settings = reader.finish()?;
+        for setting in settings
+            .iter_mut()
+            .filter(|setting| setting.path == "database.url")
+        {
+            setting.value = without_password(&setting.value);
+        }
         let (Some(issuer), Some(master_key_file), (Some(per_ip), Some(per_client), Some(per_ip_failures))) =
             (issuer, master_key_file, rates)
         else {
@@ -152,6 +167,34 @@ impl Config {
     }
 }
 
+/// The database's address as it may be shown: whoever runs `config show` may be watched.
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = text.parse::<url::Url>() else {
+        return "(not a URL)".to_owned();
+    };
+    let is_password = |name: &str| name == "password";
+    let shown: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(name, value)| {
+            let value = if is_password(&name) {
+                "hidden".to_owned()
+            } else {
+                value.into_owned()
+            };
+            (name.into_owned(), value)
+        })
+        .collect();
+    if shown.iter().any(|(name, _)| is_password(name)) {
+        url.query_pairs_mut().clear().extend_pairs(&shown);
+    } else if url.password().is_none() {
+        return text.to_owned();
+    }
+    if url.password().is_some() && url.set_password(Some("hidden")).is_err() {
+        return "(hidden)".to_owned();
+    }
+    url.into()
+}
+
 fn refuse_later_keys(reader: &mut Reader) {
     for (name, keys) in LATER {
         let mut section = reader.section(name);
@@ -170,7 +213,12 @@ fn refuse_later_keys(reader: &mut Reader) {
 /// The host of the issuer, of every listen address, and what the operator adds.
 fn hosts(issuer: &Issuer, listen: &[SocketAddr], more: Vec<String>) -> HashSet<String> {
     let mut hosts: HashSet<String> = more.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-    hosts.insert(issuer.url().authority().to_owned());
+    let url = issuer.url();
+    hosts.insert(url.authority().to_owned());
+    if let (None, Some(port)) = (url.port(), url.port_or_known_default()) {
+        // The default port may be written all the same (RFC 9110 §7.2).
+        hosts.insert(format!("{}:{port}", url.authority()));
+    }
     for address in listen {
         hosts.insert(address.to_string());
         if address.ip().is_loopback() {
@@ -227,6 +275,39 @@ mod tests {
         let faults = read("[server]\nlisten = [\"0.0.0.0:9000\"]").unwrap_err();
         assert!(faults.contains("loopback addresses only"), "{faults}");
         assert!(read("[server]\nlisten = [\"0.0.0.0:9000\"]\nissuer = \"https://as.example\"\n[tls]\nmode = \"self-signed\"").is_ok());
+    }
+
+    #[test]
+    fn the_password_of_the_database_is_not_shown() {
+        for url in ["postgres://app:pw@db/x", "postgres:///x?host=/run&password=pw"] {
+            let config = read(&format!("[database]\nurl = \"{url}\"")).unwrap();
+            let shown = config
+                .settings
+                .iter()
+                .find(|setting| setting.path == "database.url")
+                .unwrap();
+            assert!(
+                shown.value.contains("hidden") && !shown.value.contains("pw"),
+                "{}",
+                shown.value
+            );
+            assert_eq!(config.database_url, url);
+        }
+        assert_eq!(
+            without_password("sqlite:./data/authz.db"),
+            "sqlite:./data/authz.db"
+        );
+        assert_eq!(without_password("postgres://app@db/x"), "postgres://app@db/x");
+    }
+
+    #[test]
+    fn an_issuer_path_must_be_one_that_is_served() {
+        for path in ["/a%20b", "/a;b", "/a//b"] {
+            let faults = read(&format!("[server]\nissuer = \"https://as.example{path}\"")).unwrap_err();
+            assert!(faults.contains("server.issuer"), "{faults}");
+        }
+        let config = read("[server]\nissuer = \"https://as.example/tenant/a\"").unwrap();
+        assert!(config.hosts.contains("as.example") && config.hosts.contains("as.example:443"));
     }
 
     #[test]

@@ -98,7 +98,9 @@ pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpRe
         .and_then(|value| value.to_str().ok());
     let unchanged = known.is_some_and(|list| {
         list.split(',')
-            .any(|tag| matches!(tag.trim(), tag if tag == keys.etag || tag == "*"))
+            // A proxy that compresses makes the tag a weak one; it is compared without that (RFC 9110 §13.1.2).
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == keys.etag || tag == "*")
     });
     let status = if unchanged {
         StatusCode::NOT_MODIFIED

@@ -72,7 +72,7 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
         }
         Failure::Db(fault @ (DbFault::Unavailable(_) | DbFault::Collided)) => {
             tracing::error!(%client, path, reason = %fault, "not available");
-            answer::unavailable("the server cannot reach its data; nothing was changed", 2)
+            answer::unavailable("the server cannot reach its data; try again", 2)
         }
     }
 }

@@ -7,11 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::Reader;
+use crate::secret::random_bytes;
 
 /// How the listen addresses speak TLS (`[tls]`).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,15 +164,17 @@ pub fn write_private(path: &Path, content: &[u8], replace: bool) -> std::io::Res
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
+    // Not the process id: in two containers that share the folder it is 1 in both, and each would hold a key that the
+    // other has overwritten.
+    let unique = random_bytes::<12>().map_err(std::io::Error::other)?;
     let temporary = folder.join(format!(
         ".{}.{}",
         path.file_name().unwrap_or_default().display(),
-        std::process::id()
+        URL_SAFE_NO_PAD.encode(unique)
     ));
     let mut file = File::options()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
     let written = file
@@ -213,6 +218,21 @@ mod tests {
         assert_eq!(first.config.alpn_protocols, [b"http/1.1".to_vec()]);
         let again = mode.prepare().unwrap().unwrap();
         assert_eq!(std::fs::read(again.local_ca.unwrap()).unwrap(), ca);
+    }
+
+    #[test]
+    fn writers_at_once_agree_on_one_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let write = |content: u8| write_private(&path, &[content; 4096], false).is_ok();
+        let winners: Vec<u8> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..16).map(|n| (n, scope.spawn(move || write(n)))).collect();
+            let ends = writers.into_iter().map(|(n, writer)| (n, writer.join().unwrap()));
+            ends.filter_map(|(n, won)| won.then_some(n)).collect()
+        });
+        assert_eq!(winners.len(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), [winners[0]; 4096]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

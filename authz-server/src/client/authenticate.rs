@@ -68,7 +68,14 @@ pub(crate) async fn authenticate(
     };
     match verdict {
         Ok(authenticated) => {
-            app.per_client.check(&authenticated.client.client_id)?;
+            let id = &authenticated.client.client_id;
+            if authenticated.is_public() {
+                // Nothing was proven: a stranger who knows the id must not use the client's allowance up.
+                app.per_client
+                    .check((id, ClientAddress::of(request).limit_key()))?;
+            } else {
+                app.per_client.check(id)?;
+            }
             Ok(authenticated)
         }
         Err(refusal) => {

@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenFault {
     /// The address is no `sqlite:` or `postgres:` URL.
-    #[error("database.url must begin with sqlite: or postgres://")]
+    #[error("database.url must be postgres://… or sqlite: and the path of a file, with nothing behind it")]
     Url,
     /// No connection.
     #[error("cannot open the database: {0}; check database.url and that the database runs")]
@@ -78,7 +78,11 @@ impl Db {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(failed)?
-                .options([("statement_timeout", "5000")]);
+                // An instance that is lost in mid-transaction holds the lock that every write takes (`change_head`).
+                .options([
+                    ("statement_timeout", "5000"),
+                    ("idle_in_transaction_session_timeout", "5000"),
+                ]);
             let pool = PgPoolOptions::new()
                 .max_connections(10)
                 .acquire_timeout(WAIT)
@@ -90,6 +94,7 @@ impl Db {
             std::fs::create_dir_all(folder)
                 .map_err(|e| OpenFault::Connect(format!("{}: {e}", folder.display())))?;
         }
+        create_private(&path).map_err(|e| OpenFault::Connect(format!("{}: {e}", path.display())))?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -146,7 +151,21 @@ impl Db {
 fn sqlite_path(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:")?;
     let path = path.strip_prefix("//").unwrap_or(path);
-    (!path.is_empty()).then(|| PathBuf::from(path))
+    // sqlx reads more into such a URL. Here `:memory:` would be a database per connection, and `?` part of the name.
+    (!path.is_empty() && !path.starts_with(':') && !path.contains('?')).then(|| PathBuf::from(path))
+}
+
+/// The file holds sealed keys and the hashes of secrets. SQLite gives its companion files the mode of this one.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    file.map(drop)
 }
 
 /// SQLite has no lock that spans several migrations; a file beside the database has. It is freed when closed.

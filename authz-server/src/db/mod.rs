@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
+mod lease;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod signing_key;
@@ -17,9 +18,10 @@ mod tests;
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Executor, PgPool, Sqlite, SqlitePool, Transaction};
 
 pub(crate) use connect::OpenFault;
+pub(crate) use lease::Lease;
 
 /// A statement that takes longer has lost its database.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -37,14 +39,15 @@ pub(crate) enum Db {
 
 /// A transaction. Dropped without commit, nothing has happened.
 pub(crate) enum Tx {
-    Pg(Transaction<'static, Postgres>),
+    Pg(Lease),
     Lite(Transaction<'static, Sqlite>),
 }
 
 /// The database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbFault {
-    /// No connection, no answer in time, read-only, disk full: it may work later, nothing was changed.
+    /// No connection, no answer in time, read-only, disk full: it may work later. Whether a commit that was not
+    /// answered has happened is not known.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// A constraint refused the write; its name or text.
@@ -61,19 +64,23 @@ pub(crate) enum DbFault {
 /// Runs one expression on the pool or transaction of either database. `$c` is the executor.
 macro_rules! on {
     ($db:expr, $c:ident => $body:expr) => {
-        $crate::db::deadline(async {
-            match $db {
-                $crate::db::Db::Pg($c) => $body.await,
-                $crate::db::Db::Lite($c) => $body.await,
-            }
-        })
-        .await
+        match $db {
+            $crate::db::Db::Pg(pool) => match $crate::db::Lease::take(pool).await {
+                Ok(mut lease) => {
+                    let $c = lease.connection();
+                    let result = $crate::db::deadline(async { $body.await }).await;
+                    lease.settle(result)
+                }
+                Err(fault) => Err(fault),
+            },
+            $crate::db::Db::Lite($c) => $crate::db::deadline(async { $body.await }).await,
+        }
     };
     (tx $tx:expr, $c:ident => $body:expr) => {
         $crate::db::deadline(async {
             match $tx {
-                $crate::db::Tx::Pg(tx) => {
-                    let $c = &mut **tx;
+                $crate::db::Tx::Pg(lease) => {
+                    let $c = lease.connection();
                     $body.await
                 }
                 $crate::db::Tx::Lite(tx) => {
@@ -121,7 +128,11 @@ impl Db {
 
     async fn begin(&self) -> Result<Tx, DbFault> {
         match self {
-            Self::Pg(pool) => deadline(pool.begin()).await.map(Tx::Pg),
+            Self::Pg(pool) => {
+                let mut lease = Lease::take(pool).await?;
+                deadline(lease.connection().execute("BEGIN")).await?;
+                Ok(Tx::Pg(lease))
+            }
             // SQLite must know from the start that this will write: a reader that turns writer may be refused.
             Self::Lite(pool) => deadline(pool.begin_with("BEGIN IMMEDIATE")).await.map(Tx::Lite),
         }
@@ -131,7 +142,10 @@ impl Db {
 impl Tx {
     async fn commit(self) -> Result<(), DbFault> {
         match self {
-            Self::Pg(tx) => deadline(tx.commit()).await,
+            Self::Pg(mut lease) => {
+                let result = deadline(lease.connection().execute("COMMIT")).await;
+                lease.settle(result.map(|_| ()))
+            }
             Self::Lite(tx) => deadline(tx.commit()).await,
         }
     }
@@ -147,8 +161,8 @@ impl From<sqlx::Error> for DbFault {
                 }
                 match &*code {
                     "40001" | "40P01" => Self::Collided,
-                    // Postgres: connection, resources, operator intervention, read-only, system error.
-                    _ if ["08", "53", "57", "58"]
+                    // Postgres: connection, sign-in, no such database, resources, intervention, system error.
+                    _ if ["08", "28", "3D", "53", "57", "58"]
                         .iter()
                         .any(|class| code.len() == 5 && code.starts_with(class)) =>
                     {

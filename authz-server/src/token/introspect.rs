@@ -70,7 +70,9 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
     let claims = match own::verify(app, &token, now).await? {
-        Some(claims) if is_active(app, &claims, now).await? && may_know(app, caller.client(), &claims).await? => {
+        Some(claims)
+            if is_active(app, &claims, now).await? && may_know(app, caller.client(), &claims).await? =>
+        {
             Some(claims)
         }
         _ => None,

@@ -5,8 +5,9 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use shared::access_token::Claims;
+use shared::access_token::{Claims, MAX_TOKEN_BYTES};
 use shared::clock::UnixSeconds;
+use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::random_bytes;
 
 use super::{Permit, end_of};
@@ -52,6 +53,14 @@ pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Resul
     let token = signer
         .sign_access_token(&claims)
         .map_err(|e| Failure::Internal(e.to_string()))?;
+    if token.len() > MAX_TOKEN_BYTES {
+        // Every node would refuse it.
+        let refusal = OAuthError::new(
+            ErrorCode::InvalidScope,
+            "the scope makes the token too long; ask for less of it",
+        );
+        return Err(refusal.into());
+    }
     tracing::debug!(
         client_id = client.client_id,
         resource = resource.uri,

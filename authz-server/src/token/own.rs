@@ -92,10 +92,14 @@ mod tests {
         let key = SigningKey::from_private_jwk(Algorithm::EdDSA, &private).unwrap();
         let document = serde_json::json!({ "keys": [key.public_jwk()] }).to_string();
         let set = KeySet::parse(document.as_bytes()).unwrap();
-        let token = key.sign_access_token(&serde_json::to_vec(&claims).unwrap()).unwrap();
+        let token = key
+            .sign_access_token(&serde_json::to_vec(&claims).unwrap())
+            .unwrap();
         let unverified = UnverifiedToken::parse(&token).unwrap();
         let signer = set.find(unverified.kid()).unwrap();
-        unverified.verify(signer, &expectation(ISSUER, RESOURCE), now).is_ok()
+        unverified
+            .verify(signer, &expectation(ISSUER, RESOURCE), now)
+            .is_ok()
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub enum KeyFault {
 
 /// Admits one member of a key set.
 pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> {
-    if text(jwk, "use").is_some_and(|usage| usage != "sig") || !may_verify(jwk) {
+    if jwk.get("use").is_some_and(|usage| usage != "sig") || !may_verify(jwk) {
         return Err(KeyFault::NotForSignatures);
     }
     let declared = match jwk.get("alg") {
@@ -224,6 +224,8 @@ mod tests {
             fault(jwk)
         };
         assert_eq!(with("use", json!("enc")), Some(KeyFault::NotForSignatures));
+        assert_eq!(with("use", json!(["enc"])), Some(KeyFault::NotForSignatures));
+        assert_eq!(with("use", json!("sig")), None);
         assert_eq!(with("key_ops", json!(["sign"])), Some(KeyFault::NotForSignatures));
         assert_eq!(with("alg", json!("RS256")), Some(KeyFault::AlgorithmMismatch));
         assert_eq!(with("alg", json!("HS256")), Some(KeyFault::Unsupported));

@@ -1,7 +1,7 @@
 //! Who is calling: the socket's address, unless the peer is a proxy that the operator named. Forwarding headers of
 //! anyone else are not even looked at.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderMap;
@@ -57,14 +57,16 @@ fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -
     if trusted_proxies.is_empty() || !is_trusted(peer) {
         return peer;
     }
-    let lines: Vec<_> = headers
-        .get_all("x-forwarded-for")
-        .filter_map(|value| value.to_str().ok())
-        .collect();
+    let lines: Vec<_> = headers.get_all("x-forwarded-for").collect();
     let mut nearest = peer;
-    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+    // Bytes, not text: a caller who writes what is no text must not make the proxy's own entry unreadable.
+    for entry in lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.as_bytes().rsplit(|b| *b == b','))
+    {
         // What is not an address ends the walk: nothing left of it can be believed.
-        let Ok(address) = text.trim().trim_matches(['[', ']']).parse::<IpAddr>() else {
+        let Some(address) = read_address(entry) else {
             break;
         };
         nearest = address;
@@ -75,6 +77,15 @@ fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -
     nearest
 }
 
+/// An address, in brackets or not; some proxies add the caller's port.
+fn read_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim();
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip()),
+        Err(_) => text.trim_matches(['[', ']']).parse().ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
@@ -82,11 +93,16 @@ mod tests {
     use super::*;
 
     fn from(peer: &str, lines: &[&str]) -> String {
+        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+        from_bytes(peer, &lines)
+    }
+
+    fn from_bytes(peer: &str, lines: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(
                 HeaderName::from_static("x-forwarded-for"),
-                HeaderValue::from_str(line).unwrap(),
+                HeaderValue::from_bytes(line).unwrap(),
             );
         }
         forwarded_for(peer.parse().unwrap(), &headers, &["10.0.0.0/8".parse().unwrap()]).to_string()
@@ -100,6 +116,14 @@ mod tests {
         assert_eq!(from("10.0.0.1", &["6.6.6.6", "7.7.7.7"]), "7.7.7.7");
         assert_eq!(from("10.0.0.1", &["7.7.7.7, garbage, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(from("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &["7.7.7.7:4711"]), "7.7.7.7");
+        assert_eq!(from("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        assert_eq!(from_bytes("10.0.0.1", &[b"\xff, 7.7.7.7"]), "7.7.7.7");
+        assert_eq!(from_bytes("10.0.0.1", &[b"6.6.6.6", b"\xff"]), "10.0.0.1");
     }
 
     #[test]

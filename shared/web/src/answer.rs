@@ -37,7 +37,7 @@ pub fn error_with(status: StatusCode, body: &ErrorBody<'_>) -> HttpResponse {
         .json(body)
 }
 
-/// 503 with `Retry-After`: a part that we need is away, and nothing was changed.
+/// 503 with `Retry-After`: a part that we need is away. Trying again is safe.
 pub fn unavailable(sentence: &str, retry_after_seconds: u64) -> HttpResponse {
     let mut answer = error(
         StatusCode::SERVICE_UNAVAILABLE,

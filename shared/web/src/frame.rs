@@ -55,11 +55,12 @@ pub(crate) async fn stand(
             Ok(answered) => answered?.map_into_boxed_body(),
             Err(_) => {
                 frame.metrics.panicked();
-                return Err(Panicked.into());
+                let strict_transport = frame.strict_transport;
+                return Err(Panicked { strict_transport }.into());
             }
         },
     };
-    frame.finish(response.headers_mut());
+    harden(response.headers_mut(), frame.strict_transport);
     let (status, time) = (response.status().as_u16(), started.elapsed());
     let route = response
         .request()
@@ -89,7 +90,10 @@ impl Frame {
             .headers()
             .get(header::HOST)
             .and_then(|value| value.to_str().ok());
-        if !host.is_some_and(|host| self.knows_host(host)) {
+        // A request line may name a host too, and then outranks the header (RFC 9112 §3.2.2).
+        let named = request.uri().authority().map(|authority| authority.as_str());
+        if !host.is_some_and(|host| self.knows_host(host)) || named.is_some_and(|name| !self.knows_host(name))
+        {
             let sentence = "this server does not answer for that host name";
             return Some(answer::error(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -103,25 +107,26 @@ impl Frame {
     fn knows_host(&self, host: &str) -> bool {
         self.hosts.contains(host) || self.hosts.contains(&host.to_ascii_lowercase())
     }
+}
 
-    fn finish(&self, headers: &mut HeaderMap) {
-        for (name, value) in [
-            (header::CACHE_CONTROL, "no-store"),
-            (
-                header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; frame-ancestors 'none'",
-            ),
-            (header::REFERRER_POLICY, "no-referrer"),
-        ] {
-            set_default(headers, name, value);
-        }
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        if self.strict_transport {
-            set_default(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=63072000");
-        }
+/// What every answer carries, a panic's too.
+fn harden(headers: &mut HeaderMap, strict_transport: bool) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        set_default(headers, name, value);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if strict_transport {
+        set_default(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=63072000");
     }
 }
 
@@ -141,7 +146,7 @@ fn not_found_now() -> HttpResponse {
 
 /// Whether a path has one reading only. A proxy and we could understand `;`, `//`, dot segments and percent-encoding
 /// in different ways (CVE-2026-0976), and no address of ours contains them.
-fn is_plain(path: &str, encoded_below: &[&str]) -> bool {
+pub fn is_plain(path: &str, encoded_below: &[&str]) -> bool {
     if path.contains([';', '\\']) || path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return false;
     }
@@ -156,7 +161,9 @@ fn is_plain(path: &str, encoded_below: &[&str]) -> bool {
 
 /// A handler panicked. The panic itself was printed by the hook that [`crate::server::run`] installs.
 #[derive(Debug)]
-struct Panicked;
+struct Panicked {
+    strict_transport: bool,
+}
 
 impl std::fmt::Display for Panicked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,11 +173,13 @@ impl std::fmt::Display for Panicked {
 
 impl ResponseError for Panicked {
     fn error_response(&self) -> HttpResponse {
-        answer::error(
+        let mut response = answer::error(
             StatusCode::INTERNAL_SERVER_ERROR,
             "server_error",
             "something went wrong on our side",
-        )
+        );
+        harden(response.headers_mut(), self.strict_transport);
+        response
     }
 }
 

@@ -182,6 +182,7 @@ impl KeyedLimit {
     pub fn forget_the_idle(&self) {
         if let Some(limiter) = &self.limiter {
             limiter.retain_recent();
+            limiter.shrink_to_fit();
         }
     }
 }
@@ -199,6 +200,7 @@ pub async fn forget_the_idle(by_address: Option<AddressLimit>, others: Vec<Keyed
         minute.tick().await;
         if let Some(limit) = &by_address {
             limit.limiter().retain_recent();
+            limit.limiter().shrink_to_fit();
         }
         others.iter().for_each(KeyedLimit::forget_the_idle);
     }
