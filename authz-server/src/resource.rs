@@ -73,7 +73,8 @@ pub(crate) async fn create(
         client_id: None,
         created_at: now.0,
     };
-    apply(db, &mut row, metadata).await?;
+    check(db, &metadata).await?;
+    apply(&mut row, &metadata);
     match db::resource::insert(db, &row).await {
         Ok(()) => Ok(view(row)),
         Err(DbFault::Constraint(_)) => Err(ResourceFault::Exists(row.uri)),
@@ -88,12 +89,12 @@ pub(crate) async fn update(
     metadata: ResourceMetadata,
     now: UnixSeconds,
 ) -> Result<ResourceView, ResourceFault> {
-    let mut row = find(db, uri).await?;
-    apply(db, &mut row, metadata).await?;
-    if !db::resource::update(db, &row, now).await? {
-        return Err(ResourceFault::NoSuchResource(uri.to_owned()));
-    }
-    Ok(view(row))
+    let row = find(db, uri).await?;
+    check(db, &metadata).await?;
+    let updated = db::resource::update(db, &row.uri, now, |row| apply(row, &metadata)).await?;
+    updated
+        .map(view)
+        .ok_or_else(|| ResourceFault::NoSuchResource(uri.to_owned()))
 }
 
 /// Forgets a resource. Its tokens are inactive from now on.
@@ -125,44 +126,54 @@ async fn find(db: &Db, uri: &str) -> Result<ResourceRow, ResourceFault> {
         .ok_or_else(missing)
 }
 
-async fn apply(db: &Db, row: &mut ResourceRow, metadata: ResourceMetadata) -> Result<(), ResourceFault> {
+async fn check(db: &Db, metadata: &ResourceMetadata) -> Result<(), ResourceFault> {
     let fault = |text: String| Err(ResourceFault::Metadata(text));
-    if let Some(name) = metadata.name {
-        if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
-            return fault("the name must have 1 to 200 bytes without control characters".to_owned());
-        }
-        row.name = name;
+    let is_name =
+        |name: &String| !name.is_empty() && name.len() <= 200 && !name.chars().any(char::is_control);
+    if !metadata.name.as_ref().is_none_or(is_name) {
+        return fault("the name must have 1 to 200 bytes without control characters".to_owned());
     }
-    if let Some(scopes) = metadata.scopes {
-        if scopes.is_empty() {
-            return fault("a resource needs at least one scope".to_owned());
+    if metadata.scopes.as_ref().is_some_and(Scope::is_empty) {
+        return fault("a resource needs at least one scope".to_owned());
+    }
+    if !metadata
+        .algorithm
+        .as_ref()
+        .is_none_or(|algorithm| ALGORITHMS.contains(algorithm))
+    {
+        return fault("the algorithm must be EdDSA, RS256 or ES256".to_owned());
+    }
+    if metadata.access_ttl.is_some_and(|ttl| ttl.as_secs() == 0) {
+        return fault("tokens must live for at least a second".to_owned());
+    }
+    if let Some(Some(id)) = &metadata.client_id {
+        let client = db::client::find(db, id).await?;
+        if client.is_none_or(|client| client.revoked_at.is_some()) {
+            return fault(format!(
+                "there is no client {id}, or it is revoked; see: authz-server client list"
+            ));
         }
+    }
+    Ok(())
+}
+
+/// Sets what `metadata` names; it has passed [`check`].
+fn apply(row: &mut ResourceRow, metadata: &ResourceMetadata) {
+    if let Some(name) = &metadata.name {
+        row.name.clone_from(name);
+    }
+    if let Some(scopes) = &metadata.scopes {
         row.scopes = scopes.to_string();
     }
     if let Some(algorithm) = metadata.algorithm {
-        if !ALGORITHMS.contains(&algorithm) {
-            return fault("the algorithm must be EdDSA, RS256 or ES256".to_owned());
-        }
-        row.alg = algorithm.as_str().to_owned();
+        algorithm.as_str().clone_into(&mut row.alg);
     }
     if let Some(ttl) = metadata.access_ttl {
         row.access_ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-        if row.access_ttl == 0 {
-            return fault("tokens must live for at least a second".to_owned());
-        }
     }
-    if let Some(client_id) = metadata.client_id {
-        if let Some(id) = &client_id {
-            let client = db::client::find(db, id).await?;
-            if client.is_none_or(|client| client.revoked_at.is_some()) {
-                return fault(format!(
-                    "there is no client {id}, or it is revoked; see: authz-server client list"
-                ));
-            }
-        }
-        row.client_id = client_id;
+    if let Some(client_id) = &metadata.client_id {
+        row.client_id.clone_from(client_id);
     }
-    Ok(())
 }
 
 fn view(row: ResourceRow) -> ResourceView {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Door};
 use crate::error::Refusal;
+use crate::issuers::LEEWAY;
 use crate::logs::Logs;
 use crate::mcp::{self, Transport};
 use crate::metadata::{self, Documents};
@@ -92,6 +93,19 @@ impl Node {
     /// Counts a refusal.
     pub(crate) fn count(&self, refusal: &Refusal) {
         self.metrics.refused(refusal.reason());
+    }
+
+    /// When a stream to `caller` ends at the latest: with its token, and if it is `endless`, when the program stops. A
+    /// stream that has an end of its own is a request in flight, and is let finish.
+    pub(crate) fn end_of_stream(&self, caller: &Caller, endless: bool) -> impl Future<Output = ()> + use<> {
+        let left = (caller.claims().expires_at() + LEEWAY).since(now());
+        let stopping = self.stopping.clone();
+        async move {
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = stopping.cancelled(), if endless => {}
+            }
+        }
     }
 
     /// How the node is.

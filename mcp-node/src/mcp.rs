@@ -22,6 +22,7 @@ pub(crate) use self::resources::{ResourceFault, read as read_resource};
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
 use crate::error::Refusal;
+use crate::scopes::LISTEN;
 
 /// The endpoint.
 pub(crate) async fn post<H: ServerHandler>(
@@ -60,9 +61,9 @@ pub(crate) async fn post<H: ServerHandler>(
         // Nothing is kept between requests, so there is nothing that a notification could change.
         return HttpResponse::Accepted().finish();
     }
-    let expires_at = caller.claims().expires_at();
+    let end = node.end_of_stream(&caller, message.method() == LISTEN);
     let answer = transport.answer(request.headers(), caller, bytes.clone()).await;
-    transport::to_actix(answer, expires_at).await
+    transport::to_actix(answer, end).await
 }
 
 /// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.

@@ -136,7 +136,7 @@ async fn start<H: ServerHandler>(
         asked_to_stop().await;
         stopping.cancel();
     });
-    let transport = Data::new(Transport::new(make, node.body_limit, node.stopping.clone()));
+    let transport = Data::new(Transport::new(make, node.body_limit));
     let node = Data::from(node);
     let probed = node.clone();
     ::web::server::run(

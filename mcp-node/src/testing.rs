@@ -126,18 +126,24 @@ impl Site {
     /// With more configuration.
     pub(crate) async fn with(configuration: &str) -> Self {
         let (server, forge) = Forge::published().await;
-        Self::build(Some(server), forge, configuration)
+        Self::build(Some(server), forge, "", configuration)
+    }
+
+    /// With more keys in `[server]`.
+    pub(crate) async fn with_server(keys: &str) -> Self {
+        let (server, forge) = Forge::published().await;
+        Self::build(Some(server), forge, keys, "")
     }
 
     /// Its issuer cannot be reached.
     pub(crate) async fn without_issuer() -> Self {
-        Self::build(None, Forge::new("http://127.0.0.1:1"), "")
+        Self::build(None, Forge::new("http://127.0.0.1:1"), "", "")
     }
 
-    fn build(issuer: Option<MockServer>, forge: Forge, configuration: &str) -> Self {
+    fn build(issuer: Option<MockServer>, forge: Forge, server: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "[server]\nallowed_origins = [\"https://app.example\"]\n[node]\ndata_dir = {:?}\n[[issuer]]\nurl = \"{}\"\n{configuration}",
+            "[server]\nallowed_origins = [\"https://app.example\"]\n{server}\n[node]\ndata_dir = {:?}\n[[issuer]]\nurl = \"{}\"\n{configuration}",
             folder.path(),
             forge.issuer,
         );
@@ -145,7 +151,7 @@ impl Site {
         let node = build(&config, Ring::default()).unwrap();
         let handler = Arc::clone(&node);
         let make = move || EdgeHive::new(Arc::clone(&handler));
-        let transport = Data::new(Transport::new(make, node.body_limit, node.stopping.clone()));
+        let transport = Data::new(Transport::new(make, node.body_limit));
         let id = node.observer.id().to_owned();
         Self {
             forge,
@@ -169,6 +175,11 @@ impl Site {
             .await
             .unwrap()
             .map_into_boxed_body()
+    }
+
+    /// What happens when the program is asked to stop.
+    pub(crate) fn stop(&self) {
+        self.node.stopping.cancel();
     }
 
     /// The header of a token with this scope.

@@ -121,13 +121,9 @@ pub(crate) async fn update(
     metadata: ClientMetadata,
     now: UnixSeconds,
 ) -> Result<ClientView, RegisterFault> {
-    let mut row = living(db, client_id).await?;
-    if let Some(name) = metadata.name {
-        check_name(&name)?;
-        row.name = name;
-    }
-    if let Some(client_type) = metadata.client_type {
-        row.client_type = client_type.as_str().to_owned();
+    let row = living(db, client_id).await?;
+    if let Some(name) = &metadata.name {
+        check_name(name)?;
     }
     if let Some(method) = metadata.auth_method {
         let public = AuthMethod::None.as_str();
@@ -135,15 +131,25 @@ pub(crate) async fn update(
             let reason = "a public client stays public and a confidential one confidential; create a new client instead";
             return Err(RegisterFault::Metadata(reason.to_owned()));
         }
-        row.auth_methods = methods(Some(method));
     }
-    if let Some(scopes) = metadata.scopes {
-        row.scopes = scopes.to_string();
-    }
-    if let Some(resources) = metadata.resources {
-        row.resources = resources_json(db, resources).await?;
-    }
-    if !db::client::update(db, &row, now).await? {
+    let resources = match metadata.resources {
+        Some(named) => Some(resources_json(db, named).await?),
+        None => None,
+    };
+    let columns = |row: &mut ClientRow| {
+        set(&mut row.name, metadata.name.clone());
+        set(
+            &mut row.client_type,
+            metadata.client_type.map(|kind| kind.as_str().to_owned()),
+        );
+        set(
+            &mut row.auth_methods,
+            metadata.auth_method.map(|method| methods(Some(method))),
+        );
+        set(&mut row.scopes, metadata.scopes.as_ref().map(Scope::to_string));
+        set(&mut row.resources, resources.clone());
+    };
+    if !db::client::update(db, client_id, now, columns).await? {
         return Err(RegisterFault::NoSuchClient(client_id.to_owned()));
     }
     show(db, client_id).await
@@ -203,6 +209,12 @@ async fn living(db: &Db, client_id: &str) -> Result<ClientRow, RegisterFault> {
     let row = db::client::find(db, client_id).await?;
     row.filter(|row| row.revoked_at.is_none())
         .ok_or_else(|| RegisterFault::NoSuchClient(client_id.to_owned()))
+}
+
+fn set(column: &mut String, value: Option<String>) {
+    if let Some(value) = value {
+        *column = value;
+    }
 }
 
 fn check_name(name: &str) -> Result<(), RegisterFault> {

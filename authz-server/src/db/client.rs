@@ -75,12 +75,23 @@ async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     })
 }
 
-/// Writes the changeable columns; `false` when there is no such living client.
-pub(crate) async fn update(db: &Db, client: &ClientRow, now: UnixSeconds) -> Result<bool, DbFault> {
+/// Lets `edit` change the changeable columns; `false` when there is no such living client. Read and written in one
+/// turn: of two who change different columns at once, neither undoes what the other did.
+pub(crate) async fn update(
+    db: &Db,
+    client_id: &str,
+    now: UnixSeconds,
+    edit: impl Fn(&mut ClientRow),
+) -> Result<bool, DbFault> {
     db.write(async |tx| {
+        change::take_turn(tx).await?;
+        let Some(mut client) = find_living(tx, client_id).await? else {
+            return Ok(false);
+        };
+        edit(&mut client);
         let rows = on!(tx tx, c => async {
             let update = sqlx::query(UPDATE)
-                .bind(&client.client_id)
+                .bind(client_id)
                 .bind(&client.name)
                 .bind(&client.client_type)
                 .bind(&client.auth_methods)
@@ -88,9 +99,14 @@ pub(crate) async fn update(db: &Db, client: &ClientRow, now: UnixSeconds) -> Res
                 .bind(&client.resources);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
-        noted(tx, rows, &client.client_id, now).await
+        noted(tx, rows, client_id, now).await
     })
     .await
+}
+
+async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
+    let client: Option<ClientRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
+    Ok(client.filter(|client| client.revoked_at.is_none()))
 }
 
 /// Ends a client and every token it has; `false` when there is no such living client.
@@ -113,9 +129,7 @@ pub(crate) async fn rotate_secret(
 ) -> Result<bool, DbFault> {
     db.write(async |tx| {
         change::take_turn(tx).await?;
-        let living: Option<ClientRow> =
-            on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
-        if living.is_none_or(|client| client.revoked_at.is_some()) {
+        if find_living(tx, client_id).await?.is_none() {
             return Ok(false);
         }
         client_secret::end_at(tx, client_id, old_until).await?;

@@ -11,7 +11,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Db, DbFault, deployment};
+use super::{Db, DbFault, HomePool, deployment};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -87,7 +87,8 @@ impl Db {
                 .max_connections(10)
                 .acquire_timeout(WAIT)
                 .test_before_acquire(false);
-            return pool.connect_with(options).await.map(Self::Pg).map_err(failed);
+            let pool = pool.connect_with(options).await.map_err(failed)?;
+            return Ok(Self::Pg(HomePool::new(pool)));
         }
         let path = sqlite_path(url).ok_or(OpenFault::Url)?;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -112,7 +113,7 @@ impl Db {
         let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
         match self {
             // sqlx takes an advisory lock on Postgres.
-            Self::Pg(pool) => MIGRATIONS.run(pool).await.map_err(failed),
+            Self::Pg(home) => MIGRATIONS.run(&home.pool).await.map_err(failed),
             Self::Lite(pool) => {
                 let _lock = tokio::task::block_in_place(|| lock_beside(url))?;
                 MIGRATIONS.run(pool).await.map_err(failed)

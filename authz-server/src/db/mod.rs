@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
+mod home;
 mod lease;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
@@ -18,9 +19,10 @@ mod tests;
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::{Executor, PgPool, Sqlite, SqlitePool, Transaction};
+use sqlx::{Executor, Postgres, Sqlite, SqlitePool};
 
 pub(crate) use connect::OpenFault;
+pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
 
 /// A statement that takes longer has lost its database.
@@ -32,15 +34,15 @@ const ATTEMPTS: u32 = 4;
 #[derive(Clone, Debug)]
 pub(crate) enum Db {
     /// Postgres.
-    Pg(PgPool),
+    Pg(HomePool),
     /// The embedded default.
     Lite(SqlitePool),
 }
 
 /// A transaction. Dropped without commit, nothing has happened.
 pub(crate) enum Tx {
-    Pg(Lease),
-    Lite(Transaction<'static, Sqlite>),
+    Pg(Lease<Postgres>),
+    Lite(Lease<Sqlite>),
 }
 
 /// The database could not do what was asked.
@@ -65,7 +67,7 @@ pub(crate) enum DbFault {
 macro_rules! on {
     ($db:expr, $c:ident => $body:expr) => {
         match $db {
-            $crate::db::Db::Pg(pool) => match $crate::db::Lease::take(pool).await {
+            $crate::db::Db::Pg(pool) => match $crate::db::Lease::take(pool.acquire()).await {
                 Ok(mut lease) => {
                     let $c = lease.connection();
                     let result = $crate::db::deadline(async { $body.await }).await;
@@ -83,8 +85,8 @@ macro_rules! on {
                     let $c = lease.connection();
                     $body.await
                 }
-                $crate::db::Tx::Lite(tx) => {
-                    let $c = &mut **tx;
+                $crate::db::Tx::Lite(lease) => {
+                    let $c = lease.connection();
                     $body.await
                 }
             }
@@ -129,12 +131,16 @@ impl Db {
     async fn begin(&self) -> Result<Tx, DbFault> {
         match self {
             Self::Pg(pool) => {
-                let mut lease = Lease::take(pool).await?;
+                let mut lease = Lease::take(pool.acquire()).await?;
                 deadline(lease.connection().execute("BEGIN")).await?;
                 Ok(Tx::Pg(lease))
             }
-            // SQLite must know from the start that this will write: a reader that turns writer may be refused.
-            Self::Lite(pool) => deadline(pool.begin_with("BEGIN IMMEDIATE")).await.map(Tx::Lite),
+            Self::Lite(pool) => {
+                let mut lease = Lease::take(pool.acquire()).await?;
+                // SQLite must know from the start that this will write: a reader that turns writer may be refused.
+                deadline(lease.connection().execute("BEGIN IMMEDIATE")).await?;
+                Ok(Tx::Lite(lease))
+            }
         }
     }
 }
@@ -146,7 +152,10 @@ impl Tx {
                 let result = deadline(lease.connection().execute("COMMIT")).await;
                 lease.settle(result.map(|_| ()))
             }
-            Self::Lite(tx) => deadline(tx.commit()).await,
+            Self::Lite(mut lease) => {
+                let result = deadline(lease.connection().execute("COMMIT")).await;
+                lease.settle(result.map(|_| ()))
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use super::change::{self, Noun};
 use super::{Db, DbFault, Tx, on};
 
 const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource ORDER BY created_at, uri";
+const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource WHERE uri = $1";
 const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const UPDATE: &str =
@@ -13,7 +14,7 @@ const UPDATE: &str =
 const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIST, INSERT, UPDATE, DELETE];
+pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, INSERT, UPDATE, DELETE];
 
 /// One row. `scopes` is space separated, `access_ttl` in seconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -58,12 +59,24 @@ pub(crate) async fn insert(db: &Db, resource: &ResourceRow) -> Result<(), DbFaul
     .await
 }
 
-/// Writes the changeable columns; `false` when there is no such resource.
-pub(crate) async fn update(db: &Db, resource: &ResourceRow, now: UnixSeconds) -> Result<bool, DbFault> {
+/// Lets `edit` change the changeable columns and returns the row; `None` when there is no such resource. Read and
+/// written in one turn: of two who change different columns at once, neither undoes what the other did.
+pub(crate) async fn update(
+    db: &Db,
+    uri: &str,
+    now: UnixSeconds,
+    edit: impl Fn(&mut ResourceRow),
+) -> Result<Option<ResourceRow>, DbFault> {
     db.write(async |tx| {
+        change::take_turn(tx).await?;
+        let found: Option<ResourceRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(uri).fetch_optional(c))?;
+        let Some(mut resource) = found else {
+            return Ok(None);
+        };
+        edit(&mut resource);
         let rows = on!(tx tx, c => async {
             let update = sqlx::query(UPDATE)
-                .bind(&resource.uri)
+                .bind(uri)
                 .bind(&resource.name)
                 .bind(&resource.scopes)
                 .bind(&resource.alg)
@@ -71,7 +84,7 @@ pub(crate) async fn update(db: &Db, resource: &ResourceRow, now: UnixSeconds) ->
                 .bind(&resource.client_id);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
-        noted(tx, rows, &resource.uri, now).await
+        Ok(noted(tx, rows, uri, now).await?.then_some(resource))
     })
     .await
 }

@@ -35,7 +35,7 @@ async fn open(url: &str, issuer: &str) -> Result<Db, OpenFault> {
 async fn prepare(db: &Db, statement: &'static str) -> Result<(), sqlx::Error> {
     let text = AssertSqlSafe(statement).into_sql_str();
     match db {
-        Db::Pg(pool) => pool.prepare(text).await.map(|_| ()),
+        Db::Pg(home) => home.pool.prepare(text).await.map(|_| ()),
         Db::Lite(pool) => pool.prepare(text).await.map(|_| ()),
     }
 }
@@ -84,5 +84,58 @@ async fn a_failed_transaction_changes_nothing() {
         assert_eq!(change::head(&db).await.unwrap(), 0);
         db.write(async |tx| change::take_turn(tx).await).await.unwrap();
         assert_eq!(change::head(&db).await.unwrap(), 1);
+    }
+}
+
+/// As when the disk is full: SQLite ends the transaction by itself. The connection must not be the worse for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_database_ended_spoils_no_connection() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url, "https://as.example").await.unwrap();
+        for _ in 0..12 {
+            let failed = db
+                .write(async |tx| {
+                    on!(tx tx, c => async { sqlx::query("ROLLBACK").execute(c).await.map(|_| ()) })?;
+                    Err::<(), _>(DbFault::Unavailable("database or disk is full".to_owned()))
+                })
+                .await;
+            assert!(failed.is_err());
+        }
+        assert_eq!(change::head(&db).await.unwrap(), 0);
+        db.write(async |tx| change::take_turn(tx).await).await.unwrap();
+        assert_eq!(change::head(&db).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_change_different_columns_undo_nothing_of_each_other() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url, "https://as.example").await.unwrap();
+        let row = client::ClientRow {
+            client_id: "c_x".to_owned(),
+            name: "old".to_owned(),
+            client_type: "service".to_owned(),
+            auth_methods: "client_secret_basic".to_owned(),
+            grants: "client_credentials".to_owned(),
+            scopes: "a b".to_owned(),
+            resources: "[]".to_owned(),
+            created_at: NOW.0,
+            tokens_not_before: 0,
+            revoked_at: None,
+        };
+        client::insert(&db, &row, None).await.unwrap();
+        for round in 0..20 {
+            let name = format!("name {round}");
+            let scopes = format!("a{round}");
+            let renamed = client::update(&db, "c_x", NOW, |row| row.name.clone_from(&name));
+            let narrowed = client::update(&db, "c_x", NOW, |row| row.scopes.clone_from(&scopes));
+            let (renamed, narrowed) = tokio::join!(renamed, narrowed);
+            assert!(renamed.unwrap() && narrowed.unwrap());
+            let row = client::find(&db, "c_x").await.unwrap().unwrap();
+            assert_eq!((row.name, row.scopes), (name, scopes));
+        }
+        assert!(!client::update(&db, "c_y", NOW, |_| ()).await.unwrap());
     }
 }

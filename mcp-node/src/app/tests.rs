@@ -204,7 +204,7 @@ async fn a_resource_over_plain_http() {
 }
 
 #[actix_web::test]
-async fn the_stream_begins_with_the_status() {
+async fn the_stream_begins_with_the_status_and_ends_with_the_program() {
     use actix_web::body::MessageBody;
 
     let site = Site::start().await;
@@ -233,6 +233,15 @@ async fn the_stream_begins_with_the_status() {
         .unwrap()
         .unwrap();
     assert!(first.starts_with(b"event: status\ndata: {"));
+    // Nothing else would end it, and the program could not stop.
+    site.stop();
+    let after = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+    assert!(after.is_none());
+    let call = TestRequest::post()
+        .uri("/mcp/tools/call")
+        .insert_header(site.bearer("mcp:call"));
+    let in_flight = site.send(call.set_json(json!({"name": "get_status"}))).await;
+    assert_eq!(in_flight.status(), 200);
 }
 
 #[actix_web::test]
@@ -250,4 +259,21 @@ async fn probes_tell_whether_tokens_can_be_judged() {
     let alone = Site::without_issuer().await;
     assert_eq!(alone.send(TestRequest::get().uri("/healthz")).await.status(), 200);
     assert_eq!(alone.send(TestRequest::get().uri("/readyz")).await.status(), 503);
+}
+
+#[actix_web::test]
+async fn without_mcp_the_node_only_says_what_it_is() {
+    let site = Site::with_server("mcp_enabled = false").await;
+    for path in ["/mcp", "/mcp/tools/call"] {
+        let answer = site
+            .send(
+                TestRequest::post()
+                    .uri(path)
+                    .insert_header(site.bearer("mcp:call")),
+            )
+            .await;
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    let metadata = TestRequest::get().uri("/.well-known/oauth-protected-resource");
+    assert_eq!(site.send(metadata).await.status(), 200);
 }

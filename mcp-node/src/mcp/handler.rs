@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
-    CompleteResult, ConstString, DiscoverResult, ErrorCode, Implementation, ListPromptsRequestMethod,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
+    CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
+    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
@@ -21,6 +21,18 @@ use crate::app::Node;
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
 /// The load is measured once a second.
 const STATUS_IS_FRESH_MS: u64 = 1000;
+
+/// The methods that this server has.
+const OFFERED: [&str; 8] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+];
 
 /// The node's own MCP server.
 #[derive(Clone)]
@@ -140,7 +152,7 @@ impl ServerHandler for EdgeHive {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(not_offered::<ListPromptsRequestMethod>())
+        Err(not_offered(ListPromptsRequestMethod::VALUE))
     }
 
     async fn complete(
@@ -148,7 +160,22 @@ impl ServerHandler for EdgeHive {
         _request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Err(not_offered::<CompleteRequestMethod>())
+        Err(not_offered(CompleteRequestMethod::VALUE))
+    }
+
+    /// rmcp brings here what it does not know, and what it knows but cannot read.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if OFFERED.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params(
+                "the method's parameters are missing or malformed",
+                None,
+            ));
+        }
+        Err(not_offered(&request.method))
     }
 }
 
@@ -163,10 +190,10 @@ fn only_page(page: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-fn not_offered<M: ConstString>() -> ErrorData {
+fn not_offered(method: &str) -> ErrorData {
     ErrorData::new(
         ErrorCode::METHOD_NOT_FOUND,
         "this server does not have the method",
-        Some(json!({"method": M::VALUE})),
+        Some(json!({ "method": method })),
     )
 }

@@ -276,6 +276,30 @@ async fn bad_input_has_its_code() {
 }
 
 #[actix_web::test]
+async fn parameters_that_cannot_be_read_are_not_an_unknown_method() {
+    let site = Site::start().await;
+    for (method, params) in [
+        ("tools/call", json!({"name": 7})),
+        ("tools/call", json!({"name": "get_status", "arguments": [1]})),
+        ("resources/read", json!({})),
+        ("tools/list", json!({"cursor": "not ours"})),
+        ("tools/call", json!({"name": "no_such_tool"})),
+    ] {
+        for request in [modern(method, params.clone()), legacy(method, params.clone())] {
+            let answer = site
+                .send(request.insert_header(site.bearer("mcp:read mcp:call")))
+                .await;
+            assert_eq!(answer.status(), 200, "{method} {params}");
+            assert_eq!(
+                body_of(answer).await["error"]["code"],
+                -32602,
+                "{method} {params}"
+            );
+        }
+    }
+}
+
+#[actix_web::test]
 async fn clients_are_limited_one_by_one() {
     let site = Site::with("[limits]\nper_client = \"2/min\"\n").await;
     let ping = || legacy("ping", json!({})).insert_header(site.bearer("mcp:read"));

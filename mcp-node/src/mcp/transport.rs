@@ -14,11 +14,8 @@ use http_body_util::{BodyDataStream, BodyExt, Full};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use shared::clock::{UnixSeconds, now};
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::Caller;
-use crate::issuers::LEEWAY;
 
 /// Headers that rmcp or a handler may want, beside those that begin with `mcp-`.
 const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -27,18 +24,13 @@ const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 pub(crate) struct Transport<H>(StreamableHttpService<H, NeverSessionManager>);
 
 impl<H: ServerHandler> Transport<H> {
-    /// A transport whose requests are each answered by a fresh handler of `make`. `stopping` ends open streams.
-    pub(crate) fn new(
-        make: impl Fn() -> H + Send + Sync + 'static,
-        body_limit: usize,
-        stopping: CancellationToken,
-    ) -> Self {
+    /// A transport whose requests are each answered by a fresh handler of `make`.
+    pub(crate) fn new(make: impl Fn() -> H + Send + Sync + 'static, body_limit: usize) -> Self {
         // Host and Origin have been checked before authentication, for every endpoint alike.
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
             .with_max_request_body_bytes(body_limit)
-            .with_cancellation_token(stopping)
             .disable_allowed_hosts()
             .disable_allowed_origins();
         Self(StreamableHttpService::new(
@@ -79,8 +71,8 @@ impl<H: ServerHandler> Transport<H> {
 /// What rmcp answers with.
 pub(super) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 
-/// The same answer for actix: whole with its length, or as a stream, which ends when the token of its caller does.
-pub(super) async fn to_actix(answer: Answer, expires_at: UnixSeconds) -> HttpResponse {
+/// The same answer for actix: whole with its length, or as a stream until `end`.
+pub(super) async fn to_actix(answer: Answer, end: impl Future<Output = ()> + 'static) -> HttpResponse {
     let (http::response::Parts { status, headers, .. }, body) = answer.into_parts();
     let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
@@ -94,8 +86,7 @@ pub(super) async fn to_actix(answer: Answer, expires_at: UnixSeconds) -> HttpRes
         let Ok(whole) = body.collect().await;
         return builder.body(whole.to_bytes());
     }
-    let left = (expires_at + LEEWAY).since(now());
-    builder.streaming(BodyDataStream::new(body).take_until(tokio::time::sleep(left)))
+    builder.streaming(BodyDataStream::new(body).take_until(Box::pin(end)))
 }
 
 /// Whether `Accept` allows both media types; without the header everything is (RFC 9110 §12.5.1).

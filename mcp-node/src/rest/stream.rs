@@ -9,14 +9,12 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
-use shared::clock::now;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::addressed_elsewhere;
 use crate::app::Node;
 use crate::error::Refusal;
-use crate::issuers::LEEWAY;
 use crate::scopes::LISTEN;
 
 /// How often something is sent: half of what proxies and browsers take for a dead connection.
@@ -41,14 +39,7 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
     let Ok(permit) = Arc::clone(&node.streams).try_acquire_owned() else {
         return answer::unavailable("too many streams are open", BEAT.as_secs());
     };
-    let left = (caller.claims().expires_at() + LEEWAY).since(now());
-    let stopping = node.stopping.clone().cancelled_owned();
-    let end = async move {
-        tokio::select! {
-            () = tokio::time::sleep(left) => {}
-            () = stopping => {}
-        }
-    };
+    let end = node.end_of_stream(&caller, true);
     let events = events(node.into_inner(), permit).take_until(Box::pin(end));
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))

@@ -1,7 +1,7 @@
 //! Listening, serving, stopping.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_governor::Governor;
@@ -80,14 +80,15 @@ pub async fn run(
     .h1_allow_half_closed(!listen.cancel_on_disconnect)
     .shutdown_timeout(SHUTDOWN_SECONDS);
 
-    let server = listen
-        .addresses
+    let server = bindable(&listen.addresses)
         .iter()
-        .try_fold(server, |server, address| match &listen.tls {
-            None => server.bind(address),
-            Some(tls) => server.bind_rustls_0_23(address, (*tls.config).clone()),
-        });
-    let server = server.map_err(|e| cannot_listen(&listen.addresses, e))?;
+        .try_fold(server, |server, address| {
+            let bound = match &listen.tls {
+                None => server.bind(address),
+                Some(tls) => server.bind_rustls_0_23(address, (*tls.config).clone()),
+            };
+            bound.map_err(|e| cannot_listen(*address, e))
+        })?;
     let addresses = server.addrs();
     let server = server.run();
     let stop = server.handle();
@@ -117,17 +118,29 @@ fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
         .workers(1)
         .disable_signals()
         .bind(address)
-        .map_err(|e| cannot_listen(&[address], e))?;
+        .map_err(|e| cannot_listen(address, e))?;
     tokio::spawn(server.run());
     Ok(())
 }
 
-fn cannot_listen(addresses: &[SocketAddr], error: io::Error) -> io::Error {
-    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    io::Error::new(
-        error.kind(),
-        format!("cannot listen on {}: {error}", list.join(", ")),
-    )
+/// A machine without IPv6, as many containers are, has no `[::1]`, which the default configuration names. It is left
+/// out as long as something else remains.
+fn bindable(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_missing = |address: &SocketAddr| {
+        address.is_ipv6() && address.ip().is_loopback() && TcpListener::bind((address.ip(), 0)).is_err()
+    };
+    let (missing, there): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(is_missing);
+    if there.is_empty() {
+        return missing;
+    }
+    for address in missing {
+        tracing::warn!(%address, "this machine does not have the address; it is left out");
+    }
+    there
+}
+
+fn cannot_listen(address: SocketAddr, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
 
 /// Resolves when the process gets SIGTERM or SIGINT.

@@ -91,9 +91,7 @@ struct Stage {
 
 impl Stage {
     fn set() -> Outcome<Self> {
-        let programs = program_files::build(false)?;
-        shell::run(shell::cargo().args(["build", "-p", "conformance-fixture"]))?;
-        let fixture_program = program_files::target_folder()?.join("debug/conformance-fixture");
+        let (programs, fixture_program) = program_files::build_with_fixture()?;
         let options = up::private("conformance")?;
         let mut server = AuthzServer::new(programs.authz_server, &options.data.join("as"), options.as_port);
         server.extra = fleet::UNLIMITED_SERVER.into();

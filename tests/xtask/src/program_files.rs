@@ -13,8 +13,19 @@ pub(crate) struct Programs {
 
 /// Builds both programs, with optimisation if asked.
 pub(crate) fn build(release: bool) -> Outcome<Programs> {
+    build_with(release, &[])
+}
+
+/// Builds both programs and the conformance fixture in one go, so that all share one set of compiled crates.
+pub(crate) fn build_with_fixture() -> Outcome<(Programs, PathBuf)> {
+    let programs = build_with(false, &["-p", "conformance-fixture"])?;
+    Ok((programs, target_folder()?.join("debug/conformance-fixture")))
+}
+
+fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {
     let mut cargo = shell::cargo();
-    cargo.args(["build", "-p", "authz-server", "-p", "mcp-node", "--bins"]);
+    cargo.args(["build", "--bins", "-p", "authz-server", "-p", "mcp-node"]);
+    cargo.args(more);
     cargo.args(shell::openssl_features("authz-server/"));
     if release {
         cargo.arg("--release");

@@ -1,8 +1,8 @@
 //! What an operator meets: command lines beside a running server, two servers on one database, faults at start.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::fleet::{Wishes, built};
@@ -224,31 +224,50 @@ fn ops_03_two_servers_may_migrate_at_once(db: Db) {
 
 both!(dur_17_a_polite_end_finishes_requests);
 fn dur_17_a_polite_end_finishes_requests(db: Db) {
-    let fleet = Fleet::start(db, &Wishes::default());
-    let client = fleet.client(&[]);
-    let request = Request::post(&fleet.at("/oauth/token"))
-        .unwrap()
-        .basic(&client.id, &client.secret);
-    let bytes = request.form(&[("grant_type", "client_credentials")]).bytes(false);
-    let (head, tail) = bytes.split_at(bytes.len() - 5);
-    // Several connections, so that every worker has a request in flight.
-    let url = Url::parse(&fleet.at("/")).unwrap();
-    let mut connections: Vec<_> = (0..8).map(|_| Connection::open(&url).unwrap()).collect();
-    for connection in &mut connections {
-        connection.stream().write_all(head).unwrap();
+    // With one request in flight a worker without work ends first, and may take nothing of the other's with it; with
+    // eight, every worker has work.
+    for in_flight in [1, 8] {
+        let fleet = Fleet::start(db, &Wishes::default());
+        let client = fleet.client(&[]);
+        let request = Request::post(&fleet.at("/oauth/token"))
+            .unwrap()
+            .basic(&client.id, &client.secret);
+        let request = request.form(&[("grant_type", "client_credentials")]);
+        // Before that, both workers have spoken to the database.
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| granted(&request.send().unwrap()));
+            }
+        });
+        // A server that has said "continue" has the request in flight (RFC 9110 §10.1.1).
+        let bytes = request.clone().header("Expect", "100-continue").bytes(false);
+        let (head, body) = bytes.split_at(bytes.len() - "grant_type=client_credentials".len());
+        let url = Url::parse(&fleet.at("/")).unwrap();
+        let mut connections: Vec<_> = (0..in_flight).map(|_| Connection::open(&url).unwrap()).collect();
+        for connection in &mut connections {
+            connection.stream().write_all(head).unwrap();
+            let mut answer = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+            connection.stream().read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let mut programs = fleet.programs();
+        let server = programs.get_mut("authz-server").unwrap();
+        server.signal("TERM").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while http::get(&fleet.at("/healthz")).is_ok() {
+            assert!(
+                Instant::now() < deadline,
+                "new connections are still taken after SIGTERM"
+            );
+        }
+        for connection in &mut connections {
+            granted(&connection.exchange(body, false).unwrap());
+        }
+        assert!(server.wait_end(Duration::from_secs(15)).unwrap().success());
+        assert!(http::get(&fleet.at("/healthz")).is_err());
+        let node = programs.get_mut("mcp-node").unwrap();
+        assert!(node.terminate(Duration::from_secs(15)).unwrap().success());
     }
-    // They are in flight only once they have been read, so another request is answered first.
-    granted(&http::get(&fleet.at("/.well-known/jwks.json")).unwrap());
-    let mut programs = fleet.programs();
-    let server = programs.get_mut("authz-server").unwrap();
-    server.signal("TERM").unwrap();
-    for connection in &mut connections {
-        granted(&connection.exchange(tail, false).unwrap());
-    }
-    assert!(server.wait_end(Duration::from_secs(15)).unwrap().success());
-    assert!(http::get(&fleet.at("/healthz")).is_err());
-    let node = programs.get_mut("mcp-node").unwrap();
-    assert!(node.terminate(Duration::from_secs(15)).unwrap().success());
 }
 
 both!(dur_06_keys_survive_a_restart);

@@ -87,7 +87,7 @@ fn dur_06_a_revocation_survives_a_kill(db: Db) {
 fn rev_08_no_database_no_revocation_postgres() {
     use xtask::postgres::{Cluster, Durability};
 
-    let cluster = Cluster::start(Durability::None, None).unwrap();
+    let cluster = Cluster::start(Durability::Full, None).unwrap();
     let url = cluster.create_database().unwrap();
     let fleet = Fleet::start(
         Db::Postgres,
@@ -111,7 +111,7 @@ fn rev_08_no_database_no_revocation_postgres() {
     // A node needs no database to judge a token.
     assert_eq!(fleet.call(&token).status, 200);
 
-    cluster.revive(Durability::None).unwrap();
+    cluster.revive(Durability::Full).unwrap();
     fleet.wait_ready();
     assert_eq!(fleet.introspect(&client, &token)["active"], true);
     assert_eq!(revoke(&fleet, &client, &token), 200);
