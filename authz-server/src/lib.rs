@@ -1,6 +1,6 @@
 //! The authorization server of an Edge Hive fleet: OAuth 2.1 on actix-web, Postgres or an embedded SQLite file.
 //!
-//! `docs/architecture.md` walks through the rooms; [`token`] is the one to read first.
+//! `docs/architecture.md` walks through the rooms; `token` is the one to read first.
 
 mod app;
 mod changes;

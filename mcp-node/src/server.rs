@@ -79,6 +79,30 @@ pub async fn run<H: ServerHandler>(
     start(config, node, make, false, |_| {}).await
 }
 
+/// Serves the node's own tools and resources **to everybody**, as if they had shown `token`: what a call costs without
+/// its door. Only where nobody else can call, and only in the benchmark.
+#[cfg(feature = "open-door")]
+pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Result<(), ServeFault> {
+    let refused = |reason: String| ServeFault::Listen(std::io::Error::other(reason));
+    if Listen::leaves_machine(&config.listen) {
+        return Err(refused(
+            "without its door, a node listens on loopback only".to_owned(),
+        ));
+    }
+    let node = build(&config, Ring::default())?;
+    let opened = node.door.dangerous_open_as(token).await;
+    opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
+    let handler = Arc::clone(&node);
+    start(
+        config,
+        node,
+        move || EdgeHive::new(Arc::clone(&handler)),
+        true,
+        |_| {},
+    )
+    .await
+}
+
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
     let id = identity::ensure(&config.data_dir)?;
     let name = config.name.clone().unwrap_or_else(|| id.clone());

@@ -37,6 +37,7 @@ pub fn walk(
     tell: &mut dyn FnMut(&str),
 ) -> Outcome<Arrival> {
     tell(&format!("1. POST {node} without a token"));
+    tell(&format!("   $ curl -si -X POST {node}"));
     let refused = tool_call(node, tool, &json!({}), None)?;
     let challenge = expect(&refused, 401)?
         .header("www-authenticate")
@@ -47,6 +48,7 @@ pub fn walk(
     tell(&format!("   401 {challenge}"));
 
     tell(&format!("2. GET {metadata_url}"));
+    tell(&format!("   $ curl -s {metadata_url}"));
     let metadata = expect(&http::get(&metadata_url)?, 200)?.json()?;
     let resource = text(&metadata, "resource")?;
     // RFC 9728 §3.3: metadata for another resource than the one we meant to use is not to be believed.
@@ -60,6 +62,7 @@ pub fn walk(
 
     let server_url = metadata_address(&issuer)?;
     tell(&format!("3. GET {server_url}"));
+    tell(&format!("   $ curl -s {server_url}"));
     let server = expect(&http::get(&server_url)?, 200)?.json()?;
     // RFC 8414 §3.3: the issuer must be the very string that led here.
     if text(&server, "issuer")? != issuer {
@@ -72,6 +75,10 @@ pub fn walk(
 
     tell(&format!(
         "4. POST {token_endpoint} grant_type=client_credentials resource={resource} scope={scope}"
+    ));
+    tell(&format!(
+        "   $ curl -s -u \"$CLIENT_ID:$CLIENT_SECRET\" {token_endpoint} -d grant_type=client_credentials \
+         --data-urlencode resource={resource} --data-urlencode 'scope={scope}'"
     ));
     let mut arrival = Arrival {
         token: String::new(),
@@ -89,6 +96,7 @@ pub fn walk(
     tell("   200, a Bearer token (not shown)");
 
     tell(&format!("5. POST {node} tools/call {tool}, MCP {REVISION}"));
+    tell(&format!("   $ {}", curl_call(node, tool)));
     let mut answer = tool_call(node, tool, &json!({}), Some(&arrival.token))?;
     if answer.status == 403 {
         arrival.step_up(&answer, credentials, tell)?;
@@ -168,6 +176,22 @@ pub fn tool_call(node: &str, tool: &str, arguments: &Value, token: Option<&str>)
         Some(token) => request.bearer(token).send(),
         None => request.send(),
     }
+}
+
+/// The same for a shell.
+fn curl_call(node: &str, tool: &str) -> String {
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": tool, "arguments": {}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": REVISION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }},
+    });
+    format!(
+        "curl -s {node} -H \"Authorization: Bearer $EDGE_HIVE_TOKEN\" -H 'Content-Type: application/json' \
+         -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: {REVISION}' \
+         -H 'Mcp-Method: tools/call' -H 'Mcp-Name: {tool}' -d '{body}'"
+    )
 }
 
 /// A request of MCP 2026-07-28 with its envelope and mirrored headers.

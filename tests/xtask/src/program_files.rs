@@ -22,6 +22,23 @@ pub(crate) fn build_with_fixture() -> Outcome<(Programs, PathBuf)> {
     Ok((programs, target_folder()?.join("debug/conformance-fixture")))
 }
 
+/// Builds the node without its door, with optimisation.
+pub(crate) fn build_open_door() -> Outcome<PathBuf> {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "build",
+        "--release",
+        "-p",
+        "mcp-node",
+        "--example",
+        "open_door",
+        "--features",
+        "open-door",
+    ]);
+    shell::run(&mut cargo)?;
+    Ok(target_folder()?.join("release/examples/open_door"))
+}
+
 fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {
     let mut cargo = shell::cargo();
     cargo.args(["build", "--bins", "-p", "authz-server", "-p", "mcp-node"]);

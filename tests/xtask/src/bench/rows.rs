@@ -21,6 +21,8 @@ const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 /// Everything a run needs.
 pub(crate) struct Bench {
     pub(crate) programs: Programs,
+    /// The node without its door.
+    pub(crate) open_door: PathBuf,
     pub(crate) cluster: Cluster,
     pub(crate) folder: PathBuf,
     pub(crate) seconds: u64,
@@ -47,6 +49,13 @@ struct Target {
     postgres: bool,
 }
 
+/// Whether the node asks for tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    Shut,
+}
+
 impl Bench {
     pub(crate) fn measure(&self) -> Outcome<Vec<Row>> {
         let mut rows = Vec::new();
@@ -67,8 +76,11 @@ impl Bench {
             self.row(
                 &mut rows,
                 &format!("tool call, {era}, warm token"),
-                |bench, name| bench.calls(name, era),
+                |bench, name| bench.calls(name, era, Door::Shut),
             )?;
+            self.row(&mut rows, &format!("tool call, {era}, no door"), |bench, name| {
+                bench.calls(name, era, Door::Open)
+            })?;
         }
         Ok(rows)
     }
@@ -142,27 +154,39 @@ impl Bench {
         self.fire(name, &shot, &target.program, target.postgres)
     }
 
-    fn calls(&self, name: &str, era: &str) -> Outcome<Row> {
+    fn calls(&self, name: &str, era: &str, door: Door) -> Outcome<Row> {
         let target = self.start(false)?;
-        let folder = self.folder.join("node");
+        let program = match door {
+            Door::Shut => self.programs.mcp_node.clone(),
+            Door::Open => self.open_door.clone(),
+        };
         let mut node = Node::new(
-            self.programs.mcp_node.clone(),
-            &folder,
+            program,
+            &self.folder.join("node"),
             free_port()?,
             &target.server.issuer,
         );
         node.extra.push_str(fleet::UNLIMITED_NODE);
         node.write_config()?;
         target.server.ensure_resource(&node.url(), &[])?;
-        let mut program = node.serve_under(pinned(&node.program))?;
+        let token = journey::fetch_token(&target.endpoint("token"), &target.client, &node.url(), SCOPES)?;
+        let mut command = pinned(&node.program);
+        if door == Door::Open {
+            command.env("OPEN_DOOR_TOKEN", &token);
+        }
+        let mut program = node.serve_under(command)?;
         program.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
-        refuse(&node.url(), "{}")?;
-        let walked = journey::walk(&node.url(), &target.client, "get_status", &mut |_| ())?;
-        let environment = vec![
-            ("ERA", era.to_owned()),
-            ("TOOL", "get_status".to_owned()),
-            ("AUTHORIZATION", format!("Bearer {}", walked.token)),
-        ];
+        let mut environment = vec![("ERA", era.to_owned()), ("TOOL", "get_status".to_owned())];
+        if door == Door::Shut {
+            refuse(&node.url(), "{}")?;
+            environment.push(("AUTHORIZATION", format!("Bearer {token}")));
+        }
+        // One call to be sure of; the others are checked by their status.
+        let shown = Some(token.as_str()).filter(|_| door == Door::Shut);
+        let answer = journey::tool_call(&node.url(), "get_status", &serde_json::json!({}), shown)?;
+        if answer.status != 200 {
+            return Err(Fault::new(format!("the first call was answered with {answer}")));
+        }
         let shot = Shot {
             script: "call.lua",
             url: node.url(),
