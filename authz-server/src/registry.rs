@@ -28,6 +28,8 @@ pub(crate) struct Resource {
     pub(crate) access_ttl: std::time::Duration,
     /// The client as which the resource server introspects.
     pub(crate) client_id: Option<String>,
+    /// Tokens from before were for another resource of that name.
+    pub(crate) created_at: UnixSeconds,
 }
 
 /// Every registered resource, ordered by lookup key.
@@ -132,6 +134,7 @@ fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
         algorithm: row.alg.parse().map_err(|_| damaged("alg"))?,
         access_ttl: UnixSeconds(row.access_ttl).since(UnixSeconds(0)),
         client_id: row.client_id,
+        created_at: UnixSeconds(row.created_at),
         lookup_key: row.lookup_key,
         uri: row.uri,
     })

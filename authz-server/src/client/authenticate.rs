@@ -1,7 +1,7 @@
 //! Who is asking: the only place that makes an [`AuthenticatedClient`].
 //!
 //! 1. find the credentials: header or body, never both (RFC 6749 §2.3)
-//! 2. find the client; an unknown one costs the same work as a wrong secret
+//! 2. find the client; an unknown one gets the same answer as a wrong secret (ids have 128 random bits and are no secret)
 //! 3. compare, in constant time
 //! 4. was it the method that the client is registered for?
 //! 5. count it against the client's rate
@@ -79,7 +79,8 @@ pub(crate) async fn authenticate(
             Ok(authenticated)
         }
         Err(refusal) => {
-            // Guessing is slowed down by address: to slow the client down would let a stranger lock it out.
+            // Whoever fails often is told to wait, by address: to count by client would let a stranger lock it out. A
+            // secret of 256 bits needs no other protection from guessing.
             if refusal.code == ErrorCode::InvalidClient {
                 app.per_ip_failures
                     .check(ClientAddress::of(request).limit_key())?;
@@ -100,7 +101,6 @@ async fn check(
         method,
     } = credentials;
     let client = app.client(&client_id).await?;
-    // Hashed whether or not there is such a client.
     let hash = secret
         .as_ref()
         .map(Secret::hash)

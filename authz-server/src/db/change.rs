@@ -2,14 +2,15 @@
 
 use shared::clock::UnixSeconds;
 
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const HEAD: &str = "SELECT sequence FROM change_head WHERE id = 1";
 const NEXT: &str = "UPDATE change_head SET sequence = sequence + 1 WHERE id = 1 RETURNING sequence";
 const RECORD: &str = "INSERT INTO change (sequence, noun, subject, changed_at) VALUES ($1, $2, $3, $4)";
 const SINCE: &str =
     "SELECT sequence, noun, subject FROM change WHERE sequence > $1 ORDER BY sequence LIMIT 1000";
-const FORGET: &str = "DELETE FROM change WHERE changed_at < $1";
+const FORGET: &str = "DELETE FROM change WHERE sequence IN \
+     (SELECT sequence FROM change WHERE changed_at < $1 ORDER BY changed_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[HEAD, NEXT, RECORD, SINCE, FORGET];
@@ -78,5 +79,5 @@ pub(crate) async fn since(db: &Db, sequence: i64) -> Result<Vec<Change>, DbFault
 
 /// Drops changes from before `before`. An instance that had not read them notices the gap.
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
-    on!(db, c => async { sqlx::query(FORGET).bind(before.0).execute(c).await.map(|_| ()) })
+    delete_in_batches(db, FORGET, before).await
 }

@@ -3,12 +3,13 @@
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const OF_CLIENT: &str = "SELECT secret_hash, expires_at FROM client_secret WHERE client_id = $1";
 const INSERT: &str = "INSERT INTO client_secret (secret_hash, client_id, created_at) VALUES ($1, $2, $3)";
 const END_AT: &str = "UPDATE client_secret SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
-const FORGET: &str = "DELETE FROM client_secret WHERE expires_at < $1";
+const FORGET: &str = "DELETE FROM client_secret WHERE secret_hash IN \
+     (SELECT secret_hash FROM client_secret WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[OF_CLIENT, INSERT, END_AT, FORGET];
@@ -42,5 +43,5 @@ pub(super) async fn end_at(tx: &mut Tx, client_id: &str, until: UnixSeconds) -> 
 
 /// Drops secrets that ended before `before`.
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
-    on!(db, c => async { sqlx::query(FORGET).bind(before.0).execute(c).await.map(|_| ()) })
+    delete_in_batches(db, FORGET, before).await
 }

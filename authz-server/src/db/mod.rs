@@ -19,6 +19,7 @@ mod tests;
 use std::future::Future;
 use std::time::Duration;
 
+use shared::clock::UnixSeconds;
 use sqlx::{Executor, Postgres, Sqlite, SqlitePool};
 
 pub(crate) use connect::OpenFault;
@@ -141,6 +142,26 @@ impl Db {
                 deadline(lease.connection().execute("BEGIN IMMEDIATE")).await?;
                 Ok(Tx::Lite(lease))
             }
+        }
+    }
+}
+
+/// Rows that one clean-up statement deletes at most: it must end long before its deadline, and hold no lock for long.
+const BATCH: u32 = 5000;
+
+/// Runs `statement`, which deletes at most `$2` rows from before `$1`, until none is left.
+pub(crate) async fn delete_in_batches(
+    db: &Db,
+    statement: &'static str,
+    before: UnixSeconds,
+) -> Result<(), DbFault> {
+    loop {
+        let rows = on!(db, c => async {
+            let delete = sqlx::query(statement).bind(before.0).bind(i64::from(BATCH));
+            delete.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if rows < u64::from(BATCH) {
+            return Ok(());
         }
     }
 }

@@ -3,12 +3,13 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, on};
+use super::{Db, DbFault, delete_in_batches, on};
 
 const INSERT: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (token_id) DO NOTHING";
 const EXISTS: &str = "SELECT COUNT(*) FROM revoked_token WHERE token_id = $1";
-const FORGET: &str = "DELETE FROM revoked_token WHERE expires_at < $1";
+const FORGET: &str = "DELETE FROM revoked_token WHERE token_id IN \
+     (SELECT token_id FROM revoked_token WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[INSERT, EXISTS, FORGET];
@@ -50,5 +51,5 @@ pub(crate) async fn exists(db: &Db, token_id: &str) -> Result<bool, DbFault> {
 
 /// Drops what expired before `before`: an expired token needs no revocation.
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
-    on!(db, c => async { sqlx::query(FORGET).bind(before.0).execute(c).await.map(|_| ()) })
+    delete_in_batches(db, FORGET, before).await
 }

@@ -173,6 +173,7 @@ mod tests {
             algorithm: Algorithm::EdDSA,
             access_ttl: Duration::from_secs(60),
             client_id: None,
+            created_at: shared::clock::UnixSeconds(0),
         };
         let asked: Option<Scope> = asked.map(|text| text.parse().unwrap());
         let nowhere = "https://as".parse().unwrap();

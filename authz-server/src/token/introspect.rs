@@ -92,9 +92,10 @@ async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSeconds) -> Resu
         return Ok(false);
     }
     let resources = app.resources().await?;
-    Ok(resources
-        .find(claims.audience())
-        .is_some_and(|resource| resource.uri == claims.audience()))
+    Ok(resources.find(claims.audience()).is_some_and(|resource| {
+        // A resource that was forgotten and registered again is another one.
+        resource.uri == claims.audience() && claims.issued_at() + own::CLOCKS >= resource.created_at
+    }))
 }
 
 /// A client may ask about its own tokens, and a resource server about those that are for it.

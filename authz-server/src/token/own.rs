@@ -13,7 +13,7 @@ use crate::keys::ALGORITHMS;
 
 /// How far the clocks of our instances may differ. A revocation that arrives at an instance whose clock is behind, or
 /// ahead, of the one that minted the token must still find it: its 200 is a promise (RFC 7009 §2.2).
-const CLOCKS: Duration = Duration::from_secs(60);
+pub(super) const CLOCKS: Duration = Duration::from_secs(60);
 
 /// The claims of `token` if we signed it and it has not been expired for longer than clocks may differ. Whether it
 /// is current to the second, and whether it was revoked, are other questions.

@@ -80,7 +80,8 @@ impl Frame {
         if path == "/metrics" {
             let allowed = self.local_metrics
                 && address.0.to_canonical().is_loopback()
-                && !is_forwarded(request.headers());
+                && !is_forwarded(request.headers())
+                && is_local_name(request.headers());
             return (!allowed).then(not_found_now);
         }
         if !is_plain(path, self.encoded_below) {
@@ -157,6 +158,21 @@ pub fn is_plain(path: &str, encoded_below: &[&str]) -> bool {
         return true;
     }
     !path.contains('%') && !path.contains("//")
+}
+
+/// Whether `Host` is a name of this machine: a page of another name, resolved to here, must not read the metrics.
+fn is_local_name(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    matches!(name, "localhost" | "[::1]")
+        || name
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A handler panicked. The panic itself was printed by the hook that [`crate::server::run`] installs.
