@@ -56,20 +56,6 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(discovery::no_sign_in)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
-    #[cfg(debug_assertions)]
-    panic_on_request(config);
-}
-
-/// A way to see that a panic becomes an answer. In debug builds only, and only when the environment asks for it.
-#[cfg(debug_assertions)]
-fn panic_on_request(config: &mut web::ServiceConfig) {
-    #[expect(clippy::panic, reason = "to be caught")]
-    async fn panic() -> HttpResponse {
-        panic!("on request");
-    }
-    if let Some(path) = shared::config::environment().get("EDGE_HIVE_DEBUG_PANIC_PATH") {
-        config.service(document(path, panic));
-    }
 }
 
 fn post(path: &str) -> Resource {

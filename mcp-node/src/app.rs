@@ -140,8 +140,6 @@ pub(crate) fn routes<H: ServerHandler>(
             .wrap(from_fn(open))
             .route(answer::get().to(metadata::information)),
     );
-    #[cfg(debug_assertions)]
-    panic_on_request(config);
     if !node.mcp_enabled {
         return;
     }
@@ -152,18 +150,6 @@ pub(crate) fn routes<H: ServerHandler>(
     );
     if plain_json {
         config.configure(rest::routes);
-    }
-}
-
-/// A way to see that a panic becomes an answer. In debug builds only, and only when the environment asks for it.
-#[cfg(debug_assertions)]
-fn panic_on_request(config: &mut web::ServiceConfig) {
-    #[expect(clippy::panic, reason = "to be caught")]
-    async fn panic() -> HttpResponse {
-        panic!("on request");
-    }
-    if let Some(path) = shared::config::environment().get("EDGE_HIVE_DEBUG_PANIC_PATH") {
-        config.service(answer::document(path, panic));
     }
 }
 

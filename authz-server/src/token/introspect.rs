@@ -14,18 +14,9 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use super::own;
 use crate::app::App;
 use crate::client::Client;
-use crate::client::authenticate::{self, authenticate};
+use crate::client::authenticate::authenticate;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
-
-const PARAMETERS: [&str; 6] = [
-    "token",
-    "token_type_hint",
-    authenticate::PARAMETERS[0],
-    authenticate::PARAMETERS[1],
-    authenticate::PARAMETERS[2],
-    authenticate::PARAMETERS[3],
-];
 
 /// The answer for an active token (RFC 7662 §2.2).
 #[derive(Serialize)]
@@ -58,7 +49,7 @@ pub(crate) async fn introspect(
 
 async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
     let body = ::web::body::read(request, body, MAX_FORM_BYTES).await?;
-    let mut params = Params::form(request, &body, &PARAMETERS)?;
+    let mut params = Params::form(request, &body, &own::PARAMETERS)?;
     let now = clock::now();
     app.catch_up().await?;
     let caller = authenticate(app, request, &mut params, now).await?;

@@ -8,8 +8,19 @@ use shared::access_token::{Expectation, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
 
 use crate::app::App;
+use crate::client::authenticate;
 use crate::error::Failure;
 use crate::keys::ALGORITHMS;
+
+/// The parameters of the endpoints that take a token of ours (RFC 7662 §2.1, RFC 7009 §2.1).
+pub(super) const PARAMETERS: [&str; 6] = [
+    "token",
+    "token_type_hint",
+    authenticate::PARAMETERS[0],
+    authenticate::PARAMETERS[1],
+    authenticate::PARAMETERS[2],
+    authenticate::PARAMETERS[3],
+];
 
 /// How far the clocks of our instances may differ. A revocation that arrives at an instance whose clock is behind, or
 /// ahead, of the one that minted the token must still find it: its 200 is a promise (RFC 7009 §2.2).

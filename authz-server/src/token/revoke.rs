@@ -6,20 +6,11 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 
 use super::own;
 use crate::app::App;
-use crate::client::authenticate::{self, authenticate};
+use crate::client::authenticate::authenticate;
 use crate::db;
 use crate::db::revoked_token::Revocation;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
-
-const PARAMETERS: [&str; 6] = [
-    "token",
-    "token_type_hint",
-    authenticate::PARAMETERS[0],
-    authenticate::PARAMETERS[1],
-    authenticate::PARAMETERS[2],
-    authenticate::PARAMETERS[3],
-];
 
 /// `POST /oauth/revoke`.
 pub(crate) async fn revoke(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
@@ -31,7 +22,7 @@ pub(crate) async fn revoke(app: web::Data<App>, request: HttpRequest, body: web:
 
 async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Result<(), Failure> {
     let body = ::web::body::read(request, body, MAX_FORM_BYTES).await?;
-    let mut params = Params::form(request, &body, &PARAMETERS)?;
+    let mut params = Params::form(request, &body, &own::PARAMETERS)?;
     let now = clock::now();
     app.catch_up().await?;
     let caller = authenticate(app, request, &mut params, now).await?;

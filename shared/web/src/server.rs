@@ -71,6 +71,8 @@ pub async fn run(
         let routes = web::scope("")
             .configure(configure.clone())
             .default_service(web::to(answer::not_found));
+        #[cfg(debug_assertions)]
+        let routes = routes.configure(panic_on_request);
         match &limit {
             None => app.service(routes),
             Some(limit) => app.service(routes.wrap(Governor::new(limit))),
@@ -102,6 +104,18 @@ pub async fn run(
         stop.stop(true).await;
     });
     server.await
+}
+
+/// A way to see that a panic becomes an answer. In debug builds only, and only when the environment asks for it.
+#[cfg(debug_assertions)]
+fn panic_on_request(config: &mut web::ServiceConfig) {
+    #[expect(clippy::panic, reason = "to be caught")]
+    async fn panic() -> actix_web::HttpResponse {
+        panic!("on request");
+    }
+    if let Some(path) = shared::config::environment().get("EDGE_HIVE_DEBUG_PANIC_PATH") {
+        config.service(answer::document(path, panic));
+    }
 }
 
 fn metrics_document(metrics: Arc<Metrics>) -> impl HttpServiceFactory + 'static {
