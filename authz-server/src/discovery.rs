@@ -134,7 +134,7 @@ pub(crate) async fn no_sign_in() -> HttpResponse {
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header(("x-frame-options", "DENY"))
         .body(concat!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>No sign-in here</title>",
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>No sign-in here</title>",
             "<h1>Nobody can sign in here yet</h1>",
             "<p>This server gives tokens to programs with credentials of their own (client_credentials). ",
             "Ask its operator for a client id and a secret.</p></html>"

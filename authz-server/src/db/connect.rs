@@ -11,12 +11,12 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Db, DbFault, HomePool, deployment};
+use super::{Db, DbFault, HomePool, LitePool, deployment};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// Waiting for a connection, or for SQLite's writer. Longer waits only pile requests up.
-const WAIT: Duration = Duration::from_secs(2);
+pub(super) const WAIT: Duration = Duration::from_secs(2);
 
 /// The database cannot be used. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,8 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(WAIT);
         let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(WAIT);
-        pool.connect_with(options).await.map(Self::Lite).map_err(failed)
+        let pool = pool.connect_with(options).await.map_err(failed)?;
+        Ok(Self::Lite(LitePool::new(pool)))
     }
 
     /// Applies what is missing, one server at a time.
@@ -114,9 +115,9 @@ impl Db {
         match self {
             // sqlx takes an advisory lock on Postgres.
             Self::Pg(home) => MIGRATIONS.run(&home.pool).await.map_err(failed),
-            Self::Lite(pool) => {
+            Self::Lite(lite) => {
                 let _lock = tokio::task::block_in_place(|| lock_beside(url))?;
-                MIGRATIONS.run(pool).await.map_err(failed)
+                MIGRATIONS.run(lite.pool()).await.map_err(failed)
             }
         }
     }
@@ -132,8 +133,8 @@ impl Db {
                 connection.ensure_migrations_table(table).await.map_err(failed)?;
                 connection.list_applied_migrations(table).await.map_err(failed)?
             }
-            Self::Lite(pool) => {
-                let mut connection = pool.acquire().await.map_err(unavailable)?;
+            Self::Lite(lite) => {
+                let mut connection = lite.pool().acquire().await.map_err(unavailable)?;
                 connection.ensure_migrations_table(table).await.map_err(failed)?;
                 connection.list_applied_migrations(table).await.map_err(failed)?
             }

@@ -10,6 +10,7 @@ mod connect;
 pub(crate) mod deployment;
 mod home;
 mod lease;
+mod lite;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod signing_key;
@@ -20,11 +21,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use shared::clock::UnixSeconds;
-use sqlx::{Executor, Postgres, Sqlite, SqlitePool};
+use sqlx::{Executor, Postgres, Sqlite};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use connect::OpenFault;
 pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
+pub(crate) use lite::LitePool;
 
 /// A statement that takes longer has lost its database.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -37,13 +40,13 @@ pub(crate) enum Db {
     /// Postgres.
     Pg(HomePool),
     /// The embedded default.
-    Lite(SqlitePool),
+    Lite(LitePool),
 }
 
 /// A transaction. Dropped without commit, nothing has happened.
 pub(crate) enum Tx {
     Pg(Lease<Postgres>),
-    Lite(Lease<Sqlite>),
+    Lite(Lease<Sqlite>, OwnedSemaphorePermit),
 }
 
 /// The database could not do what was asked.
@@ -76,7 +79,10 @@ macro_rules! on {
                 }
                 Err(fault) => Err(fault),
             },
-            $crate::db::Db::Lite($c) => $crate::db::deadline(async { $body.await }).await,
+            $crate::db::Db::Lite(lite) => {
+                let $c = lite.pool();
+                $crate::db::deadline(async { $body.await }).await
+            }
         }
     };
     (tx $tx:expr, $c:ident => $body:expr) => {
@@ -86,7 +92,7 @@ macro_rules! on {
                     let $c = lease.connection();
                     $body.await
                 }
-                $crate::db::Tx::Lite(lease) => {
+                $crate::db::Tx::Lite(lease, _) => {
                     let $c = lease.connection();
                     $body.await
                 }
@@ -136,11 +142,12 @@ impl Db {
                 deadline(lease.connection().execute("BEGIN")).await?;
                 Ok(Tx::Pg(lease))
             }
-            Self::Lite(pool) => {
-                let mut lease = Lease::take(pool.acquire()).await?;
+            Self::Lite(lite) => {
+                let turn = lite.turn_to_write().await?;
+                let mut lease = Lease::take(lite.pool().acquire()).await?;
                 // SQLite must know from the start that this will write: a reader that turns writer may be refused.
                 deadline(lease.connection().execute("BEGIN IMMEDIATE")).await?;
-                Ok(Tx::Lite(lease))
+                Ok(Tx::Lite(lease, turn))
             }
         }
     }
@@ -173,7 +180,7 @@ impl Tx {
                 let result = deadline(lease.connection().execute("COMMIT")).await;
                 lease.settle(result.map(|_| ()))
             }
-            Self::Lite(mut lease) => {
+            Self::Lite(mut lease, _turn) => {
                 let result = deadline(lease.connection().execute("COMMIT")).await;
                 lease.settle(result.map(|_| ()))
             }

@@ -36,7 +36,7 @@ async fn prepare(db: &Db, statement: &'static str) -> Result<(), sqlx::Error> {
     let text = AssertSqlSafe(statement).into_sql_str();
     match db {
         Db::Pg(home) => home.pool.prepare(text).await.map(|_| ()),
-        Db::Lite(pool) => pool.prepare(text).await.map(|_| ()),
+        Db::Lite(lite) => lite.pool().prepare(text).await.map(|_| ()),
     }
 }
 
@@ -138,4 +138,31 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
         }
         assert!(!client::update(&db, "c_y", NOW, |_| ()).await.unwrap());
     }
+}
+
+/// A command line that holds SQLite's lock makes writers wait, and give up in time; readers never notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_writers_leave_readers_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/test.db", folder.path().display());
+    let (db, other) = (
+        open(&url, "https://as.example").await.unwrap(),
+        open(&url, "https://as.example").await.unwrap(),
+    );
+    let held = other.begin().await.unwrap();
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let db = db.clone();
+            tokio::spawn(async move { db.write(async |tx| change::take_turn(tx).await).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(change::head(&db).await.unwrap(), 0);
+    }
+    for writer in writers {
+        assert!(matches!(writer.await.unwrap(), Err(DbFault::Unavailable(_))));
+    }
+    drop(held);
+    db.write(async |tx| change::take_turn(tx).await).await.unwrap();
+    assert_eq!(change::head(&db).await.unwrap(), 1);
 }
