@@ -40,7 +40,7 @@ pub(crate) struct Node {
     pub(crate) body_limit: usize,
     pub(crate) per_client: KeyedLimit,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    pub(crate) streams: Arc<rest::Seats>,
     /// Cancelled when the program is asked to stop.
     pub(crate) stopping: CancellationToken,
     /// Whether MCP and its plain-JSON forms are served.

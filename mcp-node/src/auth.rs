@@ -18,7 +18,7 @@ use self::credentials::bearer_token;
 use crate::error::Refusal;
 use crate::issuers::{Issuers, LEEWAY, NotVerified};
 
-/// So many verified tokens are remembered, in some 6 MB at most.
+/// So many verified tokens are remembered: usual ones in some 6 MB, the largest that are taken in less than 100.
 const REMEMBERED_TOKENS: usize = 8192;
 
 /// The door of one node.
@@ -65,9 +65,7 @@ impl Door {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(caller) = self.verified.get(&key) {
-            if caller.claims().is_current(now, LEEWAY)
-                && self.issuers.still_has(caller.issuer_index(), caller.kid())
-            {
+            if self.still_admits(&caller, now) {
                 return Ok(caller);
             }
             self.verified.remove(&key);
@@ -75,6 +73,11 @@ impl Door {
         let caller = Arc::new(self.verify(token, now).await?);
         self.verified.insert(key, Arc::clone(&caller));
         Ok(caller)
+    }
+
+    /// Whether the token by which `caller` came in would be taken now too. Never waits.
+    pub(crate) fn still_admits(&self, caller: &Caller, now: UnixSeconds) -> bool {
+        caller.claims().is_current(now, LEEWAY) && self.issuers.still_has(caller.issuer_index(), caller.key())
     }
 
     /// The issuers whose tokens are taken.

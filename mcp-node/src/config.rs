@@ -160,7 +160,13 @@ impl Parts {
                 format!("{origin:?}: an origin is written like https://app.example or http://localhost:3000");
             server.fault("allowed_origins", reason);
         }
-        let allowed_hosts = server.list("allowed_hosts", "");
+        let allowed_hosts: Vec<String> = server.list("allowed_hosts", "");
+        for host in allowed_hosts.iter().filter(|host| !is_host(host)) {
+            let reason = format!(
+                "{host:?}: a host is written like node.example or 127.0.0.1:8080; there are no patterns"
+            );
+            server.fault("allowed_hosts", reason);
+        }
         let mcp_enabled = server.value("mcp_enabled", "true");
 
         let mut node = reader.section("node");
@@ -220,6 +226,12 @@ impl Parts {
 fn is_origin(text: &str) -> bool {
     let parsed = text.parse::<url::Url>().ok();
     parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
+}
+
+/// `host[:port]` and nothing more, as in `Host` (RFC 9110 §7.2). An empty one would let every request without a name in.
+fn is_host(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
+    !text.is_empty() && text.bytes().all(is_plain) && format!("http://{text}/").parse::<url::Url>().is_ok()
 }
 
 /// What a self-signed certificate is made for: the resource's host and the listen addresses.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
 use shared::http_client::{ClientFault, HttpClient};
+use shared::jose::VerifyingKey;
 use shared::jwks::{KeyLookup, KeySetSettings, RemoteKeySet};
 
 use crate::config::{IssuerConfig, IssuerKind};
@@ -31,7 +32,7 @@ pub(crate) struct Verified {
     pub(crate) claims: VerifiedClaims,
     /// The place of the issuer in [`Issuers`].
     pub(crate) issuer: usize,
-    pub(crate) kid: String,
+    pub(crate) key: VerifyingKey,
 }
 
 /// Why a token was not accepted.
@@ -94,8 +95,7 @@ impl Issuers {
         };
         let issuer = &self.0[index];
         unverified.algorithm(&issuer.expectation)?;
-        let kid = unverified.kid().to_owned();
-        let key = match issuer.keys.key(&kid).await {
+        let key = match issuer.keys.key(unverified.kid()).await {
             KeyLookup::Key(key) => key,
             KeyLookup::UnknownKid => {
                 return Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into());
@@ -106,13 +106,13 @@ impl Issuers {
         Ok(Verified {
             claims,
             issuer: index,
-            kid,
+            key,
         })
     }
 
     /// Whether the key by which a token was accepted is still its issuer's.
-    pub(crate) fn still_has(&self, issuer: usize, kid: &str) -> bool {
-        self.0.get(issuer).is_some_and(|issuer| issuer.keys.holds(kid))
+    pub(crate) fn still_has(&self, issuer: usize, key: &VerifyingKey) -> bool {
+        self.0.get(issuer).is_some_and(|issuer| issuer.keys.holds(key))
     }
 
     /// Each issuer, in the order of the configuration.

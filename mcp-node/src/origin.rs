@@ -61,9 +61,10 @@ pub(crate) async fn guard(
     let Some(value) = request.headers().get(header::ORIGIN).cloned() else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
-    let allowed = request
-        .app_data::<web::Data<Node>>()
-        .is_some_and(|node| value.to_str().is_ok_and(|origin| node.origins.allow(origin)));
+    // Two of them could be understood in two ways (RFC 6454 §7.3: a user agent sends one at most).
+    let is_single = request.headers().get_all(header::ORIGIN).count() == 1;
+    let is_allowed = |node: &web::Data<Node>| value.to_str().is_ok_and(|origin| node.origins.allow(origin));
+    let allowed = is_single && request.app_data().is_some_and(is_allowed);
     if !allowed {
         tracing::info!(origin = ?value, "a foreign web page was turned away");
         let sentence = "pages of this origin may not call; see [server] allowed_origins";

@@ -1,5 +1,6 @@
 //! The same tools, resources and news without MCP: plain JSON and Server-Sent Events, for callers that speak neither.
 
+mod seats;
 mod stream;
 
 use ::web::{answer, body};
@@ -14,7 +15,7 @@ use crate::mcp::{ResourceFault, read_resource, tools};
 use crate::origin::guard;
 use crate::scopes::{CALL_TOOL, READ_RESOURCE};
 
-pub(crate) use self::stream::MAX_STREAMS;
+pub(crate) use self::seats::Seats;
 
 /// The routes, each plain and addressed to this node by its id.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -97,11 +98,17 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
     }
 }
 
-/// 404 if the path names another node: this one forwards nothing.
+/// 404 if the path names another node: this one forwards nothing. Also if anything before a resource's URI is
+/// percent-encoded: the router would decode it, and a proxy before us might have read another address.
 fn addressed_elsewhere(request: &HttpRequest, node: &Node) -> Option<HttpResponse> {
     let id = request.match_info().get("id")?;
+    let path = request.uri().path();
+    let address = path
+        .split_once("/resources/")
+        .map_or(path, |(address, _)| address);
+    let is_ours = id == node.observer.id() && !address.contains('%');
     let sentence = "this is another node than the one addressed";
-    (id != node.observer.id()).then(|| answer::error(StatusCode::NOT_FOUND, "not_found", sentence))
+    (!is_ours).then(|| answer::error(StatusCode::NOT_FOUND, "not_found", sentence))
 }
 
 type Arguments = Option<Map<String, Value>>;

@@ -23,7 +23,6 @@ use crate::logs::{Logs, Ring};
 use crate::mcp::{EdgeHive, Transport};
 use crate::metadata::Documents;
 use crate::origin::Origins;
-use crate::rest;
 use crate::status::Observer;
 
 /// Paths below which a percent-encoded slash is part of a resource's URI.
@@ -119,7 +118,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
         metrics: Arc::new(Metrics::new("edge_hive_node")),
-        streams: Arc::new(tokio::sync::Semaphore::new(rest::MAX_STREAMS)),
+        streams: Arc::default(),
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
     }))

@@ -114,7 +114,7 @@ pub(crate) struct Site {
     pub(crate) id: String,
     node: Data<Node>,
     transport: Data<Transport<EdgeHive>>,
-    _issuer: Option<MockServer>,
+    pub(crate) issuer: Option<MockServer>,
     _folder: tempfile::TempDir,
 }
 
@@ -158,7 +158,7 @@ impl Site {
             id,
             node: Data::from(node),
             transport,
-            _issuer: issuer,
+            issuer,
             _folder: folder,
         }
     }

@@ -27,6 +27,8 @@ use crate::uri::Issuer;
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
 /// How long the last good set serves when the issuer is away, unless configured.
 pub const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// A shorter time than this would end before the next attempt to fetch.
+pub const MIN_MAX_STALE: Duration = FRESHNESS.0;
 /// The bounds of what an issuer's `Cache-Control` may ask for.
 const FRESHNESS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 60));
 /// How long a set is fresh when its issuer does not say.
@@ -57,7 +59,8 @@ pub struct KeySetSettings {
     pub issuer: Issuer,
     /// The key set itself, when the operator names it: then no metadata is read.
     pub jwks_uri: Option<Url>,
-    /// How long the last good set serves when the issuer is away.
+    /// How long the last good set serves when the issuer is away; at least [`MIN_MAX_STALE`], or there are times at
+    /// which no token can be judged.
     pub max_stale: Duration,
 }
 
@@ -159,9 +162,12 @@ impl RemoteKeySet {
         }
     }
 
-    /// Whether `kid` is in the set that is held now and still usable. Never waits, never asks.
-    pub fn holds(&self, kid: &str) -> bool {
-        self.0.usable().is_some_and(|held| held.set.find(kid).is_some())
+    /// Whether this very key is in the set that is held now and still usable: a name that was given up and taken again
+    /// by another key does not count. Never waits, never asks.
+    pub fn holds(&self, key: &VerifyingKey) -> bool {
+        self.0
+            .usable()
+            .is_some_and(|held| held.set.find(key.kid()) == Some(key))
     }
 
     /// Whether tokens can be judged. Before the first fetch this makes it, and waits for its end.
@@ -273,9 +279,9 @@ impl Inner {
             set,
             fetched_at: Instant::now(),
         })));
-        Ok(max_age
-            .unwrap_or(DEFAULT_FRESHNESS)
-            .clamp(FRESHNESS.0, FRESHNESS.1))
+        // A set that must not serve for long is asked for as often: else no token could be judged between two attempts.
+        let longest = FRESHNESS.1.min(self.max_stale).max(FRESHNESS.0);
+        Ok(max_age.unwrap_or(DEFAULT_FRESHNESS).clamp(FRESHNESS.0, longest))
     }
 }
 

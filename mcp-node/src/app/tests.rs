@@ -4,7 +4,7 @@ use actix_web::http::{Method, header};
 use actix_web::test::TestRequest;
 use serde_json::json;
 
-use crate::testing::{Site, body_of};
+use crate::testing::{Forge, Site, body_of};
 
 #[actix_web::test]
 async fn metadata_stands_at_both_places_and_every_page_may_read_it() {
@@ -64,6 +64,11 @@ async fn pages_of_allowed_origins_only() {
         .uri("/mcp")
         .insert_header(("origin", "https://evil.example"));
     assert_eq!(site.send(foreign).await.status(), 403);
+    let two = TestRequest::post()
+        .uri("/mcp")
+        .append_header(("origin", "https://app.example"))
+        .append_header(("origin", "https://evil.example"));
+    assert_eq!(site.send(two).await.status(), 403);
     let ours = TestRequest::post()
         .uri("/mcp")
         .insert_header(("origin", "https://app.example"));
@@ -185,6 +190,9 @@ async fn a_resource_over_plain_http() {
     ))
     .await;
     assert_eq!(body_of(log).await["contents"][0]["mimeType"], "text/plain");
+    // Encoding belongs to the resource's URI; an address has one spelling.
+    let respelt = format!("/mcp/node/{}/%72esources/edge-hive%3A%2F%2Flogs%2Fnode", site.id);
+    assert_eq!(read(&respelt).await.status(), 404);
     for unknown in [
         "edge-hive%3A%2F%2Flogs%2F..%2F..%2Fetc%2Fpasswd",
         "file%3A%2F%2F%2Fetc%2Fpasswd",
@@ -242,6 +250,36 @@ async fn the_stream_begins_with_the_status_and_ends_with_the_program() {
         .insert_header(site.bearer("mcp:call"));
     let in_flight = site.send(call.set_json(json!({"name": "get_status"}))).await;
     assert_eq!(in_flight.status(), 200);
+}
+
+#[actix_web::test]
+async fn a_stream_ends_when_the_key_of_its_token_is_gone() {
+    use actix_web::body::MessageBody;
+
+    let site = Site::start().await;
+    let open = TestRequest::get()
+        .uri("/mcp/stream")
+        .insert_header(site.bearer("mcp:subscribe"));
+    let mut body = Box::pin(site.send(open).await.into_body());
+    let mut next = async || std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+    assert!(next().await.unwrap().unwrap().starts_with(b"event: status"));
+    // Beats come without waiting for them.
+    tokio::time::pause();
+    assert_eq!(next().await.unwrap().unwrap().as_ref(), b": still here\n\n");
+    tokio::time::resume();
+
+    let issuer = site.issuer.as_ref().unwrap();
+    issuer.reset().await;
+    let renewed = Forge::with_key(&issuer.uri(), "key-2", [9; 32]);
+    renewed.publish(issuer).await;
+    let token = renewed.token_at(shared::clock::now(), |_| {});
+    let call = TestRequest::post()
+        .uri("/mcp/tools/call")
+        .insert_header(("authorization", format!("Bearer {token}")));
+    let answer = site.send(call.set_json(json!({"name": "get_status"}))).await;
+    assert_eq!(answer.status(), 200);
+    tokio::time::pause();
+    assert!(next().await.is_none());
 }
 
 #[actix_web::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::model::Extensions;
 use shared::access_token::VerifiedClaims;
+use shared::jose::VerifyingKey;
 
 use crate::issuers::Verified;
 
@@ -13,7 +14,7 @@ use crate::issuers::Verified;
 pub struct Caller {
     claims: VerifiedClaims,
     issuer: usize,
-    kid: String,
+    key: VerifyingKey,
 }
 
 impl Caller {
@@ -21,7 +22,7 @@ impl Caller {
         Self {
             claims: verified.claims,
             issuer: verified.issuer,
-            kid: verified.kid,
+            key: verified.key,
         }
     }
 
@@ -41,7 +42,7 @@ impl Caller {
     }
 
     /// The key that signed the token.
-    pub(super) fn kid(&self) -> &str {
-        &self.kid
+    pub(super) fn key(&self) -> &VerifyingKey {
+        &self.key
     }
 }

@@ -52,13 +52,17 @@ fn write(arguments: &Arguments) -> Result<String, Failure> {
     } else {
         8080
     };
+    let address = match url.host() {
+        Some(url::Host::Ipv6(ip)) if ip.is_loopback() => "[::1]",
+        _ => "127.0.0.1",
+    };
     let name = arguments.name.as_ref().map_or_else(
         || "# name = \"…\"".to_owned(),
         |name| format!("name = {}", toml_text(name)),
     );
     let content = format!(
         "# The configuration of one Edge Hive node. `mcp-node config show` prints every key that is in force.\n\n\
-         [server]\nlisten = [\"127.0.0.1:{port}\"]\n# What clients type, and what their tokens must name as audience.\n\
+         [server]\nlisten = [\"{address}:{port}\"]\n# What clients type, and what their tokens must name as audience.\n\
          resource = {}\n\n[node]\n{name}\ndata_dir = \"./data\"\n\n\
          # One table for each authorization server whose tokens are taken.\n[[issuer]]\nurl = {}\n\n\
          [limits]\nper_client = \"100/min\"\n",
@@ -114,6 +118,16 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         run(Some(path.clone()), &arguments(true)).unwrap();
         assert_ne!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn it_listens_where_the_resource_says() {
+        let text = write(&Arguments {
+            resource: "http://[::1]:8082/mcp".to_owned(),
+            ..arguments(false)
+        });
+        let config = NodeConfig::from_text(&text.unwrap()).unwrap();
+        assert_eq!(config.listen, ["[::1]:8082".parse().unwrap()]);
     }
 
     #[test]

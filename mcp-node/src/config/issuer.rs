@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::config::{Reader, Section, Span};
 use shared::jose::Algorithm;
+use shared::jwks::MIN_MAX_STALE;
 use shared::uri::{Issuer, ResourceUri, is_loopback};
 use url::Url;
 
@@ -97,7 +98,10 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
     let jwks_uri = section.optional("jwks_uri").filter(|url| {
         let may_be_fetched = may_be_fetched(url);
         if !may_be_fetched {
-            section.fault("jwks_uri", "it must be https (plain http only on this machine)");
+            section.fault(
+                "jwks_uri",
+                "it must be https (plain http only on this machine), without a user name",
+            );
         }
         may_be_fetched
     });
@@ -119,6 +123,12 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
     let scope_claim = section.optional("scope_claim");
     let ca_file = section.optional("ca_file");
     let max_stale: Option<Span> = section.value("max_stale", "24h");
+    if max_stale.as_ref().is_some_and(|span| span.0 < MIN_MAX_STALE) {
+        section.fault(
+            "max_stale",
+            "keys are fetched once a minute at most: write 1m or more",
+        );
+    }
     Some(IssuerConfig {
         issuer: issuer?,
         kind: kind?,
@@ -152,6 +162,9 @@ fn read_algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
     algorithms
 }
 
+/// A password in it would stand in logs and in the status, which callers may read.
 fn may_be_fetched(url: &Url) -> bool {
-    url.scheme() == "https" || url.scheme() == "http" && url.host().is_some_and(|host| is_loopback(&host))
+    let is_local = url.host().is_some_and(|host| is_loopback(&host));
+    let is_protected = url.scheme() == "https" || url.scheme() == "http" && is_local;
+    is_protected && url.username().is_empty() && url.password().is_none()
 }

@@ -106,3 +106,54 @@ fn plain_http_to_the_network_needs_tls() {
         matches!(config.tls, TlsMode::SelfSigned { names, .. } if names == ["localhost", "node.example"])
     );
 }
+
+#[test]
+fn hosts_are_names_and_not_patterns() {
+    let with = |host: &str| format!("[server]\nallowed_hosts = [{host:?}]\n{ISSUER}");
+    for good in ["node.example", "127.0.0.1:8080", "[::1]:8080"] {
+        assert!(NodeConfig::from_text(&with(good)).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "*",
+        "*.example",
+        "http://node.example",
+        "node.example/",
+        "a:b",
+        "a b",
+    ] {
+        let found = faults(&with(bad));
+        assert!(
+            found.len() == 1 && found[0].contains("allowed_hosts"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_set_serves_for_a_minute_at_least() {
+    assert!(NodeConfig::from_text(&format!("{ISSUER}max_stale = \"1m\"\n")).is_ok());
+    for short in ["0s", "59s"] {
+        let found = faults(&format!("{ISSUER}max_stale = {short:?}\n"));
+        assert!(found.len() == 1 && found[0].contains("max_stale"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_key_set_is_fetched_without_a_password() {
+    let with = |uri: &str| format!("{ISSUER}jwks_uri = {uri:?}\n");
+    for good in ["https://as.example/jwks", "http://127.0.0.1:9000/jwks"] {
+        assert!(NodeConfig::from_text(&with(good)).is_ok(), "{good}");
+    }
+    for bad in [
+        "https://user:secret@as.example/jwks",
+        "https://user@as.example/jwks",
+        "http://as.example/jwks",
+    ] {
+        let found = faults(&with(bad));
+        assert!(
+            found.len() == 1 && found[0].contains("jwks_uri") && !found[0].contains("secret"),
+            "{found:?}"
+        );
+    }
+}

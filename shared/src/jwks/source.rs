@@ -130,10 +130,11 @@ impl HttpSource {
                 .collect();
             return Err(SourceFault::OtherIssuer { url: place, found });
         }
-        let jwks_uri: Url = document
-            .jwks_uri
-            .parse()
-            .map_err(|_| SourceFault::Metadata(place))?;
+        // A password in it would be sent, and named in every fault.
+        let named = document.jwks_uri.parse::<Url>().ok();
+        let jwks_uri = named
+            .filter(|url| url.username().is_empty() && url.password().is_none())
+            .ok_or(SourceFault::Metadata(place))?;
         if jwks_uri.host() != self.issuer.url().host() {
             return Err(SourceFault::OtherHost);
         }

@@ -207,14 +207,34 @@ async fn an_issuer_that_hangs_is_given_up_within_five_seconds() {
 async fn the_last_good_set_serves_until_it_is_too_old() {
     let script = Script::new([serve(&[("a", ONE)]), Step::Fail]);
     let set = script.set(Duration::from_secs(3600));
-    assert!(is_key(&set.key("a").await));
+    let KeyLookup::Key(key) = set.key("a").await else {
+        panic!("it must be there")
+    };
     sleep(Duration::from_secs(3590)).await;
-    assert!(is_key(&set.key("a").await) && set.holds("a") && set.status().usable);
+    assert!(is_key(&set.key("a").await) && set.holds(&key) && set.status().usable);
     sleep(Duration::from_secs(11)).await;
     assert!(matches!(set.key("a").await, KeyLookup::Unavailable { .. }));
-    assert!(!set.holds("a") && !set.status().usable);
+    assert!(!set.holds(&key) && !set.status().usable);
     // 30 s apart, not more: 3600 s of outage are some 130 attempts at most.
     assert!(script.fetches() < 140, "{}", script.fetches());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_may_serve_briefly_is_fetched_in_time() {
+    let hourly = Step::Serve(
+        jwks(&[("a", ONE)]).to_string().into_bytes(),
+        Some(Duration::from_secs(3600)),
+    );
+    for max_stale in [MIN_MAX_STALE, Duration::from_secs(300)] {
+        let script = Script::new([hourly.clone()]);
+        let set = script.set(max_stale);
+        assert!(is_key(&set.key("a").await));
+        for second in 0..600 {
+            sleep(Duration::from_secs(1)).await;
+            assert!(set.status().usable, "{max_stale:?}, {second} s");
+        }
+        assert!(script.fetches() < 15, "{}", script.fetches());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,17 +255,37 @@ async fn a_refused_set_and_a_changed_key_leave_the_old_one() {
         set.status().fault.as_deref(),
         Some("the key set contains secret key material")
     );
-    assert!(set.holds("a"));
+    assert!(set.holds(&first));
     sleep(Duration::from_secs(2)).await;
-    assert!(set.holds("b"));
+    assert!(is_key(&set.key("b").await));
     let KeyLookup::Key(kept) = set.key("a").await else {
         panic!("it must be there")
     };
     assert_eq!(first, kept);
     // A key that is gone is gone.
     sleep(Duration::from_secs(481)).await;
-    assert!(!set.holds("a"));
+    assert!(!set.holds(&first));
     assert!(matches!(set.key("a").await, KeyLookup::UnknownKid));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_was_given_up_does_not_revive_the_key_that_had_it() {
+    let script = Script::new([
+        serve(&[("a", ONE)]),
+        serve(&[("b", OTHER)]),
+        serve(&[("a", OTHER)]),
+    ]);
+    let set = script.set(DEFAULT_MAX_STALE);
+    let KeyLookup::Key(old) = set.key("a").await else {
+        panic!("it must be there")
+    };
+    sleep(Duration::from_secs(481)).await;
+    assert!(!set.holds(&old));
+    sleep(Duration::from_secs(481)).await;
+    let KeyLookup::Key(new) = set.key("a").await else {
+        panic!("it must be there")
+    };
+    assert!(set.holds(&new) && !set.holds(&old));
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,6 +352,10 @@ async fn metadata_of_another_issuer_or_pointing_elsewhere_is_refused() {
         (
             json!({"issuer": server.uri(), "jwks_uri": "https://elsewhere.example/keys"}),
             "another host",
+        ),
+        (
+            json!({"issuer": server.uri(), "jwks_uri": keys.replace("//", "//user:secret@")}),
+            "not a metadata document",
         ),
         (json!({"issuer": server.uri()}), "not a metadata document"),
         (json!([]), "not a metadata document"),
