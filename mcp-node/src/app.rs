@@ -23,6 +23,9 @@ use crate::rest;
 use crate::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::status::{NodeStatus, Observer};
 
+/// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
+pub(crate) const CALLERS: &str = "mcp_node::callers";
+
 /// The state of one node.
 pub(crate) struct Node {
     pub(crate) observer: Observer,
@@ -73,8 +76,8 @@ impl Node {
         let caller = self.door.authenticate(request.headers(), now()).await.inspect_err(|refusal| {
             let client = ClientAddress::of(request).0;
             match refusal {
-                Refusal::Token(fault) => tracing::info!(%client, check = %fault.check, reason = fault.reason, "a token was refused"),
-                refusal => tracing::debug!(%client, reason = refusal.reason(), "a request was turned away"),
+                Refusal::Token(fault) => tracing::info!(target: CALLERS, %client, check = %fault.check, reason = fault.reason, "a token was refused"),
+                refusal => tracing::debug!(target: CALLERS, %client, reason = refusal.reason(), "a request was turned away"),
             }
         })?;
         let allowance = self

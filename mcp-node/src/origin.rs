@@ -10,7 +10,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
-use crate::app::Node;
+use crate::app::{CALLERS, Node};
 
 /// What a page may send beside what every page may.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, DPoP, Last-Event-ID, MCP-Protocol-Version, \
@@ -66,7 +66,7 @@ pub(crate) async fn guard(
     let is_allowed = |node: &web::Data<Node>| value.to_str().is_ok_and(|origin| node.origins.allow(origin));
     let allowed = is_single && request.app_data().is_some_and(is_allowed);
     if !allowed {
-        tracing::info!(origin = ?value, "a foreign web page was turned away");
+        tracing::info!(target: CALLERS, origin = ?value, "a foreign web page was turned away");
         let sentence = "pages of this origin may not call; see [server] allowed_origins";
         return Ok(request.into_response(answer::error(StatusCode::FORBIDDEN, "invalid_request", sentence)));
     }

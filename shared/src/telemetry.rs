@@ -3,24 +3,35 @@
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-/// Something else that wants every line, as JSON, with its line feed.
+/// What is logged unless `RUST_LOG` says otherwise: what an operator acts on, without the libraries' small talk.
+const DEFAULT_FILTER: &str = "info,actix_server=warn,sqlx=warn";
+
+/// The end of the target of events that tell who called and what they showed. Such events are never copied.
+const CALLERS: &str = "::callers";
+
+/// Something else that wants the lines, as JSON, with their line feeds.
 pub type LineSink = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
-/// Starts logging. `filter` is the text of `RUST_LOG`; `None` means `info`. A second call changes nothing.
+/// Starts logging. `filter` is the text of `RUST_LOG`; a text that is no filter counts as none. A second call
+/// changes nothing.
 pub fn start(filter: Option<&str>) {
     start_with_copy(filter, None);
 }
 
-/// As [`start`]; `copy` gets every line too.
+/// As [`start`]; `copy`, which others than the operator may read, gets the lines that tell of no caller.
 pub fn start_with_copy(filter: Option<&str>, copy: Option<LineSink>) {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER))
+        .unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let copied = copy.map(|sink| {
         let json = tracing_subscriber::fmt::layer().json().flatten_event(true);
         json.with_writer(move || SinkWriter(Arc::clone(&sink)))
+            .with_filter(filter_fn(may_be_copied))
     });
     let registry = tracing_subscriber::registry().with(filter).with(copied);
     // Both layers escape control characters in values, so that a caller cannot write lines of its own (ASVS 16.4.1).
@@ -41,6 +52,11 @@ pub fn start_with_copy(filter: Option<&str>, copy: Option<LineSink>) {
     }
 }
 
+/// Events below `info` describe single requests, and so their callers.
+fn may_be_copied(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::INFO && !event.target().ends_with(CALLERS)
+}
+
 /// The layer writes each line at once.
 struct SinkWriter(LineSink);
 
@@ -52,5 +68,29 @@ impl io::Write for SinkWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_has_what_tells_of_no_caller() {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&lines);
+        let copy: LineSink =
+            Arc::new(move |line| sink.lock().unwrap().push_str(&String::from_utf8_lossy(line)));
+        start_with_copy(Some("trace"), Some(copy));
+        tracing::info!("the node started");
+        tracing::info!(target: "mcp_node::callers", "192.0.2.1 was refused");
+        tracing::debug!("192.0.2.2 asked");
+        let lines = lines.lock().unwrap();
+        assert!(
+            lines.contains("the node started") && !lines.contains("192.0.2"),
+            "{lines}"
+        );
     }
 }
