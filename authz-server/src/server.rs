@@ -44,7 +44,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         addresses: config.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
-        per_address: Listen::limit(config.per_ip),
+        per_address: rates::by_address(config.per_ip),
         cancel_on_disconnect: false,
     };
     let frame = Frame {

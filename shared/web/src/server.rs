@@ -13,7 +13,7 @@ use shared::tls::ServerTls;
 use crate::answer;
 use crate::frame::{Frame, stand};
 use crate::metrics::Metrics;
-use crate::rates::{AddressLimit, Rate, by_address};
+use crate::rates::AddressLimit;
 
 /// How long requests in flight may take once we were asked to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
@@ -39,16 +39,11 @@ impl Listen {
     pub fn leaves_machine(addresses: &[SocketAddr]) -> bool {
         addresses.iter().any(|address| !address.ip().is_loopback())
     }
-
-    /// Builds the limit by address from its written form.
-    pub fn limit(rate: Rate) -> Option<AddressLimit> {
-        by_address(rate)
-    }
 }
 
 /// Serves `configure`'s routes until SIGTERM or SIGINT, then finishes the requests in flight. `ready` is called with
-/// the addresses once they are bound. Routes for `/healthz` and `/readyz` come from `configure` too; the frame keeps
-/// its rate limit and its check of `Host` off them.
+/// the addresses once they are bound. `probes` adds `/healthz` and `/readyz`, which no rate limit and no check of
+/// `Host` touches.
 pub async fn run(
     listen: Listen,
     frame: Frame,
