@@ -111,6 +111,11 @@ impl App {
         self.changes.catch_up().await
     }
 
+    /// The key under which secrets of people are sealed.
+    pub(crate) fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
     /// The client named `id`, revoked or not.
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
         self.registry.client(&self.db, &self.changes, id).await

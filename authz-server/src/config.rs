@@ -1,5 +1,7 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod login;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::login::Login;
 use crate::keys::ALGORITHMS;
 
 /// The file that is read when no other is named.
@@ -40,6 +43,16 @@ pub(crate) struct Config {
     pub(crate) master_key_file: PathBuf,
     /// How long access tokens live unless the resource says otherwise.
     pub(crate) access_ttl: Duration,
+    /// How long a code can be redeemed.
+    pub(crate) code_ttl: Duration,
+    /// How long a refresh token and its successors live, however they are used.
+    pub(crate) refresh_ttl: Duration,
+    /// How long a refresh token lives when nobody uses it.
+    pub(crate) refresh_idle: Duration,
+    /// How long after its rotation a refresh token still gives the same successor.
+    pub(crate) refresh_retry_window: Duration,
+    /// How people sign in.
+    pub(crate) login: Login,
     /// Requests by address, before authentication.
     pub(crate) per_ip: Rate,
     /// Requests by authenticated client.
@@ -50,15 +63,15 @@ pub(crate) struct Config {
     pub(crate) settings: Vec<Setting>,
 }
 
+/// The longest life of a code (OAuth 2.1 §4.1.2).
+const MAX_CODE_TTL: Duration = Duration::from_secs(600);
+/// The longest time in which a refresh token may be shown again.
+const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
+
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 9] = [
+const LATER: [(&str, &[&str]); 7] = [
     ("keys", &["rotate_every"]),
-    (
-        "tokens",
-        &["refresh_ttl", "refresh_idle", "refresh_retry_window", "code_ttl"],
-    ),
     ("clients", &["registration", "metadata_documents"]),
-    ("login", &[]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
@@ -129,6 +142,33 @@ impl Config {
         if access_ttl.is_zero() {
             tokens.fault("access_ttl", "must be longer than nothing");
         }
+        let mut lifetime = |key: &str, default: &str| {
+            let span: Option<Span> = tokens.value(key, default);
+            span.map_or(Duration::ZERO, |span| span.0)
+        };
+        let code_ttl = lifetime("code_ttl", "60s");
+        let refresh_ttl = lifetime("refresh_ttl", "30d");
+        let refresh_idle = lifetime("refresh_idle", "14d");
+        let refresh_retry_window = lifetime("refresh_retry_window", "30s");
+        if code_ttl.is_zero() || code_ttl > MAX_CODE_TTL {
+            tokens.fault("code_ttl", "must be between 1s and 10m (OAuth 2.1 §4.1.2)");
+        }
+        if refresh_ttl.is_zero() || refresh_idle.is_zero() {
+            tokens.fault(
+                "refresh_ttl",
+                "refresh_ttl and refresh_idle must be longer than nothing",
+            );
+        }
+        if refresh_retry_window > MAX_RETRY_WINDOW {
+            tokens.fault("refresh_retry_window", "must be 5m at most: a thief has as long");
+        }
+        let is_local = tls == TlsMode::Off
+            && !web::server::Listen::leaves_machine(&listen)
+            && issuer
+                .as_ref()
+                .and_then(|issuer| issuer.url().host())
+                .is_some_and(|host| shared::uri::is_loopback(&host));
+        let login = Login::read(&mut reader, is_local);
         let mut limits = reader.section("limits");
         let mut rate = |key, default| limits.value(key, default);
         let rates = (
@@ -159,6 +199,11 @@ impl Config {
             default_algorithm,
             master_key_file,
             access_ttl,
+            code_ttl,
+            refresh_ttl,
+            refresh_idle,
+            refresh_retry_window,
+            login,
             per_ip,
             per_client,
             per_ip_failures,
@@ -312,8 +357,9 @@ mod tests {
 
     #[test]
     fn keys_of_later_features_are_refused_with_the_reason() {
-        let faults = read("[tokens]\nrefresh_ttl = \"30d\"\n[keys]\nrotate_every = \"30d\"\n[login]\nx = 1")
-            .unwrap_err();
+        let faults =
+            read("[keys]\nrotate_every = \"30d\"\n[clients]\nregistration = \"open\"\n[admin]\nx = 1")
+                .unwrap_err();
         assert!(
             faults.contains("3 fault(s)") && faults.contains("does not have yet"),
             "{faults}"

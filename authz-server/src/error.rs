@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// A rate limit.
     #[error("too many requests")]
     Limited(Exceeded),
+    /// A form that was not made for this browser, or an interaction that is not its own.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// The caller's request cannot be granted.
     #[error(transparent)]
     Refused(#[from] OAuthError),
@@ -56,6 +59,15 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
             tracing::info!(%client, path, "refused: too many requests");
             exceeded.answer()
         }
+        Failure::Forbidden(reason) => {
+            app.metrics.refused("forbidden");
+            tracing::info!(%client, path, reason, "refused: forbidden");
+            answer::error(
+                StatusCode::FORBIDDEN,
+                "access_denied",
+                "this request does not come from a page that this server showed to this browser",
+            )
+        }
         Failure::Refused(refusal) => {
             app.metrics.refused(refusal.code.as_str());
             tracing::info!(%client, path, error = %refusal.code, reason = %refusal.reason, "refused");
@@ -75,6 +87,11 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
             answer::unavailable("the server cannot reach its data; try again", 2)
         }
     }
+}
+
+/// Answers `failure` to a person: the same log line, the same status, but a page.
+pub(crate) fn page(app: &App, request: &HttpRequest, failure: Failure) -> HttpResponse {
+    answer(app, request, failure)
 }
 
 fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpResponse {

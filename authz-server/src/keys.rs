@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hmac;
 use serde_json::{Map, Value, json};
 use shared::clock::UnixSeconds;
 use shared::jose::{Algorithm, KeySet, SigningFault, SigningKey, sha256_base64url};
@@ -55,6 +56,8 @@ pub(crate) enum KeyFault {
 /// The key under which the signing keys are sealed. It never enters the database.
 pub(crate) struct MasterKey {
     key: LessSafeKey,
+    /// Derived, for the anti-forgery tokens of forms.
+    forms: hmac::Key,
     path: String,
 }
 
@@ -86,10 +89,27 @@ impl MasterKey {
         check_mode(path).map_err(fault)?;
         let key = UnboundKey::new(&AES_256_GCM, &bytes)
             .map_err(|_| fault("it must have exactly 32 bytes".to_owned()))?;
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"edge-hive forms");
         Ok(Self {
             key: LessSafeKey::new(key),
+            forms: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
             path: path.display().to_string(),
         })
+    }
+
+    /// The key of the anti-forgery tokens; every instance with this master key has the same.
+    pub(crate) fn forms(&self) -> &hmac::Key {
+        &self.forms
+    }
+
+    /// Seals a secret of a person. `place` names the row and column, so that values cannot be swapped.
+    pub(crate) fn seal_value(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        self.seal(place, "value", plain)
+    }
+
+    /// Opens what [`Self::seal_value`] sealed for the same `place`.
+    pub(crate) fn open_value(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        self.open_sealed(place, "value", sealed)
     }
 
     /// Nonce and ciphertext. The name and algorithm of the key are authenticated with it, so rows cannot be swapped.
@@ -104,13 +124,13 @@ impl MasterKey {
         Ok([nonce.as_slice(), &text].concat())
     }
 
-    fn open_sealed(&self, row: &SigningKeyRow) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+    fn open_sealed(&self, kid: &str, alg: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
         let other = || KeyFault::OtherMasterKey {
             path: self.path.clone(),
         };
-        let (nonce, text) = row.sealed_jwk.split_first_chunk::<12>().ok_or_else(other)?;
+        let (nonce, text) = sealed.split_first_chunk::<12>().ok_or_else(other)?;
         let mut text = Zeroizing::new(text.to_vec());
-        let aad = Aad::from(format!("{}:{}", row.alg, row.kid));
+        let aad = Aad::from(format!("{alg}:{kid}"));
         let opened = self
             .key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut text);
@@ -196,7 +216,10 @@ impl KeyRing {
         for row in rows {
             let damaged = || KeyFault::Db(DbFault::Unexpected(format!("signing key {} is damaged", row.kid)));
             let algorithm: Algorithm = row.alg.parse().map_err(|_| damaged())?;
-            let key = SigningKey::from_private_jwk(algorithm, &master.open_sealed(row)?)?;
+            let key = SigningKey::from_private_jwk(
+                algorithm,
+                &master.open_sealed(&row.kid, &row.alg, &row.sealed_jwk)?,
+            )?;
             if key.kid() != row.kid {
                 return Err(damaged());
             }

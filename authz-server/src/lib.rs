@@ -2,7 +2,9 @@
 //!
 //! `docs/architecture.md` walks through the rooms; `token` is the one to read first.
 
+mod account;
 mod app;
+mod authorize;
 mod changes;
 mod cleanup;
 pub mod cli;

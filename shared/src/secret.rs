@@ -24,6 +24,8 @@ pub enum SecretKind {
     RefreshToken,
     /// A registration access token (RFC 7592).
     RegistrationAccessToken,
+    /// The cookie of a browser that is signed in.
+    Session,
 }
 
 impl SecretKind {
@@ -36,6 +38,7 @@ impl SecretKind {
             Self::Invite => "ehi_",
             Self::RefreshToken => "ehr_",
             Self::RegistrationAccessToken => "ehg_",
+            Self::Session => "ehb_",
         }
     }
 }

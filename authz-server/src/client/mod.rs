@@ -109,6 +109,10 @@ pub(crate) struct Client {
     pub(crate) scopes: Scope,
     /// The resources it may ask for; empty means any that is registered.
     pub(crate) resources: Vec<String>,
+    /// Where its codes may be sent, exactly as registered.
+    pub(crate) redirect_uris: Vec<String>,
+    /// The user as whom its requests are approved without asking; only while the testing door is open.
+    pub(crate) approves_as: Option<String>,
     pub(crate) tokens_not_before: UnixSeconds,
     pub(crate) is_revoked: bool,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
@@ -140,6 +144,8 @@ impl Client {
             grants: words(&row.grants),
             scopes: row.scopes.parse().map_err(|_| damaged("scopes"))?,
             resources: serde_json::from_str(&row.resources).map_err(|_| damaged("resources"))?,
+            redirect_uris: serde_json::from_str(&row.redirect_uris).map_err(|_| damaged("redirect_uris"))?,
+            approves_as: row.approves_as,
             tokens_not_before: UnixSeconds(row.tokens_not_before),
             is_revoked: row.revoked_at.is_some(),
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
@@ -156,6 +162,16 @@ impl Client {
             .filter(|(known, end)| (known == secret) & is_current(end))
             .count()
             > 0
+    }
+
+    /// Whether it has no credentials at all.
+    pub(crate) fn is_public(&self) -> bool {
+        self.auth_methods == [AuthMethod::None]
+    }
+
+    /// Whether it may use `grant`.
+    pub(crate) fn has_grant(&self, grant: &str) -> bool {
+        self.grants.iter().any(|known| known == grant)
     }
 
     /// Whether a token issued at `issued_at` still counts.

@@ -100,6 +100,8 @@ pub(crate) async fn create(
         created_at: now.0,
         tokens_not_before: 0,
         revoked_at: None,
+        redirect_uris: "[]".to_owned(),
+        approves_as: None,
     };
     let secret = if row.auth_methods == AuthMethod::None.as_str() {
         None

@@ -6,12 +6,12 @@ use super::change::{self, Noun};
 use super::{Db, DbFault, Tx, client_secret, on};
 
 const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
-     tokens_not_before, revoked_at FROM client WHERE client_id = $1";
+     tokens_not_before, revoked_at, redirect_uris, approves_as FROM client WHERE client_id = $1";
 const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
-     tokens_not_before, revoked_at FROM client ORDER BY created_at, client_id";
-const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6 \
+     tokens_not_before, revoked_at, redirect_uris, approves_as FROM client ORDER BY created_at, client_id";
+const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
+     redirect_uris, approves_as) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6, redirect_uris = $7, grants = $8 \
      WHERE client_id = $1 AND revoked_at IS NULL";
 const REVOKE: &str =
     "UPDATE client SET revoked_at = $2, tokens_not_before = $2 WHERE client_id = $1 AND revoked_at IS NULL";
@@ -19,7 +19,8 @@ const REVOKE: &str =
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[FIND, LIST, INSERT, UPDATE, REVOKE];
 
-/// One row. `auth_methods`, `grants` and `scopes` are space separated, `resources` is a JSON list.
+/// One row. `auth_methods`, `grants` and `scopes` are space separated, `resources` and `redirect_uris` are
+/// JSON lists.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct ClientRow {
     pub(crate) client_id: String,
@@ -32,6 +33,8 @@ pub(crate) struct ClientRow {
     pub(crate) created_at: i64,
     pub(crate) tokens_not_before: i64,
     pub(crate) revoked_at: Option<i64>,
+    pub(crate) redirect_uris: String,
+    pub(crate) approves_as: Option<String>,
 }
 
 pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
@@ -70,7 +73,9 @@ async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
             .bind(&client.grants)
             .bind(&client.scopes)
             .bind(&client.resources)
-            .bind(client.created_at);
+            .bind(client.created_at)
+            .bind(&client.redirect_uris)
+            .bind(&client.approves_as);
         insert.execute(c).await.map(|_| ())
     })
 }
@@ -96,7 +101,9 @@ pub(crate) async fn update(
                 .bind(&client.client_type)
                 .bind(&client.auth_methods)
                 .bind(&client.scopes)
-                .bind(&client.resources);
+                .bind(&client.resources)
+                .bind(&client.redirect_uris)
+                .bind(&client.grants);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
         noted(tx, rows, client_id, now).await

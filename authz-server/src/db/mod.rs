@@ -3,19 +3,24 @@
 //! There is one SQL text for Postgres and SQLite. [`on!`] runs it on whichever is configured; a test prepares every
 //! statement on both.
 
+pub(crate) mod access_grant;
+pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
 mod home;
+pub(crate) mod interaction;
 mod lease;
 mod lite;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
+pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
 mod tests;
+pub(crate) mod user_account;
 
 use std::future::Future;
 use std::time::Duration;
@@ -232,13 +237,18 @@ impl From<sqlx::Error> for DbFault {
 #[cfg(test)]
 pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
+        access_grant::STATEMENTS,
+        authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
+        interaction::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
+        session::STATEMENTS,
         signing_key::STATEMENTS,
+        user_account::STATEMENTS,
     ]
     .into_iter()
     .flatten()

@@ -124,6 +124,8 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
             created_at: NOW.0,
             tokens_not_before: 0,
             revoked_at: None,
+            redirect_uris: "[]".to_owned(),
+            approves_as: None,
         };
         client::insert(&db, &row, None).await.unwrap();
         for round in 0..20 {

@@ -164,6 +164,8 @@ mod tests {
             created_at: 0,
             tokens_not_before: 0,
             revoked_at: None,
+            redirect_uris: "[]".to_owned(),
+            approves_as: None,
         };
         let client = Client::from_rows(row, Vec::new()).unwrap();
         let resource = Resource {

@@ -68,6 +68,11 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
+    /// No limit.
+    pub fn unlimited() -> Self {
+        Self(None)
+    }
+
     fn quota(self) -> Option<Quota> {
         let (count, per) = self.0?;
         Some(Quota::with_period(per / count.get())?.allow_burst(count))

@@ -1,0 +1,42 @@
+//! People: who they are, how their browsers stay signed in, and what they granted.
+
+mod browser;
+mod form;
+mod session;
+
+use shared::clock::UnixSeconds;
+
+pub(crate) use self::browser::Browser;
+pub(crate) use self::form::form;
+pub(crate) use self::session::{SignedIn, begin, end_here, find};
+use crate::db::user_account::UserRow;
+
+/// A person with an account here.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    /// `u_` and 128 random bits; the `sub` of their tokens.
+    pub(crate) user_id: String,
+    /// What they type to sign in.
+    pub(crate) username: String,
+    /// What pages call them.
+    pub(crate) display_name: String,
+    pub(crate) email: Option<String>,
+    pub(crate) is_admin: bool,
+    pub(crate) created_at: UnixSeconds,
+    /// Whether nothing of theirs works any more.
+    pub(crate) is_disabled: bool,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            user_id: row.user_id,
+            username: row.username,
+            display_name: row.display_name,
+            email: row.email,
+            is_admin: row.is_admin,
+            created_at: UnixSeconds(row.created_at),
+            is_disabled: row.disabled_at.is_some(),
+        }
+    }
+}

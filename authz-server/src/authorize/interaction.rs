@@ -1,0 +1,108 @@
+//! An interaction: what a browser came for, kept on the server while the person signs in and decides. The browser
+//! carries its id only, and another browser's id opens nothing.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use shared::clock::UnixSeconds;
+use shared::secret::random_bytes;
+
+use crate::account::Browser;
+use crate::app::App;
+use crate::db;
+use crate::db::interaction::InteractionRow;
+use crate::error::Failure;
+
+/// Time to sign in and decide.
+const LIFE: Duration = Duration::from_secs(600);
+
+/// Why a person is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// A client sent them to the authorization endpoint.
+    Authorize {
+        /// Its request, exactly as it came; read and checked again at every step.
+        query: String,
+        /// Whether they have allowed it already, before they signed in elsewhere.
+        allowed: bool,
+    },
+    /// They want to connect a device (RFC 8628 §3.3).
+    Device {
+        /// The code that they entered, normalised.
+        user_code: String,
+    },
+}
+
+impl Purpose {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Authorize { .. } => "authorize",
+            Self::Device { .. } => "device",
+        }
+    }
+}
+
+/// An open interaction of this browser.
+#[derive(Clone, Debug)]
+pub(crate) struct Interaction {
+    pub(crate) id: String,
+    pub(crate) purpose: Purpose,
+    /// A sign-in counts as fresh when it is not older (`prompt=login`).
+    pub(crate) started_at: UnixSeconds,
+}
+
+impl Interaction {
+    /// Where the person goes on once they are signed in: a path below the host.
+    pub(crate) fn resume_path(&self, app: &App) -> String {
+        let base = app.config.issuer.path();
+        match self.purpose {
+            Purpose::Authorize { .. } => format!("{base}/consent?i={}", self.id),
+            Purpose::Device { .. } => format!("{base}/device?i={}", self.id),
+        }
+    }
+}
+
+/// Opens an interaction for ten minutes.
+pub(crate) async fn open(
+    app: &App,
+    browser: &Browser,
+    purpose: Purpose,
+    now: UnixSeconds,
+) -> Result<Interaction, Failure> {
+    let id = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
+    let row = InteractionRow {
+        interaction_id: id.clone(),
+        kind: purpose.kind().to_owned(),
+        content: serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?,
+        started_at: now.0,
+    };
+    db::interaction::open(&app.db, &row, &browser.hash(), now + LIFE).await?;
+    Ok(Interaction {
+        id,
+        purpose,
+        started_at: now,
+    })
+}
+
+/// The open interaction `id` of this browser; `None` when it is unknown, finished, expired or another browser's.
+pub(crate) async fn find(
+    app: &App,
+    browser: &Browser,
+    id: &str,
+    now: UnixSeconds,
+) -> Result<Option<Interaction>, Failure> {
+    for kind in ["authorize", "device"] {
+        let found = db::interaction::find(&app.db, (id, kind), &browser.hash(), now).await?;
+        if let Some(row) = found {
+            let purpose = serde_json::from_str(&row.content).map_err(|e| Failure::Internal(e.to_string()))?;
+            return Ok(Some(Interaction {
+                id: row.interaction_id,
+                purpose,
+                started_at: UnixSeconds(row.started_at),
+            }));
+        }
+    }
+    Ok(None)
+}

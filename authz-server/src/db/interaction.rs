@@ -1,0 +1,101 @@
+//! Table `interaction`: what a browser has begun and not finished.
+
+use shared::clock::UnixSeconds;
+use shared::secret::SecretHash;
+
+use super::{Db, DbFault, Tx, delete_in_batches, on};
+
+/// One browser has at most so many open; the oldest make room.
+const PER_BROWSER: i64 = 20;
+
+const FIND: &str = "SELECT interaction_id, kind, content, started_at FROM interaction \
+     WHERE interaction_id = $1 AND browser_hash = $2 AND kind = $3 AND finished_at IS NULL AND expires_at > $4";
+const INSERT: &str = "INSERT INTO interaction (interaction_id, browser_hash, kind, content, started_at, expires_at) \
+     VALUES ($1, $2, $3, $4, $5, $6)";
+const MAKE_ROOM: &str = "DELETE FROM interaction WHERE interaction_id IN \
+     (SELECT interaction_id FROM interaction WHERE browser_hash = $1 ORDER BY started_at DESC, interaction_id LIMIT 1000 OFFSET $2)";
+const REWRITE: &str = "UPDATE interaction SET content = $3 WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL";
+const FINISH: &str = "UPDATE interaction SET finished_at = $3 \
+     WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3";
+const FORGET: &str = "DELETE FROM interaction WHERE interaction_id IN \
+     (SELECT interaction_id FROM interaction WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, FINISH, FORGET];
+
+/// One open row. `content` is JSON whose members the `kind` decides.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct InteractionRow {
+    pub(crate) interaction_id: String,
+    pub(crate) kind: String,
+    pub(crate) content: String,
+    pub(crate) started_at: i64,
+}
+
+/// The open interaction of this id, kind and browser. Another browser's is as unknown as none.
+pub(crate) async fn find(
+    db: &Db,
+    (interaction_id, kind): (&str, &str),
+    browser: &SecretHash,
+    now: UnixSeconds,
+) -> Result<Option<InteractionRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(FIND).bind(interaction_id).bind(browser.as_bytes()).bind(kind).bind(now.0).fetch_optional(c)
+    })
+}
+
+/// Opens an interaction until `expires_at`.
+pub(crate) async fn open(
+    db: &Db,
+    row: &InteractionRow,
+    browser: &SecretHash,
+    expires_at: UnixSeconds,
+) -> Result<(), DbFault> {
+    db.write(async |tx| {
+        on!(tx tx, c => async {
+            let insert = sqlx::query(INSERT)
+                .bind(&row.interaction_id)
+                .bind(browser.as_bytes())
+                .bind(&row.kind)
+                .bind(&row.content)
+                .bind(row.started_at)
+                .bind(expires_at.0);
+            insert.execute(c).await.map(|_| ())
+        })?;
+        on!(tx tx, c => async {
+            sqlx::query(MAKE_ROOM).bind(browser.as_bytes()).bind(PER_BROWSER).execute(c).await.map(|_| ())
+        })
+    })
+    .await
+}
+
+/// Replaces the content of an open interaction.
+pub(crate) async fn rewrite(
+    db: &Db,
+    interaction_id: &str,
+    browser: &SecretHash,
+    content: &str,
+) -> Result<bool, DbFault> {
+    on!(db, c => async {
+        let update = sqlx::query(REWRITE).bind(interaction_id).bind(browser.as_bytes()).bind(content);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Ends an interaction: `true` for exactly one caller.
+pub(crate) async fn finish(
+    tx: &mut Tx,
+    interaction_id: &str,
+    browser: &SecretHash,
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(FINISH).bind(interaction_id).bind(browser.as_bytes()).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Drops what expired before `before`.
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    delete_in_batches(db, FORGET, before).await
+}
