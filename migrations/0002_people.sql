@@ -81,7 +81,7 @@ CREATE TABLE session (
     expires_at BIGINT NOT NULL,
     ended_at BIGINT
 );
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 CREATE INDEX session_expires ON session (expires_at);
 
 -- What a browser has begun and not finished: an authorization request, a ceremony, a sign-in elsewhere.
