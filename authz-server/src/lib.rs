@@ -17,6 +17,7 @@ mod health;
 mod keys;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no route shows them yet"))]
 mod pages;
+mod openid;
 mod params;
 mod registry;
 mod resource;
