@@ -11,6 +11,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
 use crate::app::App;
+use crate::account::{link, sign_in, sign_out};
 use crate::{discovery, health, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
@@ -56,6 +57,32 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(discovery::no_sign_in)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
+    people(&below, config);
+}
+
+/// The pages of people, without CORS: they are for browsers, and for nobody's script.
+fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
+        .service(
+            form(&below("/login"))
+                .route(get().to(sign_in::page))
+                .route(web::post().to(sign_in::submit)),
+        )
+        .service(
+            form(&below("/login/link"))
+                .route(get().to(link::page))
+                .route(web::post().to(link::submit)),
+        )
+        .service(
+            form(&below("/logout"))
+                .route(get().to(sign_out::page))
+                .route(web::post().to(sign_out::submit)),
+        );
+}
+
+/// A page with a form that comes back to its own address.
+fn form(path: &str) -> Resource {
+    resource(path, "GET, HEAD, POST")
 }
 
 fn post(path: &str) -> Resource {

@@ -14,6 +14,7 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod one_time_link;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
@@ -244,6 +245,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         interaction::STATEMENTS,
+        one_time_link::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
