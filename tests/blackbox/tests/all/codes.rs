@@ -43,7 +43,14 @@ fn is_active(fleet: &Fleet, token: &Value) -> bool {
     let watcher = fleet.client(&[]);
     fleet
         .server
-        .json(&["resource", "update", "--uri", &fleet.node.url(), "--client", &watcher.id])
+        .json(&[
+            "resource",
+            "update",
+            "--uri",
+            &fleet.node.url(),
+            "--client",
+            &watcher.id,
+        ])
         .unwrap();
     fleet.introspect(&watcher, token.as_str().unwrap())["active"] == true
 }
@@ -172,7 +179,10 @@ both!(code_12_an_exchange_narrows_and_never_widens);
 fn code_12_an_exchange_narrows_and_never_widens(db: Db) {
     let fleet = Fleet::shared(db);
     let this = approved(&fleet);
-    refused_400(&this.redeem(&fleet, &[("scope", "mcp:read admin:write")]), "invalid_scope");
+    refused_400(
+        &this.redeem(&fleet, &[("scope", "mcp:read admin:write")]),
+        "invalid_scope",
+    );
     let tokens = granted(&this.redeem(&fleet, &[("scope", "mcp:read")]));
     assert_eq!(tokens["scope"], "mcp:read");
 }
@@ -205,7 +215,13 @@ fn code_14_what_ended_meanwhile_ends_the_code(db: Db) {
     let path = file.display().to_string();
     fleet
         .server
-        .json(&["user", "set-password", &renewed.username, "--password-file", &path])
+        .json(&[
+            "user",
+            "set-password",
+            &renewed.username,
+            "--password-file",
+            &path,
+        ])
         .unwrap();
     refused_400(&renewed.redeem(&fleet, &[]), "invalid_grant");
 
@@ -216,7 +232,9 @@ fn code_14_what_ended_meanwhile_ends_the_code(db: Db) {
     let left = {
         let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
         let (mut person, pkce) = (fleet.person(), Pkce::fresh());
-        let code = fleet.allowed(&mut person, &username, &client_id, (&pkce, &[])).code();
+        let code = fleet
+            .allowed(&mut person, &username, &client_id, (&pkce, &[]))
+            .code();
         let page = person.page("/logout");
         let form = page.form("/logout");
         person.submit(&page, &form, &[]);
@@ -235,7 +253,13 @@ fn code_15_and_16_the_answer_and_its_token(db: Db) {
     let tokens = granted(&answer);
     let members: Vec<&str> = tokens.as_object().unwrap().keys().map(String::as_str).collect();
     for member in &members {
-        let known = ["access_token", "token_type", "expires_in", "scope", "refresh_token"];
+        let known = [
+            "access_token",
+            "token_type",
+            "expires_in",
+            "scope",
+            "refresh_token",
+        ];
         assert!(known.contains(member), "{member}");
     }
     assert_eq!(tokens["token_type"], "Bearer");
@@ -283,7 +307,9 @@ fn con_01_of_many_who_redeem_a_code_one_wins_and_then_nobody(db: Db) {
     for _ in 0..5 {
         let this = approved(&fleet);
         let answers: Vec<Answer> = std::thread::scope(|scope| {
-            let racers: Vec<_> = (0..16).map(|_| scope.spawn(|| this.redeem(&fleet, &[]))).collect();
+            let racers: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| this.redeem(&fleet, &[])))
+                .collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
         let winners: Vec<Value> = answers.iter().filter(|a| a.status == 200).map(granted).collect();
@@ -303,7 +329,10 @@ fn az_41_codes_are_long_and_kept_as_hashes(db: Db) {
     let this = approved(&fleet);
     let rest = this.code.strip_prefix("eha_").unwrap();
     assert_eq!(rest.len(), 43);
-    assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    assert!(
+        rest.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    );
     assert_ne!(this.username, PASSWORD);
     granted(&this.redeem(&fleet, &[]));
 }

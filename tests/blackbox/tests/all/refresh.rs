@@ -29,7 +29,9 @@ fn session(fleet: &Fleet) -> Session {
 }
 
 fn text<'a>(tokens: &'a Value, member: &str) -> &'a str {
-    tokens[member].as_str().unwrap_or_else(|| panic!("no {member} in {tokens}"))
+    tokens[member]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {member} in {tokens}"))
 }
 
 impl Session {
@@ -72,13 +74,26 @@ fn rt_02_a_replay_after_the_window_ends_the_family(db: Db) {
     let watcher = fleet.client(&[]);
     fleet
         .server
-        .json(&["resource", "update", "--uri", &fleet.node.url(), "--client", &watcher.id])
+        .json(&[
+            "resource",
+            "update",
+            "--uri",
+            &fleet.node.url(),
+            "--client",
+            &watcher.id,
+        ])
         .unwrap();
-    assert_eq!(fleet.introspect(&watcher, text(&next, "access_token"))["active"], true);
+    assert_eq!(
+        fleet.introspect(&watcher, text(&next, "access_token"))["active"],
+        true
+    );
     // The clock is what is tested here.
     std::thread::sleep(Duration::from_millis(3100));
     refused_400(&this.refresh(&fleet, this.first(), &[]), "invalid_grant");
-    refused_400(&this.refresh(&fleet, text(&next, "refresh_token"), &[]), "invalid_grant");
+    refused_400(
+        &this.refresh(&fleet, text(&next, "refresh_token"), &[]),
+        "invalid_grant",
+    );
     for tokens in [&this.tokens, &next] {
         let answer = fleet.introspect(&watcher, text(tokens, "access_token"));
         assert_eq!(answer["active"], false);
@@ -127,7 +142,10 @@ fn rt_06_once_the_successor_is_used_the_old_one_is_a_replay(db: Db) {
     let second = granted(&this.refresh(&fleet, this.first(), &[]));
     let third = granted(&this.refresh(&fleet, text(&second, "refresh_token"), &[]));
     refused_400(&this.refresh(&fleet, this.first(), &[]), "invalid_grant");
-    refused_400(&this.refresh(&fleet, text(&third, "refresh_token"), &[]), "invalid_grant");
+    refused_400(
+        &this.refresh(&fleet, text(&third, "refresh_token"), &[]),
+        "invalid_grant",
+    );
 }
 
 both!(rt_07_and_09_scope_and_resource_narrow_and_never_widen);
@@ -139,7 +157,10 @@ fn rt_07_and_09_scope_and_resource_narrow_and_never_widen(db: Db) {
         "invalid_scope",
     );
     let other = fleet.resource(&[]);
-    refused_400(&this.refresh(&fleet, this.first(), &[("resource", &other)]), "invalid_target");
+    refused_400(
+        &this.refresh(&fleet, this.first(), &[("resource", &other)]),
+        "invalid_target",
+    );
     // Nothing was used up by that.
     let narrow = granted(&this.refresh(&fleet, this.first(), &[("scope", "mcp:read")]));
     assert_eq!(narrow["scope"], "mcp:read");
@@ -175,9 +196,15 @@ both!(rt_13_what_ends_the_grant_ends_its_refresh_tokens);
 fn rt_13_what_ends_the_grant_ends_its_refresh_tokens(db: Db) {
     let fleet = Fleet::shared(db);
     let disabled = session(&fleet);
-    fleet.server.json(&["user", "disable", &disabled.username]).unwrap();
+    fleet
+        .server
+        .json(&["user", "disable", &disabled.username])
+        .unwrap();
     refused_400(&disabled.refresh(&fleet, disabled.first(), &[]), "invalid_grant");
-    fleet.server.json(&["user", "enable", &disabled.username]).unwrap();
+    fleet
+        .server
+        .json(&["user", "enable", &disabled.username])
+        .unwrap();
     refused_400(&disabled.refresh(&fleet, disabled.first(), &[]), "invalid_grant");
 
     let gone = session(&fleet);
@@ -203,7 +230,10 @@ fn rt_14_a_refresh_gives_what_is_allowed_now(db: Db) {
         .server
         .json(&["client", "update", &this.client_id, "--resource", &other])
         .unwrap();
-    refused_400(&this.refresh(&fleet, text(&narrowed, "refresh_token"), &[]), "invalid_target");
+    refused_400(
+        &this.refresh(&fleet, text(&narrowed, "refresh_token"), &[]),
+        "invalid_target",
+    );
 }
 
 both!(rt_15_and_16_other_things_are_not_refresh_tokens);
@@ -232,9 +262,16 @@ fn rt_18_revoking_a_refresh_token_ends_the_family(db: Db) {
         fleet.post_bare("/oauth/revoke", &form)
     };
     assert_eq!(revoke(text(&next, "refresh_token")).status, 200);
-    refused_400(&this.refresh(&fleet, text(&next, "refresh_token"), &[]), "invalid_grant");
+    refused_400(
+        &this.refresh(&fleet, text(&next, "refresh_token"), &[]),
+        "invalid_grant",
+    );
     let other = session(&fleet);
-    assert_eq!(revoke(other.first()).status, 200, "says nothing about others' tokens");
+    assert_eq!(
+        revoke(other.first()).status,
+        200,
+        "says nothing about others' tokens"
+    );
     granted(&other.refresh(&fleet, other.first(), &[]));
 }
 
@@ -245,7 +282,10 @@ fn dur_06_a_replay_is_known_after_a_restart(db: Db) {
     let next = granted(&this.refresh(&fleet, this.first(), &[]));
     fleet.restart_server();
     refused_400(&this.refresh(&fleet, this.first(), &[]), "invalid_grant");
-    refused_400(&this.refresh(&fleet, text(&next, "refresh_token"), &[]), "invalid_grant");
+    refused_400(
+        &this.refresh(&fleet, text(&next, "refresh_token"), &[]),
+        "invalid_grant",
+    );
     granted(&{
         let kept = session(&fleet);
         kept.refresh(&fleet, kept.first(), &[])
