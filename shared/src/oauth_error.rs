@@ -7,6 +7,12 @@ use std::fmt::{self, Write};
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
+    /// RFC 6749 §4.1.2.1, RFC 8628 §3.5: the person, or the server, said no.
+    AccessDenied,
+    /// RFC 8628 §3.5: nobody has decided yet; ask again after the interval.
+    AuthorizationPending,
+    /// RFC 8628 §3.5: the device code has expired; begin again.
+    ExpiredToken,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
     InsufficientScope,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
@@ -23,6 +29,8 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6749 §4.1.2.1: our fault.
     ServerError,
+    /// RFC 8628 §3.5: as [`Self::AuthorizationPending`], and the interval is five seconds longer from now on.
+    SlowDown,
     /// RFC 6749 §4.1.2.1: overloaded, or a part that we need is away; try again.
     TemporarilyUnavailable,
     /// RFC 6749 §5.2: the client may not use this grant.
@@ -37,6 +45,9 @@ impl ErrorCode {
     /// The code on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccessDenied => "access_denied",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::ExpiredToken => "expired_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
@@ -45,6 +56,7 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
             Self::ServerError => "server_error",
+            Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",

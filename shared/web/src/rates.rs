@@ -73,6 +73,11 @@ impl Rate {
         Self(None)
     }
 
+    /// The count and its time; `None` without a limit.
+    pub(crate) fn parts(self) -> Option<(NonZeroU32, Duration)> {
+        self.0
+    }
+
     fn quota(self) -> Option<Quota> {
         let (count, per) = self.0?;
         Some(Quota::with_period(per / count.get())?.allow_burst(count))
@@ -125,6 +130,11 @@ pub struct Exceeded {
 }
 
 impl Exceeded {
+    /// Used up for `wait` more, under `rate`.
+    pub(crate) fn new(wait: Duration, rate: Rate) -> Self {
+        Self { wait, rate }
+    }
+
     /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
     pub fn answer(self) -> HttpResponse {
         let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);
