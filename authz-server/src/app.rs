@@ -10,6 +10,8 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 
+use crate::account::Provider;
+use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -30,6 +32,11 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
+    pub(crate) device_codes: KeyedLimit,
+    /// Wrong user codes.
+    pub(crate) guesses: Guesses,
+    /// The provider with whose accounts people may sign in.
+    pub(crate) provider: Option<Provider>,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -79,6 +86,8 @@ impl App {
     pub(crate) async fn new(config: Config, db: Db, now: UnixSeconds) -> Result<Arc<Self>, KeyFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
+        let provider = config.federation.as_ref().map(Provider::new).transpose();
+        let provider = provider.map_err(|fault| KeyFault::Provider(fault.to_string()))?;
         let keys = Arc::new(Keys {
             loaded: ArcSwap::from_pointee(Loaded {
                 ring: Arc::new(ring),
@@ -95,6 +104,9 @@ impl App {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            device_codes: KeyedLimit::new(config.device_codes),
+            guesses: Guesses::new(),
+            provider,
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

@@ -28,5 +28,6 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     let now = clock::now();
     db::revoked_token::forget(&app.db, now - MARGIN).await?;
     db::client_secret::forget(&app.db, now - MARGIN).await?;
+    db::device_authorization::forget(&app.db, now - MARGIN).await?;
     db::change::forget(&app.db, now - CHANGES).await
 }

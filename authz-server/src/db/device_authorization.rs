@@ -10,11 +10,15 @@ const OPEN: &str = "SELECT COUNT(*), COUNT(CASE WHEN client_id = $1 AND address 
 const INSERT: &str = "INSERT INTO device_authorization (device_code_hash, user_code, client_id, resource, scopes, address, user_agent, \
      state, poll_interval, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10) \
      ON CONFLICT (user_code) DO NOTHING";
-const FIND: &str = "SELECT user_code, client_id, resource, scopes, address, user_agent, state, poll_interval, grant_id, user_id, \
-     auth_time, methods, family_id, created_at, expires_at FROM device_authorization WHERE device_code_hash = $1";
-const PENDING: &str = "SELECT user_code, client_id, resource, scopes, address, user_agent, state, poll_interval, grant_id, user_id, \
-     auth_time, methods, family_id, created_at, expires_at FROM device_authorization \
-     WHERE user_code = $1 AND state = 'pending' AND expires_at > $2";
+/// With what the approval rests on: the grant stands, and the person is not disabled.
+const FIND: &str = "SELECT d.user_code, d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
+     d.family_id, d.created_at, d.expires_at, g.scopes AS grant_scopes, \
+     CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
+     THEN TRUE ELSE FALSE END AS stands \
+     FROM device_authorization d LEFT JOIN access_grant g ON g.grant_id = d.grant_id \
+     LEFT JOIN user_account u ON u.user_id = d.user_id WHERE d.device_code_hash = $1";
+const PENDING: &str = "SELECT user_code, client_id, resource, scopes, address, user_agent, created_at, expires_at \
+     FROM device_authorization WHERE user_code = $1 AND state = 'pending' AND expires_at > $2";
 const POLL: &str = "UPDATE device_authorization SET last_polled_at = $2 \
      WHERE device_code_hash = $1 AND state = 'pending' AND last_polled_at + poll_interval <= $3";
 const SLOW_DOWN: &str = "UPDATE device_authorization SET last_polled_at = $2, poll_interval = poll_interval + 5 \
@@ -32,7 +36,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     OPEN, INSERT, FIND, PENDING, POLL, SLOW_DOWN, DECIDE, SET_GRANT, REDEEM, FORGET,
 ];
 
-/// One row, without the device code.
+/// A request as a device makes it and a person is asked about it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct DeviceRow {
     /// Without the dash.
@@ -42,9 +46,19 @@ pub(crate) struct DeviceRow {
     pub(crate) scopes: String,
     pub(crate) address: String,
     pub(crate) user_agent: String,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+}
+
+/// What a poll finds, and whether the approval still stands.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct PolledRow {
+    pub(crate) user_code: String,
+    pub(crate) client_id: String,
+    pub(crate) resource: String,
+    pub(crate) scopes: String,
     /// `pending`, `approved`, `denied` or `redeemed`.
     pub(crate) state: String,
-    pub(crate) poll_interval: i64,
     pub(crate) grant_id: Option<String>,
     pub(crate) user_id: Option<String>,
     pub(crate) auth_time: Option<i64>,
@@ -52,6 +66,8 @@ pub(crate) struct DeviceRow {
     pub(crate) family_id: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
+    pub(crate) grant_scopes: Option<String>,
+    pub(crate) stands: bool,
 }
 
 /// Who decided about a device, in which session.
@@ -73,7 +89,12 @@ pub(crate) async fn waiting(
 }
 
 /// Keeps a new request; `false` when its user code is taken.
-pub(crate) async fn insert(db: &Db, device_code: &SecretHash, row: &DeviceRow) -> Result<bool, DbFault> {
+pub(crate) async fn insert(
+    db: &Db,
+    device_code: &SecretHash,
+    row: &DeviceRow,
+    poll_interval: i64,
+) -> Result<bool, DbFault> {
     on!(db, c => async {
         let insert = sqlx::query(INSERT)
             .bind(device_code.as_bytes())
@@ -83,7 +104,7 @@ pub(crate) async fn insert(db: &Db, device_code: &SecretHash, row: &DeviceRow) -
             .bind(&row.scopes)
             .bind(&row.address)
             .bind(&row.user_agent)
-            .bind(row.poll_interval)
+            .bind(poll_interval)
             .bind(row.created_at)
             .bind(row.expires_at);
         insert.execute(c).await.map(|done| done.rows_affected() > 0)
@@ -91,8 +112,12 @@ pub(crate) async fn insert(db: &Db, device_code: &SecretHash, row: &DeviceRow) -
 }
 
 /// The request of a device code, whatever became of it.
-pub(crate) async fn find(db: &Db, device_code: &SecretHash) -> Result<Option<DeviceRow>, DbFault> {
-    on!(db, c => sqlx::query_as(FIND).bind(device_code.as_bytes()).fetch_optional(c))
+pub(crate) async fn find(
+    db: &Db,
+    device_code: &SecretHash,
+    now: UnixSeconds,
+) -> Result<Option<PolledRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(device_code.as_bytes()).bind(now.0).fetch_optional(c))
 }
 
 /// The request that waits under a user code.

@@ -9,17 +9,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::scope::Scope;
 use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
 use super::request::{GrantType, asked_for};
 use super::{may_use, scopes, target};
 use crate::account;
 use crate::app::App;
+use crate::client::Client;
 use crate::client::authenticate::{self, authenticate};
 use crate::db;
 use crate::db::device_authorization::DeviceRow;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
+use crate::registry::Resource;
 
 /// Time to find another screen, sign in and decide.
 const LIFE: Duration = Duration::from_secs(600);
@@ -79,17 +82,10 @@ async fn begin(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
     let row = DeviceRow {
         user_code: String::new(),
         client_id: client.client_id.clone(),
-        scopes: scopes::narrowed(client, &resource, scope.as_ref())?.to_string(),
+        scopes: wished(client, &resource, scope.as_ref())?.to_string(),
         resource: resource.uri.clone(),
         address: ClientAddress::of(request).0.to_string(),
         user_agent: account::user_agent(request),
-        state: "pending".to_owned(),
-        poll_interval: INTERVAL,
-        grant_id: None,
-        user_id: None,
-        auth_time: None,
-        methods: None,
-        family_id: None,
         created_at: now.0,
         expires_at: (now + LIFE).0,
     };
@@ -122,11 +118,25 @@ async fn keep(app: &App, mut row: DeviceRow, now: UnixSeconds) -> Result<(Secret
     let device_code = Secret::generate(SecretKind::DeviceCode)?;
     for _ in 0..ATTEMPTS {
         row.user_code = user_code()?;
-        if db::device_authorization::insert(&app.db, &device_code.hash(), &row).await? {
+        if db::device_authorization::insert(&app.db, &device_code.hash(), &row, INTERVAL).await? {
             return Ok((device_code, row.user_code));
         }
     }
     Err(Failure::Internal("no user code was free".to_owned()))
+}
+
+/// What of its wish the client can be granted. Asking for nothing in particular means all that it shares with the
+/// resource, without the scopes about the person.
+fn wished(client: &Client, resource: &Resource, asked: Option<&Scope>) -> Result<Scope, OAuthError> {
+    let wished = match asked {
+        Some(asked) => asked.intersection(&scopes::grantable(client, resource)),
+        None => client.scopes.intersection(&resource.scopes),
+    };
+    if wished.is_empty() {
+        let sentence = "the client or the resource allows none of that scope";
+        return Err(OAuthError::new(ErrorCode::InvalidScope, sentence));
+    }
+    Ok(wished)
 }
 
 /// Eight random letters, each as likely as any other.
