@@ -2,6 +2,7 @@
 
 use shared::clock::UnixSeconds;
 
+use super::token_family::{self, Of};
 use super::{Db, DbFault, Tx, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
@@ -13,8 +14,27 @@ const APPROVE: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, r
 const LOCK: &str = "UPDATE access_grant SET updated_at = updated_at \
      WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 
+const REVOKE: &str =
+    "UPDATE access_grant SET revoked_at = $3 WHERE grant_id = $1 AND user_id = $2 AND revoked_at IS NULL";
+const REVOKE_OF_USER: &str =
+    "UPDATE access_grant SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+const REVOKE_OF_CLIENT: &str =
+    "UPDATE access_grant SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
+const OF_USER: &str = "SELECT g.grant_id, g.client_id, c.name AS client_name, g.resource, g.scopes, g.created_at, g.expires_at, \
+     (SELECT MAX(f.last_used_at) FROM token_family f WHERE f.grant_id = g.grant_id) AS last_used_at \
+     FROM access_grant g JOIN client c ON c.client_id = g.client_id \
+     WHERE g.user_id = $1 AND g.revoked_at IS NULL ORDER BY c.name, g.client_id, g.resource";
+
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIVE, APPROVE, LOCK];
+pub(super) const STATEMENTS: &[&str] = &[
+    LIVE,
+    APPROVE,
+    LOCK,
+    REVOKE,
+    REVOKE_OF_USER,
+    REVOKE_OF_CLIENT,
+    OF_USER,
+];
 
 /// One living row. `scopes` and `remembered_scopes` are space separated.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -64,4 +84,77 @@ pub(crate) async fn lock(tx: &mut Tx, grant_id: &str, now: UnixSeconds) -> Resul
         let update = sqlx::query(LOCK).bind(grant_id).bind(now.0);
         update.execute(c).await.map(|done| done.rows_affected() > 0)
     })
+}
+
+/// Ends a grant of this person and every token that came of it; `false` when there is no such living one. Its codes
+/// end with it: whoever redeems one must [`lock`] the grant.
+pub(crate) async fn revoke(
+    tx: &mut Tx,
+    grant_id: &str,
+    user_id: &str,
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        let update = sqlx::query(REVOKE).bind(grant_id).bind(user_id).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows == 0 {
+        return Ok(false);
+    }
+    token_family::revoke(tx, Of::Grant(grant_id), "the grant was revoked", now).await?;
+    Ok(true)
+}
+
+/// Ends everything that a person has granted; returns how many grants ended.
+pub(crate) async fn revoke_all_of_user(
+    tx: &mut Tx,
+    user_id: &str,
+    now: UnixSeconds,
+) -> Result<u64, DbFault> {
+    let rows = end_all(tx, REVOKE_OF_USER, user_id, now).await?;
+    token_family::revoke(
+        tx,
+        Of::User(user_id),
+        "all grants of the person were revoked",
+        now,
+    )
+    .await?;
+    Ok(rows)
+}
+
+/// Ends everything that a client was granted; returns how many grants ended.
+pub(crate) async fn revoke_all_of_client(
+    tx: &mut Tx,
+    client_id: &str,
+    now: UnixSeconds,
+) -> Result<u64, DbFault> {
+    let rows = end_all(tx, REVOKE_OF_CLIENT, client_id, now).await?;
+    token_family::revoke(tx, Of::Client(client_id), "the client was revoked", now).await?;
+    Ok(rows)
+}
+
+async fn end_all(tx: &mut Tx, statement: &'static str, id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(statement).bind(id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
+    })
+}
+
+/// A grant as its owner sees it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct GrantView {
+    pub(crate) grant_id: String,
+    pub(crate) client_id: String,
+    pub(crate) client_name: String,
+    pub(crate) resource: String,
+    pub(crate) scopes: String,
+    pub(crate) created_at: i64,
+    /// It may lie in the past: the grant gives nothing then, until it is approved again.
+    pub(crate) expires_at: Option<i64>,
+    /// `None` while no token ever came of it.
+    pub(crate) last_used_at: Option<i64>,
+}
+
+/// Everything that a person has granted and not revoked, by the client's name.
+pub(crate) async fn list_of_user(db: &Db, user_id: &str) -> Result<Vec<GrantView>, DbFault> {
+    on!(db, c => sqlx::query_as(OF_USER).bind(user_id).fetch_all(c))
 }

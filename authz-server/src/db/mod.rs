@@ -16,12 +16,14 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token_family;
 pub(crate) mod user_account;
 
 use std::future::Future;
@@ -248,10 +250,12 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         device_authorization::STATEMENTS,
         federated_identity::STATEMENTS,
         interaction::STATEMENTS,
+        refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        token_family::STATEMENTS,
         user_account::STATEMENTS,
     ]
     .into_iter()
