@@ -83,11 +83,14 @@ impl Keys {
 
 impl App {
     /// Reads or makes the keys and starts following changes.
-    pub(crate) async fn new(config: Config, db: Db, now: UnixSeconds) -> Result<Arc<Self>, KeyFault> {
+    pub(crate) async fn new(
+        config: Config,
+        db: Db,
+        provider: Option<Provider>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Self>, KeyFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
-        let provider = config.federation.as_ref().map(Provider::new).transpose();
-        let provider = provider.map_err(|fault| KeyFault::Provider(fault.to_string()))?;
         let keys = Arc::new(Keys {
             loaded: ArcSwap::from_pointee(Loaded {
                 ring: Arc::new(ring),

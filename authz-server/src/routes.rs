@@ -10,7 +10,9 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
+use crate::account::upstream;
 use crate::app::App;
+use crate::authorize::device;
 use crate::{discovery, health, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
@@ -46,6 +48,9 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(key_set))
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
+        .service(readable(
+            post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
+        ))
         .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
         // A resource server introspects, never a page in a browser.
         .service(resource(&below("/oauth/introspect"), "POST").route(web::post().to(token::introspect)))
@@ -55,6 +60,15 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(get().to(discovery::no_sign_in))
                 .route(web::post().to(discovery::no_sign_in)),
         )
+        .service(
+            resource(&below("/device"), "GET, HEAD, POST")
+                .route(get().to(device::entry))
+                .route(web::post().to(device::enter)),
+        )
+        .service(resource(&below("/device/decision"), "POST").route(web::post().to(device::decide)))
+        .service(resource(&below("/login/upstream"), "POST").route(web::post().to(upstream::begin)))
+        .service(resource(&below("/login/upstream/consent"), "POST").route(web::post().to(upstream::consent)))
+        .service(document(&below("/login/upstream/callback"), upstream::callback))
         .service(document(&below("/docs/errors"), discovery::errors));
 }
 

@@ -6,8 +6,10 @@ use ::web::frame::Frame;
 use ::web::rates;
 use ::web::server::Listen;
 use shared::clock;
+use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 
+use crate::account::Provider;
 use crate::app::App;
 use crate::cleanup;
 use crate::config::Config;
@@ -24,6 +26,8 @@ pub(crate) enum ServeFault {
     Keys(#[from] KeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error("federation.ca_file: {0}")]
+    Provider(#[from] ClientFault),
     #[error("{0}")]
     Listen(#[from] std::io::Error),
 }
@@ -32,7 +36,8 @@ pub(crate) enum ServeFault {
 pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let now = clock::now();
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
-    let app = App::new(config, db, now).await?;
+    let provider = config.federation.as_ref().map(Provider::new).transpose()?;
+    let app = App::new(config, db, provider, now).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
     let config = &app.config;

@@ -2,13 +2,16 @@
 
 mod browser;
 mod form;
+mod provider;
 mod session;
+pub(crate) mod upstream;
 
 use shared::clock::UnixSeconds;
 
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
-pub(crate) use self::session::{SignedIn, begin, end_here, find};
+pub(crate) use self::provider::Provider;
+pub(crate) use self::session::{SignedIn, begin, end_here, find, user_agent};
 use crate::db::user_account::UserRow;
 
 /// A person with an account here.

@@ -1,11 +1,12 @@
 //! The device page (RFC 8628 §3.3): where a person types the code that a device shows, sees who asks, and decides.
 //! Opening an address never decides anything (§5.4): whoever follows a stranger's link still has to compare and press.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ::web::address::ClientAddress;
 use ::web::attempts::Attempts;
-use ::web::rates::{Exceeded, Rate, RateFault};
+use ::web::rates::{Exceeded, Rate};
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -41,12 +42,12 @@ pub(crate) struct Guesses {
 
 impl Guesses {
     /// Five tries of one person for one of 2^34.5 codes in its ten minutes: a chance below 2^-32 (RFC 8628 §5.1).
-    pub(crate) fn new() -> Result<Self, RateFault> {
-        let limit = |text: &str| text.parse::<Rate>().map(Attempts::new);
-        Ok(Self {
-            by_person: limit("5/h")?,
-            by_address: limit("10/h")?,
-        })
+    pub(crate) fn new() -> Self {
+        let limit = |wrong: u32| NonZeroU32::new(wrong).map_or_else(Rate::unlimited, Rate::per_hour);
+        Self {
+            by_person: Attempts::new(limit(5)),
+            by_address: Attempts::new(limit(10)),
+        }
     }
 
     /// Counts a try before it is known whether it is right.
@@ -348,7 +349,7 @@ mod tests {
 
     #[test]
     fn who_guesses_is_stopped_by_person_and_by_address() {
-        let guesses = Guesses::new().unwrap();
+        let guesses = Guesses::new();
         let (now, here) = (UnixSeconds(1_800_000_000), ClientAddress("192.0.2.1".parse().unwrap()));
         for _ in 0..20 {
             assert!(guesses.begin(("right", here), now).is_ok());

@@ -73,6 +73,11 @@ impl Rate {
         Self(None)
     }
 
+    /// So many in an hour.
+    pub const fn per_hour(count: NonZeroU32) -> Self {
+        Self(Some((count, Duration::from_secs(3600))))
+    }
+
     /// The count and its time; `None` without a limit.
     pub(crate) fn parts(self) -> Option<(NonZeroU32, Duration)> {
         self.0
