@@ -15,6 +15,7 @@ mod discovery;
 mod error;
 mod health;
 mod keys;
+mod openid;
 mod params;
 mod registry;
 mod resource;

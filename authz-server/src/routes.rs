@@ -13,7 +13,7 @@ use actix_web::{Error, HttpResponse, Resource, web};
 use crate::account::upstream;
 use crate::app::App;
 use crate::authorize::device;
-use crate::{discovery, health, token};
+use crate::{discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -52,6 +52,11 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
             post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
         ))
         .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
+        .service(readable(
+            resource(&below("/oauth/userinfo"), "GET, HEAD, POST, OPTIONS")
+                .route(get().to(openid::userinfo))
+                .route(web::post().to(openid::userinfo)),
+        ))
         // A resource server introspects, never a page in a browser.
         .service(resource(&below("/oauth/introspect"), "POST").route(web::post().to(token::introspect)))
         // Without CORS: no script may read what a person is sent to (OAuth 2.1 §3.1).

@@ -7,7 +7,8 @@ use shared::secret::SecretHash;
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const FIND: &str = "SELECT r.family_id, r.created_at, r.expires_at, r.replaced_at, f.client_id, f.user_id, f.resource, f.scopes, \
-     f.auth_time, f.methods, f.created_at AS family_created_at, f.expires_at AS family_expires_at, g.scopes AS grant_scopes, \
+     f.auth_time, f.methods, f.created_at AS granted_at, g.scopes AS grant_scopes, \
+     CASE WHEN g.expires_at < f.expires_at THEN g.expires_at ELSE f.expires_at END AS ends_at, \
      CASE WHEN f.revoked_at IS NULL AND f.expires_at > $2 AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL THEN TRUE ELSE FALSE END AS stands \
      FROM refresh_token r JOIN token_family f ON f.family_id = r.family_id JOIN access_grant g ON g.grant_id = f.grant_id \
@@ -39,8 +40,10 @@ pub(crate) struct RefreshTokenRow {
     pub(crate) scopes: String,
     pub(crate) auth_time: i64,
     pub(crate) methods: String,
-    pub(crate) family_created_at: i64,
-    pub(crate) family_expires_at: i64,
+    /// When the family began.
+    pub(crate) granted_at: i64,
+    /// When family or grant ends, whichever is sooner.
+    pub(crate) ends_at: i64,
     /// What the person allows by now.
     pub(crate) grant_scopes: String,
     /// Whether family, grant and person all still stand.

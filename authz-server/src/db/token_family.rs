@@ -11,8 +11,8 @@ const OPEN: &str = "INSERT INTO token_family (family_id, grant_id, client_id, us
      created_at, last_used_at, expires_at) \
      SELECT $1, grant_id, client_id, user_id, resource, $3, $4, $5, $6, $7, $7, \
      CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END \
-     FROM access_grant WHERE grant_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) \
-     RETURNING expires_at";
+     FROM access_grant WHERE grant_id = $2 AND client_id = $9 AND user_id = $10 AND resource = $11 \
+     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) RETURNING expires_at";
 const USE: &str = "UPDATE token_family SET last_used_at = $2 \
      WHERE family_id = $1 AND revoked_at IS NULL AND expires_at > $2";
 const REVOKE: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE family_id = $1 AND revoked_at IS NULL";
@@ -54,11 +54,14 @@ pub(super) const STATEMENTS: &[&str] = &[
     FORGET,
 ];
 
-/// A family as it begins. User, client and resource are those of the grant.
+/// A family as it begins. Client, user and resource must be those of the grant.
 #[derive(Debug)]
 pub(crate) struct NewFamilyRow<'a> {
     pub(crate) family_id: &'a str,
     pub(crate) grant_id: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) user_id: &'a str,
+    pub(crate) resource: &'a str,
     pub(crate) scopes: String,
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
@@ -112,6 +115,9 @@ pub(crate) async fn open(
             .bind(new.nonce)
             .bind(now.0)
             .bind(new.expires_at.0)
+            .bind(new.client_id)
+            .bind(new.user_id)
+            .bind(new.resource)
             .fetch_optional(c)
     })?;
     end.map(UnixSeconds)

@@ -23,10 +23,13 @@ use crate::registry::Resource;
 /// anything is used up.
 const MAX_SCOPE_BYTES: usize = 3 * 1024;
 
-/// What a family is made of. User, client and resource are the grant's.
+/// What a family is made of. Client, user and resource are the grant's.
 #[derive(Debug)]
 pub(crate) struct NewFamily<'a> {
     pub(crate) grant_id: &'a str,
+    pub(crate) client: &'a Client,
+    pub(crate) user_id: &'a str,
+    pub(crate) resource: &'a str,
     pub(crate) scopes: &'a Scope,
     /// When and how the person proved who they are.
     pub(crate) auth_time: UnixSeconds,
@@ -60,6 +63,9 @@ pub(crate) async fn open(
     let row = NewFamilyRow {
         family_id,
         grant_id: new.grant_id,
+        client_id: &new.client.client_id,
+        user_id: new.user_id,
+        resource: new.resource,
         scopes: new.scopes.to_string(),
         auth_time: new.auth_time,
         methods: new.methods,
