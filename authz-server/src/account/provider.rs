@@ -221,11 +221,12 @@ impl Provider {
                 return Err(ProviderFault::Away("its keys cannot be fetched".to_owned()));
             }
         };
+        let access_token = text("access_token");
         let expected = Expected {
             issuer: &settings.issuer,
             client_id: &settings.client_id,
             nonce: answer.nonce,
-            access_token: text("access_token").as_ref(),
+            access_token: access_token.as_ref(),
         };
         let identity = unverified.verify(&key, &expected, now);
         identity.map_err(|fault| refused(&format!("ID token: {fault}")))

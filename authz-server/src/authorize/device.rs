@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::clock::{self, UnixSeconds};
 use shared::scope::Scope;
 use shared::secret::random_bytes;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::approval::{Approval, approve};
 use super::interaction::{self, Purpose};
@@ -162,7 +162,7 @@ async fn question(
         address: &waiting.row.address,
         agent: &waiting.row.user_agent,
         asked_at: UnixSeconds(waiting.row.created_at),
-        node: waiting.resource.name(),
+        node: &node_name(&waiting.resource),
         node_uri: &waiting.resource.uri,
         scopes: &ScopeLine::list(page.lang, waiting.scopes.iter()),
         person: &person.user.display_name,
@@ -268,10 +268,11 @@ fn field(app: &App, request: &HttpRequest, browser: &Browser, code: Option<&str>
     let address = code
         .as_ref()
         .map(|code| format!("{}?user_code={code}", app.config.issuer.endpoint("/device")));
+    let qr = address.and_then(|address| Code::new(&address));
     let entry = DeviceEntry {
         page: page(app, request, &csrf),
         user_code: code.as_deref().unwrap_or_default(),
-        code: address.and_then(|address| Code::new(&address)).as_ref(),
+        code: qr.as_ref(),
         error: None,
     };
     let mut response = render(&entry, StatusCode::OK, &[]);
@@ -292,6 +293,13 @@ fn wrong(app: &App, request: &HttpRequest, browser: &Browser) -> HttpResponse {
     let mut response = render(&entry, StatusCode::BAD_REQUEST, &[]);
     browser.remember(&mut response);
     response
+}
+
+/// What people may call a node: its host.
+fn node_name(resource: &Resource) -> String {
+    let url = resource.uri.parse::<Url>().ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or(&resource.uri);
+    host.to_owned()
 }
 
 fn page<'a>(app: &'a App, request: &HttpRequest, csrf: &'a str) -> Page<'a> {

@@ -80,11 +80,20 @@ async fn replayed(app: &App, row: &PolledRow, now: UnixSeconds) -> Result<(), Fa
     let Some(family_id) = &row.family_id else {
         return Ok(());
     };
-    tracing::warn!(client_id = row.client_id, family_id, "device code replayed");
-    let why = "device code replayed";
-    app.db
+    let why = "its device code was replayed";
+    let ended = app
+        .db
         .write(async |tx| db::token_family::revoke(tx, Of::Family(family_id), why, now).await)
         .await?;
+    if ended > 0 {
+        tracing::warn!(
+            event = "device_code_replayed",
+            client_id = row.client_id,
+            user_id = row.user_id,
+            family_id,
+            "security: a device code was replayed; everything that came of it has ended"
+        );
+    }
     Ok(())
 }
 
