@@ -16,7 +16,6 @@ mod error;
 mod health;
 mod keys;
 mod openid;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no route shows them yet"))]
 mod pages;
 mod params;
 mod registry;

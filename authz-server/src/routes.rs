@@ -13,7 +13,7 @@ use actix_web::{Error, HttpResponse, Resource, web};
 use crate::account::upstream;
 use crate::app::App;
 use crate::authorize::device;
-use crate::{discovery, health, openid, token};
+use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -62,8 +62,13 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         // Without CORS: no script may read what a person is sent to (OAuth 2.1 §3.1).
         .service(
             resource(&below("/oauth/authorize"), "GET, HEAD, POST")
-                .route(get().to(discovery::no_sign_in))
-                .route(web::post().to(discovery::no_sign_in)),
+                .route(get().to(authorize::authorize))
+                .route(web::post().to(authorize::authorize_form)),
+        )
+        .service(
+            resource(&below("/consent"), "GET, HEAD, POST")
+                .route(get().to(authorize::show))
+                .route(web::post().to(authorize::decide)),
         )
         .service(
             resource(&below("/device"), "GET, HEAD, POST")

@@ -7,10 +7,12 @@ use std::fmt::{self, Write};
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
-    /// RFC 6749 §4.1.2.1, RFC 8628 §3.5: the person, or the server, said no.
+    /// RFC 6749 §4.1.2.1, RFC 8628 §3.5: the person said no, or what they said stands no more.
     AccessDenied,
     /// RFC 8628 §3.5: nobody has decided yet; ask again after the interval.
     AuthorizationPending,
+    /// OpenID Connect Core §3.1.2.6: the person must be asked, and `prompt=none` forbids it.
+    ConsentRequired,
     /// RFC 8628 §3.5: the device code has expired; begin again.
     ExpiredToken,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
@@ -27,6 +29,14 @@ pub enum ErrorCode {
     InvalidTarget,
     /// RFC 6750 §3.1: the token is expired, revoked, malformed or not for us.
     InvalidToken,
+    /// OpenID Connect Core §3.1.2.6: the person must sign in, and `prompt=none` forbids it.
+    LoginRequired,
+    /// OpenID Connect Core §3.1.2.6: we do not read `registration`.
+    RegistrationNotSupported,
+    /// OpenID Connect Core §3.1.2.6: we do not read `request`.
+    RequestNotSupported,
+    /// OpenID Connect Core §3.1.2.6: we do not fetch `request_uri`.
+    RequestUriNotSupported,
     /// RFC 6749 §4.1.2.1: our fault.
     ServerError,
     /// RFC 8628 §3.5: as [`Self::AuthorizationPending`], and the interval is five seconds longer from now on.
@@ -37,6 +47,8 @@ pub enum ErrorCode {
     UnauthorizedClient,
     /// RFC 6749 §5.2: we do not know this grant.
     UnsupportedGrantType,
+    /// RFC 6749 §4.1.2.1: we answer with a code and nothing else.
+    UnsupportedResponseType,
     /// RFC 7009 §2.2.1: we cannot revoke tokens of this type.
     UnsupportedTokenType,
 }
@@ -47,6 +59,7 @@ impl ErrorCode {
         match self {
             Self::AccessDenied => "access_denied",
             Self::AuthorizationPending => "authorization_pending",
+            Self::ConsentRequired => "consent_required",
             Self::ExpiredToken => "expired_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
@@ -55,11 +68,16 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
+            Self::LoginRequired => "login_required",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::ServerError => "server_error",
             Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }

@@ -17,6 +17,7 @@ use url::{Url, form_urlencoded};
 use super::provider::{Answer, Provider};
 use super::{Browser, form, sign_in};
 use crate::app::App;
+use crate::authorize;
 use crate::authorize::interaction::{self, Interaction, Purpose};
 use crate::db::{self, DbFault};
 use crate::db::interaction::InteractionRow;
@@ -76,7 +77,7 @@ pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::
         let i = params.take("i");
         match open_interaction(&app, &browser, i.as_deref(), now).await? {
             Some(waiting) if matches!(waiting.purpose, Purpose::Authorize { allowed: false, .. }) => {
-                ask_consent(&app, &request, &browser, &waiting, now).await
+                Ok(authorize::ask_before_upstream(&app, &request, &waiting, &browser, provider).await)
             }
             waiting => set_off(&app, provider, &browser, waiting.map(|i| i.id), now).await,
         }
@@ -98,7 +99,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         if params.take("decision").as_deref() != Some("allow") {
             let purpose = Purpose::Authorize { query, allowed: false };
             let waiting = Interaction { id, purpose, started_at };
-            return deny(&app, &request, &browser, &waiting, now).await;
+            return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
         let purpose = Purpose::Authorize { query, allowed: true };
         let content = serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?;
