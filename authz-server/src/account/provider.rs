@@ -13,6 +13,7 @@ use shared::http_client::{ClientFault, FetchFault, HttpClient};
 use shared::id_token::{Expected, Identity, UnverifiedIdToken};
 use shared::json;
 use shared::jwks::{DEFAULT_MAX_STALE, KeyLookup, KeySetSettings, RemoteKeySet};
+use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 use shared::uri::is_loopback;
 use tokio::runtime::Handle;
@@ -20,8 +21,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::Federation;
-use crate::error::Failure;
-use shared::oauth_error::{ErrorCode, OAuthError};
+use crate::error::{Failure, Trouble};
 
 /// Real documents have 2 to 8 KiB.
 const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -41,14 +41,17 @@ pub(super) enum ProviderFault {
 
 impl From<ProviderFault> for Failure {
     fn from(fault: ProviderFault) -> Self {
-        let (code, sentence) = match fault {
-            ProviderFault::Away(_) => (
-                ErrorCode::TemporarilyUnavailable,
-                "the other sign-in cannot be reached; try again",
-            ),
-            ProviderFault::Refused(_) => (ErrorCode::AccessDenied, "the other sign-in did not succeed"),
-        };
-        OAuthError::new(code, sentence).because(fault.to_string()).into()
+        match fault {
+            ProviderFault::Away(_) => {
+                let sentence = "the other sign-in cannot be reached; try again";
+                let refusal = OAuthError::new(ErrorCode::TemporarilyUnavailable, sentence);
+                refusal.because(fault.to_string()).into()
+            }
+            ProviderFault::Refused(reason) => {
+                tracing::warn!(reason, "a sign-in elsewhere was refused");
+                Self::Shown(Trouble::Upstream)
+            }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::authorize::interaction::{self, Interaction, Purpose};
 use crate::db::{self, DbFault};
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
-use crate::error::{self, Failure};
+use crate::error::{self, Failure, Trouble};
 
 const KIND: &str = "upstream";
 /// Where the provider sends people back to, below the issuer.
@@ -218,7 +218,7 @@ async fn account_of(
         return Ok(user_id);
     }
     if !provider.settings.create_accounts {
-        return Err(not_signed_in("nobody here is linked to that account, and none are created"));
+        return Err(Failure::Shown(Trouble::NoAccount));
     }
     let mut row = new_account(identity, now)?;
     let wish = row.username.clone();
@@ -339,8 +339,8 @@ async fn open_interaction(
 }
 
 fn not_signed_in(reason: &str) -> Failure {
-    let refusal = OAuthError::new(ErrorCode::AccessDenied, "the other sign-in did not succeed");
-    refusal.because(reason.to_owned()).into()
+    tracing::info!(reason, "a sign-in elsewhere was refused");
+    Failure::Shown(Trouble::Upstream)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod client_authentication;
 mod client_credentials;
+mod device;
 mod foreign;
 mod http_framing;
 mod http_rules;
@@ -16,3 +17,4 @@ mod parameters;
 mod revocation;
 mod secrets_at_rest;
 mod tls_end_to_end;
+mod upstream;
