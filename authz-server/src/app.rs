@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 
-use crate::account::Provider;
+use crate::account::{Provider, Throttle, Turns};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
@@ -38,6 +38,10 @@ pub(crate) struct App {
     pub(crate) guesses: Guesses,
     /// The provider with whose accounts people may sign in.
     pub(crate) provider: Option<Provider>,
+    /// Failed sign-ins of people.
+    pub(crate) sign_ins: Throttle,
+    /// The turns in which passwords are hashed.
+    pub(crate) passwords: Arc<Turns>,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -111,6 +115,8 @@ impl App {
             device_codes: KeyedLimit::new(config.device_codes),
             guesses: Guesses::new(),
             provider,
+            sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

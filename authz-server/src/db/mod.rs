@@ -16,6 +16,7 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod one_time_link;
 pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
@@ -250,6 +251,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         device_authorization::STATEMENTS,
         federated_identity::STATEMENTS,
         interaction::STATEMENTS,
+        one_time_link::STATEMENTS,
         refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,

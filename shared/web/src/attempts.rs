@@ -41,7 +41,7 @@ impl Attempts {
     /// Counts one attempt of `key` before its outcome is known, so that parallel ones cannot pass together. If it
     /// turns out right, take it back with [`Self::was_right`].
     pub fn begin(&self, key: impl Hash, now: UnixSeconds) -> Result<(), Exceeded> {
-        let Some((allowed, window)) = self.rate.parts() else {
+        let Some((allowed, window)) = self.rate.count_and_window() else {
             return Ok(());
         };
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl Attempts {
         match counted.entry(self.hasher.hash_one(key)) {
             Entry::Occupied(mut entry) if now.since(entry.get().since) < window => {
                 let entry = entry.get_mut();
-                if entry.wrong >= allowed.get() {
+                if entry.wrong >= allowed {
                     let wait = window.saturating_sub(now.since(entry.since));
                     return Err(Exceeded::new(wait, self.rate));
                 }

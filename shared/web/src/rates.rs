@@ -78,9 +78,9 @@ impl Rate {
         Self(Some((count, Duration::from_secs(3600))))
     }
 
-    /// The count and its time; `None` without a limit.
-    pub(crate) fn parts(self) -> Option<(NonZeroU32, Duration)> {
-        self.0
+    /// How many in how much time; `None` when there is no limit.
+    pub fn count_and_window(self) -> Option<(u32, Duration)> {
+        self.0.map(|(count, window)| (count.get(), window))
     }
 
     fn quota(self) -> Option<Quota> {
@@ -135,9 +135,14 @@ pub struct Exceeded {
 }
 
 impl Exceeded {
-    /// Used up for `wait` more, under `rate`.
-    pub(crate) fn new(wait: Duration, rate: Rate) -> Self {
+    /// For a limit that is counted elsewhere: `wait` is how long there is nothing to try.
+    pub fn new(wait: Duration, rate: Rate) -> Self {
         Self { wait, rate }
+    }
+
+    /// For a queue that is full: there is no rate to tell.
+    pub fn come_back(wait: Duration) -> Self {
+        Self::new(wait, Rate::unlimited())
     }
 
     /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
