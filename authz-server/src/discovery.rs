@@ -139,17 +139,3 @@ pub(crate) async fn errors() -> HttpResponse {
         .insert_header((CACHE_CONTROL, CACHED))
         .body(ERRORS)
 }
-
-/// `GET /oauth/authorize`: people cannot sign in with this version, and a request that proves nothing is never
-/// redirected (OAuth 2.1 §4.1.2.1). The endpoint is announced because MCP clients refuse metadata without it.
-pub(crate) async fn no_sign_in() -> HttpResponse {
-    HttpResponse::BadRequest()
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header(("x-frame-options", "DENY"))
-        .body(concat!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>No sign-in here</title>",
-            "<h1>Nobody can sign in here yet</h1>",
-            "<p>This server gives tokens to programs with credentials of their own (client_credentials). ",
-            "Ask its operator for a client id and a secret.</p></html>"
-        ))
-}

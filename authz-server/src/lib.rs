@@ -16,6 +16,7 @@ mod error;
 mod health;
 mod keys;
 mod openid;
+mod pages;
 mod params;
 mod registry;
 mod resource;

@@ -10,8 +10,10 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
+use crate::account::{link, sign_in, sign_out};
 use crate::app::App;
-use crate::{discovery, health, openid, token};
+use crate::pages::assets;
+use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -57,10 +59,44 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         // Without CORS: no script may read what a person is sent to (OAuth 2.1 §3.1).
         .service(
             resource(&below("/oauth/authorize"), "GET, HEAD, POST")
-                .route(get().to(discovery::no_sign_in))
-                .route(web::post().to(discovery::no_sign_in)),
+                .route(get().to(authorize::authorize))
+                .route(web::post().to(authorize::authorize_form)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
+    people(&below, config);
+}
+
+/// The pages of people, without CORS: they are for browsers, and for nobody's script.
+fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
+        .service(
+            form(&below("/consent"))
+                .route(get().to(authorize::show))
+                .route(web::post().to(authorize::decide)),
+        )
+        .service(
+            form(&below("/login"))
+                .route(get().to(sign_in::page))
+                .route(web::post().to(sign_in::submit)),
+        )
+        .service(
+            form(&below("/login/link"))
+                .route(get().to(link::page))
+                .route(web::post().to(link::submit)),
+        )
+        .service(
+            form(&below("/logout"))
+                .route(get().to(sign_out::page))
+                .route(web::post().to(sign_out::submit)),
+        )
+        .service(document(&below("/assets/style.css"), assets::style))
+        .service(document(&below("/assets/passkey.js"), assets::passkey_script))
+        .service(document(&below("/assets/mark.svg"), assets::mark));
+}
+
+/// A page with a form that comes back to its own address.
+fn form(path: &str) -> Resource {
+    resource(path, "GET, HEAD, POST")
 }
 
 fn post(path: &str) -> Resource {

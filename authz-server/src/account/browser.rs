@@ -47,6 +47,11 @@ impl Browser {
         })
     }
 
+    /// Whether it came without a cookie: on its first visit, or posted here by a foreign page.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// What an interaction is bound to.
     pub(crate) fn hash(&self) -> SecretHash {
         self.id.hash()
@@ -77,6 +82,17 @@ impl Browser {
             let cookie = self.cookie("browser", self.id.reveal(), Some(LIFE));
             add(response, &cookie);
         }
+    }
+
+    /// The text of a further cookie.
+    pub(super) fn read(&self, request: &HttpRequest, name: &str) -> Option<String> {
+        let cookie = request.cookie(&cookie_name(name, self.is_secure))?;
+        Some(cookie.value().to_owned()).filter(|value| value.len() <= 256)
+    }
+
+    /// Gives the browser a further cookie, with every attribute of the others.
+    pub(super) fn set(&self, response: &mut HttpResponse, name: &str, value: &str, life: Duration) {
+        add(response, &self.cookie(name, value, Some(life)));
     }
 
     /// Gives the browser a session, or takes it away.

@@ -7,13 +7,13 @@ use super::{Db, DbFault, Tx, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
      FROM access_grant WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND revoked_at IS NULL";
-const APPROVE: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
-     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) \
-     ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE \
-     SET scopes = $5, remembered_scopes = $6, updated_at = $7, expires_at = $8 RETURNING grant_id";
+const HOLD: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
+     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+     ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE SET updated_at = access_grant.updated_at \
+     RETURNING grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at";
+const AMEND: &str = "UPDATE access_grant SET scopes = $2, remembered_scopes = $3, updated_at = $4, expires_at = $5 WHERE grant_id = $1";
 const LOCK: &str = "UPDATE access_grant SET updated_at = updated_at \
      WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
-
 const REVOKE: &str =
     "UPDATE access_grant SET revoked_at = $3 WHERE grant_id = $1 AND user_id = $2 AND revoked_at IS NULL";
 const REVOKE_OF_USER: &str =
@@ -28,7 +28,8 @@ const OF_USER: &str = "SELECT g.grant_id, g.client_id, c.name AS client_name, g.
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     LIVE,
-    APPROVE,
+    HOLD,
+    AMEND,
     LOCK,
     REVOKE,
     REVOKE_OF_USER,
@@ -61,20 +62,34 @@ pub(crate) async fn live(
     on!(db, c => sqlx::query_as(LIVE).bind(user_id).bind(client_id).bind(resource).fetch_optional(c))
 }
 
-/// Writes what a person has just allowed: a new grant, or the living one with everything of `grant` but its id.
-/// Returns the id that it has.
-pub(crate) async fn approve(tx: &mut Tx, grant: &GrantRow) -> Result<String, DbFault> {
+/// Holds the living grant of a person to a client at a resource until the transaction ends; `fresh` becomes it when
+/// there is none.
+pub(crate) async fn hold(tx: &mut Tx, fresh: &GrantRow) -> Result<GrantRow, DbFault> {
     on!(tx tx, c => {
-        sqlx::query_scalar(APPROVE)
+        sqlx::query_as(HOLD)
+            .bind(&fresh.grant_id)
+            .bind(&fresh.user_id)
+            .bind(&fresh.client_id)
+            .bind(&fresh.resource)
+            .bind(&fresh.scopes)
+            .bind(&fresh.remembered_scopes)
+            .bind(fresh.created_at)
+            .bind(fresh.updated_at)
+            .bind(fresh.expires_at)
+            .fetch_one(c)
+    })
+}
+
+/// Writes what a held grant allows now.
+pub(crate) async fn amend(tx: &mut Tx, grant: &GrantRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(AMEND)
             .bind(&grant.grant_id)
-            .bind(&grant.user_id)
-            .bind(&grant.client_id)
-            .bind(&grant.resource)
             .bind(&grant.scopes)
             .bind(&grant.remembered_scopes)
             .bind(grant.updated_at)
-            .bind(grant.expires_at)
-            .fetch_one(c)
+            .bind(grant.expires_at);
+        update.execute(c).await.map(|_| ())
     })
 }
 
@@ -106,11 +121,7 @@ pub(crate) async fn revoke(
 }
 
 /// Ends everything that a person has granted; returns how many grants ended.
-pub(crate) async fn revoke_all_of_user(
-    tx: &mut Tx,
-    user_id: &str,
-    now: UnixSeconds,
-) -> Result<u64, DbFault> {
+pub(crate) async fn revoke_all_of_user(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
     let rows = end_all(tx, REVOKE_OF_USER, user_id, now).await?;
     token_family::revoke(
         tx,

@@ -51,11 +51,11 @@ async fn a_replay_ends_the_family() {
         let house = House::new(&url, "refresh_retry_window = \"30s\"").await;
         let first = house.refresh_token().await;
         let (second, family_id) = next(refresh(&house, &first, NOW).await.unwrap());
-        let (again, _) = next(refresh(&house, &first, NOW + 29 * SECOND).await.unwrap());
+        let (again, _) = next(refresh(&house, &first, NOW + 30 * SECOND).await.unwrap());
         assert_eq!(again.reveal(), second.reveal());
         assert!(!house.is_taken_back(&family_id).await);
-        is_refused(&house, &first, NOW + 30 * SECOND).await;
-        is_refused(&house, &second, NOW + 30 * SECOND).await;
+        is_refused(&house, &first, NOW + 31 * SECOND).await;
+        is_refused(&house, &second, NOW + 31 * SECOND).await;
         assert!(house.is_taken_back(&family_id).await);
 
         // Within it, once the successor was used (RT-06).
@@ -256,10 +256,10 @@ fn a_retry_is_soon_and_before_its_successor_was_used() {
     };
     let window = 30 * SECOND;
     assert!(is_retry(&row(None), window, NOW));
-    assert!(is_retry(&row(None), window, NOW + 29 * SECOND));
+    assert!(is_retry(&row(None), window, NOW + 30 * SECOND));
     // Another instance's clock is a little behind.
     assert!(is_retry(&row(None), window, NOW - SECOND));
-    assert!(!is_retry(&row(None), window, NOW + 30 * SECOND));
+    assert!(!is_retry(&row(None), window, NOW + 31 * SECOND));
     assert!(!is_retry(&row(Some(NOW.0)), window, NOW));
     assert!(!is_retry(&row(None), Duration::ZERO, NOW));
 }
