@@ -140,7 +140,10 @@ impl House {
             updated_at: NOW.0,
             expires_at,
         };
-        let approved = self.app.db.write(async |tx| db::access_grant::approve(tx, &grant).await);
+        let approved = self
+            .app
+            .db
+            .write(async |tx| db::access_grant::approve(tx, &grant).await);
         approved.await.unwrap()
     }
 
@@ -162,7 +165,10 @@ impl House {
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
         };
-        let insert = self.app.db.write(async |tx| db::authorization_code::insert(tx, &code.hash(), &row).await);
+        let insert = self
+            .app
+            .db
+            .write(async |tx| db::authorization_code::insert(tx, &code.hash(), &row).await);
         insert.await.unwrap();
         code
     }

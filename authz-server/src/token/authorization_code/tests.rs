@@ -29,16 +29,24 @@ async fn a_code_gives_what_was_granted_once() {
         );
         let lineage = permit.lineage.as_ref().unwrap();
         assert_eq!(
-            (lineage.nonce.as_deref(), lineage.methods.as_str(), lineage.auth_time.0),
+            (
+                lineage.nonce.as_deref(),
+                lineage.methods.as_str(),
+                lineage.auth_time.0
+            ),
             (Some("n"), "pwd otp", NOW.0 - 5)
         );
-        assert!(lineage.refresh_token.as_ref().unwrap().reveal().starts_with("ehr_"));
+        assert!(
+            lineage
+                .refresh_token
+                .as_ref()
+                .unwrap()
+                .reveal()
+                .starts_with("ehr_")
+        );
         assert!(!house.is_taken_back(&lineage.family_id).await);
         // A second valid use ends what came of the first (CODE-01).
-        assert_eq!(
-            code_of(exchange(&house, &code).await),
-            ErrorCode::InvalidGrant
-        );
+        assert_eq!(code_of(exchange(&house, &code).await), ErrorCode::InvalidGrant);
         assert!(house.is_taken_back(&lineage.family_id).await);
         let refresh = with_refresh_token(lineage.refresh_token.as_ref().unwrap());
         let refreshed = refresh_token::decide(&house.app, &house.client, &refresh, NOW).await;
@@ -79,7 +87,18 @@ async fn a_wrong_request_changes_nothing() {
             ..with_code(&code)
         };
         for _ in 0..5 {
-            grant(decide(app, &house.client, &TokenRequest { code_verifier: None, ..with_code(&code) }, NOW).await);
+            grant(
+                decide(
+                    app,
+                    &house.client,
+                    &TokenRequest {
+                        code_verifier: None,
+                        ..with_code(&code)
+                    },
+                    NOW,
+                )
+                .await,
+            );
             grant(decide(app, &house.client, &verifier(&VERIFIER[..42]), NOW).await);
         }
         let elsewhere = TokenRequest {
@@ -103,7 +122,10 @@ async fn a_wrong_request_changes_nothing() {
             code_of(decide(app, &house.client, &other_node, NOW).await),
             ErrorCode::InvalidTarget
         );
-        let nothing = TokenRequest { code: None, ..with_code(&code) };
+        let nothing = TokenRequest {
+            code: None,
+            ..with_code(&code)
+        };
         assert_eq!(
             code_of(decide(app, &house.client, &nothing, NOW).await),
             ErrorCode::InvalidRequest

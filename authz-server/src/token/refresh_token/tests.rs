@@ -18,10 +18,7 @@ fn next(permit: Permit) -> (Secret, String) {
 }
 
 async fn is_refused(house: &House, token: &Secret, now: UnixSeconds) {
-    assert_eq!(
-        code_of(refresh(house, token, now).await),
-        ErrorCode::InvalidGrant
-    );
+    assert_eq!(code_of(refresh(house, token, now).await), ErrorCode::InvalidGrant);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +92,8 @@ async fn a_refresh_that_races_a_revocation_leaves_nothing_living() {
                 let revoked = db.write(async |tx| db::access_grant::revoke(tx, &grant_id, "u_1", NOW).await);
                 assert!(revoked.await.unwrap());
             };
-            let (answers, ()) = tokio::join!(all(shown.iter().map(|token| refresh(&house, token, NOW))), revoke);
+            let (answers, ()) =
+                tokio::join!(all(shown.iter().map(|token| refresh(&house, token, NOW))), revoke);
             // After the revocation was answered, neither what was shown nor what came of it works (CON-08).
             for (token, answer) in shown.iter().zip(answers) {
                 is_refused(&house, token, NOW).await;
@@ -147,7 +145,12 @@ async fn a_wrong_request_rotates_nothing() {
         assert_eq!(permit.scope.to_string(), "b");
         let permit = refresh(&house, &next(permit).0, NOW).await.unwrap();
         assert_eq!(permit.scope.to_string(), "a b");
-        assert!(permit.lineage.as_ref().is_some_and(|lineage| lineage.nonce.is_none()));
+        assert!(
+            permit
+                .lineage
+                .as_ref()
+                .is_some_and(|lineage| lineage.nonce.is_none())
+        );
         // Without a window there is no second time, not even in the same second.
         is_refused(&house, &first, NOW).await;
         is_refused(&house, &next(permit).0, NOW).await;
@@ -166,7 +169,10 @@ async fn a_family_ends_when_idle_and_when_old_and_rotation_moves_only_the_first(
         let (third, _) = next(refresh(&house, &second, NOW + 27 * DAY).await.unwrap());
         let permit = refresh(&house, &third, NOW + 30 * DAY - SECOND).await.unwrap();
         // The access token that is left is short.
-        assert_eq!(super::super::end_of(&permit, NOW + 30 * DAY - SECOND), NOW + 30 * DAY);
+        assert_eq!(
+            super::super::end_of(&permit, NOW + 30 * DAY - SECOND),
+            NOW + 30 * DAY
+        );
         is_refused(&house, &next(permit).0, NOW + 30 * DAY).await;
     }
 }
@@ -209,7 +215,12 @@ async fn everything_of_a_person_or_a_client_ends_at_once() {
         assert_eq!(ended.await.unwrap(), 1);
         is_refused(&house, &token, NOW).await;
         assert!(house.is_taken_back(&family_id).await);
-        assert!(db::access_grant::list_of_user(db, "u_1").await.unwrap().is_empty());
+        assert!(
+            db::access_grant::list_of_user(db, "u_1")
+                .await
+                .unwrap()
+                .is_empty()
+        );
 
         let house = House {
             grant_id: house.approve("g_2", "a b", None).await,
