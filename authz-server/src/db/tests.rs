@@ -6,26 +6,39 @@ use xtask::postgres::{Cluster, Durability};
 
 use super::*;
 
-const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// An empty place of each kind; it lasts as long as this value.
-struct Places {
-    folder: tempfile::TempDir,
+pub(crate) struct Places {
+    pub(crate) folder: tempfile::TempDir,
     cluster: Cluster,
 }
 
 impl Places {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             cluster: Cluster::start(Durability::None, None).unwrap(),
         }
     }
 
-    fn urls(&self) -> [String; 2] {
+    pub(crate) fn urls(&self) -> [String; 2] {
         let file = format!("sqlite:{}/test.db", self.folder.path().display());
         [file, self.cluster.create_database().unwrap()]
     }
+}
+
+/// A person, as bare as can be.
+pub(crate) async fn add_user(db: &Db, user_id: &str) {
+    const ADD: &str = "INSERT INTO user_account (user_id, username, display_name, is_admin, created_at) \
+         VALUES ($1, $1, $1, FALSE, 0)";
+    on!(db, c => async { sqlx::query(ADD).bind(user_id).execute(c).await.map(|_| ()) }).unwrap();
+}
+
+/// Disables a person, and nothing else that should come with it.
+pub(crate) async fn disable_user(db: &Db, user_id: &str) {
+    const DISABLE: &str = "UPDATE user_account SET disabled_at = 1 WHERE user_id = $1";
+    on!(db, c => async { sqlx::query(DISABLE).bind(user_id).execute(c).await.map(|_| ()) }).unwrap();
 }
 
 async fn open(url: &str, issuer: &str) -> Result<Db, OpenFault> {
