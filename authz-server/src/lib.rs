@@ -15,7 +15,10 @@ mod discovery;
 mod error;
 mod health;
 mod keys;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no route shows them yet"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "no route shows them yet")
+)]
 mod pages;
 mod params;
 mod registry;

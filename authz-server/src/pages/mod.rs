@@ -4,6 +4,7 @@
 //! anti-forgery token of its forms, and what only the page may show once.
 
 mod account;
+mod agent;
 pub(crate) mod assets;
 mod code;
 mod consent;
@@ -55,6 +56,11 @@ impl Page<'_> {
     /// The address of an asset; it changes when the asset does.
     pub(crate) fn asset(&self, name: &str) -> String {
         assets::address(self.base, name)
+    }
+
+    /// A browser in words.
+    pub(crate) fn agent(&self, agent: &str) -> String {
+        agent::named(self, agent)
     }
 
     /// An instant as people read it, in UTC.

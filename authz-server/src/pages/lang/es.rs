@@ -151,6 +151,7 @@ pub(super) static ES: Texts = Texts {
     sessions_title: "Dónde has iniciado sesión",
     sessions_lead: "Navegadores que mantienen la sesión de esta cuenta.",
     this_session: "Este navegador",
+    agent: "{browser} en {system}",
     unknown_agent: "Navegador desconocido",
     last_seen: "Visto por última vez",
     end_session: "Cerrar allí",

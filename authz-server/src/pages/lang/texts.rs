@@ -137,6 +137,7 @@ pub(crate) struct Texts {
     pub(crate) sessions_title: &'static str,
     pub(crate) sessions_lead: &'static str,
     pub(crate) this_session: &'static str,
+    pub(crate) agent: &'static str,
     pub(crate) unknown_agent: &'static str,
     pub(crate) last_seen: &'static str,
     pub(crate) end_session: &'static str,
