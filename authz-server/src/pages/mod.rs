@@ -18,6 +18,8 @@ mod sign_in;
 mod tests;
 mod times;
 
+use std::time::Duration;
+
 use shared::clock::UnixSeconds;
 
 pub(crate) use self::account::{
@@ -66,6 +68,11 @@ impl Page<'_> {
     /// An instant as people read it, in UTC.
     pub(crate) fn date(&self, at: &UnixSeconds) -> String {
         times::date(self.lang, *at)
+    }
+
+    /// So many days in words.
+    pub(crate) fn days(&self, days: u64) -> String {
+        times::duration(self.lang, Duration::from_secs(days.saturating_mul(86_400)))
     }
 
     /// An instant for the `datetime` attribute.

@@ -6,7 +6,6 @@ pub(super) static EN: Texts = Texts {
     // The frame of every page.
     skip: "Skip to the content",
     footer: "Edge Hive decides which programs may reach your nodes, and only as far as you allow.",
-    error_heading: "Please check this",
 
     // Dates and durations.
     date: "{day} {month} {year}, {time} UTC",
@@ -95,14 +94,11 @@ pub(super) static EN: Texts = Texts {
     loopback_warning: "The answer goes to a program on this device, and any program here could use that name. Go on only if you started it just now.",
     for_node: "For this node",
     it_could: "It could",
-    it_may: "It may",
     is_new: "New",
     unknown_scope: "a permission this server does not describe",
     no_scopes: "Nothing beyond knowing that you agreed.",
     for_how_long: "For how long?",
     until_revoked: "Until I revoke it",
-    thirty_days: "30 days",
-    day: "1 day",
     remember: "Do not ask again for these permissions",
     revoke_hint: "You can revoke this at any time on your account page.",
     allow: "Allow",
