@@ -22,8 +22,8 @@ use crate::app::App;
 use crate::db::one_time_link::LinkRow;
 use crate::db::user_account::UserRow;
 use crate::db::{self, Db, DbFault};
-use crate::error::{self, Failure};
-use crate::pages::{Failed, SetPassword, Texts};
+use crate::error::{self, Failure, Trouble};
+use crate::pages::{SetPassword, Texts};
 
 /// How long the first administrator's link works.
 const FIRST_ADMIN_LIFE: Duration = Duration::from_secs(3600);
@@ -76,7 +76,9 @@ pub(crate) async fn for_first_admin(
         purpose: "first-admin".to_owned(),
         user_id: None,
     };
-    make(db, issuer, row, (now, now + FIRST_ADMIN_LIFE)).await.map(Some)
+    make(db, issuer, row, (now, now + FIRST_ADMIN_LIFE))
+        .await
+        .map(Some)
 }
 
 /// A link by which this person sets a password. Earlier ones end.
@@ -131,12 +133,16 @@ async fn open(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure>
     let reader = Reader::new(app, request, &browser, None);
     let link = Secret::from(query_value(request, "link").unwrap_or_default());
     let Some((row, person)) = living(app, &link.hash(), clock::now()).await? else {
-        return dead(app, request, &reader);
+        return Err(dead(app, request));
     };
     let template = SetPassword {
         page: reader.page(),
         link: link.reveal(),
-        person: row.user_id.as_ref().and(person.as_ref()).map(|user| user.display_name.as_str()),
+        person: row
+            .user_id
+            .as_ref()
+            .and(person.as_ref())
+            .map(|user| user.display_name.as_str()),
         username: person.as_ref().map_or("", |user| user.username.as_str()),
         display_name: "",
         min_length: password::MIN_CHARACTERS,
@@ -159,7 +165,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     };
     let reader = Reader::new(app, request, &browser, None);
     let Some((row, person)) = living(app, &answers.link.hash(), now).await? else {
-        return dead(app, request, &reader);
+        return Err(dead(app, request));
     };
     let used = match (&row.user_id, &person) {
         (Some(_), Some(person)) => set_password(app, &answers, person, now).await?,
@@ -168,7 +174,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     };
     let row = match used {
         Ok(row) => row,
-        Err(Refusal::Dead) => return dead(app, request, &reader),
+        Err(Refusal::Dead) => return Err(dead(app, request)),
         Err(refusal) => return Ok(again(&reader, &answers, person.as_ref(), &refusal)),
     };
     tracing::info!(user = row.user_id, "a one-time link was used");
@@ -219,7 +225,9 @@ async fn set_password(
         .db
         .write(async |tx| {
             if !db::user_account::lock(tx, &person.user_id, None).await?
-                || db::one_time_link::take(tx, &answers.link.hash(), now).await?.is_none()
+                || db::one_time_link::take(tx, &answers.link.hash(), now)
+                    .await?
+                    .is_none()
             {
                 return Ok(false);
             }
@@ -254,7 +262,9 @@ async fn make_first_admin(
             // One after the other: of two links, the second finds an administrator.
             db::change::take_turn(tx).await?;
             if db::user_account::has_admin_in(tx).await?
-                || db::one_time_link::take(tx, &answers.link.hash(), now).await?.is_none()
+                || db::one_time_link::take(tx, &answers.link.hash(), now)
+                    .await?
+                    .is_none()
             {
                 return Ok(false);
             }
@@ -272,11 +282,7 @@ async fn make_first_admin(
 }
 
 /// The PHC string of the new password, if it keeps the rules. Only the holder of a living link makes this work.
-async fn check(
-    app: &App,
-    answers: &Answers,
-    username: &str,
-) -> Result<Result<String, Refusal>, Failure> {
+async fn check(app: &App, answers: &Answers, username: &str) -> Result<Result<String, Refusal>, Failure> {
     if let Err(fault) = password::check(username, &answers.password) {
         return Ok(Err(UserFault::from(fault).into()));
     }
@@ -317,15 +323,9 @@ fn sentence(texts: &'static Texts, refusal: &Refusal) -> &'static str {
     }
 }
 
-fn dead(app: &App, request: &HttpRequest, reader: &Reader<'_>) -> Result<HttpResponse, Failure> {
+/// A link that does not work any more.
+fn dead(app: &App, request: &HttpRequest) -> Failure {
     // 256 bits are not guessed; whoever tries is slowed down all the same.
-    app.per_ip_failures.check(ClientAddress::of(request).limit_key())?;
-    app.metrics.refused("link");
-    let page = reader.page();
-    let template = Failed {
-        page,
-        reason: &page.texts().failed_link,
-        code: "invalid_request",
-    };
-    Ok(reader.show(&template, StatusCode::BAD_REQUEST))
+    let counted = app.per_ip_failures.check(ClientAddress::of(request).limit_key());
+    counted.map_or_else(Failure::from, |()| Failure::Shown(Trouble::Link))
 }

@@ -15,12 +15,14 @@ pub(crate) mod interaction;
 mod lease;
 mod lite;
 pub(crate) mod one_time_link;
+pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token_family;
 pub(crate) mod user_account;
 
 use std::future::Future;
@@ -246,10 +248,12 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         deployment::STATEMENTS,
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
+        refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        token_family::STATEMENTS,
         user_account::STATEMENTS,
     ]
     .into_iter()
