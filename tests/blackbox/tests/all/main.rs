@@ -15,4 +15,5 @@ mod operations;
 mod parameters;
 mod revocation;
 mod secrets_at_rest;
+mod sign_in;
 mod tls_end_to_end;
