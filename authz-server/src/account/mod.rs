@@ -17,7 +17,7 @@ use shared::clock::UnixSeconds;
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
 pub(crate) use self::password::Turns;
-pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find};
+pub(crate) use self::session::{SignedIn, begin, find};
 pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 
