@@ -3,6 +3,8 @@
 
 mod client_authentication;
 mod client_credentials;
+mod codes;
+mod device;
 mod foreign;
 mod http_framing;
 mod http_rules;
@@ -13,7 +15,9 @@ mod node;
 mod node_protocol;
 mod operations;
 mod parameters;
+mod refresh;
 mod revocation;
 mod secrets_at_rest;
 mod sign_in;
 mod tls_end_to_end;
+mod upstream;
