@@ -21,5 +21,6 @@ mod pkce;
 mod refresh;
 mod revocation;
 mod secrets_at_rest;
+mod sign_in;
 mod tls_end_to_end;
 mod upstream;
