@@ -13,6 +13,7 @@ use actix_web::{Error, HttpResponse, Resource, web};
 use crate::account::{link, sign_in, sign_out, upstream};
 use crate::app::App;
 use crate::authorize::device;
+use crate::pages::assets;
 use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
@@ -65,11 +66,6 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(get().to(authorize::authorize))
                 .route(web::post().to(authorize::authorize_form)),
         )
-        .service(
-            resource(&below("/consent"), "GET, HEAD, POST")
-                .route(get().to(authorize::show))
-                .route(web::post().to(authorize::decide)),
-        )
         .service(document(&below("/docs/errors"), discovery::errors));
     people(&below, config);
 }
@@ -77,6 +73,11 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
 /// The pages of people, without CORS: they are for browsers, and for nobody's script.
 fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
     config
+        .service(
+            form(&below("/consent"))
+                .route(get().to(authorize::show))
+                .route(web::post().to(authorize::decide)),
+        )
         .service(
             form(&below("/login"))
                 .route(get().to(sign_in::page))
@@ -100,7 +101,10 @@ fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
             form(&below("/logout"))
                 .route(get().to(sign_out::page))
                 .route(web::post().to(sign_out::submit)),
-        );
+        )
+        .service(document(&below("/assets/style.css"), assets::style))
+        .service(document(&below("/assets/passkey.js"), assets::passkey_script))
+        .service(document(&below("/assets/mark.svg"), assets::mark));
 }
 
 /// A page with a form that comes back to its own address.

@@ -14,7 +14,7 @@ use shared::scope::Scope;
 use url::Url;
 
 use super::code::{self, Approver, Basis, Outcome};
-use super::endpoint::{see, stopped, to_sign_in};
+use super::endpoint::{stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
 use super::redirect_uri;
 use super::request::{AuthorizationRequest, Stop};
@@ -167,12 +167,7 @@ async fn refuse(
 }
 
 /// The open interaction `id` of this browser. One that was its own is over; another browser's is none of its business.
-async fn open_one(
-    app: &App,
-    browser: &Browser,
-    id: &str,
-    now: UnixSeconds,
-) -> Result<Interaction, Failure> {
+async fn open_one(app: &App, browser: &Browser, id: &str, now: UnixSeconds) -> Result<Interaction, Failure> {
     if let Some(open) = interaction::find(app, browser, id, now).await?
         && matches!(open.purpose, Purpose::Authorize { .. })
     {
@@ -210,7 +205,9 @@ fn page(
         Asked::Person(person, grant) => (person.user.display_name.as_str(), *grant, None),
         Asked::Before(provider, _) => ("", None, Some(*provider)),
     };
-    let before: Scope = grant.and_then(|grant| grant.scopes.parse().ok()).unwrap_or_default();
+    let before: Scope = grant
+        .and_then(|grant| grant.scopes.parse().ok())
+        .unwrap_or_default();
     let granted = step::code_scope(asked, grant);
     let scopes: Vec<_> = granted
         .iter()

@@ -3,6 +3,7 @@
 
 mod client_authentication;
 mod client_credentials;
+mod codes;
 mod device;
 mod foreign;
 mod http_framing;
@@ -14,6 +15,7 @@ mod node;
 mod node_protocol;
 mod operations;
 mod parameters;
+mod refresh;
 mod revocation;
 mod secrets_at_rest;
 mod tls_end_to_end;
