@@ -1,0 +1,113 @@
+// mcp-remote, the bridge that hosts without OAuth use: a stdio server to its host, an OAuth client to our node.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+import { person, visit } from './browser.mjs';
+import { assert, start, step } from './steps.mjs';
+
+const { nodeUrl } = start();
+const somebody = person();
+const program = fileURLToPath(new URL('node_modules/mcp-remote/dist/proxy.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'mcp-remote-'));
+let bridge;
+
+try {
+  await step('authorized in the browser, then tools/list and tools/call over stdio', async () => {
+    bridge = open();
+    const seen = await bridge.authorized();
+    await bridge.hello();
+    const names = await bridge.use();
+    return { told: `${names.join(', ')}; pages seen: ${seen.join(' | ')}` };
+  });
+  await step('the next start needs no person', async () => {
+    await bridge.close();
+    bridge = open();
+    await bridge.hello();
+    await bridge.use();
+    assert.equal(bridge.asked(), undefined);
+  });
+} finally {
+  await bridge?.close();
+  rmSync(folder, { recursive: true });
+}
+process.exit(0);
+
+function open() {
+  const words = [
+    program, nodeUrl.href, '--transport', 'http-only', '--auth-timeout', '60', '--static-oauth-client-info',
+    JSON.stringify({ client_id: process.env.PUBLIC_CLIENT_ID }),
+  ];
+  // Where it would open a browser, it finds one that does nothing; ours gets the address from what it prints.
+  const env = { ...process.env, MCP_REMOTE_CONFIG_DIR: folder, BROWSER: '/bin/true', DISPLAY: '' };
+  const child = spawn(process.execPath, words, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  const answers = new Map();
+  let log = '';
+  let opened;
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const message = JSON.parse(line);
+    answers.get(message.id)?.(message);
+  });
+  const asked = new Promise((resolve) => {
+    child.stderr.on('data', (data) => {
+      log += data;
+      const found = log.match(/https?:\/\/\S+\/oauth\/authorize\?\S+/);
+      if (found && !opened) {
+        [opened] = found;
+        resolve(opened);
+      }
+    });
+  });
+  const ended = new Promise((resolve) => {
+    child.on('exit', resolve);
+  });
+  const died = ended.then((code) => {
+    throw new Error(`mcp-remote ended with ${code}:\n${log}`);
+  });
+  died.catch(() => {});
+  const patient = (promise, what) =>
+    Promise.race([
+      promise,
+      died,
+      new Promise((_, reject) => {
+        setTimeout(() => reject(new Error(`no ${what} from mcp-remote:\n${log}`)), 40_000).unref();
+      }),
+    ]);
+  const send = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
+  const ask = (id, method, params) => {
+    const answer = new Promise((resolve) => {
+      answers.set(id, resolve);
+    });
+    send({ id, method, params });
+    return patient(answer, method);
+  };
+  return {
+    asked: () => opened,
+    // It asks the node, is refused, and prints where the person must go.
+    async authorized() {
+      const { seen } = await visit(await patient(asked, 'authorization URL'), somebody);
+      return seen;
+    },
+    async hello() {
+      const clientInfo = { name: 'edge-hive-interop', version: '0.1.0' };
+      const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo };
+      const { result } = await ask(1, 'initialize', params);
+      assert.ok(result?.serverInfo);
+      send({ method: 'notifications/initialized' });
+    },
+    async use() {
+      const { result } = await ask(2, 'tools/list', {});
+      const called = await ask(3, 'tools/call', { name: 'get_status', arguments: {} });
+      assert.ok(called.result && called.result.isError !== true, JSON.stringify(called));
+      return result.tools.map((tool) => tool.name);
+    },
+    async close() {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
