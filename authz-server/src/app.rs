@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 
+use crate::account::{Throttle, Turns};
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -31,6 +32,10 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
+    /// Failed sign-ins of people.
+    pub(crate) sign_ins: Throttle,
+    /// The turns in which passwords are hashed.
+    pub(crate) passwords: Arc<Turns>,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -96,6 +101,8 @@ impl App {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

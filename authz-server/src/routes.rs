@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
+use crate::account::{link, sign_in, sign_out};
 use crate::app::App;
 use crate::{authorize, discovery, health, openid, token};
 
@@ -60,12 +61,38 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(get().to(authorize::authorize))
                 .route(web::post().to(authorize::authorize_form)),
         )
+        .service(document(&below("/docs/errors"), discovery::errors));
+    people(&below, config);
+}
+
+/// The pages of people, without CORS: they are for browsers, and for nobody's script.
+fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
         .service(
-            resource(&below("/consent"), "GET, HEAD, POST")
+            form(&below("/consent"))
                 .route(get().to(authorize::show))
                 .route(web::post().to(authorize::decide)),
         )
-        .service(document(&below("/docs/errors"), discovery::errors));
+        .service(
+            form(&below("/login"))
+                .route(get().to(sign_in::page))
+                .route(web::post().to(sign_in::submit)),
+        )
+        .service(
+            form(&below("/login/link"))
+                .route(get().to(link::page))
+                .route(web::post().to(link::submit)),
+        )
+        .service(
+            form(&below("/logout"))
+                .route(get().to(sign_out::page))
+                .route(web::post().to(sign_out::submit)),
+        );
+}
+
+/// A page with a form that comes back to its own address.
+fn form(path: &str) -> Resource {
+    resource(path, "GET, HEAD, POST")
 }
 
 fn post(path: &str) -> Resource {

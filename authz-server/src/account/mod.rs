@@ -2,13 +2,23 @@
 
 mod browser;
 mod form;
+mod known;
+pub(crate) mod link;
+pub(crate) mod password;
 mod session;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
+mod throttle;
+pub(crate) mod users;
+mod view;
 
 use shared::clock::UnixSeconds;
 
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
-pub(crate) use self::session::{SignedIn, begin, end_here, find};
+pub(crate) use self::password::Turns;
+pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find};
+pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 
 /// A person with an account here.

@@ -68,7 +68,10 @@ mod tests {
         let state = "a&b=\"><script>ü\u{7f} +%00";
         for (uri, start) in [
             ("https://c.example/cb", "https://c.example/cb?code=x&state="),
-            ("https://c.example/cb?t=%2F", "https://c.example/cb?t=%2F&code=x&state="),
+            (
+                "https://c.example/cb?t=%2F",
+                "https://c.example/cb?t=%2F&code=x&state=",
+            ),
             ("https://c.example?", "https://c.example?code=x&state="),
             ("http://127.0.0.1:7/cb", "http://127.0.0.1:7/cb?code=x&state="),
         ] {

@@ -19,9 +19,6 @@ use crate::db::authorization_code::{self, CodeRow};
 use crate::db::{self, Tx};
 use crate::error::Failure;
 
-/// How long a code can be redeemed (OAuth 2.1 §4.1.2 allows ten minutes).
-const LIFE: Duration = Duration::from_secs(60);
-
 /// Who allows it, and how they proved who they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Approver<'a> {
@@ -105,7 +102,7 @@ pub(super) async fn issue(
             auth_time: approver.auth_time.0,
             methods: approver.methods.to_owned(),
             created_at: now.0,
-            expires_at: (now + LIFE).0,
+            expires_at: (now + app.config.code_ttl).0,
         };
         authorization_code::insert(tx, &code.hash(), &row).await?;
         Ok(Outcome::Code(code.clone()))

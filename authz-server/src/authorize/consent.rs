@@ -66,7 +66,13 @@ pub(crate) async fn ask_before_upstream(
     provider: &str,
 ) -> HttpResponse {
     match read(app, interaction).await {
-        Ok(asked) => page(app, request, (&asked, interaction), browser, &Asked::Before(provider)),
+        Ok(asked) => page(
+            app,
+            request,
+            (&asked, interaction),
+            browser,
+            &Asked::Before(provider),
+        ),
         Err(stop) => stopped(app, request, stop),
     }
 }
@@ -164,12 +170,7 @@ async fn refuse(
 }
 
 /// The open interaction `id` of this browser. One that was its own is over; another browser's is none of its business.
-async fn open_one(
-    app: &App,
-    browser: &Browser,
-    id: &str,
-    now: UnixSeconds,
-) -> Result<Interaction, Failure> {
+async fn open_one(app: &App, browser: &Browser, id: &str, now: UnixSeconds) -> Result<Interaction, Failure> {
     if let Some(open) = interaction::find(app, browser, id, now).await?
         && matches!(open.purpose, Purpose::Authorize { .. })
     {
@@ -207,7 +208,9 @@ fn page(
         Asked::Person(person, grant) => (person.user.display_name.as_str(), *grant, None),
         Asked::Before(provider) => ("", None, Some(*provider)),
     };
-    let before: Scope = grant.and_then(|grant| grant.scopes.parse().ok()).unwrap_or_default();
+    let before: Scope = grant
+        .and_then(|grant| grant.scopes.parse().ok())
+        .unwrap_or_default();
     let granted = step::code_scope(asked, grant);
     let scopes: Vec<_> = granted
         .iter()
@@ -233,7 +236,9 @@ fn page(
         before_upstream,
     };
     // The redirect that ends the form's POST goes to the client.
-    let target = Url::parse(uri).map(|url| pages::form_source(&url)).unwrap_or_default();
+    let target = Url::parse(uri)
+        .map(|url| pages::form_source(&url))
+        .unwrap_or_default();
     let mut response = pages::render(&template, StatusCode::OK, &[&target]);
     browser.remember(&mut response);
     response

@@ -34,7 +34,12 @@ pub(super) fn negotiate(facts: &Facts<'_>, asked: Option<&Scope>) -> Result<Scop
         facts,
         scope: asked.map(Scope::to_string).filter(|scope| !scope.is_empty()),
     };
-    let broken = || OAuthError::new(ErrorCode::InvalidRequest, "the authorization request is malformed");
+    let broken = || {
+        OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "the authorization request is malformed",
+        )
+    };
     let mut machine = Authorization::new(&view);
     let mut input = Input::None;
     loop {
@@ -55,7 +60,10 @@ pub(super) fn negotiate(facts: &Facts<'_>, asked: Option<&Scope>) -> Result<Scop
                 let pre_grant = PreGrant {
                     client_id: bound_client.client_id.clone().into_owned(),
                     redirect_uri: bound_client.redirect_uri.clone().into_owned(),
-                    scope: grantable(facts, asked)?.to_string().parse().map_err(|_| nothing_left())?,
+                    scope: grantable(facts, asked)?
+                        .to_string()
+                        .parse()
+                        .map_err(|_| nothing_left())?,
                 };
                 Input::Negotiated {
                     pre_grant,
@@ -92,7 +100,11 @@ fn grantable(facts: &Facts<'_>, asked: Option<&Scope>) -> Result<Scope, OAuthErr
             asked.intersection(&at_resource.union(&identity))
         }
     };
-    if granted.is_empty() { Err(nothing_left()) } else { Ok(granted) }
+    if granted.is_empty() {
+        Err(nothing_left())
+    } else {
+        Ok(granted)
+    }
 }
 
 fn nothing_left() -> OAuthError {

@@ -63,7 +63,9 @@ pub(crate) fn check(text: &str) -> Result<(), RedirectUriFault> {
     if before_query.split('/').any(is_dot_segment) {
         return Err(RedirectUriFault::DotSegment);
     }
-    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let mut names = query
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or_default());
     // Decoded, since whoever reads the answer decodes too.
     if names.any(|name| match crate::params::decode(name.as_bytes()) {
         Ok(name) => ANSWERS.contains(&&*name),
@@ -91,7 +93,11 @@ fn check_scheme(scheme: &str, authority: Option<&str>, url: &Url) -> Result<(), 
             private.bytes().all(written) && (has_dot || KNOWN_SCHEMES.contains(&private))
         }
     };
-    if allowed { Ok(()) } else { Err(RedirectUriFault::Scheme) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(RedirectUriFault::Scheme)
+    }
 }
 
 fn is_dot_segment(segment: &str) -> bool {
@@ -245,7 +251,11 @@ mod tests {
     #[test]
     fn on_loopback_the_port_alone_may_differ() {
         for registered in ["http://127.0.0.1/cb", "http://127.0.0.1:1234/cb"] {
-            for same in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb"] {
+            for same in [
+                "http://127.0.0.1/cb",
+                "http://127.0.0.1:1/cb",
+                "http://127.0.0.1:65535/cb",
+            ] {
                 assert!(matches(registered, same), "{registered} {same}");
             }
             for other in [

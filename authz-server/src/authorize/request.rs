@@ -127,12 +127,7 @@ impl AuthorizationRequest {
         }
     }
 
-    async fn check(
-        app: &App,
-        mut raw: Raw,
-        client: Arc<Client>,
-        to: &Destination,
-    ) -> Result<Self, Failure> {
+    async fn check(app: &App, mut raw: Raw, client: Arc<Client>, to: &Destination) -> Result<Self, Failure> {
         if let Some(fault) = raw.fault.take() {
             return Err(fault.into());
         }
@@ -322,7 +317,10 @@ fn check_form(client: &Client, raw: &mut Raw) -> Result<(), OAuthError> {
         ("registration", ErrorCode::RegistrationNotSupported),
     ] {
         if raw.take(name).is_some() {
-            return Err(OAuthError::new(code, "put the parameters into the request itself"));
+            return Err(OAuthError::new(
+                code,
+                "put the parameters into the request itself",
+            ));
         }
     }
     Ok(())
@@ -344,7 +342,12 @@ fn check_challenge(challenge: Option<&str>, method: Option<&str>) -> Result<(), 
 
 fn prompt(text: Option<String>) -> Result<Prompt, OAuthError> {
     let mut prompt = Prompt::default();
-    for word in text.as_deref().unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
+    for word in text
+        .as_deref()
+        .unwrap_or_default()
+        .split(' ')
+        .filter(|word| !word.is_empty())
+    {
         let wish = match word {
             "none" => &mut prompt.none,
             "login" => &mut prompt.login,
@@ -371,7 +374,8 @@ fn max_age(text: Option<String>) -> Result<Option<i64>, OAuthError> {
 
 fn scope(text: &str) -> Result<Scope, OAuthError> {
     text.parse().map_err(|fault: ScopeFault| {
-        OAuthError::new(ErrorCode::InvalidScope, "the scope is malformed or too long").because(fault.to_string())
+        OAuthError::new(ErrorCode::InvalidScope, "the scope is malformed or too long")
+            .because(fault.to_string())
     })
 }
 

@@ -31,7 +31,10 @@ pub(super) fn checked(
         return fault("a public client has no secret, so it cannot use client_credentials; leave out --public, or the grant".to_owned());
     }
     if has("authorization_code") == uris.is_empty() {
-        return fault("a redirect URI and the grant authorization_code belong together: give both or neither".to_owned());
+        return fault(
+            "a redirect URI and the grant authorization_code belong together: give both or neither"
+                .to_owned(),
+        );
     }
     if has("refresh_token") && !has("authorization_code") && !has(DEVICE_CODE) {
         return fault("refresh_token needs authorization_code or device_code beside it".to_owned());

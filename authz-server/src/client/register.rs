@@ -174,7 +174,10 @@ pub(crate) async fn update(
         );
         set(&mut row.scopes, metadata.scopes.as_ref().map(Scope::to_string));
         set(&mut row.resources, resources.clone());
-        set(&mut row.grants, metadata.grants.as_ref().map(|grants| grants.join(" ")));
+        set(
+            &mut row.grants,
+            metadata.grants.as_ref().map(|grants| grants.join(" ")),
+        );
         let named = metadata.redirect_uris.as_ref();
         set(&mut row.redirect_uris, named.map(|_| redirect_uris.clone()));
     };

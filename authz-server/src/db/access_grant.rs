@@ -121,11 +121,7 @@ pub(crate) async fn revoke(
 }
 
 /// Ends everything that a person has granted; returns how many grants ended.
-pub(crate) async fn revoke_all_of_user(
-    tx: &mut Tx,
-    user_id: &str,
-    now: UnixSeconds,
-) -> Result<u64, DbFault> {
+pub(crate) async fn revoke_all_of_user(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
     let rows = end_all(tx, REVOKE_OF_USER, user_id, now).await?;
     token_family::revoke(
         tx,

@@ -22,7 +22,8 @@ const COUNT_FAILURE: &str =
     "UPDATE authorization_code SET failures = failures + 1 WHERE code_hash = $1 AND redeemed_at IS NULL";
 const REDEEM: &str = "UPDATE authorization_code SET redeemed_at = $2, family_id = $3 \
      WHERE code_hash = $1 AND redeemed_at IS NULL AND expires_at > $2 AND failures < $4";
-const FAMILY: &str = "SELECT family_id FROM authorization_code WHERE code_hash = $1 AND redeemed_at IS NOT NULL";
+const FAMILY: &str =
+    "SELECT family_id FROM authorization_code WHERE code_hash = $1 AND redeemed_at IS NOT NULL";
 const FORGET: &str = "DELETE FROM authorization_code WHERE code_hash IN \
      (SELECT code_hash FROM authorization_code WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
@@ -84,11 +85,7 @@ pub(crate) struct KnownCode {
 }
 
 /// The code of this hash, redeemed, expired or not.
-pub(crate) async fn find(
-    db: &Db,
-    code: &SecretHash,
-    now: UnixSeconds,
-) -> Result<Option<KnownCode>, DbFault> {
+pub(crate) async fn find(db: &Db, code: &SecretHash, now: UnixSeconds) -> Result<Option<KnownCode>, DbFault> {
     on!(db, c => sqlx::query_as(FIND).bind(code.as_bytes()).bind(now.0).fetch_optional(c))
 }
 

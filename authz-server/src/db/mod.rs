@@ -14,6 +14,7 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod one_time_link;
 pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
@@ -247,6 +248,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         deployment::STATEMENTS,
         interaction::STATEMENTS,
         refresh_token::STATEMENTS,
+        one_time_link::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,

@@ -15,7 +15,8 @@ const OPEN: &str = "INSERT INTO token_family (family_id, grant_id, client_id, us
      AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) RETURNING expires_at";
 const USE: &str = "UPDATE token_family SET last_used_at = $2 \
      WHERE family_id = $1 AND revoked_at IS NULL AND expires_at > $2";
-const REVOKE: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE family_id = $1 AND revoked_at IS NULL";
+const REVOKE: &str =
+    "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE family_id = $1 AND revoked_at IS NULL";
 const REVOKE_OF_GRANT: &str =
     "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE grant_id = $1 AND revoked_at IS NULL";
 const REVOKE_OF_USER: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 \

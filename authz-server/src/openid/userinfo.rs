@@ -175,10 +175,7 @@ mod tests {
         assert_eq!(read(&[]), Err(ErrorCode::InvalidToken));
         assert_eq!(read(&["Basic eA=="]), Err(ErrorCode::InvalidToken));
         assert_eq!(read(&["Bearer"]), Err(ErrorCode::InvalidToken));
-        assert_eq!(
-            read(&["Bearer x", "Bearer y"]),
-            Err(ErrorCode::InvalidRequest)
-        );
+        assert_eq!(read(&["Bearer x", "Bearer y"]), Err(ErrorCode::InvalidRequest));
     }
 
     #[test]

@@ -121,9 +121,7 @@ pub(super) async fn settle(
         return Err(target("this client may no longer ask for that resource").into());
     }
     if let Some(asked) = resource
-        && resources
-            .find(asked)
-            .is_none_or(|asked| asked.uri != found.uri)
+        && resources.find(asked).is_none_or(|asked| asked.uri != found.uri)
     {
         return Err(target("this was granted for another resource").into());
     }

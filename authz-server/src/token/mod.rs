@@ -128,7 +128,11 @@ fn may_use(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), OA
 }
 
 /// The resource that a token is asked for: the one named, or the only one that fits (RFC 8707 §2).
-pub(crate) async fn target(app: &App, client: &Client, asked: Option<&str>) -> Result<Arc<Resource>, Failure> {
+pub(crate) async fn target(
+    app: &App,
+    client: &Client,
+    asked: Option<&str>,
+) -> Result<Arc<Resource>, Failure> {
     let refusal = |sentence| OAuthError::new(ErrorCode::InvalidTarget, sentence);
     let resources = app.resources().await?;
     let found = match (asked, client.resources.as_slice()) {

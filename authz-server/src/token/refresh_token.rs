@@ -132,7 +132,8 @@ async fn rotate(
 /// Whether a used token is shown again by someone who may not have got the answer: soon, and while nobody has used
 /// what the answer held.
 fn is_retry(replaced: &ReplacedRow, window: Duration, now: UnixSeconds) -> bool {
-    replaced.successor_replaced_at.is_none() && now < UnixSeconds(replaced.replaced_at) + window
+    let is_soon = !window.is_zero() && now <= UnixSeconds(replaced.replaced_at) + window;
+    is_soon && replaced.successor_replaced_at.is_none()
 }
 
 #[cfg(test)]
