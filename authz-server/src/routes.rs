@@ -12,6 +12,7 @@ use actix_web::{Error, HttpResponse, Resource, web};
 
 use crate::account::{link, sign_in, sign_out};
 use crate::app::App;
+use crate::pages::assets;
 use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
@@ -87,7 +88,10 @@ fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
             form(&below("/logout"))
                 .route(get().to(sign_out::page))
                 .route(web::post().to(sign_out::submit)),
-        );
+        )
+        .service(document(&below("/assets/style.css"), assets::style))
+        .service(document(&below("/assets/passkey.js"), assets::passkey_script))
+        .service(document(&below("/assets/mark.svg"), assets::mark));
 }
 
 /// A page with a form that comes back to its own address.

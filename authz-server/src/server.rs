@@ -14,7 +14,7 @@ use crate::account::users::UserFault;
 use crate::app::App;
 use crate::cleanup;
 use crate::config::Config;
-use crate::db::{Db, OpenFault};
+use crate::db::{self, Db, OpenFault};
 use crate::keys::KeyFault;
 use crate::routes;
 
@@ -31,12 +31,17 @@ pub(crate) enum ServeFault {
     FirstAdmin(#[from] UserFault),
     #[error("{0}")]
     Listen(#[from] std::io::Error),
+    #[error(
+        "the client {0} is approved without a person, which is for tests: authz-server client revoke {0}, or set login.testing_door"
+    )]
+    TestingDoor(String),
 }
 
 /// Serves until the process is asked to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let now = clock::now();
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
+    check_testing_door(&config, &db).await?;
     let app = App::new(config, db, now).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
@@ -91,4 +96,16 @@ async fn offer_first_admin(app: &App, now: UnixSeconds) -> Result<(), ServeFault
         std::io::stdout().write_all(line.as_bytes())?;
     }
     Ok(())
+}
+
+/// What was made for tests must not be left behind when tests are over.
+async fn check_testing_door(config: &Config, db: &Db) -> Result<(), ServeFault> {
+    if config.login.testing_door {
+        tracing::warn!("the testing door is open: clients may be approved without a person");
+        return Ok(());
+    }
+    match db::client::approved_always(db).await.map_err(OpenFault::Db)? {
+        Some(client_id) => Err(ServeFault::TestingDoor(client_id)),
+        None => Ok(()),
+    }
 }

@@ -14,7 +14,7 @@ use shared::scope::Scope;
 use url::Url;
 
 use super::code::{self, Approver, Basis, Outcome};
-use super::endpoint::{see, stopped, to_sign_in};
+use super::endpoint::{stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
 use super::redirect_uri;
 use super::request::{AuthorizationRequest, Stop};

@@ -16,6 +16,8 @@ mod negotiation;
 pub(crate) mod redirect_uri;
 mod request;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::approval::{Approval, approve};
 pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
