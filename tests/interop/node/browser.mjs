@@ -17,16 +17,20 @@ export function launch() {
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
 }
 
-// A page that fails the script on any complaint of the browser: a script that throws, an address that the policy forbids.
-export async function openPage(context) {
+// A page that keeps what the browser complains of on pages of `server`: a script that throws, an address that the policy
+// forbids. What a client's own callback page does is the client's affair.
+export async function openPage(context, server) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   page.complaints = [];
-  page.on('pageerror', (error) => page.complaints.push(`script: ${error.message}`));
+  const complain = (url, text) => {
+    if (!url || new URL(url).origin === server) page.complaints.push(text);
+  };
+  page.on('pageerror', (error) => complain(page.url(), `script: ${error.message}`));
   page.on('console', (message) => {
     // A refusal is shown to the person with its own status; Chromium calls every 4xx an error.
     const isStatus = message.text().startsWith('Failed to load resource: the server responded with a status of 4');
-    if (['error', 'warning'].includes(message.type()) && !isStatus) page.complaints.push(message.text());
+    if (['error', 'warning'].includes(message.type()) && !isStatus) complain(message.location().url, message.text());
   });
   return page;
 }
@@ -95,16 +99,17 @@ export async function listen(path = '/callback') {
   return { redirectUri, received, close: () => server.close() };
 }
 
-// One whole visit in a browser of its own.
-export async function visit(authorizationUrl, person) {
-  const browser = await launch();
+// One visit in a browser that is open already, or in one of its own. Complaints of the browser fail it.
+export async function visit(authorizationUrl, person, context) {
+  const browser = context ? undefined : await launch();
   try {
-    const page = await openPage(await browser.newContext());
+    const page = await openPage(context ?? (await browser.newContext()), new URL(authorizationUrl).origin);
     const outcome = await authorize(page, authorizationUrl, person);
     if (page.complaints.length > 0) throw new Error(`the browser complained: ${page.complaints.join('; ')}`);
+    await page.close();
     return outcome;
   } finally {
-    await browser.close();
+    await browser?.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
 
-import { listen, person, visit } from './browser.mjs';
+import { launch, listen, person, visit } from './browser.mjs';
 import { assert, start, step, tellingFetch } from './steps.mjs';
 
 const { nodeUrl } = start();
@@ -21,10 +21,13 @@ class Provider {
   #verifier;
   #tokens;
   #asked;
+  #discovered;
+  #context;
   seen = [];
 
-  constructor(listener) {
+  constructor(listener, context) {
     this.#listener = listener;
+    this.#context = context;
   }
 
   get redirectUrl() {
@@ -60,6 +63,14 @@ class Provider {
     return this.#verifier;
   }
 
+  saveDiscoveryState(state) {
+    this.#discovered = state;
+  }
+
+  discoveryState() {
+    return this.#discovered;
+  }
+
   redirectToAuthorization(url) {
     this.#asked = url;
   }
@@ -67,7 +78,7 @@ class Provider {
   // What the person does when the application has opened the browser; returns the parameters of the redirect.
   async answer() {
     assert.ok(this.#asked, 'the client opened no browser');
-    const { redirect, seen } = await visit(this.#asked, somebody);
+    const { redirect, seen } = await visit(this.#asked, somebody, this.#context);
     this.#asked = undefined;
     this.seen.push(...seen);
     assert.equal(redirect.searchParams.get('state'), this.#state);
@@ -81,6 +92,11 @@ class Provider {
   }
 }
 
+// The client goes on after a warning. Here it counts as a failure.
+const complaints = [];
+console.warn = (...words) => complaints.push(words.join(' '));
+
+const browser = await launch();
 for (const [era, versionNegotiation] of [
   ['legacy', { mode: 'legacy' }],
   ['2026-07-28', { mode: { pin: '2026-07-28' } }],
@@ -88,11 +104,15 @@ for (const [era, versionNegotiation] of [
   console.log(`\n== ${era}`);
   await useNode(versionNegotiation);
 }
+await browser.close();
+await step('the client complained of nothing', async () => assert.deepEqual(complaints, []));
 process.exit(0);
 
 async function useNode(versionNegotiation) {
   const listener = await listen();
-  const provider = new Provider(listener);
+  // A person's browser stays signed in between the first consent and the step-up.
+  const context = await browser.newContext();
+  const provider = new Provider(listener, context);
   const { fetch, requests } = tellingFetch();
   let client = fresh();
   let transport;
@@ -112,6 +132,8 @@ async function useNode(versionNegotiation) {
   await step('tools/call get_status, with a step-up if it needs one', async () => {
     const result = await withConsent(() => client.callTool({ name: 'get_status', arguments: {} }));
     assert.notEqual(result.isError, true);
+    assert.equal(provider.seen.filter((title) => title === 'Sign in').length, 1, 'signed in once');
+    assert.deepEqual(provider.tokens().scope.split(' ').sort(), ['mcp:call', 'mcp:read'], 'it has what it had, and more');
     return { told: `pages seen: ${provider.seen.join(' | ')}; scope ${provider.tokens().scope}` };
   });
 
@@ -127,6 +149,7 @@ async function useNode(versionNegotiation) {
   });
 
   await client.close();
+  await context.close();
   listener.close();
 
   function fresh() {
