@@ -7,32 +7,35 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-import { person, visit } from './browser.mjs';
+import { launch, person, visit } from './browser.mjs';
 import { assert, start, step } from './steps.mjs';
 
 const { nodeUrl } = start();
 const somebody = person();
 const program = fileURLToPath(new URL('node_modules/mcp-remote/dist/proxy.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'mcp-remote-'));
+const browser = await launch();
+const context = await browser.newContext();
 let bridge;
 
 try {
-  await step('authorized in the browser, then tools/list and tools/call over stdio', async () => {
+  await step('authorized in the browser, then tools/list and tools/call (with a step-up) over stdio', async () => {
     bridge = open();
-    const seen = await bridge.authorized();
     await bridge.hello();
     const names = await bridge.use();
-    return { told: `${names.join(', ')}; pages seen: ${seen.join(' | ')}` };
+    assert.ok(bridge.seen.length > 1, `pages seen: ${bridge.seen}`);
+    return { told: `${names.join(', ')}; pages seen: ${bridge.seen.join(' | ')}` };
   });
   await step('the next start needs no person', async () => {
     await bridge.close();
     bridge = open();
     await bridge.hello();
     await bridge.use();
-    assert.equal(bridge.asked(), undefined);
+    assert.deepEqual(bridge.seen, []);
   });
 } finally {
   await bridge?.close();
+  await browser.close();
   rmSync(folder, { recursive: true });
 }
 process.exit(0);
@@ -46,21 +49,26 @@ function open() {
   const env = { ...process.env, MCP_REMOTE_CONFIG_DIR: folder, BROWSER: '/bin/true', DISPLAY: '' };
   const child = spawn(process.execPath, words, { env, stdio: ['pipe', 'pipe', 'pipe'] });
   const answers = new Map();
+  const seen = [];
+  const visited = new Set();
   let log = '';
-  let opened;
+  let fail;
+  const failed = new Promise((_, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {});
   createInterface({ input: child.stdout }).on('line', (line) => {
     const message = JSON.parse(line);
     answers.get(message.id)?.(message);
   });
-  const asked = new Promise((resolve) => {
-    child.stderr.on('data', (data) => {
-      log += data;
-      const found = log.match(/https?:\/\/\S+\/oauth\/authorize\?\S+/);
-      if (found && !opened) {
-        [opened] = found;
-        resolve(opened);
-      }
-    });
+  child.stderr.on('data', (data) => {
+    log += data;
+    // It prints where the person must go: at the start, and when a call needs more scopes.
+    for (const [url] of log.matchAll(/https?:\/\/\S+\/oauth\/authorize\?\S+(?=\s)/g)) {
+      if (visited.has(url)) continue;
+      visited.add(url);
+      visit(url, somebody, context).then((outcome) => seen.push(...outcome.seen), fail);
+    }
   });
   const ended = new Promise((resolve) => {
     child.on('exit', resolve);
@@ -73,6 +81,7 @@ function open() {
     Promise.race([
       promise,
       died,
+      failed,
       new Promise((_, reject) => {
         setTimeout(() => reject(new Error(`no ${what} from mcp-remote:\n${log}`)), 40_000).unref();
       }),
@@ -86,12 +95,7 @@ function open() {
     return patient(answer, method);
   };
   return {
-    asked: () => opened,
-    // It asks the node, is refused, and prints where the person must go.
-    async authorized() {
-      const { seen } = await visit(await patient(asked, 'authorization URL'), somebody);
-      return seen;
-    },
+    seen,
     async hello() {
       const clientInfo = { name: 'edge-hive-interop', version: '0.1.0' };
       const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo };
