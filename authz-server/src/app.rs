@@ -10,7 +10,8 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 
-use crate::account::{Throttle, Turns};
+use crate::account::{Provider, Throttle, Turns};
+use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -32,6 +33,11 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
+    pub(crate) device_codes: KeyedLimit,
+    /// Wrong user codes.
+    pub(crate) guesses: Guesses,
+    /// The provider with whose accounts people may sign in.
+    pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
     /// The turns in which passwords are hashed.
@@ -82,7 +88,12 @@ impl Keys {
 
 impl App {
     /// Reads or makes the keys and starts following changes.
-    pub(crate) async fn new(config: Config, db: Db, now: UnixSeconds) -> Result<Arc<Self>, KeyFault> {
+    pub(crate) async fn new(
+        config: Config,
+        db: Db,
+        provider: Option<Provider>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Self>, KeyFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
         let keys = Arc::new(Keys {
@@ -101,6 +112,9 @@ impl App {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            device_codes: KeyedLimit::new(config.device_codes),
+            guesses: Guesses::new(),
+            provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),

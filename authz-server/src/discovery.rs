@@ -90,7 +90,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
-        device_authorization_endpoint: None,
+        device_authorization_endpoint: Some(issuer.endpoint("/oauth/device_authorization")),
         claims_supported: names(&CLAIMS),
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),

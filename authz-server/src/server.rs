@@ -7,10 +7,11 @@ use ::web::frame::Frame;
 use ::web::rates;
 use ::web::server::Listen;
 use shared::clock::{self, UnixSeconds};
+use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 
-use crate::account::link;
 use crate::account::users::UserFault;
+use crate::account::{Provider, link};
 use crate::app::App;
 use crate::cleanup;
 use crate::config::Config;
@@ -27,6 +28,8 @@ pub(crate) enum ServeFault {
     Keys(#[from] KeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error("federation.ca_file: {0}")]
+    Provider(#[from] ClientFault),
     #[error(transparent)]
     FirstAdmin(#[from] UserFault),
     #[error("{0}")]
@@ -42,7 +45,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let now = clock::now();
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
     check_testing_door(&config, &db).await?;
-    let app = App::new(config, db, now).await?;
+    let provider = config.federation.as_ref().map(Provider::new).transpose()?;
+    let app = App::new(config, db, provider, now).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
     offer_first_admin(&app, now).await?;
@@ -66,7 +70,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
-    let limits = vec![app.per_client.clone(), app.per_ip_failures.clone()];
+    let limits = vec![
+        app.per_client.clone(),
+        app.per_ip_failures.clone(),
+        app.device_codes.clone(),
+    ];
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));

@@ -5,10 +5,12 @@ mod form;
 mod known;
 pub(crate) mod link;
 pub(crate) mod password;
+mod provider;
 mod session;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
 mod throttle;
+pub(crate) mod upstream;
 pub(crate) mod users;
 mod view;
 
@@ -17,7 +19,8 @@ use shared::clock::UnixSeconds;
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
 pub(crate) use self::password::Turns;
-pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find};
+pub(crate) use self::provider::Provider;
+pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find, user_agent};
 pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 

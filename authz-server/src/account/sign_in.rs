@@ -14,14 +14,14 @@ use shared::secret::{Secret, random_bytes};
 use super::session::{self, Proof};
 use super::throttle::Try;
 use super::view::Reader;
-use super::{Browser, form, known, password, users};
+use super::{Browser, Provider, form, known, password, users};
 use crate::app::App;
 use crate::authorize::interaction::{self, Interaction};
 use crate::db;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
 use crate::error::{self, Failure};
-use crate::pages::{SecondFactor, SignIn};
+use crate::pages::{self, SecondFactor, SignIn};
 
 /// Time to look up a code.
 const SECOND_FACTOR_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
@@ -288,14 +288,18 @@ async fn show(
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
         passkeys: app.config.login.passkeys,
-        upstream: None,
+        upstream: app.provider.as_ref().map(Provider::name),
+    };
+    let provider = match &app.provider {
+        Some(provider) => pages::form_source(&provider.address().await),
+        None => String::new(),
     };
     let status = if shown.is_wrong {
         StatusCode::UNAUTHORIZED
     } else {
         StatusCode::OK
     };
-    Ok(reader.show(&template, status))
+    Ok(reader.show_leading_to(&provider, &template, status))
 }
 
 /// Who asks; until the authorization endpoint tells.

@@ -10,6 +10,8 @@ pub(crate) mod client;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
+pub(crate) mod device_authorization;
+pub(crate) mod federated_identity;
 mod home;
 pub(crate) mod interaction;
 mod lease;
@@ -246,9 +248,11 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         client::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
+        device_authorization::STATEMENTS,
+        federated_identity::STATEMENTS,
         interaction::STATEMENTS,
-        refresh_token::STATEMENTS,
         one_time_link::STATEMENTS,
+        refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,

@@ -73,6 +73,11 @@ impl Rate {
         Self(None)
     }
 
+    /// So many in an hour.
+    pub const fn per_hour(count: NonZeroU32) -> Self {
+        Self(Some((count, Duration::from_secs(3600))))
+    }
+
     /// How many in how much time; `None` when there is no limit.
     pub fn count_and_window(self) -> Option<(u32, Duration)> {
         self.0.map(|(count, window)| (count.get(), window))

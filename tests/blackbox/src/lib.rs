@@ -18,6 +18,7 @@ pub mod issuer;
 pub mod lone_node;
 pub mod people;
 pub mod person;
+pub mod provider;
 pub mod tls;
 pub mod wire;
 

@@ -16,7 +16,7 @@ pub const START: Duration = Duration::from_secs(60);
 
 /// TOML for [`AuthzServer::extra`]: no limits.
 pub const UNLIMITED_SERVER: &str =
-    "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\nper_ip_failures = \"off\"\n";
+    "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\nper_ip_failures = \"off\"\ndevice_codes = \"off\"\n";
 
 /// TOML for [`Node::extra`]: no limits.
 pub const UNLIMITED_NODE: &str = "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\n";

@@ -4,6 +4,7 @@
 mod client_authentication;
 mod client_credentials;
 mod codes;
+mod device;
 mod foreign;
 mod http_framing;
 mod http_rules;
@@ -18,3 +19,4 @@ mod refresh;
 mod revocation;
 mod secrets_at_rest;
 mod tls_end_to_end;
+mod upstream;
