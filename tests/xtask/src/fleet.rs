@@ -200,6 +200,20 @@ impl AuthzServer {
         id.explain(format!("no client_id in {answer}"))
     }
 
+    /// Creates an account with a password, which reaches the command in a file.
+    ///
+    /// # Errors
+    /// When the command refuses.
+    pub fn create_user(&self, username: &str, password: &str, words: &[&str]) -> Outcome<Value> {
+        let file = self.folder.join(format!("password-{username}"));
+        std::fs::write(&file, password)?;
+        let path = file.display().to_string();
+        let line = ["user", "create", "--username", username, "--password-file", &path];
+        let made = self.json(&[&line[..], words].concat());
+        std::fs::remove_file(&file)?;
+        made
+    }
+
     /// Registers a resource unless it is there already.
     ///
     /// # Errors
