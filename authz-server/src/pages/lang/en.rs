@@ -43,7 +43,6 @@ pub(super) static EN: Texts = Texts {
     passkey_waiting: "Follow the steps that your browser shows.",
     passkey_cancelled: "The passkey was not used. You can try again.",
     passkey_failed: "The passkey did not work. Try again, or use another way.",
-    passkey_needs_username: "Enter your username first.",
     no_way_to_sign_in: "No way to sign in is set up here. Please ask the operator of this server.",
     wrong_password: "That username and password do not match. Check both and try again.",
     too_many_tries: "Too many tries. Wait a little, then try again.",

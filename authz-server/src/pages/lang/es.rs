@@ -43,7 +43,6 @@ pub(super) static ES: Texts = Texts {
     passkey_waiting: "Sigue los pasos que muestra tu navegador.",
     passkey_cancelled: "No se usó la llave de acceso. Puedes volver a intentarlo.",
     passkey_failed: "La llave de acceso no funcionó. Inténtalo de nuevo o usa otra forma.",
-    passkey_needs_username: "Escribe primero tu nombre de usuario.",
     no_way_to_sign_in: "Aquí no hay ninguna forma de iniciar sesión. Consulta a quien administra este servidor.",
     wrong_password: "El nombre de usuario y la contraseña no coinciden. Revísalos e inténtalo de nuevo.",
     too_many_tries: "Demasiados intentos. Espera un poco y vuelve a intentarlo.",

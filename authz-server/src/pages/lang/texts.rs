@@ -29,7 +29,6 @@ pub(crate) struct Texts {
     pub(crate) passkey_waiting: &'static str,
     pub(crate) passkey_cancelled: &'static str,
     pub(crate) passkey_failed: &'static str,
-    pub(crate) passkey_needs_username: &'static str,
     pub(crate) no_way_to_sign_in: &'static str,
     pub(crate) wrong_password: &'static str,
     pub(crate) too_many_tries: &'static str,
