@@ -65,10 +65,7 @@ impl Federation {
                 None
             }
             Err(fault) => {
-                section.fault(
-                    "client_secret_file",
-                    format!("cannot read {}: {fault}", path.display()),
-                );
+                section.fault("client_secret_file", format!("cannot read {}: {fault}", path.display()));
                 None
             }
         });

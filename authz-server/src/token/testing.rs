@@ -116,13 +116,13 @@ impl House {
         house
     }
 
-    /// The same house, so that a part of it can be another.
-    pub(crate) fn again(&self) -> Self {
+    /// The same house, whose codes come of another grant.
+    pub(crate) fn with_grant(&self, grant_id: String) -> Self {
         Self {
             app: Arc::clone(&self.app),
             client: AuthenticatedClient::assumed(Arc::clone(self.client.client())),
             other: AuthenticatedClient::assumed(Arc::clone(self.other.client())),
-            grant_id: self.grant_id.clone(),
+            grant_id,
             folder: Arc::clone(&self.folder),
         }
     }

@@ -210,10 +210,7 @@ async fn what_ended_since_the_approval_gives_nothing() {
         assert!(revoked.await.unwrap());
         refused(&code, NOW).await;
         // The person.
-        let house = House {
-            grant_id: house.approve("g_2", "a", None).await,
-            ..house.again()
-        };
+        let house = house.with_grant(house.approve("g_2", "a", None).await);
         let code = house.code("a", None).await;
         disable_user(&house.app.db, "u_1").await;
         let answer = exchange(&house, &code).await;
