@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use xtask::postgres::{Cluster, Durability};
 
 use super::*;
+use crate::token::testing::all;
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
@@ -242,46 +243,31 @@ async fn a_device_is_decided_about_once_and_let_in_once() {
         let db = with_people(&url).await;
         let code = SecretHash::of(b"one");
         assert!(device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5).await.unwrap());
-        let mut decisions = Vec::new();
-        for number in 0..16 {
-            let db = db.clone();
-            decisions.push(tokio::spawn(async move {
-                let decider = device_authorization::Decider {
-                    user_id: "u_x",
-                    session_id: "s_x",
-                    auth_time: NOW,
-                    methods: "pwd",
-                };
-                db.write(async |tx| {
-                    let allowed = number % 2 == 0;
-                    device_authorization::decide(tx, "BBBBBBBB", allowed, &decider, NOW).await
-                })
+        let decider = device_authorization::Decider {
+            user_id: "u_x",
+            session_id: "s_x",
+            auth_time: NOW,
+            methods: "pwd",
+        };
+        let (db, code, decider) = (&db, &code, &decider);
+        let decisions = (0..16).map(|number| async move {
+            let allowed = number % 2 == 0;
+            db.write(async |tx| device_authorization::decide(tx, "BBBBBBBB", allowed, decider, NOW).await)
                 .await
                 .unwrap()
-            }));
-        }
-        let mut won = 0;
-        for decision in decisions {
-            won += usize::from(decision.await.unwrap());
-        }
+        });
+        let won = all(decisions).await.into_iter().filter(|won| *won).count();
         assert_eq!(won, 1, "{url}");
-        let row = device_authorization::find(&db, &code, NOW).await.unwrap().unwrap();
+        let row = device_authorization::find(db, code, NOW).await.unwrap().unwrap();
         let was_allowed = row.state == "approved";
         assert!(was_allowed || row.state == "denied");
-        let mut redemptions = Vec::new();
-        for number in 0..16 {
-            let db = db.clone();
-            redemptions.push(tokio::spawn(async move {
-                let family = format!("f_{number}");
-                db.write(async |tx| device_authorization::redeem(tx, &code, &family, NOW).await)
-                    .await
-                    .unwrap()
-            }));
-        }
-        let mut won = 0;
-        for redemption in redemptions {
-            won += usize::from(redemption.await.unwrap());
-        }
+        let redemptions = (0..16).map(|number| async move {
+            let family = format!("f_{number}");
+            db.write(async |tx| device_authorization::redeem(tx, code, &family, NOW).await)
+                .await
+                .unwrap()
+        });
+        let won = all(redemptions).await.into_iter().filter(|won| *won).count();
         assert_eq!(won, usize::from(was_allowed), "{url}");
     }
 }

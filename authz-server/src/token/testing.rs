@@ -89,7 +89,7 @@ impl House {
             key.display()
         );
         let config = Config::read(Reader::from_text(text, &BTreeMap::new()).unwrap()).unwrap();
-        let db = Db::open(url, config.issuer.url(), NOW).await.unwrap();
+        let db = Db::open(url, &config.issuer, NOW).await.unwrap();
         let row = ResourceRow {
             uri: NODE.to_owned(),
             lookup_key: NODE.to_owned(),
@@ -102,7 +102,7 @@ impl House {
         };
         db::resource::insert(&db, &row).await.unwrap();
         add_user(&db, "u_1").await;
-        let app = App::new(config, db, NOW).await.unwrap();
+        let app = App::new(config, db, None, NOW).await.unwrap();
         let client = add_client(&app, "c_x").await;
         let other = add_client(&app, "c_y").await;
         let mut house = Self {
@@ -116,13 +116,13 @@ impl House {
         house
     }
 
-    /// The same house, so that a part of it can be another.
-    pub(crate) fn again(&self) -> Self {
+    /// The same house, whose codes come of another grant.
+    pub(crate) fn with_grant(&self, grant_id: String) -> Self {
         Self {
             app: Arc::clone(&self.app),
             client: AuthenticatedClient::assumed(Arc::clone(self.client.client())),
             other: AuthenticatedClient::assumed(Arc::clone(self.other.client())),
-            grant_id: self.grant_id.clone(),
+            grant_id,
             folder: Arc::clone(&self.folder),
         }
     }
@@ -140,10 +140,15 @@ impl House {
             updated_at: NOW.0,
             expires_at,
         };
-        let approved = self
-            .app
-            .db
-            .write(async |tx| db::access_grant::approve(tx, &grant).await);
+        let approved = self.app.db.write(async |tx| {
+            let held = db::access_grant::hold(tx, &grant).await?;
+            let amended = GrantRow {
+                grant_id: held.grant_id.clone(),
+                ..grant.clone()
+            };
+            db::access_grant::amend(tx, &amended).await?;
+            Ok(held.grant_id)
+        });
         approved.await.unwrap()
     }
 
@@ -203,6 +208,7 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         scope: None,
         resource: None,
         code: Some(code.clone()),
+        device_code: None,
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
@@ -216,6 +222,7 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         scope: None,
         resource: None,
         code: None,
+        device_code: None,
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),

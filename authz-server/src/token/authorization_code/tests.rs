@@ -186,9 +186,8 @@ async fn what_ended_since_the_approval_gives_nothing() {
             last_seen_at: NOW.0,
             expires_at: NOW.0 + 600,
         };
-        db::session::begin(db, &SecretHash::of(b"cookie"), &session, None)
-            .await
-            .unwrap();
+        let begun = db::session::begin(db, &SecretHash::of(b"cookie"), &session, None, None).await;
+        assert!(begun.unwrap());
         let refused = async |code: &Secret, now| {
             let answer = decide(&house.app, &house.client, &with_code(code), now).await;
             assert_eq!(code_of(answer), ErrorCode::InvalidGrant);
@@ -211,10 +210,7 @@ async fn what_ended_since_the_approval_gives_nothing() {
         assert!(revoked.await.unwrap());
         refused(&code, NOW).await;
         // The person.
-        let house = House {
-            grant_id: house.approve("g_2", "a", None).await,
-            ..house.again()
-        };
+        let house = house.with_grant(house.approve("g_2", "a", None).await);
         let code = house.code("a", None).await;
         disable_user(&house.app.db, "u_1").await;
         let answer = exchange(&house, &code).await;

@@ -78,10 +78,7 @@ async fn a_refresh_that_races_a_revocation_leaves_nothing_living() {
         let house = House::new(&url, "").await;
         for round in 0..8 {
             let grant_id = house.approve(&format!("g_race_{round}"), "a b c", None).await;
-            let house = House {
-                grant_id: grant_id.clone(),
-                ..house.again()
-            };
+            let house = house.with_grant(grant_id.clone());
             let shown = [
                 house.refresh_token().await,
                 house.refresh_token().await,
@@ -222,10 +219,7 @@ async fn everything_of_a_person_or_a_client_ends_at_once() {
                 .is_empty()
         );
 
-        let house = House {
-            grant_id: house.approve("g_2", "a b", None).await,
-            ..house.again()
-        };
+        let house = house.with_grant(house.approve("g_2", "a b", None).await);
         let permit = refresh(&house, &house.refresh_token().await, NOW).await.unwrap();
         let (token, family_id) = next(permit);
         assert!(db::client::revoke(db, "c_x", NOW).await.unwrap());
