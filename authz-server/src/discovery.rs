@@ -94,7 +94,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         claims_supported: names(&CLAIMS),
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
-        ui_locales_supported: names(&["en"]),
+        ui_locales_supported: names(&["en", "es"]),
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
         service_documentation: issuer.endpoint("/docs/errors"),

@@ -233,7 +233,9 @@ fn page(
         before_upstream,
     };
     // The redirect that ends the form's POST goes to the client, or to the provider.
-    let client = Url::parse(uri).map(|url| pages::form_source(&url)).unwrap_or_default();
+    let client = Url::parse(uri)
+        .map(|url| pages::form_source(&url))
+        .unwrap_or_default();
     let provider = match to_whom {
         Asked::Person(..) => String::new(),
         Asked::Before(_, address) => pages::form_source(address),

@@ -17,8 +17,8 @@ use shared::scope::Scope;
 use shared::secret::random_bytes;
 use url::{Url, form_urlencoded};
 
-use super::approval::{Approval, approve};
 use super::interaction::{self, Purpose};
+use super::{Approval, approve};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
 use crate::client::Client;

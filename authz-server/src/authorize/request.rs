@@ -433,7 +433,12 @@ mod tests {
 
     #[test]
     fn a_state_that_cannot_be_given_back_is_left_out() {
-        for query in ["state=a&state=b", "state=a&state=b&state=c", "state=%ff", "state=a%00b"] {
+        for query in [
+            "state=a&state=b",
+            "state=a&state=b&state=c",
+            "state=%ff",
+            "state=a%00b",
+        ] {
             let mut raw = Raw::scan(query).unwrap();
             assert!(raw.fault.is_some(), "{query}");
             assert_eq!(raw.take("state"), None, "{query}");
@@ -451,8 +456,16 @@ mod tests {
         }
         let padded = format!("{good}=");
         let long = good.repeat(3);
-        for challenge in [&good[..42], &padded, &long, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"] {
-            assert!(check_challenge(Some(challenge), Some("S256")).is_err(), "{challenge}");
+        for challenge in [
+            &good[..42],
+            &padded,
+            &long,
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM",
+        ] {
+            assert!(
+                check_challenge(Some(challenge), Some("S256")).is_err(),
+                "{challenge}"
+            );
         }
         assert!(check_challenge(None, Some("S256")).is_err());
     }

@@ -61,7 +61,10 @@ fn granted(client_scopes: &str, resource_scopes: &str, asked: Option<&str>) -> R
 fn a_scope_is_what_client_resource_and_request_all_allow() {
     assert_eq!(granted("a b c", "b c d", None).unwrap(), "b c");
     assert_eq!(granted("a b c", "b c d", Some("c a x")).unwrap(), "c");
-    assert_eq!(granted("a", "a", Some("openid a email")).unwrap(), "a email openid");
+    assert_eq!(
+        granted("a", "a", Some("openid a email")).unwrap(),
+        "a email openid"
+    );
     assert_eq!(granted("a", "a", Some("openid")).unwrap(), "openid");
     assert_eq!(granted("a", "b", Some("a")), Err(ErrorCode::InvalidScope));
     assert_eq!(granted("a", "b", None), Err(ErrorCode::InvalidScope));
@@ -164,7 +167,10 @@ mod steps {
         assert_eq!(code_scope(&asked("a"), Some(&grant("a b", ""))).to_string(), "a");
         assert_eq!(code_scope(&asked("a"), None).to_string(), "a");
         // The resource has no c any more, and who a person is must be asked for each time.
-        assert_eq!(code_scope(&asked("b"), Some(&grant("a c openid", ""))).to_string(), "a b");
+        assert_eq!(
+            code_scope(&asked("b"), Some(&grant("a c openid", ""))).to_string(),
+            "a b"
+        );
     }
 
     #[test]

@@ -9,8 +9,7 @@ const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, s
      tokens_not_before, revoked_at, redirect_uris, approves_as FROM client WHERE client_id = $1";
 const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as FROM client ORDER BY created_at, client_id";
-const APPROVED_ALWAYS: &str =
-    "SELECT client_id FROM client WHERE approves_as IS NOT NULL AND revoked_at IS NULL ORDER BY client_id LIMIT 1";
+const APPROVED_ALWAYS: &str = "SELECT client_id FROM client WHERE approves_as IS NOT NULL AND revoked_at IS NULL ORDER BY client_id LIMIT 1";
 const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      redirect_uris, approves_as) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6, redirect_uris = $7, grants = $8 \

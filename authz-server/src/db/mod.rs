@@ -23,7 +23,7 @@ pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod token_family;
 pub(crate) mod user_account;
 

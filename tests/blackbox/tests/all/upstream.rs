@@ -64,14 +64,14 @@ fn press(person: &mut Person, page: &Page) -> Outcome {
 }
 
 #[track_caller]
-fn is_in(person: &Person, answer: &Answer) {
+fn is_in(answer: &Answer, person: &Person) {
     assert_eq!(answer.status, 303, "{answer}");
     assert_eq!(answer.header("location"), Some("/account"), "{answer}");
     assert!(person.cookie("eh_session").is_some());
 }
 
 #[track_caller]
-fn is_out(person: &Person, answer: &Answer, status: u16) {
+fn is_out(answer: &Answer, person: &Person, status: u16) {
     assert_eq!(answer.status, status, "{answer}");
     assert!(answer.header("location").is_none(), "{answer}");
     assert!(person.cookie("eh_session").is_none(), "signed in all the same");
@@ -93,12 +93,12 @@ fn ui_11_an_account_elsewhere_opens_one_here(db: Db) {
         assert_eq!(there.param(name).as_deref(), Some(value), "{}", there.url);
     }
     let claims = elsewhere.provider.claims(&there, "ada");
-    is_in(&person, &elsewhere.come_back(&mut person, &there, &claims));
+    is_in(&elsewhere.come_back(&mut person, &there, &claims), &person);
     // Again, from another browser: the same account.
     let mut other = elsewhere.fleet.person();
-    is_in(&other, &elsewhere.sign_in(&mut other, "ada"));
+    is_in(&elsewhere.sign_in(&mut other, "ada"), &other);
     let mut third = elsewhere.fleet.person();
-    is_in(&third, &elsewhere.sign_in(&mut third, "bob"));
+    is_in(&elsewhere.sign_in(&mut third, "bob"), &third);
     let users = elsewhere.fleet.server.json(&["user", "list"]).unwrap();
     let users = users.as_array().or_else(|| users["users"].as_array()).unwrap();
     assert_eq!(users.len(), 2, "{users:?}");
@@ -113,7 +113,7 @@ fn ui_11_a_confidential_client_shows_its_secret(db: Db) {
     let elsewhere = elsewhere(db, &format!("client_secret_file = \"{}\"", file.display()));
     elsewhere.fleet.remember("s3cret/+");
     let mut person = elsewhere.fleet.person();
-    is_in(&person, &elsewhere.sign_in(&mut person, "ada"));
+    is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
     let asked = elsewhere.provider.asked();
     let expected = format!("Basic {}", base64(b"edge-hive:s3cret%2F%2B"));
     assert_eq!(asked[0].authorization, expected);
@@ -144,10 +144,10 @@ fn ui_11_an_id_token_is_checked_in_every_part(db: Db) {
         let claims = forge::with(&elsewhere.provider.claims(&there, "ada"), name, value.clone());
         let answer = elsewhere.come_back(&mut person, &there, &claims);
         assert!(person.cookie("eh_session").is_none(), "{name} {value}: {answer}");
-        is_out(&person, &answer, 400);
+        is_out(&answer, &person, 400);
     }
     let mut person = elsewhere.fleet.person();
-    is_in(&person, &elsewhere.sign_in(&mut person, "ada"));
+    is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
 }
 
 both!(ui_11_only_the_provider_signs_id_tokens);
@@ -177,13 +177,13 @@ fn ui_11_only_the_provider_signs_id_tokens(db: Db) {
         let code = provider.code_for(&there, json!({"id_token": attempt(&there)}));
         let answer = elsewhere.answer(&mut person, &there, &[("code", &code)]);
         assert!(person.cookie("eh_session").is_none(), "attempt {number}");
-        is_out(&person, &answer, 400);
+        is_out(&answer, &person, 400);
     }
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
     let code = provider.code_for(&there, json!({}));
-    is_out(&person, &elsewhere.answer(&mut person, &there, &[("code", &code)]), 400);
-    is_in(&person, &elsewhere.sign_in(&mut person, "ada"));
+    is_out(&elsewhere.answer(&mut person, &there, &[("code", &code)]), &person, 400);
+    is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
 }
 
 both!(ui_11_an_answer_belongs_to_one_browser_and_works_once);
@@ -194,20 +194,20 @@ fn ui_11_an_answer_belongs_to_one_browser_and_works_once(db: Db) {
     let there = elsewhere.leave(&mut attacker);
     elsewhere.leave(&mut victim);
     let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "attacker"));
-    is_out(&victim, &elsewhere.answer(&mut victim, &there, &[("code", &code)]), 403);
+    is_out(&elsewhere.answer(&mut victim, &there, &[("code", &code)]), &victim, 403);
     let mut fresh = elsewhere.fleet.person();
-    is_out(&fresh, &elsewhere.answer(&mut fresh, &there, &[("code", &code)]), 403);
+    is_out(&elsewhere.answer(&mut fresh, &there, &[("code", &code)]), &fresh, 403);
     for state in ["", "x"] {
         let path = format!("/login/upstream/callback?code={code}&state={state}");
         let answer = victim.get(&path);
         assert!(matches!(answer.status, 400 | 403), "{answer}");
     }
     assert_eq!(elsewhere.provider.asked().len(), 0, "the code was sent on");
-    is_in(&attacker, &elsewhere.answer(&mut attacker, &there, &[("code", &code)]));
+    is_in(&elsewhere.answer(&mut attacker, &there, &[("code", &code)]), &attacker);
     // The same answer again, with a code that would still work.
     attacker.forget("eh_session");
     let again = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "attacker"));
-    is_out(&attacker, &elsewhere.answer(&mut attacker, &there, &[("code", &again)]), 403);
+    is_out(&elsewhere.answer(&mut attacker, &there, &[("code", &again)]), &attacker, 403);
 }
 
 both!(ui_11_a_code_of_another_sign_in_is_worth_nothing);
@@ -217,9 +217,9 @@ fn ui_11_a_code_of_another_sign_in_is_worth_nothing(db: Db) {
     let (of_victim, of_attacker) = (elsewhere.leave(&mut victim), elsewhere.leave(&mut attacker));
     // A stolen code, put into the attacker's own answer: the proof key does not fit.
     let stolen = elsewhere.provider.code(&of_victim, &elsewhere.provider.claims(&of_victim, "victim"));
-    is_out(&attacker, &elsewhere.answer(&mut attacker, &of_attacker, &[("code", &stolen)]), 400);
+    is_out(&elsewhere.answer(&mut attacker, &of_attacker, &[("code", &stolen)]), &attacker, 400);
     assert!(elsewhere.provider.asked().iter().all(|asked| !asked.granted));
-    is_in(&attacker, &elsewhere.sign_in(&mut attacker, "attacker"));
+    is_in(&elsewhere.sign_in(&mut attacker, "attacker"), &attacker);
 }
 
 both!(ui_11_an_answer_names_the_right_issuer);
@@ -238,13 +238,13 @@ fn ui_11_an_answer_names_the_right_issuer(db: Db) {
         let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "ada"));
         let mut parameters = vec![("code", code.as_str())];
         parameters.extend(iss.map(|iss| ("iss", iss)));
-        is_out(&person, &elsewhere.answer(&mut person, &there, &parameters), 400);
+        is_out(&elsewhere.answer(&mut person, &there, &parameters), &person, 400);
     }
     assert_eq!(elsewhere.provider.asked().len(), 0, "the code was sent on");
     let there = elsewhere.leave(&mut person);
     let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "ada"));
     let parameters = [("code", code.as_str()), ("iss", &elsewhere.provider.url)];
-    is_in(&person, &elsewhere.answer(&mut person, &there, &parameters));
+    is_in(&elsewhere.answer(&mut person, &there, &parameters), &person);
 }
 
 both!(ui_11_a_refusal_there_is_a_page_here);
@@ -254,9 +254,9 @@ fn ui_11_a_refusal_there_is_a_page_here(db: Db) {
     let there = elsewhere.leave(&mut person);
     let parameters = [("error", "access_denied"), ("error_description", "<script>alert(1)</script>")];
     let answer = elsewhere.answer(&mut person, &there, &parameters);
-    is_out(&person, &answer, 400);
+    is_out(&answer, &person, 400);
     assert!(!answer.text().contains("alert(1)"), "{answer}");
-    is_in(&person, &elsewhere.sign_in(&mut person, "ada"));
+    is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
 }
 
 both!(ui_11_metadata_of_another_issuer_is_not_used);
@@ -293,7 +293,7 @@ fn ui_11_strangers_get_no_account_unless_the_operator_wants_it(db: Db) {
     claims["email"] = json!("ada@x.example");
     claims["email_verified"] = json!(true);
     claims["preferred_username"] = json!(name);
-    is_out(&person, &elsewhere.come_back(&mut person, &there, &claims), 400);
+    is_out(&elsewhere.come_back(&mut person, &there, &claims), &person, 400);
 }
 
 both!(ui_11_an_address_links_no_account);
@@ -307,7 +307,7 @@ fn ui_11_an_address_links_no_account(db: Db) {
     claims["email"] = json!("ada@x.example");
     claims["email_verified"] = json!(true);
     claims["preferred_username"] = json!(name);
-    is_in(&person, &elsewhere.come_back(&mut person, &there, &claims));
+    is_in(&elsewhere.come_back(&mut person, &there, &claims), &person);
     let users = elsewhere.fleet.server.json(&["user", "list"]).unwrap();
     let users = users.as_array().or_else(|| users["users"].as_array()).unwrap();
     let names: Vec<&str> = users.iter().filter_map(|user| user["username"].as_str()).collect();
@@ -318,7 +318,7 @@ both!(ui_11_a_disabled_person_stays_out);
 fn ui_11_a_disabled_person_stays_out(db: Db) {
     let elsewhere = elsewhere(db, "");
     let mut person = elsewhere.fleet.person();
-    is_in(&person, &elsewhere.sign_in(&mut person, "ada"));
+    is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
     elsewhere.fleet.server.json(&["user", "disable", "adalovelace"]).unwrap();
     let mut again = elsewhere.fleet.person();
     let answer = elsewhere.sign_in(&mut again, "ada");
