@@ -10,6 +10,7 @@
 )]
 
 pub mod answers;
+pub mod balancer;
 pub mod database;
 pub mod fleet;
 pub mod forge;

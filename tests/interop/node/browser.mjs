@@ -56,7 +56,9 @@ export async function authorize(page, authorizationUrl, { username, password, de
   const late = new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`still at ${page.url()}, having seen: ${seen.join(' | ')}`)), PATIENCE).unref();
   });
-  return { redirect: new URL(await Promise.race([landed, late])), seen };
+  const redirect = new URL(await Promise.race([landed, late]));
+  await page.waitForURL((url) => url.origin !== server, { waitUntil: 'commit' });
+  return { redirect, seen };
 }
 
 // Does what one page asks.

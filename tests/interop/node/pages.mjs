@@ -229,7 +229,9 @@ async function signOut(page) {
 // The next address that the browser asks another origin for.
 async function leaving(page) {
   const isElsewhere = (asked) => asked.isNavigationRequest() && new URL(asked.url()).origin !== server;
-  return new URL((await page.waitForRequest(isElsewhere)).url());
+  const redirect = new URL((await page.waitForRequest(isElsewhere)).url());
+  await page.waitForURL((url) => url.origin !== server);
+  return redirect;
 }
 
 function focused(locator) {

@@ -13,13 +13,14 @@ use crate::{install, program_files, up};
 const PATIENCE: &str = "180";
 
 /// The scripts and what runs each.
-const SCRIPTS: [(&str, Runner); 8] = [
+const SCRIPTS: [(&str, Runner); 9] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
     ("tests/interop/node/ts-oauth.mjs", Runner::Node),
     ("tests/interop/node/openid-client.mjs", Runner::Node),
     ("tests/interop/node/mcp-remote.mjs", Runner::Node),
+    ("tests/interop/node/pages.mjs", Runner::Node),
     ("tests/interop/python/python_oauth.py", Runner::Python),
     ("tests/interop/python/authlib_oauth.py", Runner::Python),
 ];
@@ -87,7 +88,33 @@ fn environment(fleet: &up::Fleet) -> Outcome<Vec<(&'static str, String)>> {
     ];
     let public = server.create_public_client("Desk Agent", &[&["--public"], &callbacks[..]].concat())?;
     let web = server.create_client("Web Desk", &callbacks)?;
+    let device = server.create_public_client(
+        "Build agent",
+        &[
+            "--public",
+            "--grants",
+            "device_code,refresh_token",
+            "--scopes",
+            SCOPES,
+            "--resource",
+            &node_url,
+        ],
+    )?;
+    let newcomer = server.json(&[
+        "user",
+        "create",
+        "--username",
+        "newcomer",
+        "--display-name",
+        "Noor Haddad",
+    ])?;
+    let log = std::fs::read_to_string(server.log())?;
+    let shots = program_files::target_folder()?.join("screenshots");
     Ok(vec![
+        ("DEVICE_CLIENT_ID", device),
+        ("PASSWORD_LINK", link(&newcomer["set_password_link"].to_string())?),
+        ("FIRST_LINK", link(&log)?),
+        ("SHOTS", shots.display().to_string()),
         ("ISSUER", server.issuer.clone()),
         ("NODE_URL", node_url),
         ("CLIENT_ID", fleet.client.id.clone()),
@@ -99,6 +126,13 @@ fn environment(fleet: &up::Fleet) -> Outcome<Vec<(&'static str, String)>> {
         ("PASSWORD", PERSON.1.into()),
         ("NODE", node().display().to_string()),
     ])
+}
+
+/// The first one-time link in a text.
+fn link(text: &str) -> Outcome<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c == '"');
+    let mut links = words.filter(|word| word.contains("/login/link?link="));
+    links.next().map(str::to_owned).explain("no one-time link")
 }
 
 /// The Node that the lock file names: the suite needs a newer one than many distributions have.
