@@ -181,11 +181,24 @@ mod steps {
         soon.max_age = Some(10);
         assert!(is_fresh(&soon, &person(990), None, now));
         assert!(!is_fresh(&soon, &person(989), None, now));
-        assert!(is_fresh(&soon, &person(500), Some(UnixSeconds(500)), now));
+        let begun = |session_id: Option<&str>| Interaction {
+            id: "i".to_owned(),
+            purpose: Purpose::Authorize {
+                query: String::new(),
+                allowed: false,
+                session_id: session_id.map(str::to_owned),
+            },
+            started_at: UnixSeconds(500),
+        };
+        let signed_out = begun(None);
+        assert!(is_fresh(&soon, &person(500), Some(&signed_out), now));
         let mut again = asked("a");
         again.prompt.login = true;
         assert!(!is_fresh(&again, &person(1000), None, now));
-        assert!(!is_fresh(&again, &person(499), Some(UnixSeconds(500)), now));
-        assert!(is_fresh(&again, &person(500), Some(UnixSeconds(500)), now));
+        assert!(!is_fresh(&again, &person(499), Some(&signed_out), now));
+        assert!(is_fresh(&again, &person(500), Some(&signed_out), now));
+        // The session that was there before is none, even if it began in the same second.
+        assert!(!is_fresh(&again, &person(500), Some(&begun(Some("s"))), now));
+        assert!(is_fresh(&again, &person(500), Some(&begun(Some("t"))), now));
     }
 }
