@@ -95,6 +95,7 @@ mod steps {
     use super::*;
     use crate::account::{SignedIn, User};
     use crate::authorize::answer::Destination;
+    use crate::authorize::interaction::{Interaction, Purpose};
     use crate::authorize::request::{AuthorizationRequest, Prompt};
     use crate::authorize::step::{code_scope, covers, is_fresh, stands};
     use crate::db::access_grant::GrantRow;
