@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
+use webauthn_rs::prelude::Webauthn;
 
+use crate::account;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -30,6 +32,10 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
+    /// Codes tried as a second factor, by account.
+    pub(crate) second_factor: KeyedLimit,
+    /// What passkeys are made for; `None` where there are none.
+    pub(crate) passkeys: Option<Webauthn>,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -95,6 +101,8 @@ impl App {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
+            passkeys: account::passkey::relying_party(&config),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

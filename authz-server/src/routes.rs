@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
+use crate::account::{page, passkey, second_factor, totp};
 use crate::app::App;
 use crate::{discovery, health, token};
 
@@ -56,6 +57,49 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(discovery::no_sign_in)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
+    people(config, &below);
+}
+
+/// What people open and send. Without CORS: cookies say who they are.
+fn people(config: &mut web::ServiceConfig, below: &impl Fn(&str) -> String) {
+    config
+        .service(resource(&below("/account"), "GET, HEAD").route(get().to(page::show)))
+        .service(
+            resource(&below("/account/sessions/end"), "POST").route(web::post().to(page::end_session)),
+        )
+        .service(
+            resource(&below("/account/sessions/end-others"), "POST").route(web::post().to(page::end_others)),
+        )
+        .service(
+            resource(&below("/account/passkeys/start"), "POST")
+                .route(web::post().to(passkey::start_adding)),
+        )
+        .service(
+            resource(&below("/account/passkeys/finish"), "POST")
+                .route(web::post().to(passkey::finish_adding)),
+        )
+        .service(
+            resource(&below("/account/passkeys/remove"), "POST")
+                .route(web::post().to(page::remove_passkey)),
+        )
+        .service(resource(&below("/account/totp/start"), "POST").route(web::post().to(totp::start)))
+        .service(resource(&below("/account/totp/confirm"), "POST").route(web::post().to(totp::confirm)))
+        .service(resource(&below("/account/totp/remove"), "POST").route(web::post().to(totp::remove)))
+        .service(
+            resource(&below("/account/recovery-codes"), "POST")
+                .route(web::post().to(page::new_recovery_codes)),
+        )
+        .service(
+            resource(&below("/login/second-factor"), "POST").route(web::post().to(second_factor::check)),
+        )
+        .service(
+            resource(&below("/login/passkey/start"), "POST")
+                .route(web::post().to(passkey::start_sign_in)),
+        )
+        .service(
+            resource(&below("/login/passkey/finish"), "POST")
+                .route(web::post().to(passkey::finish_sign_in)),
+        );
 }
 
 fn post(path: &str) -> Resource {

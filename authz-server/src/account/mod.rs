@@ -2,7 +2,16 @@
 
 mod browser;
 mod form;
+mod gate;
+pub(crate) mod page;
+pub(crate) mod passkey;
+mod recovery;
+pub(crate) mod second_factor;
 mod session;
+#[cfg(test)]
+mod tests;
+pub(crate) mod totp;
+mod view;
 
 use shared::clock::UnixSeconds;
 

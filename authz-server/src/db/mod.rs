@@ -14,12 +14,15 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod passkey;
+pub(crate) mod recovery_code;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
 mod tests;
+pub(crate) mod totp;
 pub(crate) mod user_account;
 
 use std::future::Future;
@@ -244,10 +247,13 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         interaction::STATEMENTS,
+        passkey::STATEMENTS,
+        recovery_code::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        totp::STATEMENTS,
         user_account::STATEMENTS,
     ]
     .into_iter()

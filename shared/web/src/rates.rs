@@ -73,6 +73,11 @@ impl Rate {
         Self(None)
     }
 
+    /// So many in an hour.
+    pub const fn per_hour(count: NonZeroU32) -> Self {
+        Self(Some((count, Duration::from_secs(3600))))
+    }
+
     fn quota(self) -> Option<Quota> {
         let (count, per) = self.0?;
         Some(Quota::with_period(per / count.get())?.allow_burst(count))
