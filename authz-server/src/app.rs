@@ -11,7 +11,7 @@ use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account;
+use crate::account::{self, Throttle, Turns};
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -36,6 +36,10 @@ pub(crate) struct App {
     pub(crate) second_factor: KeyedLimit,
     /// What passkeys are made for; `None` where there are none.
     pub(crate) passkeys: Option<Webauthn>,
+    /// Failed sign-ins of people.
+    pub(crate) sign_ins: Throttle,
+    /// The turns in which passwords are hashed.
+    pub(crate) passwords: Arc<Turns>,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -103,6 +107,8 @@ impl App {
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
+            sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

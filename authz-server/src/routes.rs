@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
-use crate::account::{page, passkey, second_factor, totp};
+use crate::account::{link, page, passkey, second_factor, sign_in, sign_out, totp};
 use crate::app::App;
 use crate::{discovery, health, token};
 
@@ -57,11 +57,32 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(discovery::no_sign_in)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
-    people(config, &below);
+    people(&below, config);
+    own_account(&below, config);
 }
 
-/// What people open and send. Without CORS: cookies say who they are.
-fn people(config: &mut web::ServiceConfig, below: &impl Fn(&str) -> String) {
+/// The pages of people, without CORS: they are for browsers, and for nobody's script.
+fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
+        .service(
+            form(&below("/login"))
+                .route(get().to(sign_in::page))
+                .route(web::post().to(sign_in::submit)),
+        )
+        .service(
+            form(&below("/login/link"))
+                .route(get().to(link::page))
+                .route(web::post().to(link::submit)),
+        )
+        .service(
+            form(&below("/logout"))
+                .route(get().to(sign_out::page))
+                .route(web::post().to(sign_out::submit)),
+        );
+}
+
+/// What people see of their own account, and change there. Without CORS, as [`people`].
+fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
     config
         .service(resource(&below("/account"), "GET, HEAD").route(get().to(page::show)))
         .service(
@@ -100,6 +121,11 @@ fn people(config: &mut web::ServiceConfig, below: &impl Fn(&str) -> String) {
             resource(&below("/login/passkey/finish"), "POST")
                 .route(web::post().to(passkey::finish_sign_in)),
         );
+}
+
+/// A page with a form that comes back to its own address.
+fn form(path: &str) -> Resource {
+    resource(path, "GET, HEAD, POST")
 }
 
 fn post(path: &str) -> Resource {

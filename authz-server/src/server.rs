@@ -1,13 +1,16 @@
 //! Starting and serving.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use ::web::frame::Frame;
 use ::web::rates;
 use ::web::server::Listen;
-use shared::clock;
+use shared::clock::{self, UnixSeconds};
 use shared::tls::{TlsFault, TlsMode};
 
+use crate::account::link;
+use crate::account::users::UserFault;
 use crate::app::App;
 use crate::cleanup;
 use crate::config::Config;
@@ -24,6 +27,8 @@ pub(crate) enum ServeFault {
     Keys(#[from] KeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error(transparent)]
+    FirstAdmin(#[from] UserFault),
     #[error("{0}")]
     Listen(#[from] std::io::Error),
 }
@@ -35,6 +40,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let app = App::new(config, db, now).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
+    offer_first_admin(&app, now).await?;
     let config = &app.config;
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
@@ -75,5 +81,18 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         },
     )
     .await?;
+    Ok(())
+}
+
+/// Prints the link that makes the first administrator, for as long as there is none. It goes to standard output and
+/// not to the log: a log is kept and passed on, and holds no secret.
+async fn offer_first_admin(app: &App, now: UnixSeconds) -> Result<(), ServeFault> {
+    if !app.config.login.passwords {
+        return Ok(());
+    }
+    if let Some(link) = link::for_first_admin(&app.db, &app.config.issuer, now).await? {
+        let line = format!("First administrator: open {} (once, within 1 h)\n", link.url);
+        std::io::stdout().write_all(line.as_bytes())?;
+    }
     Ok(())
 }

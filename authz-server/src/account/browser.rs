@@ -79,6 +79,17 @@ impl Browser {
         }
     }
 
+    /// The text of a further cookie.
+    pub(super) fn read(&self, request: &HttpRequest, name: &str) -> Option<String> {
+        let cookie = request.cookie(&cookie_name(name, self.is_secure))?;
+        Some(cookie.value().to_owned()).filter(|value| value.len() <= 256)
+    }
+
+    /// Gives the browser a further cookie, with every attribute of the others.
+    pub(super) fn set(&self, response: &mut HttpResponse, name: &str, value: &str, life: Duration) {
+        add(response, &self.cookie(name, value, Some(life)));
+    }
+
     /// Gives the browser a session, or takes it away.
     pub(super) fn set_session(&self, response: &mut HttpResponse, value: Option<&Secret>) {
         let cookie = match value {

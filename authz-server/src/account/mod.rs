@@ -3,21 +3,30 @@
 mod browser;
 mod form;
 mod gate;
+mod known;
+pub(crate) mod link;
 pub(crate) mod page;
 pub(crate) mod passkey;
+pub(crate) mod password;
 mod recovery;
 pub(crate) mod second_factor;
 mod session;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
 #[cfg(test)]
 mod tests;
+mod throttle;
 pub(crate) mod totp;
+pub(crate) mod users;
 mod view;
 
 use shared::clock::UnixSeconds;
 
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
-pub(crate) use self::session::{SignedIn, begin, end_here, find};
+pub(crate) use self::password::Turns;
+pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find};
+pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 
 /// A person with an account here.

@@ -60,8 +60,16 @@ pub(crate) async fn find(
     }))
 }
 
-/// Signs the browser in: a new session under a new cookie, whatever it had before (no fixation). `response` is what
-/// it is answered with. The session that it had is ended.
+/// What a person has just proven.
+pub(crate) struct Proof<'a> {
+    pub(crate) user_id: &'a str,
+    /// As [`SignedIn::methods`].
+    pub(crate) methods: &'a str,
+    /// The PHC string that the password was checked against: the session begins only if it is still the account's.
+    pub(crate) password_hash: Option<&'a str>,
+}
+
+/// Signs the browser in without a password: as [`begin_with`]. A disabled account is [`Failure::Forbidden`].
 pub(crate) async fn begin(
     app: &App,
     request: &HttpRequest,
@@ -69,12 +77,33 @@ pub(crate) async fn begin(
     response: &mut HttpResponse,
     now: UnixSeconds,
 ) -> Result<(), Failure> {
+    let proof = Proof {
+        user_id,
+        methods,
+        password_hash: None,
+    };
+    if begin_with(app, request, &proof, response, now).await? {
+        return Ok(());
+    }
+    Err(Failure::Forbidden("the account is disabled"))
+}
+
+/// Signs the browser in: a new session under a new cookie, whatever it had before (no fixation). `response` is what
+/// it is answered with. The session that it had is ended. `false`, and nothing has happened, when the account was
+/// disabled or its password changed since it was checked.
+pub(crate) async fn begin_with(
+    app: &App,
+    request: &HttpRequest,
+    proof: &Proof<'_>,
+    response: &mut HttpResponse,
+    now: UnixSeconds,
+) -> Result<bool, Failure> {
     let browser = Browser::of(app, request)?;
     let cookie = Secret::generate(SecretKind::Session)?;
     let row = SessionRow {
         session_id: format!("s_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
-        user_id: user_id.to_owned(),
-        methods: methods.to_owned(),
+        user_id: proof.user_id.to_owned(),
+        methods: proof.methods.to_owned(),
         user_agent: user_agent(request),
         address: ClientAddress::of(request).0.to_string(),
         authenticated_at: now.0,
@@ -82,10 +111,19 @@ pub(crate) async fn begin(
         expires_at: (now + app.config.login.session_ttl).0,
     };
     let before = browser.session().map(Secret::hash);
-    db::session::begin(&app.db, &cookie.hash(), &row, before.as_ref()).await?;
-    browser.remember(response);
-    browser.set_session(response, Some(&cookie));
-    Ok(())
+    let has_begun = db::session::begin(
+        &app.db,
+        &cookie.hash(),
+        &row,
+        proof.password_hash,
+        before.as_ref(),
+    )
+    .await?;
+    if has_begun {
+        browser.remember(response);
+        browser.set_session(response, Some(&cookie));
+    }
+    Ok(has_begun)
 }
 
 /// Signs this browser out.

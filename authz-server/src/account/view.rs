@@ -1,81 +1,53 @@
-//! The pages of this folder: from what the database knows to what a template shows.
+//! What the pages of sign-in share: their frame, in the person's language, and the cookie of the browser that sees them.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::ACCEPT_LANGUAGE;
 use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
 
 use super::Browser;
 use crate::app::App;
-use crate::pages::{self, Code, EnrolTotp, Lang, Page, RecoveryCodes, SecondFactor};
+use crate::pages::{self, Lang, Page};
 
-/// The language of the person who sent `request`.
-pub(super) fn lang(request: &HttpRequest) -> Lang {
-    let accepted = request.headers().get(ACCEPT_LANGUAGE);
-    Lang::choose(None, accepted.and_then(|value| value.to_str().ok()))
+/// A browser that looks at a page, and the language that it reads.
+pub(crate) struct Reader<'a> {
+    app: &'a App,
+    browser: &'a Browser,
+    lang: Lang,
+    csrf: String,
 }
 
-/// `url` as a QR code, the same secret as text. A status that is no success says that the code was wrong.
-pub(super) fn enrol_totp(
-    app: &App,
-    request: &HttpRequest,
-    browser: &Browser,
-    (url, secret, status): (&str, String, StatusCode),
-) -> HttpResponse {
-    let csrf = browser.csrf(app);
-    let page = frame(app, request, &csrf);
-    let code = Code::new(url);
-    let shown = EnrolTotp {
-        page,
-        code: code.as_ref(),
-        secret: &secret,
-        error: (!status.is_success()).then_some(page.texts().wrong_code),
-    };
-    remembered(browser, pages::render(&shown, status, &[]))
-}
-
-/// New recovery codes, once.
-pub(super) fn recovery_codes(
-    app: &App,
-    request: &HttpRequest,
-    browser: &Browser,
-    codes: &[String],
-) -> HttpResponse {
-    let csrf = browser.csrf(app);
-    let shown = RecoveryCodes {
-        page: frame(app, request, &csrf),
-        codes,
-    };
-    remembered(browser, pages::render(&shown, StatusCode::OK, &[]))
-}
-
-/// The second step of a sign-in; with [`StatusCode::UNAUTHORIZED`] after a wrong code.
-pub(super) fn second_factor(
-    app: &App,
-    request: &HttpRequest,
-    browser: &Browser,
-    (interaction, status): (&str, StatusCode),
-) -> HttpResponse {
-    let csrf = browser.csrf(app);
-    let page = frame(app, request, &csrf);
-    let shown = SecondFactor {
-        page,
-        interaction,
-        error: (!status.is_success()).then_some(page.texts().wrong_code),
-    };
-    remembered(browser, pages::render(&shown, status, &[]))
-}
-
-/// What every page needs.
-pub(super) fn frame<'a>(app: &'a App, request: &HttpRequest, csrf: &'a str) -> Page<'a> {
-    Page {
-        lang: lang(request),
-        base: app.config.issuer.path(),
-        csrf,
+impl<'a> Reader<'a> {
+    /// `ui_locales` is what the client asks for (OpenID Connect Core §3.1.2.1).
+    pub(crate) fn new(
+        app: &'a App,
+        request: &HttpRequest,
+        browser: &'a Browser,
+        ui_locales: Option<&str>,
+    ) -> Self {
+        let accepted = request.headers().get(ACCEPT_LANGUAGE);
+        let accepted = accepted.and_then(|value| value.to_str().ok());
+        Self {
+            app,
+            browser,
+            lang: Lang::choose(ui_locales, accepted),
+            csrf: browser.csrf(app),
+        }
     }
-}
 
-/// `answer`, with the cookie that its forms need.
-pub(super) fn remembered(browser: &Browser, mut answer: HttpResponse) -> HttpResponse {
-    browser.remember(&mut answer);
-    answer
+    /// The frame of the page.
+    pub(crate) fn page(&self) -> Page<'_> {
+        Page {
+            lang: self.lang,
+            base: self.app.config.issuer.path(),
+            csrf: &self.csrf,
+        }
+    }
+
+    /// The page as an answer. The browser keeps its id, to which the forms are bound.
+    pub(crate) fn show(&self, template: &impl Template, status: StatusCode) -> HttpResponse {
+        let mut response = pages::render(template, status, &[]);
+        self.browser.remember(&mut response);
+        response
+    }
 }

@@ -5,6 +5,7 @@ mod client;
 mod health;
 mod print;
 mod resource;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +43,9 @@ enum Command {
     /// Protected resources that tokens can be for
     #[command(subcommand)]
     Resource(resource::Command),
+    /// People who can sign in
+    #[command(subcommand)]
+    User(user::Command),
     /// The signing keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -117,6 +121,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         }
         Command::Client(command) => command.run(&open(&config).await?).await,
         Command::Resource(command) => command.run(&open(&config).await?, &config).await,
+        Command::User(command) => command.run(&open(&config).await?, &config).await,
         Command::Key(KeyCommand::List) => list_keys(&config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;

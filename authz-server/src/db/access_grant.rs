@@ -13,8 +13,11 @@ const APPROVE: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, r
 const LOCK: &str = "UPDATE access_grant SET updated_at = updated_at \
      WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 
+const REVOKE_ALL_OF_USER: &str =
+    "UPDATE access_grant SET revoked_at = $2, updated_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIVE, APPROVE, LOCK];
+pub(super) const STATEMENTS: &[&str] = &[LIVE, APPROVE, LOCK, REVOKE_ALL_OF_USER];
 
 /// One living row. `scopes` and `remembered_scopes` are space separated.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -63,5 +66,13 @@ pub(crate) async fn lock(tx: &mut Tx, grant_id: &str, now: UnixSeconds) -> Resul
     on!(tx tx, c => async {
         let update = sqlx::query(LOCK).bind(grant_id).bind(now.0);
         update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Revokes everything that a person has allowed. Returns how many grants that were.
+pub(crate) async fn revoke_all_of_user(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(REVOKE_ALL_OF_USER).bind(user_id).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected())
     })
 }

@@ -16,6 +16,7 @@ mod lease;
 mod lite;
 pub(crate) mod passkey;
 pub(crate) mod recovery_code;
+pub(crate) mod one_time_link;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
@@ -249,6 +250,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         interaction::STATEMENTS,
         passkey::STATEMENTS,
         recovery_code::STATEMENTS,
+        one_time_link::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,

@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 
-use super::{Db, DbFault, delete_in_batches, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on, user_account};
 
 const FIND: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE cookie_hash = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3";
@@ -76,14 +76,20 @@ pub(crate) async fn seen(db: &Db, cookie: &SecretHash, now: UnixSeconds) -> Resu
     on!(db, c => async { sqlx::query(SEEN).bind(cookie.as_bytes()).bind(now.0).execute(c).await.map(|_| ()) })
 }
 
-/// Begins a session, and ends the one that the browser had before.
+/// Begins a session, and ends the one that the browser had before. `false`, and nothing has happened, when the account
+/// is disabled, or no longer has the password that was just shown (`password_hash`).
 pub(crate) async fn begin(
     db: &Db,
     cookie: &SecretHash,
     row: &SessionRow,
+    password_hash: Option<&str>,
     before: Option<&SecretHash>,
-) -> Result<(), DbFault> {
+) -> Result<bool, DbFault> {
     db.write(async |tx| {
+        // Whoever ends a person's sessions holds the account: they see this session, or this sees what they did.
+        if !user_account::lock(tx, &row.user_id, password_hash).await? {
+            return Ok(false);
+        }
         if let Some(before) = before {
             on!(tx tx, c => async {
                 let end = sqlx::query(END_BY_COOKIE).bind(before.as_bytes()).bind(row.authenticated_at);
@@ -101,7 +107,7 @@ pub(crate) async fn begin(
                 .bind(row.authenticated_at)
                 .bind(row.last_seen_at)
                 .bind(row.expires_at);
-            insert.execute(c).await.map(|_| ())
+            insert.execute(c).await.map(|_| true)
         })
     })
     .await
@@ -130,6 +136,18 @@ pub(crate) async fn end_one(
 /// Ends every session of a person but `kept`; an empty `kept` ends all.
 pub(crate) async fn end_others(db: &Db, user_id: &str, kept: &str, now: UnixSeconds) -> Result<(), DbFault> {
     on!(db, c => async {
+        sqlx::query(END_OTHERS).bind(user_id).bind(kept).bind(now.0).execute(c).await.map(|_| ())
+    })
+}
+
+/// Ends every session of a person but `kept`, in a transaction that holds the account; an empty `kept` ends all.
+pub(crate) async fn end_all(
+    tx: &mut Tx,
+    user_id: &str,
+    kept: &str,
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
         sqlx::query(END_OTHERS).bind(user_id).bind(kept).bind(now.0).execute(c).await.map(|_| ())
     })
 }

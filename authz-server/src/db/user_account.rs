@@ -1,12 +1,39 @@
 //! Table `user_account`: the people who can sign in.
 
-use super::{Db, DbFault, on};
+use shared::clock::UnixSeconds;
+
+use super::{Db, DbFault, Tx, on};
 
 const FIND: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
      totp_last_step, created_at, disabled_at FROM user_account WHERE user_id = $1";
+const FIND_BY_USERNAME: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
+     totp_last_step, created_at, disabled_at FROM user_account WHERE username = $1";
+const LIST: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
+     totp_last_step, created_at, disabled_at FROM user_account ORDER BY created_at, username";
+const COUNT_ADMINS: &str = "SELECT COUNT(*) FROM user_account WHERE is_admin";
+const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name, email, is_admin, password_hash, created_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const SET_PASSWORD: &str = "UPDATE user_account SET password_hash = $2 WHERE user_id = $1";
+const DISABLE: &str =
+    "UPDATE user_account SET disabled_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";
+const ENABLE: &str = "UPDATE user_account SET disabled_at = NULL WHERE user_id = $1";
+const LOCK: &str = "UPDATE user_account SET username = username WHERE user_id = $1 AND disabled_at IS NULL";
+const LOCK_PASSWORD: &str = "UPDATE user_account SET username = username \
+     WHERE user_id = $1 AND disabled_at IS NULL AND password_hash = $2";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND];
+pub(super) const STATEMENTS: &[&str] = &[
+    FIND,
+    FIND_BY_USERNAME,
+    LIST,
+    COUNT_ADMINS,
+    INSERT,
+    SET_PASSWORD,
+    DISABLE,
+    ENABLE,
+    LOCK,
+    LOCK_PASSWORD,
+];
 
 /// One row. `Debug` is left out: it holds hashes and sealed secrets.
 #[derive(Clone, sqlx::FromRow)]
@@ -27,4 +54,81 @@ pub(crate) struct UserRow {
 /// The person with this id, disabled or not.
 pub(crate) async fn find(db: &Db, user_id: &str) -> Result<Option<UserRow>, DbFault> {
     on!(db, c => sqlx::query_as(FIND).bind(user_id).fetch_optional(c))
+}
+
+/// The person who signs in with this name, disabled or not.
+pub(crate) async fn find_by_username(db: &Db, username: &str) -> Result<Option<UserRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND_BY_USERNAME).bind(username).fetch_optional(c))
+}
+
+/// Everyone, oldest first.
+pub(crate) async fn list(db: &Db) -> Result<Vec<UserRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+/// Whether there is an administrator, disabled or not: a server that had one makes no other by itself.
+pub(crate) async fn has_admin(db: &Db) -> Result<bool, DbFault> {
+    let count: i64 = on!(db, c => sqlx::query_scalar(COUNT_ADMINS).fetch_one(c))?;
+    Ok(count > 0)
+}
+
+/// [`has_admin`] inside a transaction.
+pub(crate) async fn has_admin_in(tx: &mut Tx) -> Result<bool, DbFault> {
+    let count: i64 = on!(tx tx, c => sqlx::query_scalar(COUNT_ADMINS).fetch_one(c))?;
+    Ok(count > 0)
+}
+
+/// Writes a new account, without a second factor. A username that is taken is [`DbFault::Constraint`].
+pub(crate) async fn insert(tx: &mut Tx, row: &UserRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT)
+            .bind(&row.user_id)
+            .bind(&row.username)
+            .bind(&row.display_name)
+            .bind(&row.email)
+            .bind(row.is_admin)
+            .bind(&row.password_hash)
+            .bind(row.created_at);
+        insert.execute(c).await.map(|_| ())
+    })
+}
+
+/// Replaces the password's PHC string, whoever the account belongs to; `false` when there is no such account.
+pub(crate) async fn set_password(tx: &mut Tx, user_id: &str, password_hash: &str) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(SET_PASSWORD).bind(user_id).bind(password_hash);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Closes an account; `false` when it is closed already or not there.
+pub(crate) async fn disable(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(DISABLE).bind(user_id).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Opens an account again; `false` when there is none.
+pub(crate) async fn enable(tx: &mut Tx, user_id: &str) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(ENABLE).bind(user_id);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Holds the account until the transaction ends, if it is open and, where `password_hash` is given, still has that
+/// password: nobody can close it or change the password meanwhile.
+pub(crate) async fn lock(
+    tx: &mut Tx,
+    user_id: &str,
+    password_hash: Option<&str>,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = match password_hash {
+            Some(hash) => sqlx::query(LOCK_PASSWORD).bind(user_id).bind(hash),
+            None => sqlx::query(LOCK).bind(user_id),
+        };
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
 }

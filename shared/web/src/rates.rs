@@ -78,6 +78,11 @@ impl Rate {
         Self(Some((count, Duration::from_secs(3600))))
     }
 
+    /// How many in how much time; `None` when there is no limit.
+    pub fn count_and_window(self) -> Option<(u32, Duration)> {
+        self.0.map(|(count, window)| (count.get(), window))
+    }
+
     fn quota(self) -> Option<Quota> {
         let (count, per) = self.0?;
         Some(Quota::with_period(per / count.get())?.allow_burst(count))
@@ -130,6 +135,16 @@ pub struct Exceeded {
 }
 
 impl Exceeded {
+    /// For a limit that is counted elsewhere: `wait` is how long there is nothing to try.
+    pub fn new(wait: Duration, rate: Rate) -> Self {
+        Self { wait, rate }
+    }
+
+    /// For a queue that is full: there is no rate to tell.
+    pub fn come_back(wait: Duration) -> Self {
+        Self::new(wait, Rate::unlimited())
+    }
+
     /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
     pub fn answer(self) -> HttpResponse {
         let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);

@@ -1,0 +1,321 @@
+//! Signing in with a password. An unknown name, a wrong password and a disabled account get one answer, after the same
+//! work.
+
+use ::web::address::ClientAddress;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use shared::clock::{self, UnixSeconds};
+use shared::secret::{Secret, random_bytes};
+
+use super::session::{self, Proof};
+use super::throttle::Try;
+use super::view::Reader;
+use super::{Browser, form, known, password, users};
+use crate::app::App;
+use crate::authorize::interaction::{self, Interaction};
+use crate::db::interaction::InteractionRow;
+use crate::db::user_account::UserRow;
+use crate::db;
+use crate::error::{self, Failure};
+use crate::pages::{SecondFactor, SignIn};
+
+/// Time to look up a code.
+const SECOND_FACTOR_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
+/// Longest value that is read from a query.
+const MAX_QUERY_VALUE: usize = 200;
+
+/// What is kept of a sign-in between the password and the second factor: the content of an interaction of the kind
+/// `second-factor`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HalfSignedIn {
+    pub(crate) user_id: String,
+    /// What has been proven so far (RFC 8176): `pwd`.
+    pub(crate) methods: String,
+    /// The interaction that goes on afterwards.
+    pub(crate) i: Option<String>,
+    /// [`fingerprint`] of the password that was right. The sign-in is worth nothing once it has changed.
+    pub(crate) password: String,
+    /// Wrong codes so far.
+    #[serde(default)]
+    pub(crate) failures: u32,
+}
+
+/// The form of `GET /login`, as it is shown at first and again.
+#[derive(Default)]
+struct Shown<'a> {
+    i: Option<&'a str>,
+    username: Option<&'a str>,
+    is_wrong: bool,
+}
+
+/// `GET /login?i=…`
+pub(crate) async fn page(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let shown = begin_page(&app, &request).await;
+    shown.unwrap_or_else(|failure| error::page(&app, &request, failure))
+}
+
+/// `POST /login`: `username`, `password`, `i`.
+pub(crate) async fn submit(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = check(&app, &request, body).await;
+    answered.unwrap_or_else(|failure| error::page(&app, &request, failure))
+}
+
+/// A value of the query; `None` when it is absent, stands twice or is too long to be ours.
+pub(crate) fn query_value(request: &HttpRequest, name: &str) -> Option<String> {
+    let mut values = url::form_urlencoded::parse(request.query_string().as_bytes())
+        .filter(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned());
+    let value = values.next()?;
+    (values.next().is_none() && !value.is_empty() && value.len() <= MAX_QUERY_VALUE).then_some(value)
+}
+
+/// 303, also after a POST: the browser asks for `location` with GET and sends the form to nobody else (RFC 9110
+/// §15.4.4).
+pub(crate) fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, location))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .finish()
+}
+
+/// Where a person goes once they are signed in: on with the interaction `i` if it is this browser's, else to their
+/// account. Never to an address that somebody else wrote.
+pub(crate) async fn after_sign_in(
+    app: &App,
+    browser: &Browser,
+    i: Option<&str>,
+    now: UnixSeconds,
+) -> Result<String, Failure> {
+    let open = open_interaction(app, browser, i, now).await?;
+    Ok(open.map_or_else(
+        || format!("{}/account", app.config.issuer.path()),
+        |interaction| interaction.resume_path(app),
+    ))
+}
+
+/// Ends a sign-in: the browser gets a session and goes on. For every way to sign in that has proven the person fully
+/// without a password. A disabled account is [`Failure::Forbidden`].
+pub(crate) async fn complete(
+    app: &App,
+    request: &HttpRequest,
+    (user_id, methods): (&str, &str),
+    i: Option<&str>,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let proof = Proof {
+        user_id,
+        methods,
+        password_hash: None,
+    };
+    let response = complete_with(app, request, &proof, i, now).await?;
+    response.ok_or(Failure::Forbidden("the account is disabled"))
+}
+
+/// [`complete`] where a password was checked. `None`, and nothing has happened, when the account was disabled, or its
+/// password changed, meanwhile.
+pub(crate) async fn complete_with(
+    app: &App,
+    request: &HttpRequest,
+    proof: &Proof<'_>,
+    i: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Option<HttpResponse>, Failure> {
+    let browser = Browser::of(app, request)?;
+    let mut response = see_other(&after_sign_in(app, &browser, i, now).await?);
+    if !session::begin_with(app, request, proof, &mut response, now).await? {
+        return Ok(None);
+    }
+    known::set(app, &browser, (proof.user_id, now), &mut response)?;
+    tracing::info!(user = proof.user_id, methods = proof.methods, "signed in");
+    Ok(Some(response))
+}
+
+/// Names the password that an account has now, without telling anything of it.
+pub(crate) fn fingerprint(user: &UserRow) -> String {
+    let phc = Secret::from(user.password_hash.clone().unwrap_or_default());
+    URL_SAFE_NO_PAD.encode(phc.hash().as_bytes())
+}
+
+async fn begin_page(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+    let now = clock::now();
+    let browser = Browser::of(app, request)?;
+    let i = query_value(request, "i");
+    let open = open_interaction(app, &browser, i.as_deref(), now).await?;
+    if let Some(signed_in) = session::find(app, &browser, now).await? {
+        // Whoever sends a signed-in person here wants a fresh proof; one that is newer than the wish will do.
+        let asked_since = open.as_ref().map(|interaction| interaction.started_at);
+        if asked_since.is_none_or(|since| signed_in.authenticated_at >= since) {
+            let i = open.as_ref().map(|interaction| interaction.id.as_str());
+            return Ok(see_other(&after_sign_in(app, &browser, i, now).await?));
+        }
+    }
+    let shown = Shown {
+        i: i.as_deref(),
+        ..Shown::default()
+    };
+    show(app, request, &browser, (&shown, open.as_ref())).await
+}
+
+async fn check(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
+    let (browser, mut params) = form(app, request, body, &["username", "password", "i"]).await?;
+    let now = clock::now();
+    let typed = params.take("username").unwrap_or_default();
+    let secret = Secret::from(params.take("password").unwrap_or_default());
+    let i = params.take("i");
+    if !app.config.login.passwords {
+        return Err(Failure::Forbidden("passwords are off"));
+    }
+    let username = users::normalised(&typed);
+    let user = db::user_account::find_by_username(&app.db, &username).await?;
+    let mark = user
+        .as_ref()
+        .and_then(|user| known::mark(app, &browser, request, (&user.user_id, now)));
+    let who = Try {
+        username: &username,
+        address: ClientAddress::of(request).limit_key(),
+        known_browser: mark.as_deref(),
+    };
+    app.sign_ins.enter(&who, now)?;
+    let is_right = match password::verify(app, user.as_ref(), secret).await {
+        Ok(is_right) => is_right,
+        Err(failure) => {
+            // No verdict, so no failure of theirs.
+            app.sign_ins.succeed(&who);
+            return Err(failure);
+        }
+    };
+    let user = user.filter(|user| is_right && user.disabled_at.is_none());
+    if let Some(user) = &user {
+        app.sign_ins.succeed(&who);
+        if let Some(response) = enter(app, request, (user, i.as_deref()), now).await? {
+            return Ok(response);
+        }
+    }
+    app.metrics.refused("sign_in");
+    tracing::info!(client = %ClientAddress::of(request).0, "refused: sign-in");
+    let open = open_interaction(app, &browser, i.as_deref(), now).await?;
+    let shown = Shown {
+        i: i.as_deref(),
+        username: Some(&typed),
+        is_wrong: true,
+    };
+    show(app, request, &browser, (&shown, open.as_ref())).await
+}
+
+/// The password was right: a session, or the second step.
+async fn enter(
+    app: &App,
+    request: &HttpRequest,
+    (user, i): (&UserRow, Option<&str>),
+    now: UnixSeconds,
+) -> Result<Option<HttpResponse>, Failure> {
+    if user.totp_confirmed_at.is_some() {
+        return ask_second_factor(app, request, (user, i), now).await.map(Some);
+    }
+    let proof = Proof {
+        user_id: &user.user_id,
+        methods: "pwd",
+        password_hash: user.password_hash.as_deref(),
+    };
+    complete_with(app, request, &proof, i, now).await
+}
+
+async fn ask_second_factor(
+    app: &App,
+    request: &HttpRequest,
+    (user, i): (&UserRow, Option<&str>),
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let browser = Browser::of(app, request)?;
+    let open = open_interaction(app, &browser, i, now).await?;
+    let half = HalfSignedIn {
+        user_id: user.user_id.clone(),
+        methods: "pwd".to_owned(),
+        i: open.map(|interaction| interaction.id),
+        password: fingerprint(user),
+        failures: 0,
+    };
+    let row = InteractionRow {
+        interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
+        kind: "second-factor".to_owned(),
+        content: serde_json::to_string(&half).map_err(|e| Failure::Internal(e.to_string()))?,
+        started_at: now.0,
+    };
+    db::interaction::open(&app.db, &row, &browser.hash(), now + SECOND_FACTOR_LIFE).await?;
+    let reader = Reader::new(app, request, &browser, None);
+    let template = SecondFactor {
+        page: reader.page(),
+        interaction: &row.interaction_id,
+        error: None,
+    };
+    Ok(reader.show(&template, StatusCode::OK))
+}
+
+async fn open_interaction(
+    app: &App,
+    browser: &Browser,
+    i: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Option<Interaction>, Failure> {
+    match i {
+        Some(i) if i.len() <= MAX_QUERY_VALUE => interaction::find(app, browser, i, now).await,
+        _ => Ok(None),
+    }
+}
+
+async fn show(
+    app: &App,
+    request: &HttpRequest,
+    browser: &Browser,
+    (shown, open): (&Shown<'_>, Option<&Interaction>),
+) -> Result<HttpResponse, Failure> {
+    let asking = Asking::default();
+    let reader = Reader::new(app, request, browser, asking.ui_locales.as_deref());
+    let page = reader.page();
+    let template = SignIn {
+        page,
+        interaction: shown.i.filter(|_| open.is_some()),
+        client: asking.client_name.as_deref(),
+        username: shown.username.or(asking.login_hint.as_deref()).unwrap_or_default(),
+        error: shown.is_wrong.then_some(page.texts().wrong_password),
+        passwords: app.config.login.passwords,
+        passkeys: app.config.login.passkeys,
+        upstream: None,
+    };
+    let status = if shown.is_wrong {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::OK
+    };
+    Ok(reader.show(&template, status))
+}
+
+/// Who asks; until the authorization endpoint tells.
+#[derive(Default)]
+struct Asking {
+    client_name: Option<String>,
+    login_hint: Option<String>,
+    ui_locales: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_query_value_stands_once() {
+        let value = |uri: &str| query_value(&TestRequest::with_uri(uri).to_http_request(), "i");
+        assert_eq!(value("/login?i=a%20b&x=1").as_deref(), Some("a b"));
+        for uri in ["/login", "/login?i=", "/login?i=a&i=b", "/login?I=a"] {
+            assert_eq!(value(uri), None, "{uri}");
+        }
+        assert_eq!(value(&format!("/login?i={}", "x".repeat(201))), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! May this client act for you?
+
+use askama::Template;
+
+use super::{Page, ScopeLine};
+
+/// How a client is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientIdentity<'a> {
+    /// The operator of this server registered it.
+    Operator,
+    /// It is whoever publishes at this host: its `client_id` is an address.
+    Host(&'a str),
+    /// It registered itself, and nobody checked its name.
+    Unverified,
+}
+
+/// `GET /consent`. Its form goes to `/consent` (`i`, `decision` = `allow` or `deny`, `duration` = `until-revoked`,
+/// `30-days` or `1-day`, `remember` = `on` when ticked). With `before_upstream` it goes to `/login/upstream/consent`
+/// (`i`, `decision`).
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct Consent<'a> {
+    pub(crate) page: Page<'a>,
+    pub(crate) interaction: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) identity: ClientIdentity<'a>,
+    /// Where the answer goes: the host of the redirect URI, or its scheme (`cursor:`).
+    pub(crate) redirect_host: &'a str,
+    /// Whether that is only this device (RFC 8252 §8.6: any program here can claim to be that client).
+    pub(crate) is_loopback: bool,
+    pub(crate) node: &'a str,
+    pub(crate) node_uri: &'a str,
+    pub(crate) scopes: &'a [ScopeLine],
+    /// Who is signed in; not shown with `before_upstream`.
+    pub(crate) person: &'a str,
+    /// Nobody is signed in yet, and this provider is asked next: our own consent comes first.
+    pub(crate) before_upstream: Option<&'a str>,
+}
+
+impl Consent<'_> {
+    /// Whether some of the permissions were granted before.
+    fn is_step_up(&self) -> bool {
+        self.scopes.iter().any(|line| line.is_new) && self.scopes.iter().any(|line| !line.is_new)
+    }
+}
