@@ -115,6 +115,7 @@ CREATE TABLE access_grant (
     revoked_at BIGINT
 );
 CREATE UNIQUE INDEX access_grant_live ON access_grant (user_id, client_id, resource) WHERE revoked_at IS NULL;
+CREATE INDEX access_grant_user ON access_grant (user_id);
 CREATE INDEX access_grant_client ON access_grant (client_id);
 
 CREATE TABLE authorization_code (

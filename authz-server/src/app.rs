@@ -21,6 +21,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
 const VERIFIED_TOKENS: usize = 10_000;
@@ -140,9 +141,15 @@ impl App {
         self.registry.resources(&self.db, &self.changes).await
     }
 
-    /// Whether a token of ours was taken back.
+    /// Whether a token of ours was taken back, or everything of its family was.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, DbFault> {
-        self.revocations.contain(&self.db, &self.changes, token_id).await
+        let contain = |id| self.revocations.contain(&self.db, &self.changes, id);
+        if let Some(family_id) = family::of_token_id(token_id)
+            && contain(family_id).await?
+        {
+            return Ok(true);
+        }
+        contain(token_id).await
     }
 
     /// The keys to publish: the newest that can be had.

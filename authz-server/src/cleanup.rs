@@ -26,7 +26,14 @@ pub(crate) async fn run(app: Arc<App>) {
 
 async fn clean(app: &App) -> Result<(), DbFault> {
     let now = clock::now();
-    db::revoked_token::forget(&app.db, now - MARGIN).await?;
-    db::client_secret::forget(&app.db, now - MARGIN).await?;
+    let before = now - MARGIN;
+    db::authorization_code::forget(&app.db, before).await?;
+    db::interaction::forget(&app.db, before).await?;
+    db::session::forget(&app.db, before).await?;
+    // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
+    db::refresh_token::forget(&app.db, before).await?;
+    db::token_family::forget(&app.db, before).await?;
+    db::revoked_token::forget(&app.db, before).await?;
+    db::client_secret::forget(&app.db, before).await?;
     db::change::forget(&app.db, now - CHANGES).await
 }

@@ -10,8 +10,9 @@ use shared::metadata::AuthorizationServer;
 use crate::app::App;
 use crate::client::AuthMethod;
 use crate::error::{self, Failure};
-use crate::keys::ALGORITHMS;
+use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
 use crate::token::GrantType;
+use crate::token::scopes::IDENTITY;
 
 /// Documents may be kept by others for five minutes: short enough for a planned key rotation to reach them in time.
 const CACHED: &str = "public, max-age=300";
@@ -51,6 +52,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
     let mut scopes: Vec<String> = resources
         .iter()
         .flat_map(|resource| resource.scopes.iter())
+        .chain(IDENTITY)
         .map(str::to_owned)
         .collect();
     scopes.sort_unstable();
@@ -75,7 +77,10 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
             .iter()
             .map(|grant| grant.as_str().to_owned())
             .collect(),
-        token_endpoint_auth_methods_supported: names(&with_secret),
+        token_endpoint_auth_methods_supported: AuthMethod::ALL
+            .iter()
+            .map(|m| m.as_str().to_owned())
+            .collect(),
         introspection_endpoint_auth_methods_supported: names(&with_secret),
         revocation_endpoint_auth_methods_supported: AuthMethod::ALL
             .iter()
@@ -83,7 +88,15 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
             .collect(),
         code_challenge_methods_supported: names(&["S256"]),
         subject_types_supported: names(&["public"]),
-        id_token_signing_alg_values_supported: ALGORITHMS.iter().map(|alg| alg.as_str().to_owned()).collect(),
+        id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
+        userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
+        device_authorization_endpoint: None,
+        claims_supported: names(&CLAIMS),
+        authorization_response_iss_parameter_supported: true,
+        prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
+        ui_locales_supported: names(&["en"]),
+        request_parameter_supported: false,
+        request_uri_parameter_supported: false,
         service_documentation: issuer.endpoint("/docs/errors"),
     })
 }
@@ -125,18 +138,4 @@ pub(crate) async fn errors() -> HttpResponse {
         .insert_header((CONTENT_TYPE, "text/markdown; charset=utf-8"))
         .insert_header((CACHE_CONTROL, CACHED))
         .body(ERRORS)
-}
-
-/// `GET /oauth/authorize`: people cannot sign in with this version, and a request that proves nothing is never
-/// redirected (OAuth 2.1 §4.1.2.1). The endpoint is announced because MCP clients refuse metadata without it.
-pub(crate) async fn no_sign_in() -> HttpResponse {
-    HttpResponse::BadRequest()
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header(("x-frame-options", "DENY"))
-        .body(concat!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>No sign-in here</title>",
-            "<h1>Nobody can sign in here yet</h1>",
-            "<p>This server gives tokens to programs with credentials of their own (client_credentials). ",
-            "Ask its operator for a client id and a secret.</p></html>"
-        ))
 }

@@ -5,13 +5,14 @@ use ::web::answer::{self, ErrorBody};
 use ::web::body::BodyFault;
 use ::web::rates::Exceeded;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::NoRandomness;
 
 use crate::app::App;
 use crate::db::DbFault;
+use crate::pages::{self, Failed, Lang, Page, Reason, Texts};
 
 /// Why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub(crate) enum Failure {
     /// A rate limit.
     #[error("too many requests")]
     Limited(Exceeded),
+    /// What a person meets on the way, with a page of its own.
+    #[error("{0:?}")]
+    Shown(Trouble),
     /// A form that was not made for this browser, or an interaction that is not its own.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -48,6 +52,39 @@ impl From<NoRandomness> for Failure {
     }
 }
 
+/// What people can run into. Each has its page; the log line is the same for all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// The client that sent them is unknown or revoked.
+    Client,
+    /// Its request would send them to an address that is not registered.
+    Redirect,
+    /// What they had begun is over.
+    Expired,
+    /// What they had begun was decided before.
+    Decided,
+    /// A one-time link is unknown, used or too old.
+    Link,
+    /// Signing in elsewhere did not work.
+    Upstream,
+    /// Nobody here belongs to the account elsewhere.
+    NoAccount,
+}
+
+impl Trouble {
+    fn reason(self, texts: &'static Texts) -> &'static Reason {
+        match self {
+            Self::Client => &texts.failed_client,
+            Self::Redirect => &texts.failed_redirect,
+            Self::Expired => &texts.failed_expired,
+            Self::Decided => &texts.failed_decided,
+            Self::Link => &texts.failed_link,
+            Self::Upstream => &texts.failed_upstream,
+            Self::NoAccount => &texts.failed_no_account,
+        }
+    }
+}
+
 /// Answers `failure`. Secrets are in none of its texts.
 pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> HttpResponse {
     let client = ClientAddress::of(request).0;
@@ -66,6 +103,15 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
                 StatusCode::FORBIDDEN,
                 "access_denied",
                 "this request does not come from a page that this server showed to this browser",
+            )
+        }
+        Failure::Shown(trouble) => {
+            app.metrics.refused(ErrorCode::InvalidRequest.as_str());
+            tracing::info!(%client, path, reason = ?trouble, "refused");
+            answer::error(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::InvalidRequest.as_str(),
+                "this address cannot be used in that way, or no longer",
             )
         }
         Failure::Refused(refusal) => {
@@ -89,9 +135,38 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
     }
 }
 
-/// Answers `failure` to a person: the same log line, the same status, but a page.
+/// Answers `failure` to a person: the same log line, status and headers, but a page. It repeats nothing of the
+/// request and leads nowhere (RFC 9700 §4.11).
 pub(crate) fn page(app: &App, request: &HttpRequest, failure: Failure) -> HttpResponse {
-    answer(app, request, failure)
+    let header = request.headers().get(ACCEPT_LANGUAGE);
+    let lang = Lang::choose(None, header.and_then(|value| value.to_str().ok()));
+    let texts = lang.texts();
+    let (reason, code) = match &failure {
+        Failure::Shown(trouble) => (trouble.reason(texts), ErrorCode::InvalidRequest.as_str()),
+        Failure::Forbidden(_) => (&texts.failed_form, ErrorCode::AccessDenied.as_str()),
+        Failure::Limited(_) => (&texts.failed_too_many, "too_many_requests"),
+        Failure::Refused(refusal) => (&texts.failed_request, refusal.code.as_str()),
+        Failure::Body(_) => (&texts.failed_request, ErrorCode::InvalidRequest.as_str()),
+        Failure::Db(DbFault::Unavailable(_) | DbFault::Collided) => {
+            (&texts.failed_busy, ErrorCode::TemporarilyUnavailable.as_str())
+        }
+        Failure::Db(_) | Failure::Internal(_) => (&texts.failed_internal, ErrorCode::ServerError.as_str()),
+    };
+    let template = Failed {
+        page: Page {
+            lang,
+            base: app.config.issuer.path(),
+            csrf: "",
+        },
+        reason,
+        code,
+    };
+    let plain = answer(app, request, failure);
+    let mut shown = pages::render(&template, plain.status(), &[]);
+    if let Some(seconds) = plain.headers().get(RETRY_AFTER) {
+        shown.headers_mut().insert(RETRY_AFTER, seconds.clone());
+    }
+    shown
 }
 
 fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpResponse {

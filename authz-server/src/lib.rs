@@ -15,7 +15,7 @@ mod discovery;
 mod error;
 mod health;
 mod keys;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no route shows them yet"))]
+mod openid;
 mod pages;
 mod params;
 mod registry;

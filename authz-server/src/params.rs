@@ -43,6 +43,17 @@ impl Params {
         Ok(params)
     }
 
+    /// A form as text, for the endpoint that takes the same parameters in its query.
+    pub(crate) fn text<'b>(request: &HttpRequest, body: &'b [u8]) -> Result<&'b str, OAuthError> {
+        if !request.query_string().is_empty() {
+            return Err(malformed("parameters belong in the body, not in the URL"));
+        }
+        if !has_media_type(request, "application/x-www-form-urlencoded") {
+            return Err(malformed("the body must be application/x-www-form-urlencoded"));
+        }
+        std::str::from_utf8(body).map_err(|_| malformed("a parameter is not form-encoded UTF-8"))
+    }
+
     /// Parses a JSON object of strings, for the endpoint that takes it. `resource` may be a list.
     pub(crate) fn json(
         request: &HttpRequest,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use crate::changes::{Changes, Memory};
-use crate::db::change::{Change, Noun};
+use crate::db::change::{Change, MANY, Noun};
 use crate::db::{self, Db, DbFault};
 
 /// Tokens whose state is kept in memory.
 const TOKENS: usize = 50_000;
 
 pub(crate) struct Revocations {
-    /// Token id to "was taken back".
+    /// Token id or family id to "was taken back".
     known: Cache<String, bool>,
 }
 
@@ -38,6 +38,7 @@ impl Revocations {
 impl Memory for Revocations {
     fn forget(&self, change: &Change) {
         match change.noun() {
+            Some(Noun::Token) if change.subject == MANY => self.forget_all(),
             Some(Noun::Token) => {
                 self.known.remove(&change.subject);
             }

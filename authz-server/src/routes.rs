@@ -12,7 +12,7 @@ use actix_web::{Error, HttpResponse, Resource, web};
 
 use crate::account::{link, page, passkey, second_factor, sign_in, sign_out, totp};
 use crate::app::App;
-use crate::{discovery, health, token};
+use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -48,13 +48,18 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
         .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
+        .service(readable(
+            resource(&below("/oauth/userinfo"), "GET, HEAD, POST, OPTIONS")
+                .route(get().to(openid::userinfo))
+                .route(web::post().to(openid::userinfo)),
+        ))
         // A resource server introspects, never a page in a browser.
         .service(resource(&below("/oauth/introspect"), "POST").route(web::post().to(token::introspect)))
         // Without CORS: no script may read what a person is sent to (OAuth 2.1 §3.1).
         .service(
             resource(&below("/oauth/authorize"), "GET, HEAD, POST")
-                .route(get().to(discovery::no_sign_in))
-                .route(web::post().to(discovery::no_sign_in)),
+                .route(get().to(authorize::authorize))
+                .route(web::post().to(authorize::authorize_form)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
     people(&below, config);
@@ -64,6 +69,11 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
 /// The pages of people, without CORS: they are for browsers, and for nobody's script.
 fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
     config
+        .service(
+            form(&below("/consent"))
+                .route(get().to(authorize::show))
+                .route(web::post().to(authorize::decide)),
+        )
         .service(
             form(&below("/login"))
                 .route(get().to(sign_in::page))

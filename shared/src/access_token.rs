@@ -35,6 +35,8 @@ pub struct Claims<'a> {
     pub scope: &'a str,
     pub client_name: &'a str,
     pub client_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<UnixSeconds>,
 }
 
 /// The checks, in the order in which they are made.

@@ -25,6 +25,15 @@ pub struct AuthorizationServer {
     pub code_challenge_methods_supported: Vec<String>,
     pub subject_types_supported: Vec<String>,
     pub id_token_signing_alg_values_supported: Vec<String>,
+    pub userinfo_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<String>,
+    pub claims_supported: Vec<String>,
+    pub authorization_response_iss_parameter_supported: bool,
+    pub prompt_values_supported: Vec<String>,
+    pub ui_locales_supported: Vec<String>,
+    pub request_parameter_supported: bool,
+    pub request_uri_parameter_supported: bool,
     pub service_documentation: String,
 }
 

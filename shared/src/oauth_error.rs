@@ -7,6 +7,10 @@ use std::fmt::{self, Write};
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
+    /// RFC 6749 §4.1.2.1: the person said no.
+    AccessDenied,
+    /// OpenID Connect Core §3.1.2.6: the person must be asked, and `prompt=none` forbids it.
+    ConsentRequired,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
     InsufficientScope,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
@@ -21,6 +25,14 @@ pub enum ErrorCode {
     InvalidTarget,
     /// RFC 6750 §3.1: the token is expired, revoked, malformed or not for us.
     InvalidToken,
+    /// OpenID Connect Core §3.1.2.6: the person must sign in, and `prompt=none` forbids it.
+    LoginRequired,
+    /// OpenID Connect Core §3.1.2.6: we do not read `registration`.
+    RegistrationNotSupported,
+    /// OpenID Connect Core §3.1.2.6: we do not read `request`.
+    RequestNotSupported,
+    /// OpenID Connect Core §3.1.2.6: we do not fetch `request_uri`.
+    RequestUriNotSupported,
     /// RFC 6749 §4.1.2.1: our fault.
     ServerError,
     /// RFC 6749 §4.1.2.1: overloaded, or a part that we need is away; try again.
@@ -29,6 +41,8 @@ pub enum ErrorCode {
     UnauthorizedClient,
     /// RFC 6749 §5.2: we do not know this grant.
     UnsupportedGrantType,
+    /// RFC 6749 §4.1.2.1: we answer with a code and nothing else.
+    UnsupportedResponseType,
     /// RFC 7009 §2.2.1: we cannot revoke tokens of this type.
     UnsupportedTokenType,
 }
@@ -37,6 +51,8 @@ impl ErrorCode {
     /// The code on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccessDenied => "access_denied",
+            Self::ConsentRequired => "consent_required",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
@@ -44,10 +60,15 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
+            Self::LoginRequired => "login_required",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }

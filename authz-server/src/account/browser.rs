@@ -47,6 +47,11 @@ impl Browser {
         })
     }
 
+    /// Whether it came without a cookie: on its first visit, or posted here by a foreign page.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// What an interaction is bound to.
     pub(crate) fn hash(&self) -> SecretHash {
         self.id.hash()

@@ -76,7 +76,9 @@ pub(crate) async fn for_first_admin(
         purpose: "first-admin".to_owned(),
         user_id: None,
     };
-    make(db, issuer, row, (now, now + FIRST_ADMIN_LIFE)).await.map(Some)
+    make(db, issuer, row, (now, now + FIRST_ADMIN_LIFE))
+        .await
+        .map(Some)
 }
 
 /// A link by which this person sets a password. Earlier ones end.
@@ -136,7 +138,11 @@ async fn open(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure>
     let template = SetPassword {
         page: reader.page(),
         link: link.reveal(),
-        person: row.user_id.as_ref().and(person.as_ref()).map(|user| user.display_name.as_str()),
+        person: row
+            .user_id
+            .as_ref()
+            .and(person.as_ref())
+            .map(|user| user.display_name.as_str()),
         username: person.as_ref().map_or("", |user| user.username.as_str()),
         display_name: "",
         min_length: password::MIN_CHARACTERS,
@@ -219,7 +225,9 @@ async fn set_password(
         .db
         .write(async |tx| {
             if !db::user_account::lock(tx, &person.user_id, None).await?
-                || db::one_time_link::take(tx, &answers.link.hash(), now).await?.is_none()
+                || db::one_time_link::take(tx, &answers.link.hash(), now)
+                    .await?
+                    .is_none()
             {
                 return Ok(false);
             }
@@ -254,7 +262,9 @@ async fn make_first_admin(
             // One after the other: of two links, the second finds an administrator.
             db::change::take_turn(tx).await?;
             if db::user_account::has_admin_in(tx).await?
-                || db::one_time_link::take(tx, &answers.link.hash(), now).await?.is_none()
+                || db::one_time_link::take(tx, &answers.link.hash(), now)
+                    .await?
+                    .is_none()
             {
                 return Ok(false);
             }
@@ -272,11 +282,7 @@ async fn make_first_admin(
 }
 
 /// The PHC string of the new password, if it keeps the rules. Only the holder of a living link makes this work.
-async fn check(
-    app: &App,
-    answers: &Answers,
-    username: &str,
-) -> Result<Result<String, Refusal>, Failure> {
+async fn check(app: &App, answers: &Answers, username: &str) -> Result<Result<String, Refusal>, Failure> {
     if let Err(fault) = password::check(username, &answers.password) {
         return Ok(Err(UserFault::from(fault).into()));
     }
@@ -319,7 +325,8 @@ fn sentence(texts: &'static Texts, refusal: &Refusal) -> &'static str {
 
 fn dead(app: &App, request: &HttpRequest, reader: &Reader<'_>) -> Result<HttpResponse, Failure> {
     // 256 bits are not guessed; whoever tries is slowed down all the same.
-    app.per_ip_failures.check(ClientAddress::of(request).limit_key())?;
+    app.per_ip_failures
+        .check(ClientAddress::of(request).limit_key())?;
     app.metrics.refused("link");
     let page = reader.page();
     let template = Failed {

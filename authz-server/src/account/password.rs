@@ -26,7 +26,8 @@ const MAX_WAITING: usize = 100;
 /// When to come back.
 const COME_BACK: Duration = Duration::from_secs(2);
 /// The PHC string that is checked where there is no account or no password: of the same cost, and no password's.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// A password that nobody may choose, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -137,14 +138,16 @@ async fn in_turn<T: Send + 'static>(
 /// [`hash`] for the command line, which has nothing else to do.
 pub(crate) fn phc_string(password: &Secret) -> Result<String, Failure> {
     let salt: [u8; 16] = random_bytes().map_err(|fault: NoRandomness| Failure::from(fault))?;
-    let hashed: Result<PasswordHash, _> = argon2id()?.hash_password_with_salt(password.reveal().as_bytes(), &salt);
+    let hashed: Result<PasswordHash, _> =
+        argon2id()?.hash_password_with_salt(password.reveal().as_bytes(), &salt);
     hashed
         .map(|phc| phc.to_string())
         .map_err(|e| Failure::Internal(e.to_string()))
 }
 
 fn is_password(password: &Secret, phc: &str) -> Result<bool, Failure> {
-    let damaged = |e: argon2::password_hash::phc::Error| Failure::Internal(format!("a password hash is damaged: {e}"));
+    let damaged =
+        |e: argon2::password_hash::phc::Error| Failure::Internal(format!("a password hash is damaged: {e}"));
     let phc = PasswordHash::new(phc).map_err(damaged)?;
     match argon2id()?.verify_password(password.reveal().as_bytes(), &phc) {
         Ok(()) => Ok(true),
@@ -189,8 +192,14 @@ mod tests {
     fn rules_name_what_is_wrong() {
         assert_eq!(check("ada", &secret("1234567")), Err(PasswordFault::TooShort));
         assert_eq!(check("ada", &secret("ñandúñan")), Ok(()));
-        assert_eq!(check("ada", &secret(&"x".repeat(257))), Err(PasswordFault::TooLong));
-        assert_eq!(check("ada.lovelace", &secret("Ada.Lovelace")), Err(PasswordFault::IsUsername));
+        assert_eq!(
+            check("ada", &secret(&"x".repeat(257))),
+            Err(PasswordFault::TooLong)
+        );
+        assert_eq!(
+            check("ada.lovelace", &secret("Ada.Lovelace")),
+            Err(PasswordFault::IsUsername)
+        );
     }
 
     #[tokio::test]

@@ -17,9 +17,9 @@ use super::view::Reader;
 use super::{Browser, form, known, password, users};
 use crate::app::App;
 use crate::authorize::interaction::{self, Interaction};
+use crate::db;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
-use crate::db;
 use crate::error::{self, Failure};
 use crate::pages::{SecondFactor, SignIn};
 
@@ -281,7 +281,10 @@ async fn show(
         page,
         interaction: shown.i.filter(|_| open.is_some()),
         client: asking.client_name.as_deref(),
-        username: shown.username.or(asking.login_hint.as_deref()).unwrap_or_default(),
+        username: shown
+            .username
+            .or(asking.login_hint.as_deref())
+            .unwrap_or_default(),
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
         passkeys: app.config.login.passkeys,

@@ -137,7 +137,10 @@ pub(crate) fn draft(
 
 /// Creates the account of a [`draft`].
 pub(crate) async fn create(db: &Db, row: UserRow) -> Result<UserView, UserFault> {
-    match db.write(async |tx| db::user_account::insert(tx, &row).await).await {
+    match db
+        .write(async |tx| db::user_account::insert(tx, &row).await)
+        .await
+    {
         Ok(()) => Ok(row.into()),
         // The id is random, so it was the name.
         Err(DbFault::Constraint(_)) => Err(UserFault::Taken(row.username)),
@@ -147,7 +150,11 @@ pub(crate) async fn create(db: &Db, row: UserRow) -> Result<UserView, UserFault>
 
 /// Everyone, oldest first.
 pub(crate) async fn list(db: &Db) -> Result<Vec<UserView>, UserFault> {
-    Ok(db::user_account::list(db).await?.into_iter().map(UserView::from).collect())
+    Ok(db::user_account::list(db)
+        .await?
+        .into_iter()
+        .map(UserView::from)
+        .collect())
 }
 
 /// The account of this name, disabled or not.
@@ -251,8 +258,14 @@ mod tests {
             email: Some(email.to_owned()),
             is_admin: false,
         };
-        assert_eq!(draft(profile(" Ada ", "a@b"), None, NOW).unwrap().display_name, "Ada");
-        assert_eq!(draft(profile("  ", "a@b"), None, NOW).unwrap().display_name, "ada");
+        assert_eq!(
+            draft(profile(" Ada ", "a@b"), None, NOW).unwrap().display_name,
+            "Ada"
+        );
+        assert_eq!(
+            draft(profile("  ", "a@b"), None, NOW).unwrap().display_name,
+            "ada"
+        );
         assert!(draft(profile("A\u{7}", "a@b"), None, NOW).is_err());
         assert!(draft(profile("Ada", "a b@c"), None, NOW).is_err());
         assert!(draft(profile("Ada", "@c"), None, NOW).is_err());

@@ -1,3 +1,24 @@
 //! The authorization endpoint (OAuth 2.1 §4.1.1) and what lies between a client's request and its answer.
+//!
+//! ```text
+//! query → request (page, or back to the client) → testing door | person → step → sign in | consent | code → answer
+//! ```
+//!
+//! The query is kept as it came and read again at every step, so nothing that was checked once is believed later.
 
+mod answer;
+mod approval;
+mod code;
+mod consent;
+mod endpoint;
 pub(crate) mod interaction;
+mod negotiation;
+pub(crate) mod redirect_uri;
+mod request;
+mod step;
+
+pub(crate) use self::approval::{Approval, approve};
+pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
+pub(crate) use self::endpoint::{authorize, authorize_form};
+pub(crate) use self::request::{Asking, asking};
+pub(crate) use self::step::wants_sign_in;

@@ -8,7 +8,8 @@ use shared::scope::Scope;
 use super::Outcome;
 use super::print::Report;
 use crate::client::register::{self, ClientMetadata, ClientView};
-use crate::client::{AuthMethod, ClientType};
+use crate::client::{AuthMethod, ClientType, DEVICE_CODE};
+use crate::config::Config;
 use crate::db::Db;
 
 #[derive(Subcommand)]
@@ -53,6 +54,13 @@ pub(super) struct Metadata {
     /// The only method it authenticates with: `client_secret_basic` or `client_secret_post` [default: either]
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<AuthMethod>,
+    /// Where its codes may be sent: https, loopback, or the scheme of a program; may be repeated
+    #[arg(long, value_name = "URI")]
+    redirect_uri: Vec<String>,
+    /// The grants it may use, separated by commas: `authorization_code`, `refresh_token`, `device_code`,
+    /// `client_credentials` [default: the first two with a redirect URI, the last without]
+    #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
+    grants: Vec<String>,
 }
 
 #[derive(Args)]
@@ -60,12 +68,12 @@ pub(super) struct Create {
     /// What people see
     #[arg(long)]
     name: String,
-    /// The grants it may use, separated by commas [default: `client_credentials`]
-    #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
-    grants: Vec<String>,
     /// A client that cannot keep a secret
     #[arg(long, conflicts_with = "auth_method")]
     public: bool,
+    /// Approve its requests as this user without asking; for tests, while `login.testing_door` is true
+    #[arg(long, value_name = "USERNAME")]
+    approve_as: Option<String>,
     #[command(flatten)]
     metadata: Metadata,
 }
@@ -88,10 +96,10 @@ pub(super) struct Update {
 const DEFAULT_SCOPES: [&str; 2] = ["mcp:call", "mcp:read"];
 
 impl Command {
-    pub(super) async fn run(self, db: &Db) -> Outcome {
+    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
         let now = clock::now();
         match self {
-            Self::Create(create) => create.run(db).await,
+            Self::Create(create) => create.run(db, config).await,
             Self::List => Report::rows(&register::list(db).await?, row),
             Self::Show { client_id } => Report::record(&register::show(db, &client_id).await?),
             Self::Update(update) => {
@@ -113,18 +121,18 @@ impl Command {
 }
 
 impl Create {
-    async fn run(self, db: &Db) -> Outcome {
+    async fn run(self, db: &Db, config: &Config) -> Outcome {
+        if self.approve_as.is_some() && !config.login.testing_door {
+            return Err("--approve-as is for tests: it needs login.testing_door = true".into());
+        }
         let mut metadata = self.metadata.read(Some(self.name));
         if metadata.scopes.is_none() {
             metadata.scopes = Some(Scope::from_tokens(DEFAULT_SCOPES)?);
         }
-        let mut grants = self.grants;
         if self.public {
             metadata.auth_method = Some(AuthMethod::None);
-        } else if grants.is_empty() {
-            grants.push("client_credentials".to_owned());
         }
-        Report::record(&register::create(db, metadata, &grants, clock::now()).await?)
+        Report::record(&register::create(db, metadata, self.approve_as, clock::now()).await?)
     }
 }
 
@@ -136,8 +144,20 @@ impl Metadata {
             scopes: self.scopes,
             resources: Some(self.resource).filter(|list| !list.is_empty()),
             auth_method: self.auth_method,
+            redirect_uris: Some(self.redirect_uri).filter(|list| !list.is_empty()),
+            grants: Some(self.grants)
+                .filter(|list| !list.is_empty())
+                .map(|list| list.into_iter().map(full_name).collect()),
         }
     }
+}
+
+/// The registered name of a grant that people write in short.
+fn full_name(grant: String) -> String {
+    if grant == "device_code" {
+        return DEVICE_CODE.to_owned();
+    }
+    grant
 }
 
 fn row(client: &ClientView) -> Vec<String> {

@@ -119,7 +119,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             server::serve(config).await?;
             Ok(Report::nothing())
         }
-        Command::Client(command) => command.run(&open(&config).await?).await,
+        Command::Client(command) => command.run(&open(&config).await?, &config).await,
         Command::Resource(command) => command.run(&open(&config).await?, &config).await,
         Command::User(command) => command.run(&open(&config).await?, &config).await,
         Command::Key(KeyCommand::List) => list_keys(&config).await,

@@ -121,12 +121,7 @@ impl Create {
     }
 }
 
-async fn with_link(
-    db: &Db,
-    config: &Config,
-    (view, user_id): (UserView, &str),
-    now: UnixSeconds,
-) -> Outcome {
+async fn with_link(db: &Db, config: &Config, (view, user_id): (UserView, &str), now: UnixSeconds) -> Outcome {
     if view.disabled_at.is_some() {
         return Err("the account is disabled; enable it first: authz-server user enable".into());
     }

@@ -1,6 +1,7 @@
 //! Clients: what is known of one, and who may create or change it.
 
 pub(crate) mod authenticate;
+mod redirects;
 pub(crate) mod register;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::SecretHash;
 
+pub(crate) use self::redirects::DEVICE_CODE;
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
 use crate::db::client_secret::ClientSecretRow;
@@ -167,6 +169,12 @@ impl Client {
     /// Whether it has no credentials at all.
     pub(crate) fn is_public(&self) -> bool {
         self.auth_methods == [AuthMethod::None]
+    }
+
+    /// Whether somebody who runs this server vouches for it: errors may be sent to it before a person has seen a page
+    /// (OAuth 2.1 §7.12.2). So far only operators register clients.
+    pub(crate) fn is_trusted(&self) -> bool {
+        true
     }
 
     /// Whether it may use `grant`.

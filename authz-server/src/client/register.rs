@@ -7,7 +7,7 @@ use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
-use super::{AuthMethod, ClientType};
+use super::{AuthMethod, ClientType, redirects};
 use crate::db::client::ClientRow;
 use crate::db::{self, Db, DbFault};
 
@@ -44,6 +44,10 @@ pub(crate) struct ClientMetadata {
     pub(crate) resources: Option<Vec<String>>,
     /// The one method that it must use. Without it, a secret may come in the header or in the body.
     pub(crate) auth_method: Option<AuthMethod>,
+    /// Where its codes may be sent.
+    pub(crate) redirect_uris: Option<Vec<String>>,
+    /// The grants it may use, by their registered names.
+    pub(crate) grants: Option<Vec<String>>,
 }
 
 /// What is shown of a client (names of RFC 7591 §2 where it has them).
@@ -58,6 +62,11 @@ pub(crate) struct ClientView {
     pub(crate) grant_types: Vec<String>,
     pub(crate) scope: String,
     pub(crate) resources: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) redirect_uris: Vec<String>,
+    /// The user as whom the testing door approves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approves_as: Option<String>,
     pub(crate) client_id_issued_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked_at: Option<i64>,
@@ -66,25 +75,32 @@ pub(crate) struct ClientView {
     pub(crate) client_secrets_expire_at: Vec<Option<i64>>,
 }
 
-/// Creates a client. A confidential one gets a secret, which is in the answer and nowhere else.
+/// Creates a client. A confidential one gets a secret, which is in the answer and nowhere else. `approves_as` is for
+/// the testing door alone.
 pub(crate) async fn create(
     db: &Db,
     metadata: ClientMetadata,
-    grants: &[String],
+    approves_as: Option<String>,
     now: UnixSeconds,
 ) -> Result<ClientView, RegisterFault> {
-    let fault = |text: &str| Err(RegisterFault::Metadata(text.to_owned()));
     let name = metadata.name.unwrap_or_default();
     check_name(&name)?;
     let auth_methods = methods(metadata.auth_method);
-    if grants.iter().any(|grant| grant != "client_credentials") {
-        return fault("this version serves the grant client_credentials only");
+    let redirect_uris = metadata.redirect_uris.unwrap_or_default();
+    let grants = match metadata.grants {
+        Some(named) => named,
+        None if !redirect_uris.is_empty() => owned(&["authorization_code", "refresh_token"]),
+        None if auth_methods == AuthMethod::None.as_str() => Vec::new(),
+        None => owned(&["client_credentials"]),
+    };
+    if let Some(username) = &approves_as
+        && db::user_account::find_by_username(db, username).await?.is_none()
+    {
+        return Err(RegisterFault::Metadata(format!(
+            "there is no user {username}; see: authz-server user create"
+        )));
     }
-    if auth_methods == AuthMethod::None.as_str() && !grants.is_empty() {
-        return fault(
-            "a public client has no secret, so it cannot use client_credentials; leave out --public, or the grant",
-        );
-    }
+    let redirect_uris = redirects::checked((&grants, &redirect_uris), &auth_methods)?;
     let row = ClientRow {
         client_id: format!("c_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
         name,
@@ -100,8 +116,8 @@ pub(crate) async fn create(
         created_at: now.0,
         tokens_not_before: 0,
         revoked_at: None,
-        redirect_uris: "[]".to_owned(),
-        approves_as: None,
+        redirect_uris,
+        approves_as,
     };
     let secret = if row.auth_methods == AuthMethod::None.as_str() {
         None
@@ -138,6 +154,14 @@ pub(crate) async fn update(
         Some(named) => Some(resources_json(db, named).await?),
         None => None,
     };
+    let merged = (
+        metadata.grants.clone().unwrap_or_else(|| words(&row.grants)),
+        match metadata.redirect_uris.clone() {
+            Some(named) => named,
+            None => serde_json::from_str(&row.redirect_uris).unwrap_or_default(),
+        },
+    );
+    let redirect_uris = redirects::checked((&merged.0, &merged.1), &row.auth_methods)?;
     let columns = |row: &mut ClientRow| {
         set(&mut row.name, metadata.name.clone());
         set(
@@ -150,6 +174,12 @@ pub(crate) async fn update(
         );
         set(&mut row.scopes, metadata.scopes.as_ref().map(Scope::to_string));
         set(&mut row.resources, resources.clone());
+        set(
+            &mut row.grants,
+            metadata.grants.as_ref().map(|grants| grants.join(" ")),
+        );
+        let named = metadata.redirect_uris.as_ref();
+        set(&mut row.redirect_uris, named.map(|_| redirect_uris.clone()));
     };
     if !db::client::update(db, client_id, now, columns).await? {
         return Err(RegisterFault::NoSuchClient(client_id.to_owned()));
@@ -259,18 +289,25 @@ async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterF
     serde_json::to_string(&uris).map_err(|e| RegisterFault::Metadata(e.to_string()))
 }
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 fn view(row: ClientRow, ends: Vec<Option<i64>>) -> ClientView {
-    let words = |text: &str| {
-        text.split(' ')
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
     ClientView {
         client_secret: None,
         token_endpoint_auth_methods_supported: words(&row.auth_methods),
         grant_types: words(&row.grants),
         resources: serde_json::from_str(&row.resources).unwrap_or_default(),
+        redirect_uris: serde_json::from_str(&row.redirect_uris).unwrap_or_default(),
+        approves_as: row.approves_as,
         client_id: row.client_id,
         client_name: row.name,
         client_type: row.client_type,

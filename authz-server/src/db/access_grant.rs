@@ -2,22 +2,40 @@
 
 use shared::clock::UnixSeconds;
 
+use super::token_family::{self, Of};
 use super::{Db, DbFault, Tx, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
      FROM access_grant WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND revoked_at IS NULL";
-const APPROVE: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
-     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) \
-     ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE \
-     SET scopes = $5, remembered_scopes = $6, updated_at = $7, expires_at = $8 RETURNING grant_id";
+const HOLD: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
+     expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+     ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE SET updated_at = access_grant.updated_at \
+     RETURNING grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at";
+const AMEND: &str = "UPDATE access_grant SET scopes = $2, remembered_scopes = $3, updated_at = $4, expires_at = $5 WHERE grant_id = $1";
 const LOCK: &str = "UPDATE access_grant SET updated_at = updated_at \
      WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
-
-const REVOKE_ALL_OF_USER: &str =
-    "UPDATE access_grant SET revoked_at = $2, updated_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+const REVOKE: &str =
+    "UPDATE access_grant SET revoked_at = $3 WHERE grant_id = $1 AND user_id = $2 AND revoked_at IS NULL";
+const REVOKE_OF_USER: &str =
+    "UPDATE access_grant SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+const REVOKE_OF_CLIENT: &str =
+    "UPDATE access_grant SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
+const OF_USER: &str = "SELECT g.grant_id, g.client_id, c.name AS client_name, g.resource, g.scopes, g.created_at, g.expires_at, \
+     (SELECT MAX(f.last_used_at) FROM token_family f WHERE f.grant_id = g.grant_id) AS last_used_at \
+     FROM access_grant g JOIN client c ON c.client_id = g.client_id \
+     WHERE g.user_id = $1 AND g.revoked_at IS NULL ORDER BY c.name, g.client_id, g.resource";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIVE, APPROVE, LOCK, REVOKE_ALL_OF_USER];
+pub(super) const STATEMENTS: &[&str] = &[
+    LIVE,
+    HOLD,
+    AMEND,
+    LOCK,
+    REVOKE,
+    REVOKE_OF_USER,
+    REVOKE_OF_CLIENT,
+    OF_USER,
+];
 
 /// One living row. `scopes` and `remembered_scopes` are space separated.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -44,20 +62,34 @@ pub(crate) async fn live(
     on!(db, c => sqlx::query_as(LIVE).bind(user_id).bind(client_id).bind(resource).fetch_optional(c))
 }
 
-/// Writes what a person has just allowed: a new grant, or the living one with everything of `grant` but its id.
-/// Returns the id that it has.
-pub(crate) async fn approve(tx: &mut Tx, grant: &GrantRow) -> Result<String, DbFault> {
+/// Holds the living grant of a person to a client at a resource until the transaction ends; `fresh` becomes it when
+/// there is none.
+pub(crate) async fn hold(tx: &mut Tx, fresh: &GrantRow) -> Result<GrantRow, DbFault> {
     on!(tx tx, c => {
-        sqlx::query_scalar(APPROVE)
+        sqlx::query_as(HOLD)
+            .bind(&fresh.grant_id)
+            .bind(&fresh.user_id)
+            .bind(&fresh.client_id)
+            .bind(&fresh.resource)
+            .bind(&fresh.scopes)
+            .bind(&fresh.remembered_scopes)
+            .bind(fresh.created_at)
+            .bind(fresh.updated_at)
+            .bind(fresh.expires_at)
+            .fetch_one(c)
+    })
+}
+
+/// Writes what a held grant allows now.
+pub(crate) async fn amend(tx: &mut Tx, grant: &GrantRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(AMEND)
             .bind(&grant.grant_id)
-            .bind(&grant.user_id)
-            .bind(&grant.client_id)
-            .bind(&grant.resource)
             .bind(&grant.scopes)
             .bind(&grant.remembered_scopes)
             .bind(grant.updated_at)
-            .bind(grant.expires_at)
-            .fetch_one(c)
+            .bind(grant.expires_at);
+        update.execute(c).await.map(|_| ())
     })
 }
 
@@ -69,10 +101,71 @@ pub(crate) async fn lock(tx: &mut Tx, grant_id: &str, now: UnixSeconds) -> Resul
     })
 }
 
-/// Revokes everything that a person has allowed. Returns how many grants that were.
-pub(crate) async fn revoke_all_of_user(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
-    on!(tx tx, c => async {
-        let update = sqlx::query(REVOKE_ALL_OF_USER).bind(user_id).bind(now.0);
+/// Ends a grant of this person and every token that came of it; `false` when there is no such living one. Its codes
+/// end with it: whoever redeems one must [`lock`] the grant.
+pub(crate) async fn revoke(
+    tx: &mut Tx,
+    grant_id: &str,
+    user_id: &str,
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        let update = sqlx::query(REVOKE).bind(grant_id).bind(user_id).bind(now.0);
         update.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows == 0 {
+        return Ok(false);
+    }
+    token_family::revoke(tx, Of::Grant(grant_id), "the grant was revoked", now).await?;
+    Ok(true)
+}
+
+/// Ends everything that a person has granted; returns how many grants ended.
+pub(crate) async fn revoke_all_of_user(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
+    let rows = end_all(tx, REVOKE_OF_USER, user_id, now).await?;
+    token_family::revoke(
+        tx,
+        Of::User(user_id),
+        "all grants of the person were revoked",
+        now,
+    )
+    .await?;
+    Ok(rows)
+}
+
+/// Ends everything that a client was granted; returns how many grants ended.
+pub(crate) async fn revoke_all_of_client(
+    tx: &mut Tx,
+    client_id: &str,
+    now: UnixSeconds,
+) -> Result<u64, DbFault> {
+    let rows = end_all(tx, REVOKE_OF_CLIENT, client_id, now).await?;
+    token_family::revoke(tx, Of::Client(client_id), "the client was revoked", now).await?;
+    Ok(rows)
+}
+
+async fn end_all(tx: &mut Tx, statement: &'static str, id: &str, now: UnixSeconds) -> Result<u64, DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(statement).bind(id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
     })
+}
+
+/// A grant as its owner sees it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct GrantView {
+    pub(crate) grant_id: String,
+    pub(crate) client_id: String,
+    pub(crate) client_name: String,
+    pub(crate) resource: String,
+    pub(crate) scopes: String,
+    pub(crate) created_at: i64,
+    /// It may lie in the past: the grant gives nothing then, until it is approved again.
+    pub(crate) expires_at: Option<i64>,
+    /// `None` while no token ever came of it.
+    pub(crate) last_used_at: Option<i64>,
+}
+
+/// Everything that a person has granted and not revoked, by the client's name.
+pub(crate) async fn list_of_user(db: &Db, user_id: &str) -> Result<Vec<GrantView>, DbFault> {
+    on!(db, c => sqlx::query_as(OF_USER).bind(user_id).fetch_all(c))
 }

@@ -15,6 +15,9 @@ const FORGET: &str = "DELETE FROM change WHERE sequence IN \
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[HEAD, NEXT, RECORD, SINCE, FORGET];
 
+/// The subject of a change to more rows than is worth naming: everything of that noun is forgotten.
+pub(crate) const MANY: &str = "*";
+
 /// What kind of thing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Noun {
@@ -40,7 +43,7 @@ impl Noun {
 pub(crate) struct Change {
     pub(crate) sequence: i64,
     noun: String,
-    /// The client's id, the resource's URI, the key's `kid`, the token's `jti`.
+    /// The client's id, the resource's URI, the key's `kid`, the token's `jti`, its family's id or [`MANY`].
     pub(crate) subject: String,
 }
 

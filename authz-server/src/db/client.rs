@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, client_secret, on};
+use super::{Db, DbFault, Tx, access_grant, client_secret, on};
 
 const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as FROM client WHERE client_id = $1";
@@ -116,12 +116,15 @@ async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, 
     Ok(client.filter(|client| client.revoked_at.is_none()))
 }
 
-/// Ends a client and every token it has; `false` when there is no such living client.
+/// Ends a client, every token it has and everything it was granted; `false` when there is no such living client.
 pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
     db.write(async |tx| {
         let rows = on!(tx tx, c => async {
             sqlx::query(REVOKE).bind(client_id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
         })?;
+        if rows > 0 {
+            access_grant::revoke_all_of_client(tx, client_id, now).await?;
+        }
         noted(tx, rows, client_id, now).await
     })
     .await

@@ -19,11 +19,12 @@ const SWAP: &str = "UPDATE interaction SET content = $4 \
      WHERE interaction_id = $1 AND browser_hash = $2 AND content = $3 AND finished_at IS NULL AND expires_at > $5";
 const FINISH: &str = "UPDATE interaction SET finished_at = $3 \
      WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3";
+const STATE: &str = "SELECT finished_at FROM interaction WHERE interaction_id = $1 AND browser_hash = $2";
 const FORGET: &str = "DELETE FROM interaction WHERE interaction_id IN \
      (SELECT interaction_id FROM interaction WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, SWAP, FINISH, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, SWAP, FINISH, STATE, FORGET];
 
 /// One open row. `content` is JSON whose members the `kind` decides.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -114,6 +115,18 @@ pub(crate) async fn finish(
         let update = sqlx::query(FINISH).bind(interaction_id).bind(browser.as_bytes()).bind(now.0);
         update.execute(c).await.map(|done| done.rows_affected() > 0)
     })
+}
+
+/// Whether an interaction of this browser is finished; `None` when it has no such one.
+pub(crate) async fn state(
+    db: &Db,
+    interaction_id: &str,
+    browser: &SecretHash,
+) -> Result<Option<bool>, DbFault> {
+    let finished: Option<Option<i64>> = on!(db, c => {
+        sqlx::query_scalar(STATE).bind(interaction_id).bind(browser.as_bytes()).fetch_optional(c)
+    })?;
+    Ok(finished.map(|at| at.is_some()))
 }
 
 /// Drops what expired before `before`.

@@ -14,15 +14,17 @@ mod home;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod one_time_link;
 pub(crate) mod passkey;
 pub(crate) mod recovery_code;
-pub(crate) mod one_time_link;
+pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token_family;
 pub(crate) mod totp;
 pub(crate) mod user_account;
 
@@ -248,13 +250,15 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         interaction::STATEMENTS,
+        one_time_link::STATEMENTS,
         passkey::STATEMENTS,
         recovery_code::STATEMENTS,
-        one_time_link::STATEMENTS,
+        refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        token_family::STATEMENTS,
         totp::STATEMENTS,
         user_account::STATEMENTS,
     ]

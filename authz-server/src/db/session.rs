@@ -141,12 +141,7 @@ pub(crate) async fn end_others(db: &Db, user_id: &str, kept: &str, now: UnixSeco
 }
 
 /// Ends every session of a person but `kept`, in a transaction that holds the account; an empty `kept` ends all.
-pub(crate) async fn end_all(
-    tx: &mut Tx,
-    user_id: &str,
-    kept: &str,
-    now: UnixSeconds,
-) -> Result<(), DbFault> {
+pub(crate) async fn end_all(tx: &mut Tx, user_id: &str, kept: &str, now: UnixSeconds) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         sqlx::query(END_OTHERS).bind(user_id).bind(kept).bind(now.0).execute(c).await.map(|_| ())
     })

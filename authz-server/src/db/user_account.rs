@@ -14,8 +14,7 @@ const COUNT_ADMINS: &str = "SELECT COUNT(*) FROM user_account WHERE is_admin";
 const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name, email, is_admin, password_hash, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const SET_PASSWORD: &str = "UPDATE user_account SET password_hash = $2 WHERE user_id = $1";
-const DISABLE: &str =
-    "UPDATE user_account SET disabled_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";
+const DISABLE: &str = "UPDATE user_account SET disabled_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";
 const ENABLE: &str = "UPDATE user_account SET disabled_at = NULL WHERE user_id = $1";
 const LOCK: &str = "UPDATE user_account SET username = username WHERE user_id = $1 AND disabled_at IS NULL";
 const LOCK_PASSWORD: &str = "UPDATE user_account SET username = username \
@@ -119,11 +118,7 @@ pub(crate) async fn enable(tx: &mut Tx, user_id: &str) -> Result<bool, DbFault> 
 
 /// Holds the account until the transaction ends, if it is open and, where `password_hash` is given, still has that
 /// password: nobody can close it or change the password meanwhile.
-pub(crate) async fn lock(
-    tx: &mut Tx,
-    user_id: &str,
-    password_hash: Option<&str>,
-) -> Result<bool, DbFault> {
+pub(crate) async fn lock(tx: &mut Tx, user_id: &str, password_hash: Option<&str>) -> Result<bool, DbFault> {
     on!(tx tx, c => async {
         let update = match password_hash {
             Some(hash) => sqlx::query(LOCK_PASSWORD).bind(user_id).bind(hash),

@@ -41,6 +41,7 @@ pub(super) async fn decide(
         subject: client.client_id.clone(),
         scope,
         resource,
+        lineage: None,
     })
 }
 
@@ -145,38 +146,12 @@ impl Request for View<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use shared::jose::Algorithm;
-
     use super::*;
-    use crate::db::client::ClientRow;
+    use crate::token::testing;
 
     fn granted(client: &str, resource: &str, asked: Option<&str>) -> Result<String, ErrorCode> {
-        let row = ClientRow {
-            client_id: "c_x".to_owned(),
-            name: "x".to_owned(),
-            client_type: "service".to_owned(),
-            auth_methods: "client_secret_basic".to_owned(),
-            grants: "client_credentials".to_owned(),
-            scopes: client.to_owned(),
-            resources: "[]".to_owned(),
-            created_at: 0,
-            tokens_not_before: 0,
-            revoked_at: None,
-            redirect_uris: "[]".to_owned(),
-            approves_as: None,
-        };
-        let client = Client::from_rows(row, Vec::new()).unwrap();
-        let resource = Resource {
-            uri: "https://rs/mcp".to_owned(),
-            lookup_key: "https://rs/mcp".to_owned(),
-            scopes: resource.parse().unwrap(),
-            algorithm: Algorithm::EdDSA,
-            access_ttl: Duration::from_secs(60),
-            client_id: None,
-            created_at: shared::clock::UnixSeconds(0),
-        };
+        let client = testing::client("client_credentials", client);
+        let resource = testing::resource(resource);
         let asked: Option<Scope> = asked.map(|text| text.parse().unwrap());
         let nowhere = "https://as".parse().unwrap();
         negotiate((&client, &resource), asked.as_ref(), &nowhere)

@@ -10,11 +10,13 @@ use serde::Serialize;
 use shared::access_token::VerifiedClaims;
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::secret::Secret;
 
 use super::own;
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
+use crate::db;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 
@@ -36,6 +38,21 @@ struct Active<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_type: Option<&'a str>,
 }
+
+/// The answer for an active refresh token: what a client may ask about its own.
+#[derive(Serialize)]
+struct ActiveRefreshToken<'a> {
+    active: bool,
+    iss: &'a str,
+    sub: &'a str,
+    client_id: &'a str,
+    scope: &'a str,
+    iat: UnixSeconds,
+    exp: UnixSeconds,
+}
+
+/// The answer for every token that is not active, or not the caller's business (RFC 7662 §2.2).
+const INACTIVE: &[u8] = br#"{"active":false}"#;
 
 /// `POST /oauth/introspect`.
 pub(crate) async fn introspect(
@@ -60,6 +77,9 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     let token = params
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
+    if own::is_refresh_token(&token) {
+        return refresh_token(app, caller.client(), &Secret::from(token), now).await;
+    }
     let claims = match own::verify(app, &token, now).await? {
         Some(claims)
             if is_active(app, &claims, now).await? && may_know(app, caller.client(), &claims).await? =>
@@ -72,7 +92,7 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
 }
 
 /// Whether the token still stands: not expired, not revoked, its client neither, its resource still registered.
-async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSeconds) -> Result<bool, Failure> {
+pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSeconds) -> Result<bool, Failure> {
     if !claims.is_current(now, Duration::ZERO) {
         return Ok(false);
     }
@@ -99,9 +119,42 @@ async fn may_know(app: &App, caller: &Client, claims: &VerifiedClaims) -> Result
     Ok(resource.is_some_and(|resource| resource.client_id.as_deref() == Some(&caller.client_id)))
 }
 
+/// The answer for a refresh token: active for its own client alone, while it is the newest of a living family.
+async fn refresh_token(
+    app: &App,
+    caller: &Client,
+    token: &Secret,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let found = db::refresh_token::find(&app.db, &token.hash(), now).await?;
+    let found = found.filter(|row| {
+        row.client_id == caller.client_id
+            && row.stands
+            && row.replaced_at.is_none()
+            && now.0 < row.expires_at
+            && caller.honours(UnixSeconds(row.granted_at))
+    });
+    let body = found.map_or_else(
+        || Ok(INACTIVE.to_vec()),
+        |row| {
+            serde_json::to_vec(&ActiveRefreshToken {
+                active: true,
+                iss: app.config.issuer.as_str(),
+                sub: &row.user_id,
+                client_id: &row.client_id,
+                scope: &row.scopes,
+                iat: UnixSeconds(row.created_at),
+                exp: UnixSeconds(row.expires_at),
+            })
+        },
+    );
+    let body = body.map_err(|e| Failure::Internal(e.to_string()))?;
+    Ok(respond(body))
+}
+
 fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure> {
     let body = match claims {
-        None => br#"{"active":false}"#.to_vec(),
+        None => INACTIVE.to_vec(),
         Some(claims) => {
             let active = Active {
                 active: true,
@@ -120,9 +173,12 @@ fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure>
             serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))?
         }
     };
-    let mut response = HttpResponse::Ok();
-    Ok(response
+    Ok(respond(body))
+}
+
+fn respond(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(body))
+        .body(body)
 }

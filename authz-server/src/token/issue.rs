@@ -1,4 +1,4 @@
-//! The single mint: every access token of this server is made here (RFC 9068).
+//! The single mint: every token of this server is answered here; access tokens are of the profile RFC 9068.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -8,46 +8,101 @@ use serde::Serialize;
 use shared::access_token::{Claims, MAX_TOKEN_BYTES};
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
-use shared::secret::random_bytes;
+use shared::secret::{Secret, random_bytes};
 
+use super::scopes::OPENID;
 use super::{Permit, end_of};
 use crate::app::App;
 use crate::error::Failure;
+use crate::keys::KeyRing;
+use crate::openid::id_token::{self, SignIn};
 
-/// A successful answer (RFC 6749 §5.1).
+/// A successful answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Serialize)]
 struct TokenAnswer<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
-/// Mints the access token that `permit` allows and answers with it.
+/// Mints the tokens that `permit` allows and answers with them.
 pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Result<HttpResponse, Failure> {
+    let scope = permit.scope.to_string();
+    let keys = app.keys().await?;
+    let access_token = access_token(app, &keys, permit, &scope, now)?;
+    let lineage = permit.lineage.as_ref();
+    let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {
+        Some(lineage) => {
+            let sign_in = SignIn {
+                subject: &permit.subject,
+                client_id: &permit.client.client_id,
+                auth_time: lineage.auth_time,
+                methods: &lineage.methods,
+                nonce: lineage.nonce.as_deref(),
+            };
+            let issuer = app.config.issuer.as_str();
+            Some(id_token::mint(&keys, issuer, &sign_in, &access_token, now)?)
+        }
+        None => None,
+    };
+    let answer = TokenAnswer {
+        access_token: &access_token,
+        token_type: "Bearer",
+        expires_in: end_of(permit, now).since(now).as_secs(),
+        scope: &scope,
+        refresh_token: lineage
+            .and_then(|lineage| lineage.refresh_token.as_ref())
+            .map(Secret::reveal),
+        id_token: id_token.as_deref(),
+    };
+    let body = serde_json::to_vec(&answer).map_err(|e| Failure::Internal(e.to_string()))?;
+    let mut response = HttpResponse::Ok();
+    Ok(response
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(body))
+}
+
+fn access_token(
+    app: &App,
+    keys: &KeyRing,
+    permit: &Permit,
+    scope: &str,
+    now: UnixSeconds,
+) -> Result<String, Failure> {
     let Permit {
         client,
         subject,
-        scope,
         resource,
+        lineage,
+        ..
     } = permit;
-    let keys = app.keys().await?;
     let signer = keys.signer(resource.algorithm);
     let signer =
         signer.ok_or_else(|| Failure::Internal(format!("there is no {} key", resource.algorithm)))?;
-    let token_id = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
-    let scope = scope.to_string();
+    let random = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
+    // One revocation of the family's id takes back all of its access tokens (App::is_revoked).
+    let token_id = match lineage {
+        Some(lineage) => format!("{}.{random}", lineage.family_id),
+        None => random,
+    };
     let claims = Claims {
         iss: app.config.issuer.as_str(),
         sub: subject,
         aud: &resource.uri,
-        exp: end_of(resource, now),
+        exp: end_of(permit, now),
         iat: now,
         jti: &token_id,
         client_id: &client.client_id,
-        scope: &scope,
+        scope,
         client_name: &client.name,
         client_type: client.client_type.as_str(),
+        auth_time: lineage.as_ref().map(|lineage| lineage.auth_time),
     };
     let claims = serde_json::to_vec(&claims).map_err(|e| Failure::Internal(e.to_string()))?;
     let token = signer
@@ -68,17 +123,5 @@ pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Resul
         scope,
         "token issued"
     );
-    let expires_in = resource.access_ttl.as_secs();
-    let answer = TokenAnswer {
-        access_token: &token,
-        token_type: "Bearer",
-        expires_in,
-        scope: &scope,
-    };
-    let body = serde_json::to_vec(&answer).map_err(|e| Failure::Internal(e.to_string()))?;
-    let mut response = HttpResponse::Ok();
-    Ok(response
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(body))
+    Ok(token)
 }

@@ -7,12 +7,19 @@
 //! A grant is one file. It decides what may be granted and returns a [`Permit`]; what all grants share is done here,
 //! so that none can forget it.
 
+mod authorization_code;
 mod client_credentials;
+pub(crate) mod family;
 mod introspect;
 mod issue;
-mod own;
+pub(crate) mod own;
+mod refresh_token;
 mod request;
 mod revoke;
+pub(crate) mod scopes;
+mod successor;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 
@@ -20,8 +27,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
+use shared::secret::Secret;
 
-pub(crate) use self::introspect::introspect;
+pub(crate) use self::introspect::{introspect, is_active};
 pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
 pub(crate) use self::revoke::revoke;
@@ -42,6 +50,23 @@ struct Permit {
     subject: String,
     scope: Scope,
     resource: Arc<Resource>,
+    /// `None` when the client acts for itself.
+    lineage: Option<Lineage>,
+}
+
+/// What a permit has beyond the access token when a person stands behind it.
+#[derive(Debug)]
+struct Lineage {
+    family_id: String,
+    /// Nothing of the family lives longer.
+    ends: UnixSeconds,
+    /// What the client may come back with.
+    refresh_token: Option<Secret>,
+    /// When and how the person proved who they are (OpenID Connect Core §2, `auth_time` and `amr`).
+    auth_time: UnixSeconds,
+    methods: String,
+    /// Of the authorization request; the first ID token repeats it.
+    nonce: Option<String>,
 }
 
 /// `POST /oauth/token`.
@@ -79,6 +104,8 @@ async fn exchange(
     let asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
     let permit = match asked.grant_type {
+        GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
+        GrantType::RefreshToken => refresh_token::decide(app, &client, &asked, now).await?,
         GrantType::ClientCredentials => client_credentials::decide(app, &client, &asked).await?,
     };
     issue::issue(app, &permit, now).await
@@ -86,12 +113,7 @@ async fn exchange(
 
 /// RFC 6749 §5.2 `unauthorized_client`.
 fn may_use(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), OAuthError> {
-    if client
-        .client()
-        .grants
-        .iter()
-        .any(|grant| grant == grant_type.as_str())
-    {
+    if client.client().has_grant(grant_type.as_str()) {
         return Ok(());
     }
     let refusal = OAuthError::new(
@@ -106,7 +128,11 @@ fn may_use(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), OA
 }
 
 /// The resource that a token is asked for: the one named, or the only one that fits (RFC 8707 §2).
-async fn target(app: &App, client: &Client, asked: Option<&str>) -> Result<Arc<Resource>, Failure> {
+pub(crate) async fn target(
+    app: &App,
+    client: &Client,
+    asked: Option<&str>,
+) -> Result<Arc<Resource>, Failure> {
     let refusal = |sentence| OAuthError::new(ErrorCode::InvalidTarget, sentence);
     let resources = app.resources().await?;
     let found = match (asked, client.resources.as_slice()) {
@@ -130,7 +156,11 @@ async fn target(app: &App, client: &Client, asked: Option<&str>) -> Result<Arc<R
     Ok(Arc::clone(found))
 }
 
-/// When a token that lives `resource.access_ttl` from `now` on ends.
-fn end_of(resource: &Resource, now: UnixSeconds) -> UnixSeconds {
-    now + resource.access_ttl
+/// When an access token that is made now ends: after `access_ttl`, and never later than its family.
+fn end_of(permit: &Permit, now: UnixSeconds) -> UnixSeconds {
+    let end = now + permit.resource.access_ttl;
+    permit
+        .lineage
+        .as_ref()
+        .map_or(end, |lineage| end.min(lineage.ends))
 }

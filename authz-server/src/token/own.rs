@@ -6,6 +6,7 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use shared::access_token::{Expectation, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
+use shared::secret::SecretKind;
 
 use crate::app::App;
 use crate::client::authenticate;
@@ -26,9 +27,15 @@ pub(super) const PARAMETERS: [&str; 6] = [
 /// ahead, of the one that minted the token must still find it: its 200 is a promise (RFC 7009 §2.2).
 pub(super) const CLOCKS: Duration = Duration::from_secs(60);
 
+/// Whether `token` is a refresh token by its looks. Everything else is taken for an access token: hints are not
+/// needed (RFC 7009 §2.1).
+pub(super) fn is_refresh_token(token: &str) -> bool {
+    token.starts_with(SecretKind::RefreshToken.prefix())
+}
+
 /// The claims of `token` if we signed it and it has not been expired for longer than clocks may differ. Whether it
 /// is current to the second, and whether it was revoked, are other questions.
-pub(super) async fn verify(
+pub(crate) async fn verify(
     app: &App,
     token: &str,
     now: UnixSeconds,
@@ -98,6 +105,7 @@ mod tests {
             scope: "a",
             client_name: "x",
             client_type: "service",
+            auth_time: None,
         };
         let private = SigningKey::generate(Algorithm::EdDSA).unwrap();
         let key = SigningKey::from_private_jwk(Algorithm::EdDSA, &private).unwrap();

@@ -2,14 +2,19 @@
 
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
+use shared::secret::Secret;
 
 use crate::client::authenticate;
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 6] = [
+pub(super) const PARAMETERS: [&str; 10] = [
     "grant_type",
     "scope",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "refresh_token",
     authenticate::PARAMETERS[0],
     authenticate::PARAMETERS[1],
     authenticate::PARAMETERS[2],
@@ -19,15 +24,26 @@ pub(super) const PARAMETERS: [&str; 6] = [
 /// The grants of this server. Each is one file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum GrantType {
+    /// OAuth 2.1 §4.1.3.
+    AuthorizationCode,
+    /// OAuth 2.1 §4.3.
+    RefreshToken,
+    /// OAuth 2.1 §4.2.
     ClientCredentials,
 }
 
 impl GrantType {
-    pub(crate) const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub(crate) const ALL: [Self; 3] = [
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::ClientCredentials,
+    ];
 
     /// The registered name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
         }
     }
@@ -41,6 +57,12 @@ pub(super) struct TokenRequest {
     pub(super) scope: Option<Scope>,
     /// The resource as the client spells it.
     pub(super) resource: Option<String>,
+    pub(super) code: Option<Secret>,
+    /// RFC 7636 §4.1.
+    pub(super) code_verifier: Option<Secret>,
+    /// Not needed (OAuth 2.1 §10.2), but when it comes it must be the one of the authorization request.
+    pub(super) redirect_uri: Option<String>,
+    pub(super) refresh_token: Option<Secret>,
 }
 
 impl TokenRequest {
@@ -77,6 +99,10 @@ impl TokenRequest {
             grant_type,
             scope,
             resource,
+            code: params.take("code").map(Secret::from),
+            code_verifier: params.take("code_verifier").map(Secret::from),
+            redirect_uri: params.take("redirect_uri"),
+            refresh_token: params.take("refresh_token").map(Secret::from),
         })
     }
 }

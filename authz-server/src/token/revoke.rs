@@ -1,14 +1,16 @@
 //! Token revocation (RFC 7009). A 200 is a promise: from then on no instance calls the token active.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use shared::clock;
+use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::secret::Secret;
 
 use super::own;
 use crate::app::App;
-use crate::client::authenticate::authenticate;
+use crate::client::authenticate::{AuthenticatedClient, authenticate};
 use crate::db;
 use crate::db::revoked_token::Revocation;
+use crate::db::token_family::Of;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 
@@ -29,26 +31,16 @@ async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Resu
     let token = params
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
+    if own::is_refresh_token(&token) {
+        return end_family(app, &caller, &Secret::from(token), now).await;
+    }
     // RFC 7009 §2.2: unknown, malformed and expired tokens are as revoked as can be.
     let Some(claims) = own::verify(app, &token, now).await? else {
         return Ok(());
     };
     let client = caller.client();
     if claims.client_id() != client.client_id {
-        // RFC 7009 §2.1 refuses. A caller who proved nothing learns nothing.
-        if caller.is_public() {
-            return Ok(());
-        }
-        let refusal = OAuthError::new(
-            ErrorCode::InvalidRequest,
-            "the token was not issued to this client",
-        );
-        return Err(refusal
-            .because(format!(
-                "client {} tried to revoke another's token",
-                client.client_id
-            ))
-            .into());
+        return not_its_own(&caller);
     }
     let revocation = Revocation {
         token_id: claims.token_id(),
@@ -62,4 +54,47 @@ async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Resu
         "token revoked"
     );
     Ok(())
+}
+
+/// A refresh token ends its family with it, access tokens included (RFC 7009 §2.1); so does one that was used before.
+async fn end_family(
+    app: &App,
+    caller: &AuthenticatedClient,
+    token: &Secret,
+    now: UnixSeconds,
+) -> Result<(), Failure> {
+    let Some(known) = db::refresh_token::find(&app.db, &token.hash(), now).await? else {
+        return Ok(());
+    };
+    if known.client_id != caller.client().client_id {
+        return not_its_own(caller);
+    }
+    let why = "its client revoked it";
+    let ended = app
+        .db
+        .write(async |tx| db::token_family::revoke(tx, Of::Family(&known.family_id), why, now).await);
+    if ended.await? > 0 {
+        tracing::info!(
+            client_id = known.client_id,
+            family_id = known.family_id,
+            "refresh token revoked"
+        );
+    }
+    Ok(())
+}
+
+/// RFC 7009 §2.1 refuses. A caller who proved nothing learns nothing.
+fn not_its_own(caller: &AuthenticatedClient) -> Result<(), Failure> {
+    if caller.is_public() {
+        return Ok(());
+    }
+    let refusal = OAuthError::new(
+        ErrorCode::InvalidRequest,
+        "the token was not issued to this client",
+    );
+    let reason = format!(
+        "client {} tried to revoke another's token",
+        caller.client().client_id
+    );
+    Err(refusal.because(reason).into())
 }

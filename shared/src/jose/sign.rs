@@ -83,13 +83,12 @@ impl SigningKey {
         public_jwk.insert("kid".to_owned(), json!(kid));
         public_jwk.insert("alg".to_owned(), json!(algorithm.as_str()));
         public_jwk.insert("use".to_owned(), json!("sig"));
-        let header = json!({"typ": "at+jwt", "alg": algorithm.as_str(), "kid": kid}).to_string();
         Ok(Self {
+            access_token_header: header("at+jwt", algorithm, &kid),
             kid,
             algorithm,
             public_jwk,
             signer,
-            access_token_header: URL_SAFE_NO_PAD.encode(header),
         })
     }
 
@@ -110,9 +109,19 @@ impl SigningKey {
 
     /// Signs `claims` (a JSON object) as an access token in compact serialization (RFC 7515 §7.1).
     pub fn sign_access_token(&self, claims: &[u8]) -> Result<String, SigningFault> {
+        self.sign(&self.access_token_header, claims)
+    }
+
+    /// Signs `claims` as a JWT of another type: `JWT` for an ID token. Types keep tokens from being taken for one
+    /// another (RFC 8725 §3.11), so none of ours goes without.
+    pub fn sign_jwt(&self, typ: &str, claims: &[u8]) -> Result<String, SigningFault> {
+        self.sign(&header(typ, self.algorithm, &self.kid), claims)
+    }
+
+    fn sign(&self, header: &str, claims: &[u8]) -> Result<String, SigningFault> {
         // Header, claims in base64, the longest signature (RS256), two dots.
-        let mut token = String::with_capacity(self.access_token_header.len() + claims.len() * 4 / 3 + 350);
-        token.push_str(&self.access_token_header);
+        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 350);
+        token.push_str(header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let input = token.len();
@@ -136,6 +145,12 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({} {})", self.algorithm, self.kid)
     }
+}
+
+/// A protected header (RFC 7515 §4), base64url.
+fn header(typ: &str, algorithm: Algorithm, kid: &str) -> String {
+    let members = json!({"typ": typ, "alg": algorithm.as_str(), "kid": kid});
+    URL_SAFE_NO_PAD.encode(members.to_string())
 }
 
 /// The members that RFC 7638 §3.2 and RFC 8037 §2 require of the public key, in alphabetical order.
@@ -196,6 +211,16 @@ mod tests {
             assert!(!public.verifies(b"other", &signature));
             assert!(!key.public_jwk().contains_key("d"));
         }
+    }
+
+    #[test]
+    fn another_jwt_names_its_type_algorithm_and_key() {
+        let private = SigningKey::generate(Algorithm::ES256).unwrap();
+        let key = SigningKey::from_private_jwk(Algorithm::ES256, &private).unwrap();
+        let token = key.sign_jwt("JWT", br#"{"sub":"x"}"#).unwrap();
+        let header = decode_base64url(token.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header, json!({"typ": "JWT", "alg": "ES256", "kid": key.kid()}));
     }
 
     #[test]

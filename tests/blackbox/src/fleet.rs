@@ -247,6 +247,17 @@ impl Fleet {
             .unwrap();
     }
 
+    /// Stops the server as an operator would, and starts it again on its data.
+    ///
+    /// # Panics
+    /// When it does not end well, or does not start.
+    pub fn restart_server(&self) {
+        let mut old = self.programs().remove("authz-server").unwrap();
+        assert!(old.terminate(Duration::from_secs(15)).unwrap().success());
+        self.programs()
+            .insert("authz-server", self.server.serve_ready().unwrap());
+    }
+
     /// The running programs by name: `authz-server` and `mcp-node`.
     ///
     /// # Panics

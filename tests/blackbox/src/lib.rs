@@ -13,10 +13,15 @@ pub mod answers;
 pub mod database;
 pub mod fleet;
 pub mod forge;
+pub mod html;
 pub mod issuer;
 pub mod lone_node;
+pub mod people;
+pub mod person;
 pub mod tls;
 pub mod wire;
 
 pub use database::Db;
 pub use fleet::Fleet;
+pub use people::{CALLBACK, PASSWORD, Pkce};
+pub use person::Person;

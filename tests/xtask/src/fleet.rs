@@ -188,6 +188,18 @@ impl AuthzServer {
         })
     }
 
+    /// Creates a client that has no secret and returns its id; `words` are further flags, `--public` among them.
+    ///
+    /// # Errors
+    /// When the command refuses.
+    pub fn create_public_client(&self, name: &str, words: &[&str]) -> Outcome<String> {
+        let mut line = vec!["client", "create", "--name", name];
+        line.extend(words);
+        let answer = self.json(&line)?;
+        let id = answer["client_id"].as_str().map(str::to_owned);
+        id.explain(format!("no client_id in {answer}"))
+    }
+
     /// Registers a resource unless it is there already.
     ///
     /// # Errors

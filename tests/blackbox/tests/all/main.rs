@@ -3,6 +3,7 @@
 
 mod client_authentication;
 mod client_credentials;
+mod codes;
 mod foreign;
 mod http_framing;
 mod http_rules;
@@ -13,6 +14,7 @@ mod node;
 mod node_protocol;
 mod operations;
 mod parameters;
+mod refresh;
 mod revocation;
 mod secrets_at_rest;
 mod tls_end_to_end;

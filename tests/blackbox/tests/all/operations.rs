@@ -276,11 +276,7 @@ fn dur_06_keys_survive_a_restart(db: Db) {
     let client = fleet.client(&[]);
     let token = fleet.token(&client, &fleet.node.url());
     let keys = granted(&http::get(&fleet.at("/.well-known/jwks.json")).unwrap());
-    let mut old = fleet.programs().remove("authz-server").unwrap();
-    assert!(old.terminate(Duration::from_secs(15)).unwrap().success());
-    fleet
-        .programs()
-        .insert("authz-server", fleet.server.serve_ready().unwrap());
+    fleet.restart_server();
     assert_eq!(
         granted(&http::get(&fleet.at("/.well-known/jwks.json")).unwrap()),
         keys

@@ -1,0 +1,80 @@
+//! A person's yes: written in one place, whether it was said on a consent page, for a device, or through the testing
+//! door.
+
+use std::time::Duration;
+
+use shared::clock::UnixSeconds;
+use shared::scope::Scope;
+
+use super::step::stands;
+use crate::db::access_grant::{self, GrantRow};
+use crate::db::{DbFault, Tx};
+
+/// What a person allows.
+#[derive(Debug)]
+pub(crate) struct Approval<'a> {
+    pub(crate) user_id: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) scopes: &'a Scope,
+    /// Whether they need not be asked for these scopes again.
+    pub(crate) remember: bool,
+    /// For how long; `None` until they revoke it.
+    pub(crate) duration: Option<Duration>,
+}
+
+/// Adds the approval to the living grant of this person, client and resource, or makes one under `new_grant_id`.
+/// Returns the id that it has. The grant is held until the transaction ends, so of two approvals at once neither loses
+/// what the other added.
+pub(crate) async fn approve(
+    tx: &mut Tx,
+    approval: &Approval<'_>,
+    new_grant_id: &str,
+    now: UnixSeconds,
+) -> Result<String, DbFault> {
+    let grant = record(tx, approval, new_grant_id, now).await?;
+    Ok(grant.grant_id)
+}
+
+/// As [`approve`]; returns the grant as it is now.
+pub(super) async fn record(
+    tx: &mut Tx,
+    approval: &Approval<'_>,
+    new_grant_id: &str,
+    now: UnixSeconds,
+) -> Result<GrantRow, DbFault> {
+    let fresh = GrantRow {
+        grant_id: new_grant_id.to_owned(),
+        user_id: approval.user_id.to_owned(),
+        client_id: approval.client_id.to_owned(),
+        resource: approval.resource.to_owned(),
+        scopes: String::new(),
+        remembered_scopes: String::new(),
+        created_at: now.0,
+        updated_at: now.0,
+        expires_at: None,
+    };
+    let mut grant = access_grant::hold(tx, &fresh).await?;
+    // What has expired counts no more, whatever it was.
+    let before = if stands(&grant, now) {
+        (scope(&grant.scopes)?, scope(&grant.remembered_scopes)?)
+    } else {
+        Default::default()
+    };
+    let remembered = if approval.remember {
+        before.1.union(approval.scopes)
+    } else {
+        before.1
+    };
+    grant.scopes = before.0.union(approval.scopes).to_string();
+    grant.remembered_scopes = remembered.to_string();
+    grant.updated_at = now.0;
+    grant.expires_at = approval.duration.map(|duration| (now + duration).0);
+    access_grant::amend(tx, &grant).await?;
+    Ok(grant)
+}
+
+fn scope(text: &str) -> Result<Scope, DbFault> {
+    text.parse()
+        .map_err(|_| DbFault::Unexpected("a grant's scopes are damaged".to_owned()))
+}

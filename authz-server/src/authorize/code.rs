@@ -1,0 +1,145 @@
+//! Authorization codes (OAuth 2.1 §4.1.2): the one place where they are made. One transaction decides who of several
+//! answers to one question counts, writes what was allowed, and keeps the code.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::clock::UnixSeconds;
+use shared::scope::Scope;
+use shared::secret::{Secret, SecretHash, SecretKind, random_bytes};
+
+use super::approval::{self, Approval};
+use super::request::AuthorizationRequest;
+use super::step::code_scope;
+use crate::account::SignedIn;
+use crate::app::App;
+use crate::db::access_grant::{self, GrantRow};
+use crate::db::authorization_code::{self, CodeRow};
+use crate::db::{self, Tx};
+use crate::error::Failure;
+
+/// Who allows it, and how they proved who they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Approver<'a> {
+    pub(super) user_id: &'a str,
+    /// `None` through the testing door.
+    pub(super) session_id: Option<&'a str>,
+    pub(super) auth_time: UnixSeconds,
+    pub(super) methods: &'a str,
+}
+
+impl<'a> Approver<'a> {
+    /// A person in their browser.
+    pub(super) fn person(person: &'a SignedIn) -> Self {
+        Self {
+            user_id: &person.user.user_id,
+            session_id: Some(&person.session_id),
+            auth_time: person.authenticated_at,
+            methods: &person.methods,
+        }
+    }
+}
+
+/// Why a code may be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Basis<'a> {
+    /// A grant whose scopes the person let us remember.
+    Remembered(&'a GrantRow),
+    /// They have just said yes.
+    Approved {
+        /// What they had granted before.
+        before: Option<&'a GrantRow>,
+        remember: bool,
+        duration: Option<Duration>,
+    },
+}
+
+/// An interaction that this answer finishes: its id and the browser it belongs to.
+pub(super) type Finishing<'a> = Option<(&'a str, SecretHash)>;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The code to send.
+    Code(Secret),
+    /// Somebody else, in another tab for example, has answered before.
+    Decided,
+    /// The remembered grant is gone.
+    Gone,
+}
+
+/// Makes a code for `asked`.
+pub(super) async fn issue(
+    app: &App,
+    asked: &AuthorizationRequest,
+    (approver, basis): (Approver<'_>, Basis<'_>),
+    finishing: Finishing<'_>,
+    now: UnixSeconds,
+) -> Result<Outcome, Failure> {
+    let code = Secret::generate(SecretKind::AuthorizationCode)?;
+    let new_grant_id = format!("g_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
+    let outcome = app.db.write(async |tx| {
+        if let Some((interaction, browser)) = &finishing
+            && !db::interaction::finish(tx, interaction, browser, now).await?
+        {
+            return Ok(Outcome::Decided);
+        }
+        let allowed = allow(tx, asked, (approver, basis), &new_grant_id, now).await?;
+        let Some((grant_id, scopes)) = allowed else {
+            return Ok(Outcome::Gone);
+        };
+        let row = CodeRow {
+            grant_id,
+            client_id: asked.client.client_id.clone(),
+            user_id: approver.user_id.to_owned(),
+            redirect_uri: asked.to.redirect_uri.clone(),
+            code_challenge: asked.code_challenge.clone(),
+            resource: asked.resource.uri.clone(),
+            scopes: scopes.to_string(),
+            nonce: asked.nonce.clone(),
+            session_id: approver.session_id.map(str::to_owned),
+            auth_time: approver.auth_time.0,
+            methods: approver.methods.to_owned(),
+            created_at: now.0,
+            expires_at: (now + app.config.code_ttl).0,
+        };
+        authorization_code::insert(tx, &code.hash(), &row).await?;
+        Ok(Outcome::Code(code.clone()))
+    });
+    Ok(outcome.await?)
+}
+
+/// The grant that the code belongs to and the scopes that it carries; `None` when a remembered one is gone.
+async fn allow(
+    tx: &mut Tx,
+    asked: &AuthorizationRequest,
+    (approver, basis): (Approver<'_>, Basis<'_>),
+    new_grant_id: &str,
+    now: UnixSeconds,
+) -> Result<Option<(String, Scope)>, db::DbFault> {
+    let (before, remember, duration) = match basis {
+        Basis::Remembered(grant) => {
+            let stands = access_grant::lock(tx, &grant.grant_id, now).await?;
+            return Ok(stands.then(|| (grant.grant_id.clone(), asked.scope.clone())));
+        }
+        Basis::Approved {
+            before,
+            remember,
+            duration,
+        } => (before, remember, duration),
+    };
+    let approval = Approval {
+        user_id: approver.user_id,
+        client_id: &asked.client.client_id,
+        resource: &asked.resource.uri,
+        scopes: &asked.scope,
+        remember,
+        duration,
+    };
+    let grant = approval::record(tx, &approval, new_grant_id, now).await?;
+    // The grant that was read before the transaction may have been revoked since.
+    let granted: Scope = grant.scopes.parse().unwrap_or_default();
+    let scopes = code_scope(asked, before).intersection(&granted);
+    Ok(Some((grant.grant_id, scopes)))
+}

@@ -1,0 +1,147 @@
+//! `/oauth/authorize` (OAuth 2.1 §3.1): the first step of a request.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::clock::{self, UnixSeconds};
+use shared::oauth_error::ErrorCode;
+
+use super::code::{self, Approver, Basis, Outcome};
+use super::interaction::{self, Purpose};
+use super::request::{AuthorizationRequest, Stop};
+use super::step::{self, Step};
+use crate::account::{self, Browser};
+use crate::app::App;
+use crate::db;
+use crate::error::{self, Failure, Trouble};
+use crate::params::{MAX_FORM_BYTES, Params};
+
+/// `GET /oauth/authorize`.
+pub(crate) async fn authorize(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let answered = begin(&app, &request, request.query_string()).await;
+    answered.unwrap_or_else(|stop| stopped(&app, &request, stop))
+}
+
+/// `POST /oauth/authorize`: the same parameters as a form (OpenID Connect Core §3.1.2.1). It comes from clients, so
+/// it has no anti-forgery token; it decides nothing.
+pub(crate) async fn authorize_form(
+    app: web::Data<App>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
+    let answered = begin_form(&app, &request, body).await;
+    answered.unwrap_or_else(|stop| stopped(&app, &request, stop))
+}
+
+async fn begin_form(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
+    let body = ::web::body::read(request, body, MAX_FORM_BYTES)
+        .await
+        .map_err(Failure::from)?;
+    let query = Params::text(request, &body).map_err(Failure::from)?;
+    if Browser::of(app, request).map_err(Failure::from)?.is_new() && !query.is_empty() {
+        // A form of a foreign page comes without our cookies (SameSite=Lax), also when the browser has some. Sent on
+        // as a GET they come along, and nobody who is signed in is asked to sign in again.
+        let base = app.config.issuer.path();
+        return Ok(see(format!("{base}/oauth/authorize?{query}")));
+    }
+    begin(app, request, query).await
+}
+
+/// From the query to the next page, or back to the client.
+async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResponse, Stop> {
+    let now = clock::now();
+    app.catch_up().await.map_err(Failure::from)?;
+    let asked = AuthorizationRequest::read(app, query).await?;
+    if let Some(username) = &asked.client.approves_as {
+        return through_the_door(app, &asked, username, now).await;
+    }
+    let browser = Browser::of(app, request).map_err(Failure::from)?;
+    let person = account::find(app, &browser, now).await?;
+    let page = match step::next(app, &asked, person.as_ref(), None, now).await? {
+        Step::Remembered(person, grant) => {
+            let basis = (Approver::person(person), Basis::Remembered(&grant));
+            if let Outcome::Code(code) = code::issue(app, &asked, basis, None, now).await? {
+                return Ok(asked.to.grant(app, code.reveal()));
+            }
+            // Revoked at this very moment: they are asked again.
+            Page::Consent
+        }
+        Step::Ask(..) => Page::Consent,
+        Step::SignIn => Page::SignIn,
+    };
+    if asked.prompt.none {
+        return Err(match page {
+            Page::SignIn => asked.refuse(ErrorCode::LoginRequired, "nobody is signed in"),
+            Page::Consent => asked.refuse(ErrorCode::ConsentRequired, "the person has not allowed this"),
+        });
+    }
+    let purpose = Purpose::Authorize {
+        query: query.to_owned(),
+        allowed: false,
+    };
+    let interaction = interaction::open(app, &browser, purpose, now).await?;
+    let mut response = match page {
+        Page::SignIn => to_sign_in(app, &interaction.id),
+        Page::Consent => see(interaction.resume_path(app)),
+    };
+    browser.remember(&mut response);
+    Ok(response)
+}
+
+/// What a person is shown next.
+enum Page {
+    SignIn,
+    Consent,
+}
+
+/// The testing door: a client whose requests are approved as one person, without a browser that is signed in. It is
+/// open on a loopback server that was configured for it, and nowhere else.
+async fn through_the_door(
+    app: &App,
+    asked: &AuthorizationRequest,
+    username: &str,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Stop> {
+    let closed = || Failure::Shown(Trouble::Client);
+    if !app.config.login.testing_door {
+        return Err(closed().into());
+    }
+    let user = db::user_account::find_by_username(&app.db, username)
+        .await
+        .map_err(Failure::from)?;
+    let user = user
+        .filter(|user| user.disabled_at.is_none())
+        .ok_or_else(closed)?;
+    let approver = Approver {
+        user_id: &user.user_id,
+        session_id: None,
+        auth_time: now,
+        methods: "",
+    };
+    let basis = Basis::Approved {
+        before: None,
+        remember: false,
+        duration: None,
+    };
+    match code::issue(app, asked, (approver, basis), None, now).await? {
+        Outcome::Code(code) => Ok(asked.to.grant(app, code.reveal())),
+        Outcome::Decided | Outcome::Gone => Err(Failure::Shown(Trouble::Decided).into()),
+    }
+}
+
+/// Tells whoever is to be told.
+pub(super) fn stopped(app: &App, request: &HttpRequest, stop: Stop) -> HttpResponse {
+    match stop {
+        Stop::Page(failure) => error::page(app, request, failure),
+        Stop::Back(to, refusal) => to.refuse(app, &refusal),
+    }
+}
+
+/// To the sign-in page, and from there on with the interaction.
+pub(super) fn to_sign_in(app: &App, interaction: &str) -> HttpResponse {
+    see(format!("{}/login?i={interaction}", app.config.issuer.path()))
+}
+
+/// 303: whatever was posted here is not posted on (RFC 9700 §4.12).
+pub(super) fn see(path: String) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}

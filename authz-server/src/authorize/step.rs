@@ -1,0 +1,101 @@
+//! What comes next for a person: to sign in, to be asked, or to be sent back with a code.
+
+use shared::clock::UnixSeconds;
+use shared::scope::Scope;
+
+use super::interaction::{Interaction, Purpose};
+use super::request::{AuthorizationRequest, Stop};
+use crate::account::SignedIn;
+use crate::app::App;
+use crate::db::access_grant::{self, GrantRow};
+use crate::error::Failure;
+
+/// The next step of a request.
+#[derive(Debug)]
+pub(super) enum Step<'p> {
+    /// Nobody is signed in, or not recently enough.
+    SignIn,
+    /// The person must decide; with the grant that stands already.
+    Ask(&'p SignedIn, Option<GrantRow>),
+    /// They have decided before and want it remembered: this grant covers it.
+    Remembered(&'p SignedIn, GrantRow),
+}
+
+/// Finds the next step. `since` is when the person was first asked to sign in; `None` when the request is new.
+pub(super) async fn next<'p>(
+    app: &App,
+    asked: &AuthorizationRequest,
+    person: Option<&'p SignedIn>,
+    since: Option<UnixSeconds>,
+    now: UnixSeconds,
+) -> Result<Step<'p>, Failure> {
+    let Some(person) = person.filter(|person| is_fresh(asked, person, since, now)) else {
+        return Ok(Step::SignIn);
+    };
+    let (user, client) = (&person.user.user_id, &asked.client.client_id);
+    let grant = access_grant::live(&app.db, user, client, &asked.resource.uri).await?;
+    let grant = grant.filter(|grant| stands(grant, now));
+    match grant {
+        Some(grant) if covers(&grant, asked) => Ok(Step::Remembered(person, grant)),
+        grant => Ok(Step::Ask(person, grant)),
+    }
+}
+
+/// Whether an interaction cannot go on with this sign-in (`prompt=login`, `max_age`): the sign-in page must be shown
+/// although somebody is signed in.
+pub(crate) async fn wants_sign_in(
+    app: &App,
+    interaction: &Interaction,
+    person: &SignedIn,
+    now: UnixSeconds,
+) -> Result<bool, Failure> {
+    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+        return Ok(false);
+    };
+    match AuthorizationRequest::read(app, query).await {
+        Ok(asked) => Ok(!is_fresh(&asked, person, Some(interaction.started_at), now)),
+        Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
+        // Whatever is wrong with it is said where it is used.
+        Err(_) => Ok(false),
+    }
+}
+
+/// Whether the person proved who they are recently enough (OpenID Connect Core §3.1.2.1, `prompt`, `max_age`). A
+/// sign-in that the request itself brought about always is.
+fn is_fresh(
+    asked: &AuthorizationRequest,
+    person: &SignedIn,
+    since: Option<UnixSeconds>,
+    now: UnixSeconds,
+) -> bool {
+    since.is_some_and(|since| person.authenticated_at >= since)
+        || (!asked.prompt.login && asked.is_recent(person.authenticated_at, now))
+}
+
+/// Whether a grant has not expired.
+pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
+    grant.expires_at.is_none_or(|end| now.0 < end)
+}
+
+/// Whether everything asked for is remembered, and the client does not want the person to be asked all the same. A
+/// program on loopback or behind a private scheme could be anybody (RFC 8252 §8.6), so only what the person has
+/// explicitly let us remember counts, for every client alike.
+fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
+    let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
+    !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
+}
+
+/// What a code carries: what was asked for; when that adds to a standing grant, what was granted before as well, so
+/// that a client which comes back for one more scope does not lose the others.
+pub(super) fn code_scope(asked: &AuthorizationRequest, grant: Option<&GrantRow>) -> Scope {
+    let Some(grant) = grant else {
+        return asked.scope.clone();
+    };
+    let before: Scope = grant.scopes.parse().unwrap_or_default();
+    if asked.scope.is_subset(&before) {
+        return asked.scope.clone();
+    }
+    // What the client or the resource has lost meanwhile is lost here too.
+    let allowed = asked.client.scopes.intersection(&asked.resource.scopes);
+    asked.scope.union(&before.intersection(&allowed))
+}

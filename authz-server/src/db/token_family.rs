@@ -1,0 +1,166 @@
+//! Table `token_family`: everything that came of one code or device code. Its row is the lock of the family: whoever
+//! rotates or ends anything in it writes that row first, so all of it happens one after another.
+
+use shared::clock::UnixSeconds;
+
+use super::change::{self, Noun};
+use super::{Db, DbFault, Tx, delete_in_batches, on};
+
+/// A family ends when its grant does, if that is sooner.
+const OPEN: &str = "INSERT INTO token_family (family_id, grant_id, client_id, user_id, resource, scopes, auth_time, methods, nonce, \
+     created_at, last_used_at, expires_at) \
+     SELECT $1, grant_id, client_id, user_id, resource, $3, $4, $5, $6, $7, $7, \
+     CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END \
+     FROM access_grant WHERE grant_id = $2 AND client_id = $9 AND user_id = $10 AND resource = $11 \
+     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) RETURNING expires_at";
+const USE: &str = "UPDATE token_family SET last_used_at = $2 \
+     WHERE family_id = $1 AND revoked_at IS NULL AND expires_at > $2";
+const REVOKE: &str =
+    "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE family_id = $1 AND revoked_at IS NULL";
+const REVOKE_OF_GRANT: &str =
+    "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE grant_id = $1 AND revoked_at IS NULL";
+const REVOKE_OF_USER: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 \
+     WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE user_id = $1) AND revoked_at IS NULL";
+const REVOKE_OF_CLIENT: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 \
+     WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE client_id = $1) AND revoked_at IS NULL";
+const TAKE_BACK: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
+     SELECT family_id, client_id, expires_at, $2 FROM token_family \
+     WHERE family_id = $1 AND revoked_at IS NULL AND expires_at > $2 ON CONFLICT (token_id) DO NOTHING";
+const TAKE_BACK_OF_GRANT: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
+     SELECT family_id, client_id, expires_at, $2 FROM token_family \
+     WHERE grant_id = $1 AND revoked_at IS NULL AND expires_at > $2 ON CONFLICT (token_id) DO NOTHING";
+const TAKE_BACK_OF_USER: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
+     SELECT family_id, client_id, expires_at, $2 FROM token_family \
+     WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE user_id = $1) AND revoked_at IS NULL AND expires_at > $2 \
+     ON CONFLICT (token_id) DO NOTHING";
+const TAKE_BACK_OF_CLIENT: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
+     SELECT family_id, client_id, expires_at, $2 FROM token_family \
+     WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE client_id = $1) AND revoked_at IS NULL AND expires_at > $2 \
+     ON CONFLICT (token_id) DO NOTHING";
+const FORGET: &str = "DELETE FROM token_family WHERE family_id IN \
+     (SELECT family_id FROM token_family WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[
+    OPEN,
+    USE,
+    REVOKE,
+    REVOKE_OF_GRANT,
+    REVOKE_OF_USER,
+    REVOKE_OF_CLIENT,
+    TAKE_BACK,
+    TAKE_BACK_OF_GRANT,
+    TAKE_BACK_OF_USER,
+    TAKE_BACK_OF_CLIENT,
+    FORGET,
+];
+
+/// A family as it begins. Client, user and resource must be those of the grant.
+#[derive(Debug)]
+pub(crate) struct NewFamilyRow<'a> {
+    pub(crate) family_id: &'a str,
+    pub(crate) grant_id: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) user_id: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) scopes: String,
+    pub(crate) auth_time: UnixSeconds,
+    pub(crate) methods: &'a str,
+    pub(crate) nonce: Option<&'a str>,
+    pub(crate) expires_at: UnixSeconds,
+}
+
+/// Which families end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Of<'a> {
+    /// One.
+    Family(&'a str),
+    /// All that came of a grant.
+    Grant(&'a str),
+    /// All that a person gave.
+    User(&'a str),
+    /// All that a client has.
+    Client(&'a str),
+}
+
+impl<'a> Of<'a> {
+    fn id(self) -> &'a str {
+        let (Self::Family(id) | Self::Grant(id) | Self::User(id) | Self::Client(id)) = self;
+        id
+    }
+
+    /// First the access tokens are taken back, then the families end: the first statement looks for living ones.
+    fn statements(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Family(_) => (TAKE_BACK, REVOKE),
+            Self::Grant(_) => (TAKE_BACK_OF_GRANT, REVOKE_OF_GRANT),
+            Self::User(_) => (TAKE_BACK_OF_USER, REVOKE_OF_USER),
+            Self::Client(_) => (TAKE_BACK_OF_CLIENT, REVOKE_OF_CLIENT),
+        }
+    }
+}
+
+/// Begins a family and returns when it ends. Hold the grant ([`super::access_grant::lock`]) meanwhile.
+pub(crate) async fn open(
+    tx: &mut Tx,
+    new: &NewFamilyRow<'_>,
+    now: UnixSeconds,
+) -> Result<UnixSeconds, DbFault> {
+    let end: Option<i64> = on!(tx tx, c => {
+        sqlx::query_scalar(OPEN)
+            .bind(new.family_id)
+            .bind(new.grant_id)
+            .bind(&new.scopes)
+            .bind(new.auth_time.0)
+            .bind(new.methods)
+            .bind(new.nonce)
+            .bind(now.0)
+            .bind(new.expires_at.0)
+            .bind(new.client_id)
+            .bind(new.user_id)
+            .bind(new.resource)
+            .fetch_optional(c)
+    })?;
+    end.map(UnixSeconds)
+        .ok_or_else(|| DbFault::Unexpected("a family was begun without a grant that stands".to_owned()))
+}
+
+/// Notes that a family is in use, and holds it until the transaction ends; `false` when it has ended.
+pub(crate) async fn use_now(tx: &mut Tx, family_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(USE).bind(family_id).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Ends families and takes back every access token of theirs; returns how many ended. `why` is for the record.
+pub(crate) async fn revoke(
+    tx: &mut Tx,
+    of: Of<'_>,
+    why: &'static str,
+    now: UnixSeconds,
+) -> Result<u64, DbFault> {
+    let (take_back, end) = of.statements();
+    let taken = on!(tx tx, c => async {
+        let insert = sqlx::query(take_back).bind(of.id()).bind(now.0);
+        insert.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    let ended = on!(tx tx, c => async {
+        let update = sqlx::query(end).bind(of.id()).bind(now.0).bind(why);
+        update.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if taken > 0 {
+        let subject = match of {
+            Of::Family(id) => id,
+            _ => change::MANY,
+        };
+        change::record(tx, Noun::Token, subject, now).await?;
+    }
+    Ok(ended)
+}
+
+/// Drops families that ended of age before `before`. Their refresh tokens must be gone
+/// ([`super::refresh_token::forget`]).
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    delete_in_batches(db, FORGET, before).await
+}

@@ -1,0 +1,140 @@
+//! The refresh token grant (OAuth 2.1 §4.3): every use rotates, and a used token that comes back ends its family,
+//! but for the answer that was lost (docs/decisions/0010).
+//!
+//! Everything of a family happens one after another: its row is written first. oxide-auth's machine for this grant is
+//! not driven, because it reads a clock of its own and knows no families (docs/decisions/0005).
+
+use std::time::Duration;
+
+use shared::clock::UnixSeconds;
+use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::secret::{Secret, SecretKind};
+
+use super::family::{self, Granted};
+use super::request::TokenRequest;
+use super::{Lineage, Permit, successor};
+use crate::app::App;
+use crate::client::authenticate::AuthenticatedClient;
+use crate::config::Config;
+use crate::db;
+use crate::db::refresh_token::{RefreshTokenRow, ReplacedRow};
+use crate::db::token_family::Of;
+use crate::db::{Db, DbFault};
+use crate::error::Failure;
+
+/// What became of a token that was shown.
+enum Rotation {
+    /// It is used now; the successor that was offered is the family's next.
+    Rotated,
+    /// It had just been used: this is its successor, sealed.
+    Retried(Vec<u8>),
+    /// It had been used: its family is ended.
+    Replayed,
+    /// The family has ended, or nobody used the token in time.
+    Ended,
+}
+
+pub(super) async fn decide(
+    app: &App,
+    client: &AuthenticatedClient,
+    asked: &TokenRequest,
+    now: UnixSeconds,
+) -> Result<Permit, Failure> {
+    let client = client.client();
+    let shown = asked
+        .refresh_token
+        .as_ref()
+        .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "refresh_token is missing"))?;
+    let refusal = |reason: &'static str| Failure::from(family::no_longer().because(reason));
+    let known = db::refresh_token::find(&app.db, &shown.hash(), now).await?;
+    let known = known.ok_or_else(|| refusal("there is no such refresh token"))?;
+    if known.client_id != client.client_id {
+        return Err(refusal("the refresh token is another client's"));
+    }
+    if !known.stands {
+        return Err(refusal("the grant, the person or the family has ended"));
+    }
+    let granted = Granted {
+        resource: &known.resource,
+        scopes: &known.scopes,
+        grant_scopes: &known.grant_scopes,
+        at: UnixSeconds(known.granted_at),
+    };
+    let narrowed = (asked.scope.as_ref(), asked.resource.as_deref());
+    let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
+    let next = Secret::generate(SecretKind::RefreshToken)?;
+    let refresh_token = match rotate(&app.db, &app.config, (shown, &known), &next, now).await? {
+        Rotation::Rotated => next,
+        Rotation::Retried(sealed) => successor::open(shown, &sealed)
+            .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?,
+        Rotation::Replayed => {
+            tracing::warn!(
+                event = "refresh_token_replayed",
+                client_id = known.client_id,
+                user_id = known.user_id,
+                family_id = known.family_id,
+                "security: a refresh token was replayed; its family has ended"
+            );
+            return Err(refusal("the refresh token was used before"));
+        }
+        Rotation::Ended => return Err(refusal("the refresh token or its family has expired")),
+    };
+    Ok(Permit {
+        client: client.clone(),
+        subject: known.user_id,
+        scope,
+        resource,
+        lineage: Some(Lineage {
+            family_id: known.family_id,
+            ends: UnixSeconds(known.ends_at),
+            refresh_token: Some(refresh_token),
+            auth_time: UnixSeconds(known.auth_time),
+            methods: known.methods,
+            // OpenID Connect Core §12.2: an ID token of a refresh should have none.
+            nonce: None,
+        }),
+    })
+}
+
+/// Uses `shown` up in favour of `next`, or finds out what happened to it before.
+async fn rotate(
+    db: &Db,
+    config: &Config,
+    (shown, known): (&Secret, &RefreshTokenRow),
+    next: &Secret,
+    now: UnixSeconds,
+) -> Result<Rotation, Failure> {
+    let (shown_hash, next_hash) = (shown.hash(), next.hash());
+    let sealed = successor::seal(shown, next)?;
+    let family_id = &known.family_id;
+    let idle_end = family::idle_end(config, UnixSeconds(known.ends_at), now);
+    let written = db.write(async |tx| {
+        if !db::token_family::use_now(tx, family_id, now).await? {
+            return Ok(Rotation::Ended);
+        }
+        if db::refresh_token::replace(tx, &shown_hash, (&next_hash, &sealed), now).await? {
+            db::refresh_token::insert(tx, &next_hash, family_id, (now, idle_end)).await?;
+            return Ok(Rotation::Rotated);
+        }
+        let Some(replaced) = db::refresh_token::replaced(tx, &shown_hash).await? else {
+            return Ok(Rotation::Ended);
+        };
+        if is_retry(&replaced, config.refresh_retry_window, now) {
+            return Ok(Rotation::Retried(replaced.successor_sealed));
+        }
+        let why = "a refresh token was replayed";
+        db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;
+        Ok::<_, DbFault>(Rotation::Replayed)
+    });
+    Ok(written.await?)
+}
+
+/// Whether a used token is shown again by someone who may not have got the answer: soon, and while nobody has used
+/// what the answer held.
+fn is_retry(replaced: &ReplacedRow, window: Duration, now: UnixSeconds) -> bool {
+    let is_soon = !window.is_zero() && now <= UnixSeconds(replaced.replaced_at) + window;
+    is_soon && replaced.successor_replaced_at.is_none()
+}
+
+#[cfg(test)]
+mod tests;
