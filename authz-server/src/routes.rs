@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
-use crate::account::{link, page, passkey, second_factor, sign_in, sign_out, totp};
+use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp};
 use crate::app::App;
 use crate::{authorize, discovery, health, openid, token};
 
@@ -96,10 +96,18 @@ fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig)
     config
         .service(resource(&below("/account"), "GET, HEAD").route(get().to(page::show)))
         .service(
-            resource(&below("/account/sessions/end"), "POST").route(web::post().to(page::end_session)),
+            resource(&below("/account/grants/revoke"), "POST").route(web::post().to(change::revoke_grant)),
         )
         .service(
-            resource(&below("/account/sessions/end-others"), "POST").route(web::post().to(page::end_others)),
+            resource(&below("/account/grants/revoke-all"), "POST")
+                .route(web::post().to(change::revoke_grants)),
+        )
+        .service(resource(&below("/account/password"), "POST").route(web::post().to(change::password)))
+        .service(
+            resource(&below("/account/sessions/end"), "POST").route(web::post().to(change::end_session)),
+        )
+        .service(
+            resource(&below("/account/sessions/end-others"), "POST").route(web::post().to(change::end_others)),
         )
         .service(
             resource(&below("/account/passkeys/start"), "POST")
@@ -111,14 +119,14 @@ fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig)
         )
         .service(
             resource(&below("/account/passkeys/remove"), "POST")
-                .route(web::post().to(page::remove_passkey)),
+                .route(web::post().to(change::remove_passkey)),
         )
         .service(resource(&below("/account/totp/start"), "POST").route(web::post().to(totp::start)))
         .service(resource(&below("/account/totp/confirm"), "POST").route(web::post().to(totp::confirm)))
         .service(resource(&below("/account/totp/remove"), "POST").route(web::post().to(totp::remove)))
         .service(
             resource(&below("/account/recovery-codes"), "POST")
-                .route(web::post().to(page::new_recovery_codes)),
+                .route(web::post().to(change::new_recovery_codes)),
         )
         .service(
             resource(&below("/login/second-factor"), "POST").route(web::post().to(second_factor::check)),

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::UnixSeconds;
 
+use super::sign_in::see_other;
 use super::{Browser, SignedIn, end_here, find, form};
 use crate::app::App;
 use crate::error::{self, Failure};
@@ -99,10 +99,7 @@ pub(super) async fn sign_in_again(app: &App, browser: &Browser, now: UnixSeconds
 
 /// 303 to a page of ours (RFC 9110 §15.4.4). `path` is below the issuer.
 pub(super) fn to(app: &App, path: &str) -> HttpResponse {
-    let place = format!("{}{path}", app.config.issuer.path());
-    HttpResponse::SeeOther()
-        .insert_header((LOCATION, place))
-        .finish()
+    see_other(&format!("{}{path}", app.config.issuer.path()))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
-//! The account page: what a person granted, where they are signed in, how they sign in, and how to end each.
+//! The account page: what a person granted, where they are signed in, and how they sign in.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
-use shared::oauth_error::{ErrorCode, OAuthError};
+use url::Url;
 
-use super::gate::{Posted, Stop, answered, posted, posted_recently, to};
-use super::{Browser, SignedIn, find, recovery, view};
+use super::gate::{Stop, answered, to};
+use super::view::Reader;
+use super::{Browser, SignedIn, find, password};
 use crate::app::App;
 use crate::db::{self, user_account::UserRow};
 use crate::error::Failure;
-use crate::pages::{self, Account, PasskeyRow, SessionRow, Texts};
+use crate::pages::{Account, GrantRow, Lang, PasskeyRow, ScopeLine, SessionRow, Texts};
 
 /// What the last form did. In the address as a word, so that a link cannot put sentences into the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +28,13 @@ pub(super) enum Notice {
     TotpRemoved,
     PasswordSet,
     WrongPassword,
+    PasswordTooShort,
+    PasswordTooLong,
+    PasswordTooCommon,
 }
 
 impl Notice {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Nothing,
         Self::GrantRevoked,
         Self::GrantsRevoked,
@@ -43,6 +47,9 @@ impl Notice {
         Self::TotpRemoved,
         Self::PasswordSet,
         Self::WrongPassword,
+        Self::PasswordTooShort,
+        Self::PasswordTooLong,
+        Self::PasswordTooCommon,
     ];
 
     fn word(self) -> &'static str {
@@ -59,6 +66,9 @@ impl Notice {
             Self::TotpRemoved => "totp-removed",
             Self::PasswordSet => "password-set",
             Self::WrongPassword => "wrong-password",
+            Self::PasswordTooShort => "password-too-short",
+            Self::PasswordTooLong => "password-too-long",
+            Self::PasswordTooCommon => "password-too-common",
         }
     }
 
@@ -85,6 +95,9 @@ impl Notice {
             Self::PasswordSet => texts.done_password,
             Self::LastWayIn => return Err(texts.last_way_in),
             Self::WrongPassword => return Err(texts.wrong_current_password),
+            Self::PasswordTooShort => return Err(texts.password_too_short),
+            Self::PasswordTooLong => return Err(texts.password_too_long),
+            Self::PasswordTooCommon => return Err(texts.password_too_common),
         }))
     }
 }
@@ -128,9 +141,10 @@ async fn render(
     (browser, person, row): (&Browser, &SignedIn, &UserRow),
     now: UnixSeconds,
 ) -> Result<HttpResponse, Stop> {
-    let csrf = browser.csrf(app);
-    let page = view::frame(app, request, &csrf);
+    let reader = Reader::new(app, request, browser, None);
+    let page = reader.page();
     let notice = Notice::of(request.query_string()).sentence(page.texts());
+    let grants = grants(app, &row.user_id, page.lang).await?;
     let sessions = sessions(app, person, now).await?;
     let passkeys = passkeys(app, &row.user_id).await?;
     let left = db::recovery_code::left(&app.db, &row.user_id).await?;
@@ -140,21 +154,41 @@ async fn render(
         username: &row.username,
         notice: notice.ok().flatten(),
         error: notice.err(),
-        grants: &[],
+        grants: &grants,
         sessions: &sessions,
         passkeys: app.passkeys.is_some().then_some(passkeys.as_slice()),
         has_totp: row.totp_confirmed_at.is_some(),
         recovery_codes_left: usize::try_from(left).unwrap_or(0),
         linked: &[],
         has_password: app.config.login.passwords && row.password_hash.is_some(),
-        min_length: 8,
+        min_length: password::MIN_CHARACTERS,
     };
     let status = if notice.is_ok() {
         StatusCode::OK
     } else {
         StatusCode::BAD_REQUEST
     };
-    Ok(view::remembered(browser, pages::render(&shown, status, &[])))
+    Ok(reader.show(&shown, status))
+}
+
+async fn grants(app: &App, user_id: &str, lang: Lang) -> Result<Vec<GrantRow>, Failure> {
+    let rows = db::access_grant::list_of_user(&app.db, user_id).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| GrantRow {
+            grant_id: row.grant_id,
+            client: row.client_name,
+            node: Url::parse(&row.resource)
+                .ok()
+                .and_then(|uri| uri.host_str().map(str::to_owned))
+                .unwrap_or_default(),
+            node_uri: row.resource,
+            scopes: ScopeLine::list(lang, row.scopes.split_ascii_whitespace()),
+            since: UnixSeconds(row.created_at),
+            last_used: row.last_used_at.map(UnixSeconds),
+            ends: row.expires_at.map(UnixSeconds),
+        })
+        .collect())
 }
 
 async fn sessions(app: &App, person: &SignedIn, now: UnixSeconds) -> Result<Vec<SessionRow>, Failure> {
@@ -184,95 +218,6 @@ async fn passkeys(app: &App, user_id: &str) -> Result<Vec<PasskeyRow>, Failure> 
             last_used: row.last_used_at.map(UnixSeconds),
         })
         .collect())
-}
-
-/// `POST /account/sessions/end`.
-pub(crate) async fn end_session(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
-    let result = end_one(&app, &request, body).await;
-    answered(&app, &request, result)
-}
-
-async fn end_one(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
-    let now = clock::now();
-    let mut posted = posted(app, request, body, &["session_id"], now).await?;
-    let session_id = required(&mut posted, "session_id")?;
-    // One that has ended already is as ended as can be; another person's is as unknown as none.
-    db::session::end_one(&app.db, &posted.person.user.user_id, &session_id, now).await?;
-    Ok(back(app, Notice::SessionEnded))
-}
-
-/// `POST /account/sessions/end-others`.
-pub(crate) async fn end_others(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
-    let result = end_all_others(&app, &request, body).await;
-    answered(&app, &request, result)
-}
-
-async fn end_all_others(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
-    let now = clock::now();
-    let posted = posted(app, request, body, &[], now).await?;
-    let person = &posted.person;
-    db::session::end_others(&app.db, &person.user.user_id, &person.session_id, now).await?;
-    Ok(back(app, Notice::OthersEnded))
-}
-
-/// `POST /account/passkeys/remove`.
-pub(crate) async fn remove_passkey(
-    app: web::Data<App>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> HttpResponse {
-    let result = take_passkey_away(&app, &request, body).await;
-    answered(&app, &request, result)
-}
-
-async fn take_passkey_away(
-    app: &App,
-    request: &HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Stop> {
-    let now = clock::now();
-    let mut posted = posted_recently(app, request, body, &["credential_id"], now).await?;
-    let credential_id = required(&mut posted, "credential_id")?;
-    let user_id = &posted.person.user.user_id;
-    if db::passkey::remove(&app.db, user_id, &credential_id).await? {
-        tracing::info!(user_id, "passkey removed");
-        return Ok(back(app, Notice::PasskeyRemoved));
-    }
-    let kept = db::passkey::find(&app.db, &credential_id).await?;
-    Ok(match kept.filter(|row| row.user_id == *user_id) {
-        Some(_) => back(app, Notice::LastWayIn),
-        None => back(app, Notice::PasskeyRemoved),
-    })
-}
-
-/// `POST /account/recovery-codes`: new ones, and the old ones are worth nothing.
-pub(crate) async fn new_recovery_codes(
-    app: web::Data<App>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> HttpResponse {
-    let result = renew_codes(&app, &request, body).await;
-    answered(&app, &request, result)
-}
-
-async fn renew_codes(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
-    let now = clock::now();
-    let posted = posted_recently(app, request, body, &[], now).await?;
-    let user_id = &posted.person.user.user_id;
-    match recovery::renew(&app.db, user_id, now).await? {
-        Some(codes) => {
-            tracing::info!(user_id, "recovery codes renewed");
-            Ok(view::recovery_codes(app, request, &posted.browser, &codes.reveal()))
-        }
-        None => Ok(back(app, Notice::Nothing)),
-    }
-}
-
-fn required(posted: &mut Posted, name: &str) -> Result<String, OAuthError> {
-    posted
-        .params
-        .take(name)
-        .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "a field of the form is missing"))
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ use webauthn_rs::prelude::{
 
 use super::gate::{Stop, is_recent, sign_in_again};
 use super::page::{self, Notice};
-use super::second_factor::resume;
-use super::{Browser, SignedIn, begin, find};
+use super::sign_in::after_sign_in;
+use super::{Browser, SignedIn, begin, find, known};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::interaction::InteractionRow;
@@ -222,9 +222,10 @@ async fn sign_in(app: &App, request: &HttpRequest, body: web::Payload) -> Result
     if owner.is_none_or(|owner| owner.disabled_at.is_some()) {
         return Err(not_accepted(&"the account is disabled").into());
     }
-    let location = resume(app, &asked.browser, i.as_deref(), now).await?;
+    let location = after_sign_in(app, &asked.browser, i.as_deref(), now).await?;
     let mut answer = document(&json!({ "location": location }));
     begin(app, request, (&row.user_id, "hwk"), &mut answer, now).await?;
+    known::set(app, &asked.browser, (&row.user_id, now), &mut answer)?;
     tracing::info!(user_id = row.user_id, "signed in with a passkey");
     Ok(answer)
 }

@@ -1,11 +1,17 @@
 //! Recovery codes: for the day when the device with the second factor is gone. Each works once.
 
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
 use shared::clock::UnixSeconds;
 use shared::secret::{NoRandomness, Secret, SecretHash, random_bytes};
 use zeroize::Zeroizing;
 
+use super::Browser;
+use super::view::Reader;
+use crate::app::App;
 use crate::db::{self, Db, DbFault, Tx};
 use crate::error::Failure;
+use crate::pages::RecoveryCodes;
 
 /// How many a person gets at once.
 const COUNT: usize = 10;
@@ -24,8 +30,18 @@ impl NewCodes {
         codes.map(Self)
     }
 
-    /// The texts, to be shown once.
-    pub(super) fn reveal(&self) -> Vec<String> {
+    /// The page that shows them, this once.
+    pub(super) fn show(&self, app: &App, request: &HttpRequest, browser: &Browser) -> HttpResponse {
+        let codes = self.reveal();
+        let reader = Reader::new(app, request, browser, None);
+        let template = RecoveryCodes {
+            page: reader.page(),
+            codes: &codes,
+        };
+        reader.show(&template, StatusCode::OK)
+    }
+
+    fn reveal(&self) -> Vec<String> {
         self.0.iter().map(|code| code.reveal().to_owned()).collect()
     }
 

@@ -1,79 +1,32 @@
 //! The second step of a sign-in (RFC 6238, or a recovery code) between a right password and a session.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use ::web::rates::Rate;
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use shared::clock::{self, UnixSeconds};
-use shared::jose::sha256_base64url;
-use shared::secret::random_bytes;
 
 use super::gate::to;
-use super::{Browser, begin, form, recovery, totp, view};
+use super::sign_in::{HalfSignedIn, complete_with, fingerprint};
+use super::view::Reader;
+use super::{Browser, Proof, form, recovery, totp};
 use crate::app::App;
-use crate::authorize::interaction;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
 use crate::db::{self, DbFault};
 use crate::error::{self, Failure};
+use crate::pages::SecondFactor;
 
-/// Time to find the phone.
-const LIFE: Duration = Duration::from_secs(600);
 /// Codes that one right password lets a person try.
 const TRIES: u32 = 5;
 /// Codes tried for one account. Only who has its password can use them up, and at this pace guessing takes decades.
 pub(crate) const PER_ACCOUNT: Rate = Rate::per_hour(NonZeroU32::MIN.saturating_add(19));
 const KIND: &str = "second-factor";
 
-/// What is known of the person so far.
-#[derive(Serialize, Deserialize)]
-struct Pending {
-    user_id: String,
-    /// How they proved it (RFC 8176).
-    methods: String,
-    /// The SHA-256 of the account's password hash then: a password that was changed meanwhile proves nothing.
-    password: Option<String>,
-    /// The interaction that goes on afterwards.
-    i: Option<String>,
-    /// Codes tried so far.
-    tries: u32,
-}
-
 /// Whether a password alone does not sign this person in.
 pub(crate) fn is_required(row: &UserRow) -> bool {
     row.totp_confirmed_at.is_some()
-}
-
-/// Asks for the second step, after the password of `row` was right. `i` is the interaction that goes on afterwards.
-pub(crate) async fn ask(
-    app: &App,
-    request: &HttpRequest,
-    browser: &Browser,
-    (row, i): (&UserRow, Option<&str>),
-    now: UnixSeconds,
-) -> Result<HttpResponse, Failure> {
-    let pending = Pending {
-        user_id: row.user_id.clone(),
-        methods: "pwd".to_owned(),
-        password: fingerprint(row),
-        i: i.map(str::to_owned),
-        tries: 0,
-    };
-    let opened = InteractionRow {
-        interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
-        kind: KIND.to_owned(),
-        content: content(&pending)?,
-        started_at: now.0,
-    };
-    db::interaction::open(&app.db, &opened, &browser.hash(), now + LIFE).await?;
-    let shown = (opened.interaction_id.as_str(), StatusCode::OK);
-    Ok(view::second_factor(app, request, browser, shown))
 }
 
 /// `POST /login/second-factor`.
@@ -103,27 +56,29 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
     let Some(opened) = found else {
         return Ok(to(app, "/login"));
     };
-    let pending: Pending = serde_json::from_str(&opened.content).map_err(|e| Failure::Internal(e.to_string()))?;
-    let row = db::user_account::find(&app.db, &pending.user_id).await?;
-    let row = row.filter(|row| row.disabled_at.is_none() && fingerprint(row) == pending.password);
+    let half: HalfSignedIn =
+        serde_json::from_str(&opened.content).map_err(|e| Failure::Internal(e.to_string()))?;
+    let row = db::user_account::find(&app.db, &half.user_id).await?;
+    // A password that was changed meanwhile proves nothing any more.
+    let row = row.filter(|row| row.disabled_at.is_none() && fingerprint(row) == half.password);
     let Some(row) = row else {
         return Ok(to(app, "/login"));
     };
     if typed.is_empty() {
-        let shown = (id.as_str(), StatusCode::BAD_REQUEST);
-        return Ok(view::second_factor(app, request, &browser, shown));
+        return Ok(show(app, request, &browser, (&id, StatusCode::BAD_REQUEST)));
     }
     // Whoever has the password gets five tries for each time they enter it, and so many in an hour altogether.
     app.second_factor.check(&row.user_id)?;
-    match decide(app, &browser, (&opened, &pending, &row), &typed, now).await? {
+    match decide(app, &browser, (&opened, &half, &row), &typed, now).await? {
         Outcome::Right => {
-            let methods = format!("{} otp", pending.methods);
-            let place = resume(app, &browser, pending.i.as_deref(), now).await?;
-            let mut answer = HttpResponse::SeeOther()
-                .insert_header((LOCATION, place))
-                .finish();
-            begin(app, request, (&row.user_id, &methods), &mut answer, now).await?;
-            Ok(answer)
+            let methods = format!("{} otp", half.methods);
+            let proof = Proof {
+                user_id: &row.user_id,
+                methods: &methods,
+                password_hash: row.password_hash.as_deref(),
+            };
+            let entered = complete_with(app, request, &proof, half.i.as_deref(), now).await?;
+            Ok(entered.unwrap_or_else(|| to(app, "/login")))
         }
         Outcome::Wrong { was_last: true } => {
             tracing::info!(user_id = row.user_id, "second factor wrong too often");
@@ -132,8 +87,7 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
         }
         Outcome::Wrong { was_last: false } | Outcome::Overtaken => {
             app.metrics.refused("second_factor");
-            let shown = (id.as_str(), StatusCode::UNAUTHORIZED);
-            Ok(view::second_factor(app, request, &browser, shown))
+            Ok(show(app, request, &browser, (&id, StatusCode::UNAUTHORIZED)))
         }
     }
 }
@@ -141,7 +95,7 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
 async fn decide(
     app: &App,
     browser: &Browser,
-    (opened, pending, row): (&InteractionRow, &Pending, &UserRow),
+    (opened, half, row): (&InteractionRow, &HalfSignedIn, &UserRow),
     typed: &str,
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
@@ -150,14 +104,12 @@ async fn decide(
         None => None,
     };
     let recovery = recovery::hash(typed);
-    let tries = pending.tries + 1;
-    let counted = content(&Pending {
-        user_id: pending.user_id.clone(),
-        methods: pending.methods.clone(),
-        password: pending.password.clone(),
-        i: pending.i.clone(),
-        tries,
-    })?;
+    let tries = half.failures + 1;
+    let counted = HalfSignedIn {
+        failures: tries,
+        ..half.clone()
+    };
+    let counted = serde_json::to_string(&counted).map_err(|e| Failure::Internal(e.to_string()))?;
     let (id, hash) = (opened.interaction_id.as_str(), browser.hash());
     let outcome = app
         .db
@@ -190,26 +142,19 @@ async fn decide(
     Ok(outcome)
 }
 
-fn fingerprint(row: &UserRow) -> Option<String> {
-    let hash = row.password_hash.as_deref()?;
-    Some(sha256_base64url(hash.as_bytes()))
-}
-
-fn content(pending: &Pending) -> Result<String, Failure> {
-    serde_json::to_string(pending).map_err(|e| Failure::Internal(e.to_string()))
-}
-
-/// Where a person goes on who has just signed in: the interaction `i` of this browser, or the account page.
-pub(super) async fn resume(
+/// The page again, with what was wrong.
+fn show(
     app: &App,
+    request: &HttpRequest,
     browser: &Browser,
-    i: Option<&str>,
-    now: UnixSeconds,
-) -> Result<String, Failure> {
-    if let Some(i) = i
-        && let Some(found) = interaction::find(app, browser, i, now).await?
-    {
-        return Ok(found.resume_path(app));
-    }
-    Ok(format!("{}/account", app.config.issuer.path()))
+    (interaction, status): (&str, StatusCode),
+) -> HttpResponse {
+    let reader = Reader::new(app, request, browser, None);
+    let page = reader.page();
+    let template = SecondFactor {
+        page,
+        interaction,
+        error: Some(page.texts().wrong_code),
+    };
+    reader.show(&template, status)
 }

@@ -184,8 +184,8 @@ impl Browsing {
 
 /// The secret that a page shows, in groups of four.
 fn shown_secret(page: &str) -> Vec<u8> {
-    let at = page.find("<code class=\"secret\"").unwrap_or_else(|| panic!("{page}"));
-    let shown = page[at..].split('>').nth(1).unwrap().split('<').next().unwrap();
+    let shown = page.split("<p class=\"secret\"><code>").nth(1).unwrap_or_else(|| panic!("{page}"));
+    let shown = shown.split('<').next().unwrap();
     let text: String = shown.split_whitespace().collect();
     totp_rs::Secret::try_from_base32(text).unwrap().to_vec()
 }
@@ -230,13 +230,22 @@ async fn asked_for_code(browsing: &Browsing, user_id: &str) -> String {
     let row = db::user_account::find(&browsing.app.db, user_id).await.unwrap().unwrap();
     assert!(second_factor::is_required(&row));
     browsing.csrf();
-    let request = browsing.with_cookies(TestRequest::get()).to_http_request();
-    let asked = (&row, None);
-    let page = second_factor::ask(&browsing.app, &request, &browsing.seen(), asked, clock::now());
-    let page = to_bytes(page.await.unwrap().into_body()).await.unwrap();
-    let page = std::str::from_utf8(&page).unwrap();
-    let field = page.split("name=\"i\" value=\"").nth(1).unwrap_or_else(|| panic!("{page}"));
-    field.split('"').next().unwrap().to_owned()
+    let half = sign_in::HalfSignedIn {
+        user_id: user_id.to_owned(),
+        methods: "pwd".to_owned(),
+        i: None,
+        password: sign_in::fingerprint(&row),
+        failures: 0,
+    };
+    let opened = db::interaction::InteractionRow {
+        interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>().unwrap()),
+        kind: "second-factor".to_owned(),
+        content: serde_json::to_string(&half).unwrap(),
+        started_at: clock::now().0,
+    };
+    let (browser, ends) = (browsing.seen().hash(), UnixSeconds(clock::now().0 + 600));
+    db::interaction::open(&browsing.app.db, &opened, &browser, ends).await.unwrap();
+    opened.interaction_id
 }
 
 async fn try_code(browsing: &Browsing, i: &str, code: &str) -> Answer {
@@ -390,6 +399,9 @@ async fn nothing_happens_without_the_browsers_own_token() {
         "/account/totp/remove",
         "/account/recovery-codes",
         "/account/passkeys/remove",
+        "/account/grants/revoke",
+        "/account/grants/revoke-all",
+        "/account/password",
         "/account/sessions/end",
         "/account/sessions/end-others",
         "/login/second-factor",

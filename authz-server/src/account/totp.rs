@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 use super::gate::{Posted, Stop, answered, posted_recently};
 use super::page::{Notice, back};
 use super::recovery::NewCodes;
-use super::view;
+use super::view::Reader;
 use crate::app::App;
 use crate::db::{self, user_account::UserRow};
 use crate::error::Failure;
+use crate::pages::{Code, EnrolTotp};
 
 /// Seconds that one code is worth something; apps know no other.
 const STEP: u64 = 30;
@@ -83,7 +84,7 @@ async fn put_in_force(app: &App, request: &HttpRequest, body: web::Payload) -> R
         return Ok(back(app, Notice::Nothing));
     }
     tracing::info!(user_id, "second factor set up");
-    Ok(view::recovery_codes(app, request, &posted.browser, &codes.reveal()))
+    Ok(codes.show(app, request, &posted.browser))
 }
 
 async fn take_away(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
@@ -114,8 +115,17 @@ fn show(
     let url = generator
         .to_url()
         .map_err(|fault| Failure::Internal(fault.to_string()))?;
-    let text = generator.secret().to_base32();
-    Ok(view::enrol_totp(app, request, &posted.browser, (&url, text, status)))
+    let secret = Zeroizing::new(generator.secret().to_base32());
+    let code = Code::new(&url);
+    let reader = Reader::new(app, request, &posted.browser, None);
+    let page = reader.page();
+    let template = EnrolTotp {
+        page,
+        code: code.as_ref(),
+        secret: &secret,
+        error: (!status.is_success()).then_some(page.texts().wrong_code),
+    };
+    Ok(reader.show(&template, status))
 }
 
 /// The time step whose code this is, if it is one of now. It must still be used up.
