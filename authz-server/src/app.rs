@@ -11,7 +11,8 @@ use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns};
+use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::config::Config;
@@ -37,6 +38,11 @@ pub(crate) struct App {
     pub(crate) second_factor: KeyedLimit,
     /// What passkeys are made for; `None` where there are none.
     pub(crate) passkeys: Option<Webauthn>,
+    pub(crate) device_codes: KeyedLimit,
+    /// Wrong user codes.
+    pub(crate) guesses: Guesses,
+    /// The provider with whose accounts people may sign in.
+    pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
     /// The turns in which passwords are hashed.
@@ -87,7 +93,12 @@ impl Keys {
 
 impl App {
     /// Reads or makes the keys and starts following changes.
-    pub(crate) async fn new(config: Config, db: Db, now: UnixSeconds) -> Result<Arc<Self>, KeyFault> {
+    pub(crate) async fn new(
+        config: Config,
+        db: Db,
+        provider: Option<Provider>,
+        now: UnixSeconds,
+    ) -> Result<Arc<Self>, KeyFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
         let keys = Arc::new(Keys {
@@ -108,6 +119,9 @@ impl App {
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
+            device_codes: KeyedLimit::new(config.device_codes),
+            guesses: Guesses::new(),
+            provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),

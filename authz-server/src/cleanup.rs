@@ -28,7 +28,9 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     let now = clock::now();
     let before = now - MARGIN;
     db::authorization_code::forget(&app.db, before).await?;
+    db::device_authorization::forget(&app.db, before).await?;
     db::interaction::forget(&app.db, before).await?;
+    db::one_time_link::forget(&app.db, before).await?;
     db::session::forget(&app.db, before).await?;
     // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
     db::refresh_token::forget(&app.db, before).await?;

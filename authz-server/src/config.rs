@@ -1,5 +1,6 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod federation;
 mod login;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
 use crate::keys::ALGORITHMS;
 
@@ -53,12 +55,16 @@ pub(crate) struct Config {
     pub(crate) refresh_retry_window: Duration,
     /// How people sign in.
     pub(crate) login: Login,
+    /// The OpenID Provider with whose accounts people may sign in.
+    pub(crate) federation: Option<Federation>,
     /// Requests by address, before authentication.
     pub(crate) per_ip: Rate,
     /// Requests by authenticated client.
     pub(crate) per_client: Rate,
     /// Failed authentications by address.
     pub(crate) per_ip_failures: Rate,
+    /// Device codes asked for by address.
+    pub(crate) device_codes: Rate,
     /// Every value in force, for `config show`.
     pub(crate) settings: Vec<Setting>,
 }
@@ -69,14 +75,13 @@ const MAX_CODE_TTL: Duration = Duration::from_secs(600);
 const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 7] = [
+const LATER: [(&str, &[&str]); 6] = [
     ("keys", &["rotate_every"]),
     ("clients", &["registration", "metadata_documents"]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
     ("audit", &[]),
-    ("federation", &[]),
 ];
 
 impl Config {
@@ -169,12 +174,14 @@ impl Config {
                 .and_then(|issuer| issuer.url().host())
                 .is_some_and(|host| shared::uri::is_loopback(&host));
         let login = Login::read(&mut reader, is_local);
+        let federation = Federation::read(&mut reader);
         let mut limits = reader.section("limits");
         let mut rate = |key, default| limits.value(key, default);
         let rates = (
             rate("per_ip", "1200/min"),
             rate("per_client", "100/min"),
             rate("per_ip_failures", "30/min"),
+            rate("device_codes", "30/min"),
         );
         let mut settings = reader.finish()?;
         for setting in settings
@@ -183,7 +190,7 @@ impl Config {
         {
             setting.value = without_password(&setting.value);
         }
-        let (Some(issuer), Some(master_key_file), (Some(per_ip), Some(per_client), Some(per_ip_failures))) =
+        let (Some(issuer), Some(master_key_file), (Some(per_ip), Some(per_client), Some(per_ip_failures), Some(device_codes))) =
             (issuer, master_key_file, rates)
         else {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
@@ -204,9 +211,11 @@ impl Config {
             refresh_idle,
             refresh_retry_window,
             login,
+            federation,
             per_ip,
             per_client,
             per_ip_failures,
+            device_codes,
             settings,
         })
     }

@@ -10,8 +10,10 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
-use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp};
+use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
 use crate::app::App;
+use crate::authorize::device;
+use crate::pages::assets;
 use crate::{authorize, discovery, health, openid, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
@@ -47,6 +49,9 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(key_set))
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
+        .service(readable(
+            post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
+        ))
         .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
         .service(readable(
             resource(&below("/oauth/userinfo"), "GET, HEAD, POST, OPTIONS")
@@ -85,10 +90,22 @@ fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
                 .route(web::post().to(link::submit)),
         )
         .service(
+            form(&below("/device"))
+                .route(get().to(device::entry))
+                .route(web::post().to(device::enter)),
+        )
+        .service(resource(&below("/device/decision"), "POST").route(web::post().to(device::decide)))
+        .service(resource(&below("/login/upstream"), "POST").route(web::post().to(upstream::begin)))
+        .service(resource(&below("/login/upstream/consent"), "POST").route(web::post().to(upstream::consent)))
+        .service(document(&below("/login/upstream/callback"), upstream::callback))
+        .service(
             form(&below("/logout"))
                 .route(get().to(sign_out::page))
                 .route(web::post().to(sign_out::submit)),
-        );
+        )
+        .service(document(&below("/assets/style.css"), assets::style))
+        .service(document(&below("/assets/passkey.js"), assets::passkey_script))
+        .service(document(&below("/assets/mark.svg"), assets::mark));
 }
 
 /// What people see of their own account, and change there. Without CORS, as [`people`].

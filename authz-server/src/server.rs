@@ -7,14 +7,15 @@ use ::web::frame::Frame;
 use ::web::rates;
 use ::web::server::Listen;
 use shared::clock::{self, UnixSeconds};
+use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 
-use crate::account::link;
 use crate::account::users::UserFault;
+use crate::account::{Provider, link};
 use crate::app::App;
 use crate::cleanup;
 use crate::config::Config;
-use crate::db::{Db, OpenFault};
+use crate::db::{self, Db, OpenFault};
 use crate::keys::KeyFault;
 use crate::routes;
 
@@ -27,17 +28,25 @@ pub(crate) enum ServeFault {
     Keys(#[from] KeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error("federation.ca_file: {0}")]
+    Provider(#[from] ClientFault),
     #[error(transparent)]
     FirstAdmin(#[from] UserFault),
     #[error("{0}")]
     Listen(#[from] std::io::Error),
+    #[error(
+        "the client {0} is approved without a person, which is for tests: authz-server client revoke {0}, or set login.testing_door"
+    )]
+    TestingDoor(String),
 }
 
 /// Serves until the process is asked to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let now = clock::now();
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
-    let app = App::new(config, db, now).await?;
+    check_testing_door(&config, &db).await?;
+    let provider = config.federation.as_ref().map(Provider::new).transpose()?;
+    let app = App::new(config, db, provider, now).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
     offer_first_admin(&app, now).await?;
@@ -64,6 +73,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let limits = vec![
         app.per_client.clone(),
         app.per_ip_failures.clone(),
+        app.device_codes.clone(),
         app.second_factor.clone(),
     ];
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
@@ -95,4 +105,16 @@ async fn offer_first_admin(app: &App, now: UnixSeconds) -> Result<(), ServeFault
         std::io::stdout().write_all(line.as_bytes())?;
     }
     Ok(())
+}
+
+/// What was made for tests must not be left behind when tests are over.
+async fn check_testing_door(config: &Config, db: &Db) -> Result<(), ServeFault> {
+    if config.login.testing_door {
+        tracing::warn!("the testing door is open: clients may be approved without a person");
+        return Ok(());
+    }
+    match db::client::approved_always(db).await.map_err(OpenFault::Db)? {
+        Some(client_id) => Err(ServeFault::TestingDoor(client_id)),
+        None => Ok(()),
+    }
 }

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap};
+use reqwest::RequestBuilder;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use url::Url;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 use crate::uri::is_loopback;
@@ -109,37 +111,76 @@ impl HttpClient {
         self.fetch(url, Some(token), max_bytes).await
     }
 
+    /// POSTs `form` to an address that the operator configured, or that such an address named, and brings the JSON
+    /// answer. With `basic`, a client id and its secret in the `Authorization` header (RFC 6749 §2.3.1).
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+        basic: Option<(&str, &Secret)>,
+        max_bytes: usize,
+    ) -> Result<Fetched, FetchFault> {
+        check_scheme(url)?;
+        let body = Zeroizing::new(
+            form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(form)
+                .finish(),
+        );
+        let mut request = self
+            .0
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.as_bytes().to_vec());
+        if let Some((id, secret)) = basic {
+            let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            request = request.basic_auth(encode(id), Some(encode(secret.reveal())));
+        }
+        receive(request, max_bytes).await
+    }
+
     async fn fetch(
         &self,
         url: &Url,
         token: Option<&Secret>,
         max_bytes: usize,
     ) -> Result<Fetched, FetchFault> {
-        let local = url.host().is_some_and(|host| is_loopback(&host));
-        if url.scheme() != "https" && !(url.scheme() == "http" && local) {
-            return Err(FetchFault::Scheme);
-        }
+        check_scheme(url)?;
         let mut request = self.0.get(url.clone());
-        request = request
-            .header(ACCEPT, "application/json")
-            .header(ACCEPT_ENCODING, "identity");
         if let Some(token) = token {
             request = request.bearer_auth(token.reveal());
         }
-        let mut answer = request.send().await.map_err(transport)?;
-        if answer.status().as_u16() != 200 {
-            return Err(FetchFault::Status(answer.status().as_u16()));
-        }
-        let max_age = max_age(answer.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > max_bytes {
-                return Err(FetchFault::TooLarge(max_bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Fetched { body, max_age })
+        receive(request, max_bytes).await
     }
+}
+
+/// https, or plain http on this very machine.
+fn check_scheme(url: &Url) -> Result<(), FetchFault> {
+    let local = url.host().is_some_and(|host| is_loopback(&host));
+    if url.scheme() == "https" || (url.scheme() == "http" && local) {
+        Ok(())
+    } else {
+        Err(FetchFault::Scheme)
+    }
+}
+
+/// Sends `request` and reads at most `max_bytes` of a good answer.
+async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, FetchFault> {
+    let request = request
+        .header(ACCEPT, "application/json")
+        .header(ACCEPT_ENCODING, "identity");
+    let mut answer = request.send().await.map_err(transport)?;
+    if answer.status().as_u16() != 200 {
+        return Err(FetchFault::Status(answer.status().as_u16()));
+    }
+    let max_age = max_age(answer.headers());
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(FetchFault::TooLarge(max_bytes));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Fetched { body, max_age })
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientFault> {
@@ -178,7 +219,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use wiremock::matchers::path;
+    use wiremock::matchers::{body_string, header, method, path};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
@@ -219,6 +260,29 @@ mod tests {
             client.fetch_json(&url, 2).await,
             Err(FetchFault::Status(302))
         ));
+    }
+
+    #[tokio::test]
+    async fn posts_a_form_with_the_credentials_encoded_first() {
+        let server = MockServer::start().await;
+        let expected = "Basic YXBwOmElMkJiJTNBYw==";
+        Mock::given(method("POST"))
+            .and(path("/token"))
+            .and(header("authorization", expected))
+            .and(body_string("code=a%26b&x=1+2"))
+            .respond_with(ResponseTemplate::new(200).set_body_string("{}"))
+            .mount(&server)
+            .await;
+        let url = format!("{}/token", server.uri()).parse().unwrap();
+        let client = HttpClient::new(None).unwrap();
+        let (form, secret) = ([("code", "a&b"), ("x", "1 2")], Secret::from("a+b:c".to_owned()));
+        let good = client.post_form(&url, &form, Some(("app", &secret)), 100).await;
+        assert_eq!(good.unwrap().body, b"{}");
+        let bare = client.post_form(&url, &form, None, 100).await;
+        assert!(matches!(bare, Err(FetchFault::Status(404))));
+        let far = "http://192.0.2.1/token".parse().unwrap();
+        let plain = client.post_form(&far, &form, None, 100).await;
+        assert!(matches!(plain, Err(FetchFault::Scheme)));
     }
 
     #[tokio::test]

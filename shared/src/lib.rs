@@ -7,6 +7,7 @@ pub mod access_token;
 pub mod clock;
 pub mod config;
 pub mod http_client;
+pub mod id_token;
 pub mod jose;
 pub mod json;
 pub mod jwks;

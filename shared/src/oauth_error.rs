@@ -7,10 +7,14 @@ use std::fmt::{self, Write};
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
-    /// RFC 6749 §4.1.2.1: the person said no.
+    /// RFC 6749 §4.1.2.1, RFC 8628 §3.5: the person said no, or what they said stands no more.
     AccessDenied,
+    /// RFC 8628 §3.5: nobody has decided yet; ask again after the interval.
+    AuthorizationPending,
     /// OpenID Connect Core §3.1.2.6: the person must be asked, and `prompt=none` forbids it.
     ConsentRequired,
+    /// RFC 8628 §3.5: the device code has expired; begin again.
+    ExpiredToken,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
     InsufficientScope,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
@@ -35,6 +39,8 @@ pub enum ErrorCode {
     RequestUriNotSupported,
     /// RFC 6749 §4.1.2.1: our fault.
     ServerError,
+    /// RFC 8628 §3.5: as [`Self::AuthorizationPending`], and the interval is five seconds longer from now on.
+    SlowDown,
     /// RFC 6749 §4.1.2.1: overloaded, or a part that we need is away; try again.
     TemporarilyUnavailable,
     /// RFC 6749 §5.2: the client may not use this grant.
@@ -52,7 +58,9 @@ impl ErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccessDenied => "access_denied",
+            Self::AuthorizationPending => "authorization_pending",
             Self::ConsentRequired => "consent_required",
+            Self::ExpiredToken => "expired_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
@@ -65,6 +73,7 @@ impl ErrorCode {
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::ServerError => "server_error",
+            Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",

@@ -132,3 +132,42 @@ fn add(response: &mut HttpResponse, cookie: &Cookie<'_>) {
         tracing::error!("a cookie could not be written");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::SET_COOKIE;
+
+    use super::*;
+
+    fn cookies(is_secure: bool) -> Vec<String> {
+        let browser = Browser {
+            id: Secret::from("id".to_owned()),
+            session: None,
+            is_new: true,
+            is_secure,
+        };
+        let mut response = HttpResponse::Ok().finish();
+        browser.remember(&mut response);
+        browser.set_session(&mut response, Some(&Secret::from("value".to_owned())));
+        browser.set(&mut response, "known", "mark", LIFE);
+        let lines = response.headers().get_all(SET_COOKIE);
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn cookies_of_an_https_issuer_belong_to_its_host_alone() {
+        let secure = cookies(true);
+        assert_eq!(secure.len(), 3);
+        for line in &secure {
+            assert!(line.starts_with("__Host-eh_"), "{line}");
+            for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+                assert!(line.contains(attribute), "{attribute}: {line}");
+            }
+            assert!(!line.contains("Domain"), "{line}");
+        }
+        // Plain http is for loopback, where a browser would refuse the prefix.
+        for line in cookies(false) {
+            assert!(line.starts_with("eh_") && !line.contains("Secure"), "{line}");
+        }
+    }
+}

@@ -22,8 +22,8 @@ use crate::app::App;
 use crate::db::one_time_link::LinkRow;
 use crate::db::user_account::UserRow;
 use crate::db::{self, Db, DbFault};
-use crate::error::{self, Failure};
-use crate::pages::{Failed, SetPassword, Texts};
+use crate::error::{self, Failure, Trouble};
+use crate::pages::{SetPassword, Texts};
 
 /// How long the first administrator's link works.
 const FIRST_ADMIN_LIFE: Duration = Duration::from_secs(3600);
@@ -133,7 +133,7 @@ async fn open(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure>
     let reader = Reader::new(app, request, &browser, None);
     let link = Secret::from(query_value(request, "link").unwrap_or_default());
     let Some((row, person)) = living(app, &link.hash(), clock::now()).await? else {
-        return dead(app, request, &reader);
+        return Err(dead(app, request));
     };
     let template = SetPassword {
         page: reader.page(),
@@ -165,7 +165,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     };
     let reader = Reader::new(app, request, &browser, None);
     let Some((row, person)) = living(app, &answers.link.hash(), now).await? else {
-        return dead(app, request, &reader);
+        return Err(dead(app, request));
     };
     let used = match (&row.user_id, &person) {
         (Some(_), Some(person)) => set_password(app, &answers, person, now).await?,
@@ -174,7 +174,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     };
     let row = match used {
         Ok(row) => row,
-        Err(Refusal::Dead) => return dead(app, request, &reader),
+        Err(Refusal::Dead) => return Err(dead(app, request)),
         Err(refusal) => return Ok(again(&reader, &answers, person.as_ref(), &refusal)),
     };
     tracing::info!(user = row.user_id, "a one-time link was used");
@@ -323,16 +323,9 @@ fn sentence(texts: &'static Texts, refusal: &Refusal) -> &'static str {
     }
 }
 
-fn dead(app: &App, request: &HttpRequest, reader: &Reader<'_>) -> Result<HttpResponse, Failure> {
+/// A link that does not work any more.
+fn dead(app: &App, request: &HttpRequest) -> Failure {
     // 256 bits are not guessed; whoever tries is slowed down all the same.
-    app.per_ip_failures
-        .check(ClientAddress::of(request).limit_key())?;
-    app.metrics.refused("link");
-    let page = reader.page();
-    let template = Failed {
-        page,
-        reason: &page.texts().failed_link,
-        code: "invalid_request",
-    };
-    Ok(reader.show(&template, StatusCode::BAD_REQUEST))
+    let counted = app.per_ip_failures.check(ClientAddress::of(request).limit_key());
+    counted.map_or_else(Failure::from, |()| Failure::Shown(Trouble::Link))
 }

@@ -9,6 +9,7 @@ pub(crate) mod link;
 pub(crate) mod page;
 pub(crate) mod passkey;
 pub(crate) mod password;
+mod provider;
 mod recovery;
 pub(crate) mod second_factor;
 mod session;
@@ -18,6 +19,7 @@ pub(crate) mod sign_out;
 mod tests;
 mod throttle;
 pub(crate) mod totp;
+pub(crate) mod upstream;
 pub(crate) mod users;
 mod view;
 
@@ -26,7 +28,8 @@ use shared::clock::UnixSeconds;
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
 pub(crate) use self::password::Turns;
-pub(crate) use self::session::{Proof, SignedIn, begin, begin_with, end_here, find};
+pub(crate) use self::provider::Provider;
+pub(crate) use self::session::{SignedIn, begin, find, user_agent};
 pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 

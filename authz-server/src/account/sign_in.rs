@@ -14,14 +14,15 @@ use shared::secret::{Secret, random_bytes};
 use super::session::{self, Proof};
 use super::throttle::Try;
 use super::view::Reader;
-use super::{Browser, form, known, password, users};
+use super::{Browser, Provider, form, known, password, users};
 use crate::app::App;
+use crate::authorize;
 use crate::authorize::interaction::{self, Interaction};
 use crate::db;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
 use crate::error::{self, Failure};
-use crate::pages::{SecondFactor, SignIn};
+use crate::pages::{self, SecondFactor, SignIn};
 
 /// Time to look up a code.
 const SECOND_FACTOR_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
@@ -147,9 +148,11 @@ async fn begin_page(app: &App, request: &HttpRequest) -> Result<HttpResponse, Fa
     let i = query_value(request, "i");
     let open = open_interaction(app, &browser, i.as_deref(), now).await?;
     if let Some(signed_in) = session::find(app, &browser, now).await? {
-        // Whoever sends a signed-in person here wants a fresh proof; one that is newer than the wish will do.
-        let asked_since = open.as_ref().map(|interaction| interaction.started_at);
-        if asked_since.is_none_or(|since| signed_in.authenticated_at >= since) {
+        let wants_proof = match &open {
+            Some(interaction) => authorize::wants_sign_in(app, interaction, &signed_in, now).await?,
+            None => false,
+        };
+        if !wants_proof {
             let i = open.as_ref().map(|interaction| interaction.id.as_str());
             return Ok(see_other(&after_sign_in(app, &browser, i, now).await?));
         }
@@ -274,36 +277,35 @@ async fn show(
     browser: &Browser,
     (shown, open): (&Shown<'_>, Option<&Interaction>),
 ) -> Result<HttpResponse, Failure> {
-    let asking = Asking::default();
-    let reader = Reader::new(app, request, browser, asking.ui_locales.as_deref());
+    let asking = match open {
+        Some(interaction) => authorize::asking(app, interaction).await?,
+        None => None,
+    };
+    let asking = asking.as_ref();
+    let ui_locales = asking.and_then(|asking| asking.ui_locales.as_deref());
+    let reader = Reader::new(app, request, browser, ui_locales);
+    let hint = asking.and_then(|asking| asking.login_hint.as_deref());
     let page = reader.page();
     let template = SignIn {
         page,
         interaction: shown.i.filter(|_| open.is_some()),
-        client: asking.client_name.as_deref(),
-        username: shown
-            .username
-            .or(asking.login_hint.as_deref())
-            .unwrap_or_default(),
+        client: asking.map(|asking| asking.client_name.as_str()),
+        username: shown.username.or(hint).unwrap_or_default(),
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
         passkeys: app.config.login.passkeys,
-        upstream: None,
+        upstream: app.provider.as_ref().map(Provider::name),
+    };
+    let provider = match &app.provider {
+        Some(provider) => pages::form_source(&provider.address().await),
+        None => String::new(),
     };
     let status = if shown.is_wrong {
         StatusCode::UNAUTHORIZED
     } else {
         StatusCode::OK
     };
-    Ok(reader.show(&template, status))
-}
-
-/// Who asks; until the authorization endpoint tells.
-#[derive(Default)]
-struct Asking {
-    client_name: Option<String>,
-    login_hint: Option<String>,
-    ui_locales: Option<String>,
+    Ok(reader.show_leading_to(&provider, &template, status))
 }
 
 #[cfg(test)]

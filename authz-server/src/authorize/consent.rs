@@ -14,12 +14,12 @@ use shared::scope::Scope;
 use url::Url;
 
 use super::code::{self, Approver, Basis, Outcome};
-use super::endpoint::{see, stopped, to_sign_in};
+use super::endpoint::{stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
 use super::redirect_uri;
 use super::request::{AuthorizationRequest, Stop};
 use super::step::{self, Step};
-use crate::account::{self, Browser, SignedIn};
+use crate::account::{self, Browser, Provider, SignedIn};
 use crate::app::App;
 use crate::db;
 use crate::db::access_grant::GrantRow;
@@ -63,16 +63,13 @@ pub(crate) async fn ask_before_upstream(
     request: &HttpRequest,
     interaction: &Interaction,
     browser: &Browser,
-    provider: &str,
+    provider: &Provider,
 ) -> HttpResponse {
     match read(app, interaction).await {
-        Ok(asked) => page(
-            app,
-            request,
-            (&asked, interaction),
-            browser,
-            &Asked::Before(provider),
-        ),
+        Ok(asked) => {
+            let before = Asked::Before(provider.name(), &provider.address().await);
+            page(app, request, (&asked, interaction), browser, &before)
+        }
         Err(stop) => stopped(app, request, stop),
     }
 }
@@ -81,8 +78,8 @@ pub(crate) async fn ask_before_upstream(
 enum Asked<'a> {
     /// Somebody who is signed in, with what they have granted so far.
     Person(&'a SignedIn, Option<&'a GrantRow>),
-    /// Nobody yet; they sign in at this provider afterwards.
-    Before(&'a str),
+    /// Nobody yet; they sign in at this provider afterwards, at this address.
+    Before(&'a str, &'a Url),
 }
 
 async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> {
@@ -206,7 +203,7 @@ fn page(
     let csrf = browser.csrf(app);
     let (person, grant, before_upstream) = match to_whom {
         Asked::Person(person, grant) => (person.user.display_name.as_str(), *grant, None),
-        Asked::Before(provider) => ("", None, Some(*provider)),
+        Asked::Before(provider, _) => ("", None, Some(*provider)),
     };
     let before: Scope = grant
         .and_then(|grant| grant.scopes.parse().ok())
@@ -235,11 +232,15 @@ fn page(
         person,
         before_upstream,
     };
-    // The redirect that ends the form's POST goes to the client.
-    let target = Url::parse(uri)
+    // The redirect that ends the form's POST goes to the client, or to the provider.
+    let client = Url::parse(uri)
         .map(|url| pages::form_source(&url))
         .unwrap_or_default();
-    let mut response = pages::render(&template, StatusCode::OK, &[&target]);
+    let provider = match to_whom {
+        Asked::Person(..) => String::new(),
+        Asked::Before(_, address) => pages::form_source(address),
+    };
+    let mut response = pages::render(&template, StatusCode::OK, &[&client, &provider]);
     browser.remember(&mut response);
     response
 }

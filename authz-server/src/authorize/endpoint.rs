@@ -142,6 +142,6 @@ pub(super) fn to_sign_in(app: &App, interaction: &str) -> HttpResponse {
 }
 
 /// 303: whatever was posted here is not posted on (RFC 9700 §4.12).
-pub(super) fn see(path: String) -> HttpResponse {
+fn see(path: String) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }

@@ -16,7 +16,7 @@ use crate::db::interaction::InteractionRow;
 use crate::error::Failure;
 
 /// Time to sign in and decide.
-const LIFE: Duration = Duration::from_secs(600);
+pub(crate) const LIFE: Duration = Duration::from_secs(600);
 
 /// Why a person is here.
 #[derive(Clone, Debug, Serialize, Deserialize)]

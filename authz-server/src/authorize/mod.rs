@@ -10,15 +10,19 @@ mod answer;
 mod approval;
 mod code;
 mod consent;
+pub(crate) mod device;
 mod endpoint;
 pub(crate) mod interaction;
 mod negotiation;
 pub(crate) mod redirect_uri;
 mod request;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::approval::{Approval, approve};
 pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
+pub(crate) use self::device::Guesses;
 pub(crate) use self::endpoint::{authorize, authorize_form};
 pub(crate) use self::request::{Asking, asking};
 pub(crate) use self::step::wants_sign_in;

@@ -392,3 +392,93 @@ impl From<Stop> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(query: &str) -> Option<ErrorCode> {
+        match Raw::scan(query) {
+            Ok(raw) => raw.fault.map(|fault| fault.code),
+            Err(_) => panic!("{query} is for a page"),
+        }
+    }
+
+    #[test]
+    fn a_parameter_stands_once_and_an_unknown_one_is_nothing() {
+        let query = "client_id=c&state=a%26b+c&scope=&resource=r1&resource=r2&foo=1&foo=%zz&claims=x&&prompt";
+        let mut raw = Raw::scan(query).unwrap();
+        assert!(raw.fault.is_none());
+        assert_eq!(raw.take("client_id").unwrap(), "c");
+        assert_eq!(raw.take("state").unwrap(), "a&b c");
+        assert_eq!((raw.take("scope"), raw.take("prompt")), (None, None));
+        assert_eq!(raw.resources, ["r1", "r2"]);
+    }
+
+    #[test]
+    fn who_is_answered_must_be_certain() {
+        for query in [
+            "client_id=a&client_id=a",
+            "redirect_uri=a&redirect_uri=b",
+            "client_id=%ff",
+            "redirect_uri=%",
+            "client_id=a%00",
+        ] {
+            assert!(Raw::scan(query).is_err(), "{query}");
+        }
+        for query in ["scope=a&scope=a", "nonce=%ff", "prompt=%zz", "login_hint=a%00"] {
+            assert_eq!(fault(query), Some(ErrorCode::InvalidRequest), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_given_back_is_left_out() {
+        for query in [
+            "state=a&state=b",
+            "state=a&state=b&state=c",
+            "state=%ff",
+            "state=a%00b",
+        ] {
+            let mut raw = Raw::scan(query).unwrap();
+            assert!(raw.fault.is_some(), "{query}");
+            assert_eq!(raw.take("state"), None, "{query}");
+        }
+        let mut raw = Raw::scan("state=a&scope=b&scope=b").unwrap();
+        assert_eq!(raw.take("state").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn pkce_is_s256_or_nothing() {
+        let good = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert!(check_challenge(Some(good), Some("S256")).is_ok());
+        for method in [None, Some("plain"), Some("s256"), Some("S512"), Some("S256 ")] {
+            assert!(check_challenge(Some(good), method).is_err(), "{method:?}");
+        }
+        let padded = format!("{good}=");
+        let long = good.repeat(3);
+        for challenge in [
+            &good[..42],
+            &padded,
+            &long,
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM",
+        ] {
+            assert!(
+                check_challenge(Some(challenge), Some("S256")).is_err(),
+                "{challenge}"
+            );
+        }
+        assert!(check_challenge(None, Some("S256")).is_err());
+    }
+
+    #[test]
+    fn prompts_and_ages() {
+        let read = |text: &str| prompt(Some(text.to_owned()));
+        assert_eq!(prompt(None).unwrap(), Prompt::default());
+        assert!(read("login consent").is_ok_and(|prompt| prompt.login && prompt.consent && !prompt.none));
+        assert!(read("none").is_ok_and(|prompt| prompt.none));
+        assert!(read("none login").is_err() && read("create").is_err());
+        assert_eq!(max_age(Some("0".to_owned())).unwrap(), Some(0));
+        assert_eq!(max_age(Some("9".repeat(30))).unwrap(), Some(i64::MAX));
+        assert!(max_age(Some("-1".to_owned())).is_err() && max_age(Some("1.5".to_owned())).is_err());
+    }
+}

@@ -62,7 +62,7 @@ pub(crate) async fn wants_sign_in(
 
 /// Whether the person proved who they are recently enough (OpenID Connect Core §3.1.2.1, `prompt`, `max_age`). A
 /// sign-in that the request itself brought about always is.
-fn is_fresh(
+pub(super) fn is_fresh(
     asked: &AuthorizationRequest,
     person: &SignedIn,
     since: Option<UnixSeconds>,
@@ -80,7 +80,7 @@ pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
 /// Whether everything asked for is remembered, and the client does not want the person to be asked all the same. A
 /// program on loopback or behind a private scheme could be anybody (RFC 8252 §8.6), so only what the person has
 /// explicitly let us remember counts, for every client alike.
-fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
+pub(super) fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
     let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
     !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
 }

@@ -46,6 +46,15 @@ impl AuthenticatedClient {
     pub(crate) fn is_public(&self) -> bool {
         self.method == AuthMethod::None
     }
+
+    /// A client that is taken to have proven itself, for tests of what comes after.
+    #[cfg(test)]
+    pub(crate) fn assumed(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            method: AuthMethod::ClientSecretBasic,
+        }
+    }
 }
 
 /// What the request shows.

@@ -14,6 +14,7 @@ const HOLD: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, reso
 const AMEND: &str = "UPDATE access_grant SET scopes = $2, remembered_scopes = $3, updated_at = $4, expires_at = $5 WHERE grant_id = $1";
 const LOCK: &str = "UPDATE access_grant SET updated_at = updated_at \
      WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
+
 const REVOKE: &str =
     "UPDATE access_grant SET revoked_at = $3 WHERE grant_id = $1 AND user_id = $2 AND revoked_at IS NULL";
 const REVOKE_OF_USER: &str =

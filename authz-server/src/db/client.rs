@@ -9,6 +9,7 @@ const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, s
      tokens_not_before, revoked_at, redirect_uris, approves_as FROM client WHERE client_id = $1";
 const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as FROM client ORDER BY created_at, client_id";
+const APPROVED_ALWAYS: &str = "SELECT client_id FROM client WHERE approves_as IS NOT NULL AND revoked_at IS NULL ORDER BY client_id LIMIT 1";
 const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      redirect_uris, approves_as) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6, redirect_uris = $7, grants = $8 \
@@ -17,7 +18,7 @@ const REVOKE: &str =
     "UPDATE client SET revoked_at = $2, tokens_not_before = $2 WHERE client_id = $1 AND revoked_at IS NULL";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, LIST, INSERT, UPDATE, REVOKE];
+pub(super) const STATEMENTS: &[&str] = &[FIND, LIST, APPROVED_ALWAYS, INSERT, UPDATE, REVOKE];
 
 /// One row. `auth_methods`, `grants` and `scopes` are space separated, `resources` and `redirect_uris` are
 /// JSON lists.
@@ -44,6 +45,11 @@ pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<ClientRow>, 
 /// Every client, oldest first, revoked ones too.
 pub(crate) async fn list(db: &Db) -> Result<Vec<ClientRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+/// A living client whose requests the testing door approves, if there is one.
+pub(crate) async fn approved_always(db: &Db) -> Result<Option<String>, DbFault> {
+    on!(db, c => sqlx::query_scalar(APPROVED_ALWAYS).fetch_optional(c))
 }
 
 /// Creates a client, with its first secret unless it is public.

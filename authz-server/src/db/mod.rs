@@ -10,6 +10,8 @@ pub(crate) mod client;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
+pub(crate) mod device_authorization;
+pub(crate) mod federated_identity;
 mod home;
 pub(crate) mod interaction;
 mod lease;
@@ -23,7 +25,7 @@ pub(crate) mod revoked_token;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod token_family;
 pub(crate) mod totp;
 pub(crate) mod user_account;
@@ -249,6 +251,8 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         client::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
+        device_authorization::STATEMENTS,
+        federated_identity::STATEMENTS,
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,

@@ -1,31 +1,46 @@
 //! The statements and transactions, on both databases.
 
 use shared::clock::UnixSeconds;
+use shared::secret::SecretHash;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use xtask::postgres::{Cluster, Durability};
 
 use super::*;
+use crate::token::testing::all;
 
-const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// An empty place of each kind; it lasts as long as this value.
-struct Places {
-    folder: tempfile::TempDir,
+pub(crate) struct Places {
+    pub(crate) folder: tempfile::TempDir,
     cluster: Cluster,
 }
 
 impl Places {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             cluster: Cluster::start(Durability::None, None).unwrap(),
         }
     }
 
-    fn urls(&self) -> [String; 2] {
+    pub(crate) fn urls(&self) -> [String; 2] {
         let file = format!("sqlite:{}/test.db", self.folder.path().display());
         [file, self.cluster.create_database().unwrap()]
     }
+}
+
+/// A person, as bare as can be.
+pub(crate) async fn add_user(db: &Db, user_id: &str) {
+    const ADD: &str = "INSERT INTO user_account (user_id, username, display_name, is_admin, created_at) \
+         VALUES ($1, $1, $1, FALSE, 0)";
+    on!(db, c => async { sqlx::query(ADD).bind(user_id).execute(c).await.map(|_| ()) }).unwrap();
+}
+
+/// Disables a person, and nothing else that should come with it.
+pub(crate) async fn disable_user(db: &Db, user_id: &str) {
+    const DISABLE: &str = "UPDATE user_account SET disabled_at = 1 WHERE user_id = $1";
+    on!(db, c => async { sqlx::query(DISABLE).bind(user_id).execute(c).await.map(|_| ()) }).unwrap();
 }
 
 async fn open(url: &str, issuer: &str) -> Result<Db, OpenFault> {
@@ -139,6 +154,139 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
             assert_eq!((row.name, row.scopes), (name, scopes));
         }
         assert!(!client::update(&db, "c_y", NOW, |_| ()).await.unwrap());
+    }
+}
+
+/// A client and a person, who approve each other's devices.
+async fn with_people(url: &str) -> Db {
+    let db = open(url, "https://as.example").await.unwrap();
+    let row = client::ClientRow {
+        client_id: "c_x".to_owned(),
+        name: "x".to_owned(),
+        client_type: "native".to_owned(),
+        auth_methods: "none".to_owned(),
+        grants: "urn:ietf:params:oauth:grant-type:device_code".to_owned(),
+        scopes: "a".to_owned(),
+        resources: "[]".to_owned(),
+        created_at: NOW.0,
+        tokens_not_before: 0,
+        revoked_at: None,
+        redirect_uris: "[]".to_owned(),
+        approves_as: None,
+    };
+    client::insert(&db, &row, None).await.unwrap();
+    let person = user_account::UserRow {
+        user_id: "u_x".to_owned(),
+        username: "x".to_owned(),
+        display_name: "x".to_owned(),
+        email: None,
+        is_admin: false,
+        password_hash: None,
+        totp_sealed: None,
+        totp_confirmed_at: None,
+        totp_last_step: 0,
+        created_at: NOW.0,
+        disabled_at: None,
+    };
+    db.write(async |tx| user_account::insert(tx, &person).await).await.unwrap();
+    db
+}
+
+fn device(user_code: &str) -> device_authorization::DeviceRow {
+    device_authorization::DeviceRow {
+        user_code: user_code.to_owned(),
+        client_id: "c_x".to_owned(),
+        resource: "https://rs.example/mcp".to_owned(),
+        scopes: "a".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        user_agent: String::new(),
+        created_at: NOW.0,
+        expires_at: NOW.0 + 600,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_polls_too_fast_waits_longer_from_then_on() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = with_people(&url).await;
+        let (code, other) = (SecretHash::of(b"one"), SecretHash::of(b"two"));
+        assert!(device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5).await.unwrap());
+        // A user code that is taken is not given twice.
+        assert!(!device_authorization::insert(&db, &other, &device("BBBBBBBB"), 5).await.unwrap());
+        assert!(device_authorization::insert(&db, &other, &device("CCCCCCCC"), 5).await.unwrap());
+        let at = async |second: i64| {
+            device_authorization::poll(&db, &code, UnixSeconds(NOW.0 + second)).await.unwrap()
+        };
+        assert!(at(0).await && at(5).await);
+        assert!(!at(6).await);
+        // Ten seconds from the poll that was too early.
+        assert!(!at(12).await);
+        assert!(at(27).await && !at(36).await);
+        let waiting = device_authorization::waiting(&db, ("c_x", "192.0.2.1"), NOW).await.unwrap();
+        assert_eq!(waiting, (2, 2));
+        let elsewhere = device_authorization::waiting(&db, ("c_x", "192.0.2.2"), NOW).await.unwrap();
+        assert_eq!(elsewhere, (2, 0));
+        let end = UnixSeconds(NOW.0 + 600);
+        assert_eq!(device_authorization::waiting(&db, ("c_x", "192.0.2.1"), end).await.unwrap(), (0, 0));
+        assert!(device_authorization::pending(&db, "BBBBBBBB", NOW).await.unwrap().is_some());
+        assert!(device_authorization::pending(&db, "BBBBBBBB", end).await.unwrap().is_none());
+        device_authorization::forget(&db, UnixSeconds(NOW.0 + 601)).await.unwrap();
+        assert!(device_authorization::find(&db, &code, NOW).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_decided_about_once_and_let_in_once() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = with_people(&url).await;
+        let code = SecretHash::of(b"one");
+        assert!(device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5).await.unwrap());
+        let decider = device_authorization::Decider {
+            user_id: "u_x",
+            session_id: "s_x",
+            auth_time: NOW,
+            methods: "pwd",
+        };
+        let (db, code, decider) = (&db, &code, &decider);
+        let decisions = (0..16).map(|number| async move {
+            let allowed = number % 2 == 0;
+            db.write(async |tx| device_authorization::decide(tx, "BBBBBBBB", allowed, decider, NOW).await)
+                .await
+                .unwrap()
+        });
+        let won = all(decisions).await.into_iter().filter(|won| *won).count();
+        assert_eq!(won, 1, "{url}");
+        let row = device_authorization::find(db, code, NOW).await.unwrap().unwrap();
+        let was_allowed = row.state == "approved";
+        assert!(was_allowed || row.state == "denied");
+        let redemptions = (0..16).map(|number| async move {
+            let family = format!("f_{number}");
+            db.write(async |tx| device_authorization::redeem(tx, code, &family, NOW).await)
+                .await
+                .unwrap()
+        });
+        let won = all(redemptions).await.into_iter().filter(|won| *won).count();
+        assert_eq!(won, usize::from(was_allowed), "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_elsewhere_is_linked_once() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = with_people(&url).await;
+        let link = async |subject: &str| {
+            let key = ("https://op.example", subject);
+            db.write(async |tx| federated_identity::insert(tx, key, "u_x", NOW).await).await.unwrap()
+        };
+        assert!(link("1").await && !link("1").await && link("2").await);
+        let found = federated_identity::find(&db, "https://op.example", "1").await.unwrap();
+        assert_eq!(found.as_deref(), Some("u_x"));
+        // The same subject at another provider is somebody else.
+        assert_eq!(federated_identity::find(&db, "https://other.example", "1").await.unwrap(), None);
+        assert_eq!(federated_identity::of_user(&db, "u_x").await.unwrap().len(), 2);
     }
 }
 

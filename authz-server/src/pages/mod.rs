@@ -4,6 +4,7 @@
 //! anti-forgery token of its forms, and what only the page may show once.
 
 mod account;
+mod agent;
 pub(crate) mod assets;
 mod code;
 mod consent;
@@ -16,6 +17,8 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 mod times;
+
+use std::time::Duration;
 
 use shared::clock::UnixSeconds;
 
@@ -57,9 +60,19 @@ impl Page<'_> {
         assets::address(self.base, name)
     }
 
+    /// A browser in words.
+    pub(crate) fn agent(&self, agent: &str) -> String {
+        agent::named(self, agent)
+    }
+
     /// An instant as people read it, in UTC.
     pub(crate) fn date(&self, at: &UnixSeconds) -> String {
         times::date(self.lang, *at)
+    }
+
+    /// So many days in words.
+    pub(crate) fn days(&self, days: u64) -> String {
+        times::duration(self.lang, Duration::from_secs(days.saturating_mul(86_400)))
     }
 
     /// An instant for the `datetime` attribute.

@@ -75,12 +75,12 @@ pub(super) fn date(lang: Lang, at: UnixSeconds) -> String {
 }
 
 /// The largest unit that measures `time` without a rest: `30 days`, `36 hours`, `5 minutes`. At least a minute.
-pub(crate) fn duration(lang: Lang, time: Duration) -> String {
+pub(super) fn duration(lang: Lang, time: Duration) -> String {
     let minutes = (time.as_secs() / 60).max(1);
     let texts = lang.texts();
     let (number, one, many) = match minutes {
-        _ if minutes % 1440 == 0 => (minutes / 1440, texts.one_day, texts.many_days),
-        _ if minutes % 60 == 0 => (minutes / 60, texts.one_hour, texts.many_hours),
+        _ if minutes.is_multiple_of(1440) => (minutes / 1440, texts.one_day, texts.many_days),
+        _ if minutes.is_multiple_of(60) => (minutes / 60, texts.one_hour, texts.many_hours),
         _ => (minutes, texts.one_minute, texts.many_minutes),
     };
     if number == 1 {

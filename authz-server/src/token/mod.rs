@@ -9,6 +9,8 @@
 
 mod authorization_code;
 mod client_credentials;
+pub(crate) mod device_authorization;
+mod device_code;
 pub(crate) mod family;
 mod introspect;
 mod issue;
@@ -29,6 +31,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use shared::secret::Secret;
 
+pub(crate) use self::device_authorization::device_authorization;
 pub(crate) use self::introspect::{introspect, is_active};
 pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
@@ -107,6 +110,7 @@ async fn exchange(
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
         GrantType::RefreshToken => refresh_token::decide(app, &client, &asked, now).await?,
         GrantType::ClientCredentials => client_credentials::decide(app, &client, &asked).await?,
+        GrantType::DeviceCode => device_code::decide(app, &client, &asked, now).await?,
     };
     issue::issue(app, &permit, now).await
 }

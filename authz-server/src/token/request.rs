@@ -4,17 +4,18 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use shared::secret::Secret;
 
-use crate::client::authenticate;
+use crate::client::{DEVICE_CODE, authenticate};
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 10] = [
+pub(super) const PARAMETERS: [&str; 11] = [
     "grant_type",
     "scope",
     "code",
     "code_verifier",
     "redirect_uri",
     "refresh_token",
+    "device_code",
     authenticate::PARAMETERS[0],
     authenticate::PARAMETERS[1],
     authenticate::PARAMETERS[2],
@@ -30,13 +31,16 @@ pub(crate) enum GrantType {
     RefreshToken,
     /// OAuth 2.1 §4.2.
     ClientCredentials,
+    /// RFC 8628 §3.4.
+    DeviceCode,
 }
 
 impl GrantType {
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::ClientCredentials,
+        Self::DeviceCode,
     ];
 
     /// The registered name.
@@ -45,6 +49,7 @@ impl GrantType {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => DEVICE_CODE,
         }
     }
 }
@@ -63,6 +68,7 @@ pub(super) struct TokenRequest {
     /// Not needed (OAuth 2.1 §10.2), but when it comes it must be the one of the authorization request.
     pub(super) redirect_uri: Option<String>,
     pub(super) refresh_token: Option<Secret>,
+    pub(super) device_code: Option<Secret>,
 }
 
 impl TokenRequest {
@@ -78,23 +84,7 @@ impl TokenRequest {
                     "this server does not know that grant_type",
                 )
             })?;
-        let scope = params
-            .take("scope")
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(|fault: shared::scope::ScopeFault| {
-                OAuthError::new(ErrorCode::InvalidScope, "the scope is malformed or too long")
-                    .because(fault.to_string())
-            })?;
-        let mut resources = params.take_resources().into_iter();
-        let resource = resources.next();
-        // RFC 8707 §2 lets us: a token for two resources could be used by one against the other.
-        if resources.next().is_some() {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidTarget,
-                "a token is for one resource; ask once for each",
-            ));
-        }
+        let (scope, resource) = asked_for(params)?;
         Ok(Self {
             grant_type,
             scope,
@@ -103,6 +93,29 @@ impl TokenRequest {
             code_verifier: params.take("code_verifier").map(Secret::from),
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
+            device_code: params.take("device_code").map(Secret::from),
         })
     }
+}
+
+/// `scope` and `resource`, as the device authorization endpoint reads them too.
+pub(super) fn asked_for(params: &mut Params) -> Result<(Option<Scope>, Option<String>), OAuthError> {
+    let scope = params
+        .take("scope")
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|fault: shared::scope::ScopeFault| {
+            OAuthError::new(ErrorCode::InvalidScope, "the scope is malformed or too long")
+                .because(fault.to_string())
+        })?;
+    let mut resources = params.take_resources().into_iter();
+    let resource = resources.next();
+    // RFC 8707 §2 lets us: a token for two resources could be used by one against the other.
+    if resources.next().is_some() {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidTarget,
+            "a token is for one resource; ask once for each",
+        ));
+    }
+    Ok((scope, resource))
 }

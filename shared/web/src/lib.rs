@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod answer;
+pub mod attempts;
 pub mod body;
 pub mod frame;
 pub mod metrics;

@@ -10,6 +10,7 @@
 )]
 
 pub mod answers;
+pub mod balancer;
 pub mod database;
 pub mod fleet;
 pub mod forge;
@@ -18,6 +19,7 @@ pub mod issuer;
 pub mod lone_node;
 pub mod people;
 pub mod person;
+pub mod provider;
 pub mod tls;
 pub mod wire;
 

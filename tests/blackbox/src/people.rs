@@ -73,12 +73,7 @@ impl Fleet {
     /// # Panics
     /// When the command refuses.
     pub fn user(&self, name: &str, password: &str, words: &[&str]) -> Value {
-        let file = self.server.folder.join(format!("password-{name}"));
-        std::fs::write(&file, password).unwrap();
-        let path = file.display().to_string();
-        let line = ["user", "create", "--username", name, "--password-file", &path];
-        let made = self.server.json(&[&line[..], words].concat()).unwrap();
-        std::fs::remove_file(&file).unwrap();
+        let made = self.server.create_user(name, password, words).unwrap();
         self.remember(password);
         made
     }

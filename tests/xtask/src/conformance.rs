@@ -2,16 +2,17 @@
 //!
 //! The suite cannot send tokens, so a proxy on the loopback adds one that a real authorization server has issued.
 
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use xtask::code_flow::{self, TESTING_DOOR};
 use xtask::fleet::{self, AuthzServer, Credentials, Node, START, free_port};
 use xtask::program::Program;
 use xtask::shell::{self, say};
-use xtask::{Explain, Fault, Outcome, journey};
+use xtask::{Explain, Fault, Outcome, http, journey};
 
 use crate::{interop, program_files, up};
 
@@ -41,10 +42,7 @@ pub(crate) fn run() -> Outcome<()> {
                 path(&expected)?,
             ],
         ),
-        (
-            "authorization server metadata",
-            vec!["authorization", "--url", &stage.server.issuer],
-        ),
+        ("authorization", stage.authorization()),
     ] {
         say(format!("\n-- {name}"));
         if let Err(fault) = examine(name, &words) {
@@ -67,34 +65,76 @@ fn examine(name: &str, words: &[&str]) -> Outcome<()> {
         .join(name.replace(' ', "-"));
     let mut command = interop::patient(&interop::node());
     command.arg(suite).args(words).arg("-o").arg(&results);
-    let output = shell::output(&mut command)?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    std::fs::create_dir_all(&results)?;
+    let complaints = results.join("stderr.log");
+    let mut suite = command
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&complaints)?)
+        .spawn()
+        .explain("cannot run the suite")?;
+    let lines = BufReader::new(suite.stdout.take().explain("no output of the suite")?).lines();
+    let mut text = String::new();
+    for line in lines {
+        let line = line?;
+        // The suite shows where a person should go, and waits until a browser has been there.
+        if line.contains("/oauth/authorize?")
+            && let Err(fault) = go(line.trim())
+        {
+            say(format!("   {fault}"));
+        }
+        text += &line;
+        text.push('\n');
+    }
+    let status = suite.wait()?;
     let shown = text.find("=== SUMMARY ===").map_or(&*text, |at| &text[at..]);
     say(shown.trim());
-    if output.status.success() {
+    if status.success() {
         return Ok(());
     }
-    say(String::from_utf8_lossy(&output.stderr).trim());
+    say(std::fs::read_to_string(complaints)?.trim());
     Err(Fault::new(format!(
-        "the suite ended with {}; details in {}",
-        output.status,
+        "the suite ended with {status}; details in {}",
         results.display()
     )))
+}
+
+/// The person's part: the testing door answers the request with a redirect, which leads back to the suite.
+fn go(url: &str) -> Outcome<()> {
+    let redirect = code_flow::location(&http::get(url)?)?;
+    http::get(&redirect).map(drop)
 }
 
 /// What must run while the suite asks: server, fixture and proxy. They end with this value.
 struct Stage {
     server: AuthzServer,
     proxy_url: String,
+    /// A public client, the resource that it asks for, and the port where the suite expects the redirect.
+    person: [String; 3],
     _programs: [Program; 3],
 }
 
 impl Stage {
+    /// Metadata and the authorization code grant. They only run together.
+    fn authorization(&self) -> Vec<&str> {
+        let [id, resource, port] = &self.person;
+        vec![
+            "authorization",
+            "--url",
+            &self.server.issuer,
+            "--client-id",
+            id,
+            "--resource",
+            resource,
+            "-p",
+            port,
+        ]
+    }
+
     fn set() -> Outcome<Self> {
         let (programs, fixture_program) = program_files::build_with_fixture()?;
         let options = up::private("conformance")?;
         let mut server = AuthzServer::new(programs.authz_server, &options.data.join("as"), options.as_port);
-        server.extra = fleet::UNLIMITED_SERVER.into();
+        server.extra = format!("{}{TESTING_DOOR}", fleet::UNLIMITED_SERVER);
         server.write_config()?;
         let serving = server.serve_ready()?;
 
@@ -115,12 +155,34 @@ impl Stage {
         let token_file = write_token(&folder, &server, &client, &fixture.url())?;
         let proxy = start_proxy(&folder, &token_file, (fixture.port, port))?;
         let proxy_url = format!("http://127.0.0.1:{port}");
+        let person = register_public(&server, &fixture.url())?;
         Ok(Self {
             server,
             proxy_url,
+            person,
             _programs: [proxy, examined, serving],
         })
     }
+}
+
+/// A client without a secret: the suite uses none where the server offers that.
+fn register_public(server: &AuthzServer, resource: &str) -> Outcome<[String; 3]> {
+    let port = free_port()?.to_string();
+    server.create_user("examiner", "a password nobody types", &[])?;
+    let redirect = format!("http://127.0.0.1:{port}/callback");
+    let words = [
+        "--public",
+        "--redirect-uri",
+        &redirect,
+        "--resource",
+        resource,
+        "--scopes",
+        SCOPES,
+        "--approve-as",
+        "examiner",
+    ];
+    let id = server.create_public_client("conformance, for a person", &words)?;
+    Ok([id, resource.to_owned(), port])
 }
 
 fn write_token(

@@ -16,7 +16,7 @@ pub const START: Duration = Duration::from_secs(60);
 
 /// TOML for [`AuthzServer::extra`]: no limits.
 pub const UNLIMITED_SERVER: &str =
-    "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\nper_ip_failures = \"off\"\n";
+    "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\nper_ip_failures = \"off\"\ndevice_codes = \"off\"\n";
 
 /// TOML for [`Node::extra`]: no limits.
 pub const UNLIMITED_NODE: &str = "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\n";
@@ -198,6 +198,20 @@ impl AuthzServer {
         let answer = self.json(&line)?;
         let id = answer["client_id"].as_str().map(str::to_owned);
         id.explain(format!("no client_id in {answer}"))
+    }
+
+    /// Creates an account with a password, which reaches the command in a file.
+    ///
+    /// # Errors
+    /// When the command refuses.
+    pub fn create_user(&self, username: &str, password: &str, words: &[&str]) -> Outcome<Value> {
+        let file = self.folder.join(format!("password-{username}"));
+        std::fs::write(&file, password)?;
+        let path = file.display().to_string();
+        let line = ["user", "create", "--username", username, "--password-file", &path];
+        let made = self.json(&[&line[..], words].concat());
+        std::fs::remove_file(&file)?;
+        made
     }
 
     /// Registers a resource unless it is there already.

@@ -34,10 +34,11 @@ pub(crate) fn for_black_box() -> Outcome<()> {
     need(postgres::binaries().is_some(), "postgresql")
 }
 
-/// Node's package installer and Python's environments.
+/// Node's package installer, Python's environments, and the browser of the people.
 pub(crate) fn for_interop() -> Outcome<()> {
     need(shell::has("npm"), "npm")?;
     need(shell::has("python3"), "python3")?;
+    need(shell::has("chromium"), "chromium")?;
     let works = shell::command("python3")
         .args(["-c", "import venv, ensurepip"])
         .output();

@@ -1,4 +1,5 @@
-//! Clients that we did not write, against a fleet of our own: the official TypeScript and Python SDKs, oauth4webapi.
+//! Clients that we did not write, against a fleet of our own: programs with credentials of their own, and programs that
+//! act for a person who meets our pages in Chromium.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,12 +12,24 @@ use crate::{install, program_files, up};
 /// A script that has not finished after this many seconds hangs.
 const PATIENCE: &str = "180";
 
-/// The script's name and what runs it.
-const SCRIPTS: [(&str, Runner); 3] = [
+/// The scripts and what runs each.
+const SCRIPTS: [(&str, Runner); 9] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
+    ("tests/interop/node/ts-oauth.mjs", Runner::Node),
+    ("tests/interop/node/openid-client.mjs", Runner::Node),
+    ("tests/interop/node/mcp-remote.mjs", Runner::Node),
+    ("tests/interop/node/pages.mjs", Runner::Node),
+    ("tests/interop/python/python_oauth.py", Runner::Python),
+    ("tests/interop/python/authlib_oauth.py", Runner::Python),
 ];
+
+/// The person of these scripts.
+const PERSON: (&str, &str) = ("ines", "correct horse battery staple");
+
+/// Every scope of the node.
+const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
 
 #[derive(Clone, Copy)]
 enum Runner {
@@ -29,6 +42,7 @@ pub(crate) fn run() -> Outcome<()> {
     install_python()?;
     let programs = program_files::build(false)?;
     let fleet = up::start(&up::private("interop")?, &programs)?;
+    let environment = environment(&fleet)?;
     let mut failed = Vec::new();
     for (script, runner) in SCRIPTS {
         say(format!("\n-- {script}"));
@@ -39,10 +53,7 @@ pub(crate) fn run() -> Outcome<()> {
         let mut command = patient(&program);
         command
             .arg(shell::workspace().join(script))
-            .env("NODE_URL", fleet.nodes[0].url());
-        command
-            .env("CLIENT_ID", &fleet.client.id)
-            .env("CLIENT_SECRET", &fleet.client.secret);
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         if let Err(fault) = shell::run(&mut command) {
             say(format!("   {fault}"));
             failed.push(script);
@@ -54,6 +65,74 @@ pub(crate) fn run() -> Outcome<()> {
     } else {
         Err(Fault::new(failed.join(", ")))
     }
+}
+
+/// What the scripts start from: addresses, a client of each kind, and a person.
+fn environment(fleet: &up::Fleet) -> Outcome<Vec<(&'static str, String)>> {
+    let (server, node_url) = (&fleet.server, fleet.nodes[0].url());
+    server.create_user(
+        PERSON.0,
+        PERSON.1,
+        &["--display-name", "Inés Ferrer", "--email", "ines@example.com"],
+    )?;
+    // Whatever port a program listens on, these match (RFC 8252 §7.3).
+    let callbacks = [
+        "--redirect-uri",
+        "http://127.0.0.1/callback",
+        "--redirect-uri",
+        "http://localhost/oauth/callback",
+        "--scopes",
+        SCOPES,
+        "--resource",
+        &node_url,
+    ];
+    let public = server.create_public_client("Desk Agent", &[&["--public"], &callbacks[..]].concat())?;
+    let web = server.create_client("Web Desk", &callbacks)?;
+    let device = server.create_public_client(
+        "Build agent",
+        &[
+            "--public",
+            "--grants",
+            "device_code,refresh_token",
+            "--scopes",
+            SCOPES,
+            "--resource",
+            &node_url,
+        ],
+    )?;
+    let newcomer = server.json(&[
+        "user",
+        "create",
+        "--username",
+        "newcomer",
+        "--display-name",
+        "Noor Haddad",
+    ])?;
+    let log = std::fs::read_to_string(server.log())?;
+    let shots = program_files::target_folder()?.join("screenshots");
+    Ok(vec![
+        ("DEVICE_CLIENT_ID", device),
+        ("PASSWORD_LINK", link(&newcomer["set_password_link"].to_string())?),
+        ("FIRST_LINK", link(&log)?),
+        ("SHOTS", shots.display().to_string()),
+        ("ISSUER", server.issuer.clone()),
+        ("NODE_URL", node_url),
+        ("CLIENT_ID", fleet.client.id.clone()),
+        ("CLIENT_SECRET", fleet.client.secret.clone()),
+        ("PUBLIC_CLIENT_ID", public),
+        ("WEB_CLIENT_ID", web.id),
+        ("WEB_CLIENT_SECRET", web.secret),
+        ("PERSON", PERSON.0.into()),
+        ("PASSWORD", PERSON.1.into()),
+        ("NODE", node().display().to_string()),
+    ])
+}
+
+/// The first one-time link in a text.
+fn link(text: &str) -> Outcome<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c == '"');
+    let mut links = words.filter(|word| word.contains("/login/link?link="));
+    links.next().map(str::to_owned).explain("no one-time link")
 }
 
 /// The Node that the lock file names: the suite needs a newer one than many distributions have.

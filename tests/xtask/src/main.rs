@@ -5,6 +5,7 @@ mod conformance;
 mod install;
 mod interop;
 mod program_files;
+mod race;
 mod test;
 mod up;
 
@@ -28,6 +29,11 @@ enum Command {
     Test(test::Options),
     /// Runs the official MCP conformance suites, a line per scenario
     Conformance,
+    /// Lets processes share one refresh token: nobody may lose a session, and a thief must
+    Race(race::Options),
+    /// One process of the race
+    #[command(hide = true)]
+    RaceRunner(race::RunnerOptions),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
 }
@@ -37,6 +43,8 @@ fn main() -> ExitCode {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Conformance => conformance::run(),
+        Command::Race(options) => race::run(&options),
+        Command::RaceRunner(options) => race::run_one(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

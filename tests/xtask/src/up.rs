@@ -1,6 +1,7 @@
 //! `cargo xtask up`: a server, one or more nodes, a demo client, and the whole way from a URL to a tool call.
 
 mod demo_client;
+mod demo_person;
 mod paste;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use xtask::shell::{self, say};
 use xtask::{Explain, Fault, Outcome, journey};
 
 use crate::program_files::{self, Programs};
+use demo_person::DemoPerson;
 
 /// How long a program may finish its requests after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(15);
@@ -50,6 +52,7 @@ pub(crate) struct Fleet {
     pub(crate) server: AuthzServer,
     pub(crate) nodes: Vec<Node>,
     pub(crate) client: Credentials,
+    pub(crate) person: DemoPerson,
     programs: Vec<Program>,
 }
 
@@ -92,10 +95,12 @@ pub(crate) fn start(options: &Options, programs: &Programs) -> Outcome<Fleet> {
         program.wait_ready(&format!("http://localhost:{}/readyz", node.port), fleet::START)?;
     }
     let client = demo_client::find_or_create(&server)?;
+    let person = demo_person::find_or_create(&server)?;
     Ok(Fleet {
         server,
         nodes,
         client,
+        person,
         programs: running,
     })
 }

@@ -6,7 +6,6 @@ pub(super) static ES: Texts = Texts {
     // The frame of every page.
     skip: "Saltar al contenido",
     footer: "Edge Hive decide qué programas pueden acceder a tus nodos, y solo hasta donde tú lo permitas.",
-    error_heading: "Revisa esto",
 
     // Dates and durations.
     date: "{day} de {month} de {year}, {time} UTC",
@@ -44,7 +43,6 @@ pub(super) static ES: Texts = Texts {
     passkey_waiting: "Sigue los pasos que muestra tu navegador.",
     passkey_cancelled: "No se usó la llave de acceso. Puedes volver a intentarlo.",
     passkey_failed: "La llave de acceso no funcionó. Inténtalo de nuevo o usa otra forma.",
-    passkey_needs_username: "Escribe primero tu nombre de usuario.",
     no_way_to_sign_in: "Aquí no hay ninguna forma de iniciar sesión. Consulta a quien administra este servidor.",
     wrong_password: "El nombre de usuario y la contraseña no coinciden. Revísalos e inténtalo de nuevo.",
     too_many_tries: "Demasiados intentos. Espera un poco y vuelve a intentarlo.",
@@ -95,14 +93,11 @@ pub(super) static ES: Texts = Texts {
     loopback_warning: "La respuesta se envía a un programa de este dispositivo, y cualquier programa podría usar ese nombre. Continúa solo si acabas de iniciarlo.",
     for_node: "Para este nodo",
     it_could: "Podría",
-    it_may: "Puede",
     is_new: "Nuevo",
     unknown_scope: "un permiso que este servidor no describe",
     no_scopes: "Nada más que saber que aceptaste.",
     for_how_long: "¿Por cuánto tiempo?",
     until_revoked: "Hasta que lo revoque",
-    thirty_days: "30 días",
-    day: "1 día",
     remember: "No volver a preguntar por estos permisos",
     revoke_hint: "Puedes revocarlo en cualquier momento en la página de tu cuenta.",
     allow: "Permitir",
@@ -151,6 +146,7 @@ pub(super) static ES: Texts = Texts {
     sessions_title: "Dónde has iniciado sesión",
     sessions_lead: "Navegadores que mantienen la sesión de esta cuenta.",
     this_session: "Este navegador",
+    agent: "{browser} en {system}",
     unknown_agent: "Navegador desconocido",
     last_seen: "Visto por última vez",
     end_session: "Cerrar allí",

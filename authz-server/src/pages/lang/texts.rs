@@ -5,7 +5,6 @@ pub(crate) struct Texts {
     // The frame of every page.
     pub(crate) skip: &'static str,
     pub(crate) footer: &'static str,
-    pub(crate) error_heading: &'static str,
 
     // Dates and durations.
     pub(crate) date: &'static str,
@@ -30,7 +29,6 @@ pub(crate) struct Texts {
     pub(crate) passkey_waiting: &'static str,
     pub(crate) passkey_cancelled: &'static str,
     pub(crate) passkey_failed: &'static str,
-    pub(crate) passkey_needs_username: &'static str,
     pub(crate) no_way_to_sign_in: &'static str,
     pub(crate) wrong_password: &'static str,
     pub(crate) too_many_tries: &'static str,
@@ -81,14 +79,11 @@ pub(crate) struct Texts {
     pub(crate) loopback_warning: &'static str,
     pub(crate) for_node: &'static str,
     pub(crate) it_could: &'static str,
-    pub(crate) it_may: &'static str,
     pub(crate) is_new: &'static str,
     pub(crate) unknown_scope: &'static str,
     pub(crate) no_scopes: &'static str,
     pub(crate) for_how_long: &'static str,
     pub(crate) until_revoked: &'static str,
-    pub(crate) thirty_days: &'static str,
-    pub(crate) day: &'static str,
     pub(crate) remember: &'static str,
     pub(crate) revoke_hint: &'static str,
     pub(crate) allow: &'static str,
@@ -137,6 +132,7 @@ pub(crate) struct Texts {
     pub(crate) sessions_title: &'static str,
     pub(crate) sessions_lead: &'static str,
     pub(crate) this_session: &'static str,
+    pub(crate) agent: &'static str,
     pub(crate) unknown_agent: &'static str,
     pub(crate) last_seen: &'static str,
     pub(crate) end_session: &'static str,

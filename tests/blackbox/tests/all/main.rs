@@ -1,9 +1,12 @@
 //! Every black-box test, in one program. Tests carry the ids of the security catalogue in their names.
 #![cfg(test)]
 
+mod authorize;
 mod client_authentication;
 mod client_credentials;
 mod codes;
+mod consent;
+mod device;
 mod foreign;
 mod http_framing;
 mod http_rules;
@@ -14,7 +17,12 @@ mod node;
 mod node_protocol;
 mod operations;
 mod parameters;
+mod pkce;
 mod refresh;
+mod refresh_race;
 mod revocation;
 mod secrets_at_rest;
+mod sign_in;
 mod tls_end_to_end;
+mod two_instances;
+mod upstream;

@@ -9,7 +9,7 @@ use xtask::fleet::{AuthzServer, Credentials};
 use xtask::{Explain, Outcome};
 
 /// What the demo may do: read, call tools.
-const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
+pub(crate) const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
 
 /// The credentials of the last run if the server still knows them, otherwise new ones.
 pub(crate) fn find_or_create(server: &AuthzServer) -> Outcome<Credentials> {
@@ -44,7 +44,8 @@ fn read(path: &Path) -> Option<Credentials> {
     })
 }
 
-fn write(path: &Path, text: &str) -> Outcome<()> {
+/// Writes a file that only its owner can read.
+pub(crate) fn write(path: &Path, text: &str) -> Outcome<()> {
     let file = std::fs::File::options()
         .create(true)
         .write(true)

@@ -3,7 +3,7 @@
 use serde_json::json;
 use xtask::shell::say;
 
-use super::{Fleet, demo_client};
+use super::{Fleet, demo_client, demo_person};
 
 pub(crate) fn print(fleet: &Fleet) {
     let (server, node) = (&fleet.server, &fleet.nodes[0]);
@@ -20,7 +20,18 @@ pub(crate) fn print(fleet: &Fleet) {
         "curl -s -H \"Authorization: Bearer $EDGE_HIVE_TOKEN\" -H 'Content-Type: application/json' \\\n  \
          -d '{{\"name\":\"get_status\",\"arguments\":{{}}}}' {url}/tools/call"
     ));
-    say("\n# Claude Code:");
+    let person = &fleet.person;
+    say("\n# Claude Code, on behalf of a person (its /mcp opens the browser):");
+    say(format!(
+        "claude mcp add --transport http edge-hive {url} --client-id {}",
+        person.client_id
+    ));
+    say(format!(
+        "# Sign in as {}; the password is in {}.",
+        person.username,
+        demo_person::password_file(server).display()
+    ));
+    say("\n# Claude Code, with the demo client's token:");
     say(format!(
         "claude mcp add --transport http edge-hive {url} --header \"Authorization: Bearer $EDGE_HIVE_TOKEN\""
     ));
@@ -39,6 +50,7 @@ pub(crate) fn print(fleet: &Fleet) {
     say(format!(
         "authorization server  {issuer}  (metadata: {issuer}/.well-known/oauth-authorization-server)"
     ));
+    say(format!("accounts              {issuer}/account"));
     for node in &fleet.nodes {
         say(format!("{:<21} {}", node.name, node.url()));
     }

@@ -1,0 +1,389 @@
+//! Signing in with an account elsewhere (OpenID Connect Core §3.1). Our own consent comes before the redirect there:
+//! else whoever is signed in there already would grant everything by following a link.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use shared::clock::{self, UnixSeconds};
+use shared::id_token::Identity;
+use shared::jose::sha256_base64url;
+use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::secret::{Secret, random_bytes};
+use url::{Url, form_urlencoded};
+
+use super::provider::{Answer, Provider};
+use super::{Browser, form, sign_in};
+use crate::app::App;
+use crate::authorize;
+use crate::authorize::interaction::{self, Interaction, Purpose};
+use crate::db::{self, DbFault};
+use crate::db::interaction::InteractionRow;
+use crate::db::user_account::UserRow;
+use crate::error::{self, Failure, Trouble};
+
+const KIND: &str = "upstream";
+/// Where the provider sends people back to, below the issuer.
+const CALLBACK: &str = "/login/upstream/callback";
+/// A longer answer is not one of a provider.
+const MAX_QUERY: usize = 8 * 1024;
+/// RFC 5321 §4.5.3.1.3.
+const MAX_EMAIL: usize = 254;
+/// How a person of the provider proved who they are, as far as we know (RFC 8176 has no word for it).
+const METHODS: &str = "fed";
+
+/// What is remembered while a person is away. State, nonce and verifier are not: see [`Errand`].
+#[derive(Serialize, Deserialize)]
+struct Content {
+    /// The interaction for which they sign in.
+    i: Option<String>,
+}
+
+/// What ties the way back to the way there. Only the hash of `state` is kept; the others follow from it with a key of
+/// ours, so that whoever reads the database, or the address in the browser, can complete nobody's sign-in.
+struct Errand {
+    state: Secret,
+    nonce: Secret,
+    verifier: Secret,
+}
+
+impl Errand {
+    fn of(app: &App, state: Secret) -> Self {
+        let derive = |purpose: &str| {
+            let text = format!("upstream {purpose} {}", state.reveal());
+            Secret::from(URL_SAFE_NO_PAD.encode(hmac::sign(app.master().forms(), text.as_bytes())))
+        };
+        Self {
+            nonce: derive("nonce"),
+            verifier: derive("verifier"),
+            state,
+        }
+    }
+
+    /// The row in which it is remembered.
+    fn row_id(&self) -> String {
+        sha256_base64url(self.state.reveal().as_bytes())
+    }
+}
+
+/// `POST /login/upstream`: the button.
+pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = async {
+        let (browser, mut params) = form(&app, &request, body, &["i"]).await?;
+        let provider = provider(&app)?;
+        let now = clock::now();
+        let i = params.take("i");
+        match open_interaction(&app, &browser, i.as_deref(), now).await? {
+            Some(waiting) if matches!(waiting.purpose, Purpose::Authorize { allowed: false, .. }) => {
+                Ok(authorize::ask_before_upstream(&app, &request, &waiting, &browser, provider).await)
+            }
+            waiting => set_off(&app, provider, &browser, waiting.map(|i| i.id), now).await,
+        }
+    };
+    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+}
+
+/// `POST /login/upstream/consent`: what the person said before they were sent away.
+pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = async {
+        let (browser, mut params) = form(&app, &request, body, &["i", "decision"]).await?;
+        let provider = provider(&app)?;
+        let now = clock::now();
+        let i = params.take("i");
+        let waiting = open_interaction(&app, &browser, i.as_deref(), now).await?;
+        let Some(Interaction { id, purpose: Purpose::Authorize { query, .. }, started_at }) = waiting else {
+            return Err(Failure::Forbidden("the request is another browser's, or has ended"));
+        };
+        if params.take("decision").as_deref() != Some("allow") {
+            let purpose = Purpose::Authorize { query, allowed: false };
+            let waiting = Interaction { id, purpose, started_at };
+            return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
+        }
+        let purpose = Purpose::Authorize { query, allowed: true };
+        let content = serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?;
+        if !db::interaction::rewrite(&app.db, &id, &browser.hash(), &content).await? {
+            return Err(Failure::Forbidden("the request has ended"));
+        }
+        set_off(&app, provider, &browser, Some(id), now).await
+    };
+    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+}
+
+/// `GET /login/upstream/callback`: the person is back, with a code or without.
+pub(crate) async fn callback(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let answered = finish(&app, &request).await;
+    answered.unwrap_or_else(|failure| error::page(&app, &request, failure))
+}
+
+async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+    let provider = provider(app)?;
+    let back = Back::read(request.query_string())?;
+    let browser = Browser::of(app, request)?;
+    let now = clock::now();
+    app.catch_up().await?;
+    let errand = Errand::of(app, back.state.clone());
+    let i = used_up(app, &browser, &errand, now).await?;
+    let metadata = provider.metadata().await?;
+    // RFC 9207 §2.4: an answer of another issuer is not for our provider to exchange (mix-up).
+    if back.iss.as_ref().map_or(metadata.sends_issuer, |iss| *iss != provider.settings.issuer) {
+        return Err(not_signed_in("the answer is that of another issuer, or says of none"));
+    }
+    let code = match (&back.code, &back.error) {
+        (Some(code), None) => code,
+        (_, Some(error)) => return Err(not_signed_in(&format!("the provider answered {error}"))),
+        (None, None) => return Err(not_signed_in("the provider sent no code")),
+    };
+    let answer = Answer {
+        code,
+        verifier: &errand.verifier,
+        nonce: &errand.nonce,
+        redirect_uri: &app.config.issuer.endpoint(CALLBACK),
+    };
+    let identity = provider.identify(&answer, now).await?;
+    let user_id = account_of(app, provider, &identity, now).await?;
+    sign_in::complete(app, request, (&user_id, METHODS), i.as_deref(), now).await
+}
+
+/// Ends the errand: it is this browser's, and nobody has come back from it before. Returns what the person came for.
+async fn used_up(
+    app: &App,
+    browser: &Browser,
+    errand: &Errand,
+    now: UnixSeconds,
+) -> Result<Option<String>, Failure> {
+    let unknown = || Failure::Forbidden("state is unknown, used, expired or another browser's");
+    let id = errand.row_id();
+    let row = db::interaction::find(&app.db, (&id, KIND), &browser.hash(), now).await?;
+    let content: Content = serde_json::from_str(&row.ok_or_else(unknown)?.content)
+        .map_err(|e| Failure::Internal(e.to_string()))?;
+    let hash = browser.hash();
+    let is_ours = app
+        .db
+        .write(async |tx| db::interaction::finish(tx, &id, &hash, now).await)
+        .await?;
+    if is_ours { Ok(content.i) } else { Err(unknown()) }
+}
+
+/// Sends the person to the provider.
+async fn set_off(
+    app: &App,
+    provider: &Provider,
+    browser: &Browser,
+    i: Option<String>,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let metadata = provider.metadata().await?;
+    let errand = Errand::of(app, Secret::from(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?)));
+    let row = InteractionRow {
+        interaction_id: errand.row_id(),
+        kind: KIND.to_owned(),
+        content: serde_json::to_string(&Content { i }).map_err(|e| Failure::Internal(e.to_string()))?,
+        started_at: now.0,
+    };
+    db::interaction::open(&app.db, &row, &browser.hash(), now + interaction::LIFE).await?;
+    let mut url: Url = metadata.authorization_endpoint.clone();
+    url.query_pairs_mut()
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &provider.settings.client_id)
+        .append_pair("redirect_uri", &app.config.issuer.endpoint(CALLBACK))
+        .append_pair("scope", &provider.settings.scopes.to_string())
+        .append_pair("state", errand.state.reveal())
+        .append_pair("nonce", errand.nonce.reveal())
+        .append_pair("code_challenge", &sha256_base64url(errand.verifier.reveal().as_bytes()))
+        .append_pair("code_challenge_method", "S256");
+    let mut response = HttpResponse::SeeOther()
+        .insert_header((LOCATION, url.as_str()))
+        .insert_header(("referrer-policy", "no-referrer"))
+        .finish();
+    browser.remember(&mut response);
+    Ok(response)
+}
+
+/// The account that belongs to `identity`, made when there is none and the operator wants that. An e-mail address
+/// never leads to an account: whoever can choose it elsewhere would get in here.
+async fn account_of(
+    app: &App,
+    provider: &Provider,
+    identity: &Identity,
+    now: UnixSeconds,
+) -> Result<String, Failure> {
+    let key = (provider.settings.issuer.as_str(), identity.subject.as_str());
+    if let Some(user_id) = db::federated_identity::find(&app.db, key.0, key.1).await? {
+        let user = db::user_account::find(&app.db, &user_id).await?;
+        if user.is_none_or(|user| user.disabled_at.is_some()) {
+            return Err(not_signed_in("the account is disabled"));
+        }
+        return Ok(user_id);
+    }
+    if !provider.settings.create_accounts {
+        return Err(Failure::Shown(Trouble::NoAccount));
+    }
+    let mut row = new_account(identity, now)?;
+    let wish = row.username.clone();
+    for attempt in 2..=9 {
+        let made = app.db.write(async |tx| {
+            db::user_account::insert(tx, &row).await?;
+            if db::federated_identity::insert(tx, key, &row.user_id, now).await? {
+                Ok(())
+            } else {
+                Err(DbFault::Constraint("linked meanwhile".to_owned()))
+            }
+        });
+        match made.await {
+            Ok(()) => {
+                tracing::info!(user_id = row.user_id, issuer = key.0, "account created for a person of the provider");
+                return Ok(row.user_id);
+            }
+            Err(DbFault::Constraint(_)) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        // The name is taken, or the person has come back in another tab a moment earlier.
+        if let Some(user_id) = db::federated_identity::find(&app.db, key.0, key.1).await? {
+            return Ok(user_id);
+        }
+        row.username = format!("{wish}-{attempt}");
+    }
+    Err(Failure::Internal(format!("no user name like {wish} was free")))
+}
+
+fn new_account(identity: &Identity, now: UnixSeconds) -> Result<UserRow, Failure> {
+    let username = username(identity);
+    let display_name: String = identity.name.as_deref().unwrap_or(&username).chars().filter(|c| !c.is_control()).take(64).collect();
+    Ok(UserRow {
+        user_id: format!("u_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
+        display_name: Some(display_name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| username.clone()),
+        username,
+        email: identity.verified_email.clone().filter(|email| email.len() <= MAX_EMAIL),
+        is_admin: false,
+        password_hash: None,
+        totp_sealed: None,
+        totp_confirmed_at: None,
+        totp_last_step: 0,
+        created_at: now.0,
+        disabled_at: None,
+    })
+}
+
+/// A user name as ours are written, after what the provider says; only a wish, since names there mean nothing here.
+fn username(identity: &Identity) -> String {
+    let local_part = identity.verified_email.as_deref().and_then(|email| email.split('@').next());
+    let wishes = [identity.preferred_username.as_deref(), local_part, identity.name.as_deref()];
+    let written = wishes.into_iter().flatten().map(|wish| {
+        wish.chars()
+            .map(|c| c.to_ascii_lowercase())
+            .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
+            .take(48)
+            .collect::<String>()
+    });
+    let mut fitting = written.filter(|name| name.chars().any(|c| c.is_ascii_alphanumeric()));
+    fitting.next().unwrap_or_else(|| "person".to_owned())
+}
+
+/// The provider's answer (OAuth 2.1 §4.1.2), read once: a parameter that stands twice is no answer.
+#[derive(Debug)]
+struct Back {
+    state: Secret,
+    code: Option<Secret>,
+    iss: Option<String>,
+    /// The code of a refusal, with nothing in it that a log should not have.
+    error: Option<String>,
+}
+
+impl Back {
+    fn read(query: &str) -> Result<Self, OAuthError> {
+        let malformed = |sentence| OAuthError::new(ErrorCode::InvalidRequest, sentence);
+        if query.len() > MAX_QUERY {
+            return Err(malformed("the answer is too long"));
+        }
+        let (mut state, mut code, mut iss, mut error) = (None, None, None, None);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "state" => &mut state,
+                "code" => &mut code,
+                "iss" => &mut iss,
+                "error" => &mut error,
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(malformed("a parameter stands twice"));
+            }
+        }
+        let printable = |text: String| text.chars().filter(char::is_ascii_graphic).take(64).collect();
+        Ok(Self {
+            state: Secret::from(state.ok_or_else(|| malformed("state is missing"))?),
+            code: code.map(Secret::from),
+            iss,
+            error: error.map(printable),
+        })
+    }
+}
+
+fn provider(app: &App) -> Result<&Provider, Failure> {
+    app.provider.as_ref().ok_or_else(|| {
+        OAuthError::new(ErrorCode::InvalidRequest, "no other sign-in is configured here").into()
+    })
+}
+
+async fn open_interaction(
+    app: &App,
+    browser: &Browser,
+    i: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Option<Interaction>, Failure> {
+    match i {
+        Some(i) => interaction::find(app, browser, i, now).await,
+        None => Ok(None),
+    }
+}
+
+fn not_signed_in(reason: &str) -> Failure {
+    tracing::info!(reason, "a sign-in elsewhere was refused");
+    Failure::Shown(Trouble::Upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(preferred: Option<&str>, name: Option<&str>, email: Option<&str>) -> Identity {
+        Identity {
+            subject: "42".to_owned(),
+            name: name.map(str::to_owned),
+            preferred_username: preferred.map(str::to_owned),
+            verified_email: email.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_once() {
+        let back = Back::read("state=s&code=c&iss=https%3A%2F%2Fop&x=1").unwrap();
+        assert_eq!((back.state.reveal(), back.code.unwrap().reveal()), ("s", "c"));
+        assert_eq!(back.iss.as_deref(), Some("https://op"));
+        for bad in ["", "code=c", "state=a&state=b", "state=s&code=a&code=b", "state=s&iss=a&iss=a"] {
+            assert!(Back::read(bad).is_err(), "{bad}");
+        }
+        assert!(Back::read(&format!("state={}", "x".repeat(MAX_QUERY))).is_err());
+        let refused = Back::read("state=s&error=access_denied%0d%0aX").unwrap();
+        assert_eq!(refused.error.as_deref(), Some("access_deniedX"));
+    }
+
+    #[test]
+    fn a_new_account_has_a_name_of_ours_and_no_rights() {
+        for (preferred, name, email, expected) in [
+            (Some("Ada.L"), Some("Ada"), None, "ada.l"),
+            (Some("<>"), Some("Ada Lovelace"), Some("al@x.example"), "al"),
+            (None, Some("Ada Lovelace"), None, "adalovelace"),
+            (None, None, None, "person"),
+            (Some("..."), None, None, "person"),
+        ] {
+            let row = new_account(&identity(preferred, name, email), UnixSeconds(1)).unwrap();
+            assert_eq!(row.username, expected);
+            assert!(!row.is_admin && row.password_hash.is_none());
+        }
+        let long = "x".repeat(500);
+        let row = new_account(&identity(Some(&long), Some(&long), None), UnixSeconds(1)).unwrap();
+        assert_eq!((row.username.len(), row.display_name.len()), (48, 64));
+    }
+}

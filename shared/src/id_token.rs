@@ -1,0 +1,351 @@
+//! The ID token of a foreign OpenID Provider, checked as OpenID Connect Core §3.1.3.7 asks.
+
+use std::time::Duration;
+
+use ring::digest;
+use serde_json::{Map, Value};
+
+use crate::clock::UnixSeconds;
+use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
+use crate::json;
+use crate::secret::{Secret, SecretHash};
+
+/// A longer token is refused before anything of it is decoded.
+pub const MAX_ID_TOKEN_BYTES: usize = 16 * 1024;
+/// Tolerated difference of clocks.
+const LEEWAY: Duration = Duration::from_secs(60);
+/// An ID token is made for this very sign-in: one that was issued earlier than this is somebody's old one.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// OpenID Connect Core §2: a subject has at most 255 ASCII characters.
+const MAX_SUBJECT: usize = 255;
+
+/// Why an ID token is refused. Names no value of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct IdTokenFault(&'static str);
+
+/// What the relying party demands.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    /// The provider, byte for byte.
+    pub issuer: &'a str,
+    /// The relying party as the provider knows it.
+    pub client_id: &'a str,
+    /// The `nonce` of this sign-in.
+    pub nonce: &'a Secret,
+    /// The access token that came along, for `at_hash`.
+    pub access_token: Option<&'a Secret>,
+}
+
+/// Who signed in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Never reassigned by its issuer; nothing else identifies a person (OpenID Connect Core §5.7).
+    pub subject: String,
+    /// `name`.
+    pub name: Option<String>,
+    /// `preferred_username`: a wish, not an identity.
+    pub preferred_username: Option<String>,
+    /// `email`, if the provider says that it was verified.
+    pub verified_email: Option<String>,
+}
+
+/// An ID token that has been taken apart. Nothing in it is true yet.
+pub struct UnverifiedIdToken<'a> {
+    signing_input: &'a [u8],
+    signature: Vec<u8>,
+    algorithm: Algorithm,
+    kid: String,
+    claims: Map<String, Value>,
+}
+
+impl<'a> UnverifiedIdToken<'a> {
+    /// Takes the token apart and reads its header.
+    pub fn parse(token: &'a str) -> Result<Self, IdTokenFault> {
+        if token.len() > MAX_ID_TOKEN_BYTES {
+            return Err(IdTokenFault("it is too long"));
+        }
+        let (signing_input, signature) = token
+            .rsplit_once('.')
+            .ok_or(IdTokenFault("it has not three parts"))?;
+        let (header, payload) = signing_input
+            .split_once('.')
+            .ok_or(IdTokenFault("it has not three parts"))?;
+        let decode =
+            |part: &str| decode_base64url(part).ok_or(IdTokenFault("a part of it is not base64url"));
+        let members =
+            |part: &str| json::object(&decode(part)?).map_err(|_| IdTokenFault("a part of it is no JSON object"));
+        let header = members(header)?;
+        // RFC 7515 §4.1.11: an extension that is not understood must not be passed over.
+        if ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name)) {
+            return Err(IdTokenFault("its header has an extension"));
+        }
+        // RFC 8725 §3.11: a JWT that was made for another purpose says so here.
+        let is_jwt = |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("application/JWT");
+        if header.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(is_jwt)) {
+            return Err(IdTokenFault("its typ is not JWT"));
+        }
+        let text = |name: &str| header.get(name).and_then(Value::as_str);
+        Ok(Self {
+            algorithm: text("alg")
+                .and_then(|alg| alg.parse().ok())
+                .ok_or(IdTokenFault("its alg is not a signature that is verified here"))?,
+            kid: text("kid").ok_or(IdTokenFault("it names no key"))?.to_owned(),
+            claims: members(payload)?,
+            signature: decode(signature)?,
+            signing_input: signing_input.as_bytes(),
+        })
+    }
+
+    /// The name of the key that it claims.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Makes every check, with the key that [`Self::kid`] names in the issuer's set.
+    pub fn verify(
+        self,
+        key: &VerifyingKey,
+        expected: &Expected<'_>,
+        now: UnixSeconds,
+    ) -> Result<Identity, IdTokenFault> {
+        if self.algorithm != key.algorithm() || !key.verifies(self.signing_input, &self.signature) {
+            return Err(IdTokenFault("its signature is not that of the issuer's key"));
+        }
+        if self.text("iss") != Some(expected.issuer) {
+            return Err(IdTokenFault("iss is another issuer"));
+        }
+        self.check_audience(expected.client_id)?;
+        self.check_times(now)?;
+        let nonce = self.text("nonce").ok_or(IdTokenFault("nonce is missing"))?;
+        if SecretHash::of(nonce.as_bytes()) != expected.nonce.hash() {
+            return Err(IdTokenFault("nonce is that of another sign-in"));
+        }
+        self.check_access_token(expected.access_token)?;
+        let subject = self.text("sub").unwrap_or_default();
+        if subject.is_empty()
+            || subject.len() > MAX_SUBJECT
+            || !subject.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+        {
+            return Err(IdTokenFault("sub is not 1 to 255 ASCII characters"));
+        }
+        let is_verified = self.claims.get("email_verified") == Some(&Value::Bool(true));
+        Ok(Identity {
+            subject: subject.to_owned(),
+            name: self.text("name").map(str::to_owned),
+            preferred_username: self.text("preferred_username").map(str::to_owned),
+            verified_email: self.text("email").filter(|_| is_verified).map(str::to_owned),
+        })
+    }
+
+    /// Rules 3 to 5: for us, and when for others too, then asked for by us.
+    fn check_audience(&self, client_id: &str) -> Result<(), IdTokenFault> {
+        let others = match self.claims.get("aud") {
+            Some(Value::String(only)) if only == client_id => false,
+            Some(Value::Array(list)) if list.iter().any(|one| one.as_str() == Some(client_id)) => list.len() > 1,
+            _ => return Err(IdTokenFault("aud is another client")),
+        };
+        match self.claims.get("azp") {
+            None if !others => Ok(()),
+            None => Err(IdTokenFault("it is for several clients and azp is missing")),
+            Some(azp) if azp.as_str() == Some(client_id) => Ok(()),
+            Some(_) => Err(IdTokenFault("azp is another client")),
+        }
+    }
+
+    /// Rules 9 and 10.
+    fn check_times(&self, now: UnixSeconds) -> Result<(), IdTokenFault> {
+        let time = |name: &str| self.claims.get(name).and_then(numeric_date);
+        let (exp, iat) = (
+            time("exp").ok_or(IdTokenFault("exp is missing"))?,
+            time("iat").ok_or(IdTokenFault("iat is missing"))?,
+        );
+        if exp <= now - LEEWAY {
+            return Err(IdTokenFault("it has expired"));
+        }
+        if iat > now + LEEWAY || iat < now - MAX_AGE {
+            return Err(IdTokenFault("it was not issued just now"));
+        }
+        if self.claims.contains_key("nbf") && time("nbf").is_none_or(|nbf| nbf > now + LEEWAY) {
+            return Err(IdTokenFault("it is not valid yet"));
+        }
+        Ok(())
+    }
+
+    /// §3.1.3.8: when `at_hash` is there, it is the left half of the access token's hash.
+    fn check_access_token(&self, access_token: Option<&Secret>) -> Result<(), IdTokenFault> {
+        let Some(at_hash) = self.claims.get("at_hash") else {
+            return Ok(());
+        };
+        let algorithm = match self.algorithm {
+            Algorithm::ES256 | Algorithm::PS256 | Algorithm::RS256 => &digest::SHA256,
+            Algorithm::ES384 | Algorithm::PS384 | Algorithm::RS384 => &digest::SHA384,
+            Algorithm::EdDSA | Algorithm::PS512 | Algorithm::RS512 => &digest::SHA512,
+        };
+        let fits = access_token.is_some_and(|token| {
+            let hash = digest::digest(algorithm, token.reveal().as_bytes());
+            let half = &hash.as_ref()[..algorithm.output_len() / 2];
+            at_hash.as_str().and_then(decode_base64url).is_some_and(|shown| shown == half)
+        });
+        if fits {
+            Ok(())
+        } else {
+            Err(IdTokenFault("at_hash is that of another access token"))
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
+    }
+}
+
+/// RFC 7519 §2: a number of seconds, perhaps with a fraction. One that no clock will show is none.
+fn numeric_date(value: &Value) -> Option<UnixSeconds> {
+    const FAR: f64 = 1e11;
+    let seconds = value.as_f64().filter(|seconds| (0.0..FAR).contains(seconds))?;
+    Some(UnixSeconds(seconds as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::KeySet;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    fn pair() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+    }
+
+    fn sign(header: &Value, claims: &Value) -> String {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let input = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(claims.to_string().as_bytes())
+        );
+        let signature = encode(pair().sign(input.as_bytes()).as_ref());
+        format!("{input}.{signature}")
+    }
+
+    fn good() -> Value {
+        json!({
+            "iss": "https://op.example/", "aud": "us", "sub": "42", "nonce": "n", "exp": NOW.0 + 300, "iat": NOW.0,
+            "name": "Ada", "preferred_username": "ada", "email": "ada@x.example", "email_verified": true,
+        })
+    }
+
+    fn check(token: &str) -> Result<Identity, IdTokenFault> {
+        let x = URL_SAFE_NO_PAD.encode(pair().public_key().as_ref());
+        let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k"}]}).to_string();
+        let set = KeySet::parse(set.as_bytes()).unwrap();
+        let unverified = UnverifiedIdToken::parse(token)?;
+        let key = set.find(unverified.kid()).unwrap();
+        let (nonce, access_token) = (Secret::from("n".to_owned()), Secret::from("at".to_owned()));
+        let expected = Expected {
+            issuer: "https://op.example/",
+            client_id: "us",
+            nonce: &nonce,
+            access_token: Some(&access_token),
+        };
+        unverified.verify(key, &expected, NOW)
+    }
+
+    /// The outcome for the good token with one claim changed; `null` leaves it out.
+    fn with(name: &str, value: Value) -> Result<Identity, IdTokenFault> {
+        let mut claims = good();
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value,
+        }
+        check(&sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims))
+    }
+
+    #[test]
+    fn a_good_token_says_who_signed_in() {
+        let identity = with("typ", json!("x")).unwrap();
+        assert_eq!(identity.subject, "42");
+        assert_eq!(identity.name.as_deref(), Some("Ada"));
+        assert_eq!(identity.verified_email.as_deref(), Some("ada@x.example"));
+        assert_eq!(with("email_verified", json!("true")).unwrap().verified_email, None);
+    }
+
+    #[test]
+    fn every_claim_is_demanded_and_compared() {
+        for name in ["iss", "aud", "sub", "nonce", "exp", "iat"] {
+            assert!(with(name, Value::Null).is_err(), "without {name}");
+        }
+        for (name, bad) in [
+            ("iss", json!("https://op.example")),
+            ("aud", json!("them")),
+            ("aud", json!(["them"])),
+            ("aud", json!(["us", "them"])),
+            ("azp", json!("them")),
+            ("sub", json!("")),
+            ("sub", json!("a\nb")),
+            ("sub", json!(42)),
+            ("sub", json!("x".repeat(256))),
+            ("nonce", json!("m")),
+            ("exp", json!(NOW.0 - 60)),
+            ("exp", json!(1e300)),
+            ("iat", json!(NOW.0 + 61)),
+            ("iat", json!(NOW.0 - 601)),
+            ("nbf", json!(NOW.0 + 61)),
+            ("nbf", json!("now")),
+            ("at_hash", json!("AAAA")),
+        ] {
+            assert!(with(name, bad.clone()).is_err(), "{name} {bad}");
+        }
+        for (name, fine) in [
+            ("aud", json!(["us"])),
+            ("azp", json!("us")),
+            ("exp", json!(NOW.0 - 59)),
+            ("nbf", json!(NOW.0)),
+        ] {
+            assert!(with(name, fine.clone()).is_ok(), "{name} {fine}");
+        }
+    }
+
+    #[test]
+    fn several_audiences_need_azp() {
+        let mut claims = good();
+        claims["aud"] = json!(["us", "them"]);
+        claims["azp"] = json!("us");
+        assert!(check(&sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims)).is_ok());
+    }
+
+    #[test]
+    fn at_hash_is_the_left_half_of_the_hash() {
+        let hash = digest::digest(&digest::SHA512, b"at");
+        let half = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..32]);
+        assert!(with("at_hash", json!(half)).is_ok());
+    }
+
+    #[test]
+    fn headers_that_confuse_are_refused() {
+        for header in [
+            json!({"alg": "none", "kid": "k"}),
+            json!({"alg": "HS256", "kid": "k"}),
+            json!({"alg": "RS256", "kid": "k"}),
+            json!({"alg": "EdDSA"}),
+            json!({"alg": "EdDSA", "kid": "k", "crit": ["x"]}),
+            json!({"alg": "EdDSA", "kid": "k", "typ": "at+jwt"}),
+            json!({"alg": "EdDSA", "kid": "k", "typ": "logout+jwt"}),
+        ] {
+            assert!(check(&sign(&header, &good())).is_err(), "{header}");
+        }
+        assert!(check(&sign(&json!({"alg": "EdDSA", "kid": "k", "typ": "jwt"}), &good())).is_ok());
+        let token = sign(&json!({"alg": "EdDSA", "kid": "k"}), &good());
+        let mut forged = token.clone();
+        let at = forged.find('.').unwrap() + 5;
+        forged.replace_range(at..=at, if &token[at..=at] == "A" { "B" } else { "A" });
+        assert!(check(&forged).is_err());
+        assert!(check(token.rsplit_once('.').unwrap().0).is_err());
+        assert!(check(&format!("{token}.x")).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! UI-11 … UI-15, AZ-42, CON-12: what a person is asked, and that only their own answer counts, once.
+
+use blackbox::answers::granted;
+use blackbox::people::{CALLBACK, PASSWORD, Pkce};
+use blackbox::person::{Page, Person};
+use blackbox::{Db, Fleet, both};
+
+/// Somebody who looks at a consent page.
+fn asked(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) -> (Person, Page, String) {
+    let ada = fleet.person_account();
+    let mut browser = fleet.person();
+    let page = browser.page(&fleet.authorization_url(client_id, &Pkce::fresh(), more));
+    let page = browser.sign_in_at(&page, &ada, PASSWORD).page();
+    assert!(page.has_form("/consent"), "{}", page.answer);
+    (browser, page, ada)
+}
+
+both!(ui_11_only_the_browser_that_was_asked_can_answer);
+fn ui_11_only_the_browser_that_was_asked_can_answer(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let (mut ada, page, _) = asked(&fleet, &client, &[]);
+    let (mut eve, her_page, _) = asked(&fleet, &client, &[]);
+    // Another browser with the whole form, then with its own token but the interaction of the first.
+    assert_eq!(eve.decide(&page, "allow", &[]).page().answer.status, 403);
+    let form = page.form("/consent");
+    let i = form.fields.iter().find(|(name, _)| name == "i").unwrap();
+    let stolen = eve.decide(&her_page, "allow", &[("i", &i.1)]).page();
+    assert_eq!(stolen.answer.status, 403, "{}", stolen.answer);
+    assert_eq!(eve.page(&page.url).answer.status, 403);
+    // UI-14: a made-up transaction, and no token at all.
+    assert_eq!(
+        ada.decide(&page, "allow", &[("i", "made-up")])
+            .page()
+            .answer
+            .status,
+        403
+    );
+    assert_eq!(
+        ada.decide(&page, "allow", &[("csrf", "")]).page().answer.status,
+        403
+    );
+    fleet.remember(&ada.decide(&page, "allow", &[]).redirect().code());
+}
+
+both!(ui_13_the_page_says_who_what_where_and_how_long);
+fn ui_13_the_page_says_who_what_where_and_how_long(db: Db) {
+    let fleet = Fleet::shared(db);
+    let name = "\"><script>alert(1)</script>";
+    let line = ["client", "update"];
+    let client = fleet.web_client("https://client.example:8443/cb", &[]);
+    fleet
+        .server
+        .json(&[&line[..], &[&client, "--name", name]].concat())
+        .unwrap();
+    let redirect = [("redirect_uri", "https://client.example:8443/cb")];
+    let (_, page, _) = asked(&fleet, &client, &redirect);
+    let (raw, text) = (page.answer.text(), page.text());
+    assert!(!raw.contains("<script>alert"), "{raw}");
+    for part in [name, "client.example:8443", &fleet.node.url(), "30", "remember"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // Known scopes in words, not as names.
+    assert!(!text.contains("mcp:call"), "{text}");
+    let policy = page.answer.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("form-action 'self' https://client.example:8443"),
+        "{policy}"
+    );
+}
+
+both!(ui_15_two_tabs_never_mix);
+fn ui_15_two_tabs_never_mix(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (one, two) = (fleet.web_client(CALLBACK, &[]), fleet.web_client(CALLBACK, &[]));
+    let (mut ada, first, _) = asked(&fleet, &one, &[("state", "one")]);
+    let second = ada.page(&fleet.authorization_url(&two, &Pkce::fresh(), &[("state", "two")]));
+    let reloaded = ada.page(&first.url);
+    let denied = ada.decide(&second, "deny", &[]).redirect();
+    assert_eq!(denied.param("error").as_deref(), Some("access_denied"));
+    assert_eq!(denied.param("state").as_deref(), Some("two"));
+    assert_eq!(denied.param("iss"), Some(fleet.server.issuer.clone()));
+    let allowed = ada.decide(&reloaded, "allow", &[]).redirect();
+    assert_eq!(allowed.param("state").as_deref(), Some("one"));
+    fleet.remember(&allowed.code());
+    // The back button.
+    let again = ada.decide(&first, "allow", &[]).page();
+    assert_eq!(again.answer.status, 400, "{}", again.answer);
+    assert_eq!(ada.page(&second.url).answer.status, 400);
+}
+
+both!(az_42_con_12_many_clicks_one_code);
+fn az_42_con_12_many_clicks_one_code(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let (ada, page, _) = asked(&fleet, &client, &[]);
+    let form = page.form("/consent");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let click = |_| {
+            let (mut browser, page, form) = (ada.clone(), &page, &form);
+            scope.spawn(move || browser.submit_once(page, form, &[("decision", "allow")]).1)
+        };
+        let clicks: Vec<_> = (0..8).map(click).collect();
+        clicks.into_iter().map(|click| click.join().unwrap()).collect()
+    });
+    let won: Vec<_> = answers.iter().filter(|answer| answer.status == 303).collect();
+    assert_eq!(won.len(), 1, "{answers:?}");
+    let location = won[0].header("location").unwrap();
+    let code = blackbox::person::query(location)
+        .into_iter()
+        .find(|(name, _)| name == "code");
+    fleet.remember(&code.unwrap().1);
+    assert!(
+        answers.iter().all(|answer| matches!(answer.status, 303 | 400)),
+        "{answers:?}"
+    );
+}
+
+both!(a_step_up_adds_and_loses_nothing);
+fn a_step_up_adds_and_loses_nothing(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let (mut browser, page, _) = asked(&fleet, &client, &[("scope", "mcp:read")]);
+    let remember = [("remember", "on")];
+    fleet.remember(&browser.decide(&page, "allow", &remember).redirect().code());
+    let mut come_back = |scope: &str| {
+        let pkce = Pkce::fresh();
+        let more = [("scope", scope)];
+        let outcome = browser.open(&fleet.authorization_url(&client, &pkce, &more));
+        let (redirect, was_asked) = match outcome {
+            blackbox::person::Outcome::Redirect(redirect) => (redirect, false),
+            blackbox::person::Outcome::Page(page) => (browser.decide(&page, "allow", &[]).redirect(), true),
+        };
+        let code = redirect.code();
+        fleet.remember(&code);
+        let tokens = granted(&fleet.redeem(&client, &code, &pkce, &[]));
+        (was_asked, tokens["scope"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(come_back("mcp:read"), (false, "mcp:read".to_owned()));
+    assert_eq!(come_back("mcp:call"), (true, "mcp:call mcp:read".to_owned()));
+    // Less is granted as less; what was not remembered is asked again.
+    assert_eq!(come_back("mcp:call"), (true, "mcp:call".to_owned()));
+    assert_eq!(come_back("mcp:read"), (false, "mcp:read".to_owned()));
+}
+
+both!(a_form_without_a_decision_decides_nothing);
+fn a_form_without_a_decision_decides_nothing(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let (mut ada, page, _) = asked(&fleet, &client, &[]);
+    let form = page.form("/consent");
+    for fields in [
+        &[("decision", "")][..],
+        &[("decision", "maybe")],
+        &[("decision", "allow"), ("duration", "x")],
+    ] {
+        assert_eq!(ada.submit_once(&page, &form, fields).1.status, 400);
+    }
+    fleet.remember(
+        &ada.decide(&page, "allow", &[("duration", "1-day")])
+            .redirect()
+            .code(),
+    );
+}

@@ -1,0 +1,64 @@
+//! PKCE-01 … PKCE-04: without S256 there is no code (OAuth 2.1 §4.1.1).
+
+use blackbox::people::{CALLBACK, Pkce};
+use blackbox::{Db, Fleet, both};
+
+#[track_caller]
+fn refused(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
+    let url = fleet.authorization_url(client_id, &Pkce::fresh(), more);
+    let redirect = fleet.person().open(&url).redirect();
+    assert_eq!(
+        redirect.param("error").as_deref(),
+        Some("invalid_request"),
+        "{}",
+        redirect.url
+    );
+    assert_eq!(redirect.param("state").as_deref(), Some("st-1"));
+    assert_eq!(redirect.param("iss"), Some(fleet.server.issuer.clone()));
+    assert_eq!(redirect.param("code"), None);
+}
+
+#[track_caller]
+fn good(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
+    let url = fleet.authorization_url(client_id, &Pkce::fresh(), more);
+    assert!(fleet.person().page(&url).has_form("/login"));
+}
+
+both!(pkce_01_02_03_s256_and_nothing_else);
+fn pkce_01_02_03_s256_and_nothing_else(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    good(&fleet, &client, &[]);
+    refused(&fleet, &client, &[("code_challenge", "")]);
+    // Absent means plain (RFC 7636 §4.3).
+    for method in ["", "plain", "s256", "S512", "S256 "] {
+        refused(&fleet, &client, &[("code_challenge_method", method)]);
+    }
+    refused(
+        &fleet,
+        &client,
+        &[("code_challenge", ""), ("code_challenge_method", "")],
+    );
+}
+
+both!(pkce_01_a_confidential_client_is_no_exception);
+fn pkce_01_a_confidential_client_is_no_exception(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.client(&["--redirect-uri", CALLBACK]);
+    good(&fleet, &client.id, &[]);
+    refused(&fleet, &client.id, &[("code_challenge", "")]);
+}
+
+both!(pkce_04_a_challenge_is_the_base64url_of_a_sha_256);
+fn pkce_04_a_challenge_is_the_base64url_of_a_sha_256(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let right = Pkce::fresh().challenge;
+    good(&fleet, &client, &[("code_challenge", &right)]);
+    let (long, padded) = ("a".repeat(129), format!("{right}="));
+    let plus = format!("{}+", &right[..42]);
+    let broken = format!("{}\u{e9}", &right[..41]);
+    for challenge in [&right[..42], &long, &padded, &plus, &broken] {
+        refused(&fleet, &client, &[("code_challenge", challenge)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Two instances of the server on one Postgres, behind a balancer that sends each request to the other one.
+
+use blackbox::answers::{granted, refused_400};
+use blackbox::balancer::Balancer;
+use blackbox::fleet::{SCOPES, built};
+use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
+use serde_json::Value;
+use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
+use xtask::http::{self, Answer, Request, form_encode};
+use xtask::program::Program;
+
+const RESOURCE: &str = "http://localhost:1/mcp";
+
+struct Pair {
+    /// What people and clients see.
+    issuer: String,
+    balancer: Balancer,
+    first: AuthzServer,
+    _programs: [Program; 2],
+    _folder: tempfile::TempDir,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Db::Postgres.create();
+        let ports = [free_port().unwrap(), free_port().unwrap()];
+        let balancer = Balancer::start(ports.to_vec());
+        let issuer = format!("http://localhost:{}", balancer.port);
+        let instance = |number: usize| {
+            let place = folder.path().join(number.to_string());
+            let mut server = AuthzServer::new(built("authz-server"), &place, ports[number]);
+            server.issuer.clone_from(&issuer);
+            server.database.clone_from(&database);
+            server.extra = UNLIMITED_SERVER.into();
+            server.write_config().unwrap();
+            server
+        };
+        let (first, second) = (instance(0), instance(1));
+        let one = first.serve_ready().unwrap();
+        // An operator gives all instances the same master key.
+        std::fs::copy(first.folder.join("master.key"), second.folder.join("master.key")).unwrap();
+        let other = second.serve_ready().unwrap();
+        first.ensure_resource(RESOURCE, &[]).unwrap();
+        Self {
+            issuer,
+            balancer,
+            first,
+            _programs: [one, other],
+            _folder: folder,
+        }
+    }
+
+    fn ask(&self, form: &[(&str, &str)]) -> Answer {
+        let url = format!("{}/oauth/token", self.issuer);
+        Request::post(&url).unwrap().form(form).send().unwrap()
+    }
+
+    fn refresh(&self, client: &str, token: &str) -> Answer {
+        self.ask(&[
+            ("grant_type", "refresh_token"),
+            ("client_id", client),
+            ("refresh_token", token),
+        ])
+    }
+}
+
+#[test]
+fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
+    let pair = Pair::start();
+    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
+    let words = [
+        "--public",
+        "--redirect-uri",
+        CALLBACK,
+        "--resource",
+        RESOURCE,
+        "--scopes",
+        SCOPES,
+    ];
+    let client = pair.first.create_public_client("two", &words).unwrap();
+    let pkce = Pkce::fresh();
+    let query: Vec<String> = [
+        ("response_type", "code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("state", "st-1"),
+        ("code_challenge", &pkce.challenge),
+        ("code_challenge_method", "S256"),
+        ("resource", RESOURCE),
+    ]
+    .iter()
+    .map(|(name, value)| format!("{name}={}", form_encode(value)))
+    .collect();
+    let url = format!("{}/oauth/authorize?{}", pair.issuer, query.join("&"));
+
+    // The number of requests between two tries is odd or even as the flow wants it; one more in front turns it around.
+    for turn in 0..2 {
+        if turn == 1 {
+            assert_eq!(
+                http::get(&format!("{}/healthz", pair.issuer)).unwrap().status,
+                200
+            );
+        }
+        let before = pair.balancer.served();
+        let redirect = Person::new(&pair.issuer).allow(&url, ("ines", PASSWORD));
+        assert_eq!(redirect.param("iss").as_deref(), Some(&*pair.issuer));
+        let redemption = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &client),
+            ("redirect_uri", CALLBACK),
+            ("code", &redirect.code()),
+            ("code_verifier", &pkce.verifier),
+        ];
+        let tokens = granted(&pair.ask(&redemption));
+        let first = text(&tokens, "refresh_token");
+        let second = text(&granted(&pair.refresh(&client, &first)), "refresh_token");
+        let third = text(&granted(&pair.refresh(&client, &second)), "refresh_token");
+        // A lost answer: the other instance gives the same successor.
+        let again = text(&granted(&pair.refresh(&client, &second)), "refresh_token");
+        assert_eq!(again, third);
+        // A replay after the successor's use: what one instance ended has ended at the other.
+        let fourth = text(&granted(&pair.refresh(&client, &third)), "refresh_token");
+        refused_400(&pair.refresh(&client, &second), "invalid_grant");
+        refused_400(&pair.refresh(&client, &fourth), "invalid_grant");
+        let after = pair.balancer.served();
+        assert!(
+            before
+                .iter()
+                .zip(&after)
+                .all(|(before, after)| after - before >= 4),
+            "{before:?} {after:?}"
+        );
+    }
+}
+
+fn text(answer: &Value, name: &str) -> String {
+    answer[name].as_str().unwrap().to_owned()
+}
