@@ -181,7 +181,6 @@ mod tests {
 
     fn found(state: &str, stands: bool, expires_at: i64) -> Found {
         let row = PolledRow {
-            user_code: "BCDFGHJK".to_owned(),
             client_id: "c_x".to_owned(),
             resource: "https://rs/mcp".to_owned(),
             scopes: "a".to_owned(),
