@@ -10,7 +10,7 @@ use super::gate::{Posted, Stop, answered, posted, posted_recently};
 use super::page::{Notice, back};
 use super::password::{self, PasswordFault};
 use super::throttle::Try;
-use super::{recovery, users};
+use super::{Provider, recovery, users};
 use crate::app::App;
 use crate::db;
 use crate::error::Failure;
@@ -156,7 +156,9 @@ async fn take_passkey_away(
     let mut posted = posted_recently(app, request, body, &["credential_id"], now).await?;
     let credential_id = required(&mut posted, "credential_id")?;
     let user_id = &posted.person.user.user_id;
-    if db::passkey::remove(&app.db, user_id, &credential_id).await? {
+    let passwords = app.config.login.passwords;
+    let provider = app.provider.as_ref().map(Provider::issuer);
+    if db::passkey::remove(&app.db, (user_id, &credential_id), passwords, provider).await? {
         tracing::info!(user_id, "passkey removed");
         return Ok(back(app, Notice::PasskeyRemoved));
     }

@@ -120,6 +120,11 @@ impl Provider {
         &self.settings.name
     }
 
+    /// Who issues its ID tokens; with `sub` it names an account (OpenID Connect Core §5.7).
+    pub(crate) fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
     /// Where a form that leads to the provider ends: browsers apply `form-action` to redirects too. As far as it is
     /// known without waiting for an answer that does not come.
     pub(crate) async fn address(&self) -> Url {
