@@ -217,7 +217,7 @@ async fn enter(
     (user, i): (&UserRow, Option<&str>),
     now: UnixSeconds,
 ) -> Result<Option<HttpResponse>, Failure> {
-    if second_factor::is_required(user) {
+    if super::second_factor::is_required(user) {
         return ask_second_factor(app, request, (user, i), now).await.map(Some);
     }
     let proof = Proof {
