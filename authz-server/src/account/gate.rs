@@ -38,11 +38,7 @@ impl<F: Into<Failure>> From<F> for Stop {
 }
 
 /// The answer to a person.
-pub(super) fn answered(
-    app: &App,
-    request: &HttpRequest,
-    result: Result<HttpResponse, Stop>,
-) -> HttpResponse {
+pub(super) fn answered(app: &App, request: &HttpRequest, result: Result<HttpResponse, Stop>) -> HttpResponse {
     match result {
         Ok(answer) | Err(Stop::Elsewhere(answer)) => answer,
         Err(Stop::Failed(failure)) => error::page(app, request, failure),

@@ -41,7 +41,9 @@ pub(crate) async fn check(app: web::Data<App>, request: HttpRequest, body: web::
 /// How a try ended.
 enum Outcome {
     Right,
-    Wrong { was_last: bool },
+    Wrong {
+        was_last: bool,
+    },
     /// Another try of the same interaction came first; this one was not looked at.
     Overtaken,
 }
