@@ -10,7 +10,7 @@ use super::gate::{Posted, Stop, answered, posted, posted_recently};
 use super::page::{Notice, back};
 use super::password::{self, PasswordFault};
 use super::throttle::Try;
-use super::{Provider, recovery, users};
+use super::{recovery, users};
 use crate::app::App;
 use crate::db;
 use crate::error::Failure;
@@ -165,7 +165,8 @@ async fn take_passkey_away(
     let credential_id = required(&mut posted, "credential_id")?;
     let user_id = &posted.person.user.user_id;
     let passwords = app.config.login.passwords;
-    let provider = app.provider.as_ref().map(Provider::issuer);
+    let provider = app.config.federation.as_ref();
+    let provider = provider.map(|provider| provider.issuer.as_str());
     if db::passkey::remove(&app.db, (user_id, &credential_id), passwords, provider).await? {
         tracing::info!(user_id, "passkey removed");
         return Ok(back(app, Notice::PasskeyRemoved));

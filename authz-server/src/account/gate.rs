@@ -113,8 +113,6 @@ mod tests {
                 username: "ana".to_owned(),
                 display_name: "Ana".to_owned(),
                 email: None,
-                is_admin: false,
-                created_at: UnixSeconds(0),
                 is_disabled: false,
             },
             authenticated_at: UnixSeconds(1000),

@@ -208,15 +208,17 @@ async fn sessions(app: &App, person: &SignedIn, now: UnixSeconds) -> Result<Vec<
         .collect())
 }
 
+/// The accounts elsewhere that sign in to this one. One whose provider is configured no more is shown by its issuer.
 async fn linked(app: &App, user_id: &str) -> Result<Vec<LinkedRow>, Failure> {
     let rows = db::federated_identity::of_user(&app.db, user_id).await?;
-    let provider = app.provider.as_ref();
+    let name = |issuer: String| match &app.config.federation {
+        Some(provider) if provider.issuer == issuer => provider.name.clone(),
+        _ => issuer,
+    };
     Ok(rows
         .into_iter()
         .map(|row| LinkedRow {
-            provider: provider
-                .filter(|provider| provider.issuer() == row.issuer)
-                .map_or(row.issuer, |provider| provider.name().to_owned()),
+            provider: name(row.issuer),
             subject: row.subject,
             since: UnixSeconds(row.created_at),
         })
