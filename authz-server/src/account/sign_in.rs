@@ -236,6 +236,10 @@ async fn ask_second_factor(
 ) -> Result<HttpResponse, Failure> {
     let browser = Browser::of(app, request)?;
     let open = open_interaction(app, &browser, i, now).await?;
+    let asking = match &open {
+        Some(interaction) => authorize::asking(app, interaction).await?.unwrap_or_default(),
+        None => authorize::Asking::default(),
+    };
     let half = HalfSignedIn {
         user_id: user.user_id.clone(),
         methods: "pwd".to_owned(),
@@ -250,13 +254,13 @@ async fn ask_second_factor(
         started_at: now.0,
     };
     db::interaction::open(&app.db, &row, &browser.hash(), now + SECOND_FACTOR_LIFE).await?;
-    let reader = Reader::new(app, request, &browser, None);
+    let reader = Reader::new(app, request, &browser, asking.ui_locales.as_deref());
     let template = SecondFactor {
         page: reader.page(),
         interaction: &row.interaction_id,
         error: None,
     };
-    Ok(reader.show(&template, StatusCode::OK))
+    Ok(reader.show_leading_to(&[&asking.answer_to], &template, StatusCode::OK))
 }
 
 async fn open_interaction(
@@ -305,7 +309,8 @@ async fn show(
     } else {
         StatusCode::OK
     };
-    Ok(reader.show_leading_to(&provider, &template, status))
+    let client = asking.map_or("", |asking| &asking.answer_to);
+    Ok(reader.show_leading_to(&[&provider, client], &template, status))
 }
 
 #[cfg(test)]
