@@ -9,8 +9,9 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
+use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{Provider, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
@@ -33,6 +34,10 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
+    /// Codes tried as a second factor, by account.
+    pub(crate) second_factor: KeyedLimit,
+    /// What passkeys are made for; `None` where there are none.
+    pub(crate) passkeys: Option<Webauthn>,
     pub(crate) device_codes: KeyedLimit,
     /// Wrong user codes.
     pub(crate) guesses: Guesses,
@@ -112,6 +117,8 @@ impl App {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
+            passkeys: account::passkey::relying_party(&config),
             device_codes: KeyedLimit::new(config.device_codes),
             guesses: Guesses::new(),
             provider,

@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
-use crate::account::{link, sign_in, sign_out, upstream};
+use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
 use crate::app::App;
 use crate::authorize::device;
 use crate::pages::assets;
@@ -68,6 +68,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         )
         .service(document(&below("/docs/errors"), discovery::errors));
     people(&below, config);
+    own_account(&below, config);
 }
 
 /// The pages of people, without CORS: they are for browsers, and for nobody's script.
@@ -105,6 +106,56 @@ fn people(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
         .service(document(&below("/assets/style.css"), assets::style))
         .service(document(&below("/assets/passkey.js"), assets::passkey_script))
         .service(document(&below("/assets/mark.svg"), assets::mark));
+}
+
+/// What people see of their own account, and change there. Without CORS, as [`people`].
+fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
+        .service(resource(&below("/account"), "GET, HEAD").route(get().to(page::show)))
+        .service(
+            resource(&below("/account/grants/revoke"), "POST").route(web::post().to(change::revoke_grant)),
+        )
+        .service(
+            resource(&below("/account/grants/revoke-all"), "POST")
+                .route(web::post().to(change::revoke_grants)),
+        )
+        .service(resource(&below("/account/password"), "POST").route(web::post().to(change::password)))
+        .service(
+            resource(&below("/account/sessions/end"), "POST").route(web::post().to(change::end_session)),
+        )
+        .service(
+            resource(&below("/account/sessions/end-others"), "POST").route(web::post().to(change::end_others)),
+        )
+        .service(
+            resource(&below("/account/passkeys/start"), "POST")
+                .route(web::post().to(passkey::start_adding)),
+        )
+        .service(
+            resource(&below("/account/passkeys/finish"), "POST")
+                .route(web::post().to(passkey::finish_adding)),
+        )
+        .service(
+            resource(&below("/account/passkeys/remove"), "POST")
+                .route(web::post().to(change::remove_passkey)),
+        )
+        .service(resource(&below("/account/totp/start"), "POST").route(web::post().to(totp::start)))
+        .service(resource(&below("/account/totp/confirm"), "POST").route(web::post().to(totp::confirm)))
+        .service(resource(&below("/account/totp/remove"), "POST").route(web::post().to(totp::remove)))
+        .service(
+            resource(&below("/account/recovery-codes"), "POST")
+                .route(web::post().to(change::new_recovery_codes)),
+        )
+        .service(
+            resource(&below("/login/second-factor"), "POST").route(web::post().to(second_factor::check)),
+        )
+        .service(
+            resource(&below("/login/passkey/start"), "POST")
+                .route(web::post().to(passkey::start_sign_in)),
+        )
+        .service(
+            resource(&below("/login/passkey/finish"), "POST")
+                .route(web::post().to(passkey::finish_sign_in)),
+        );
 }
 
 /// A page with a form that comes back to its own address.

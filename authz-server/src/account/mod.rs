@@ -1,15 +1,24 @@
 //! People: who they are, how their browsers stay signed in, and what they granted.
 
 mod browser;
+pub(crate) mod change;
 mod form;
+mod gate;
 mod known;
 pub(crate) mod link;
+pub(crate) mod page;
+pub(crate) mod passkey;
 pub(crate) mod password;
 mod provider;
+mod recovery;
+pub(crate) mod second_factor;
 mod session;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
+#[cfg(test)]
+mod tests;
 mod throttle;
+pub(crate) mod totp;
 pub(crate) mod upstream;
 pub(crate) mod users;
 mod view;

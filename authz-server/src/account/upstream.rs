@@ -93,15 +93,15 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         let now = clock::now();
         let i = params.take("i");
         let waiting = open_interaction(&app, &browser, i.as_deref(), now).await?;
-        let Some(Interaction { id, purpose: Purpose::Authorize { query, .. }, started_at }) = waiting else {
+        let Some(Interaction { id, purpose: Purpose::Authorize { query, session_id, .. }, started_at }) = waiting else {
             return Err(Failure::Forbidden("the request is another browser's, or has ended"));
         };
         if params.take("decision").as_deref() != Some("allow") {
-            let purpose = Purpose::Authorize { query, allowed: false };
+            let purpose = Purpose::Authorize { query, allowed: false, session_id };
             let waiting = Interaction { id, purpose, started_at };
             return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
-        let purpose = Purpose::Authorize { query, allowed: true };
+        let purpose = Purpose::Authorize { query, allowed: true, session_id };
         let content = serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?;
         if !db::interaction::rewrite(&app.db, &id, &browser.hash(), &content).await? {
             return Err(Failure::Forbidden("the request has ended"));

@@ -90,7 +90,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let interaction = open_one(app, &browser, id, now).await?;
     let asked = read(app, &interaction).await?;
     let person = account::find(app, &browser, now).await?;
-    let next = step::next(app, &asked, person.as_ref(), Some(interaction.started_at), now).await?;
+    let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
     let was_allowed = matches!(interaction.purpose, Purpose::Authorize { allowed: true, .. });
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
@@ -125,7 +125,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     let interaction = open_one(app, &browser, &id, now).await?;
     let asked = read(app, &interaction).await?;
     let person = account::find(app, &browser, now).await?;
-    let next = step::next(app, &asked, person.as_ref(), Some(interaction.started_at), now).await?;
+    let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
     let (person, before) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
         Step::Remembered(person, grant) => (*person, Some(grant)),

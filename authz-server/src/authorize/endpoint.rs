@@ -77,6 +77,7 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     let purpose = Purpose::Authorize {
         query: query.to_owned(),
         allowed: false,
+        session_id: person.map(|person| person.session_id),
     };
     let interaction = interaction::open(app, &browser, purpose, now).await?;
     let mut response = match page {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::random_bytes;
 
-use crate::account::Browser;
+use crate::account::{Browser, SignedIn};
 use crate::app::App;
 use crate::db;
 use crate::db::interaction::InteractionRow;
@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
         query: String,
         /// Whether they have allowed it already, before they signed in elsewhere.
         allowed: bool,
+        /// The session in which it came; every sign-in makes another.
+        session_id: Option<String>,
     },
     /// They want to connect a device (RFC 8628 §3.3).
     Device {
@@ -54,6 +56,16 @@ pub(crate) struct Interaction {
 }
 
 impl Interaction {
+    /// Whether the person signed in because of it: afterwards, and not in the session that was there before. Seconds
+    /// alone would not tell.
+    pub(crate) fn brought_about(&self, person: &SignedIn) -> bool {
+        let before = match &self.purpose {
+            Purpose::Authorize { session_id, .. } => session_id.as_deref(),
+            Purpose::Device { .. } => None,
+        };
+        person.authenticated_at >= self.started_at && before != Some(&person.session_id)
+    }
+
     /// Where the person goes on once they are signed in: a path below the host.
     pub(crate) fn resume_path(&self, app: &App) -> String {
         let base = app.config.issuer.path();

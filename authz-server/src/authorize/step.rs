@@ -21,12 +21,13 @@ pub(super) enum Step<'p> {
     Remembered(&'p SignedIn, GrantRow),
 }
 
-/// Finds the next step. `since` is when the person was first asked to sign in; `None` when the request is new.
+/// Finds the next step. `since` is the interaction that the request opened; `None`
+/// when it is new.
 pub(super) async fn next<'p>(
     app: &App,
     asked: &AuthorizationRequest,
     person: Option<&'p SignedIn>,
-    since: Option<UnixSeconds>,
+    since: Option<&Interaction>,
     now: UnixSeconds,
 ) -> Result<Step<'p>, Failure> {
     let Some(person) = person.filter(|person| is_fresh(asked, person, since, now)) else {
@@ -34,7 +35,8 @@ pub(super) async fn next<'p>(
     };
     let (user, client) = (&person.user.user_id, &asked.client.client_id);
     let grant = access_grant::live(&app.db, user, client, &asked.resource.uri).await?;
-    let grant = grant.filter(|grant| stands(grant, now));
+    // A resource that was forgotten and registered again is another one: nobody was asked about that.
+    let grant = grant.filter(|grant| stands(grant, now) && grant.updated_at >= asked.resource.created_at.0);
     match grant {
         Some(grant) if covers(&grant, asked) => Ok(Step::Remembered(person, grant)),
         grant => Ok(Step::Ask(person, grant)),
@@ -53,7 +55,7 @@ pub(crate) async fn wants_sign_in(
         return Ok(false);
     };
     match AuthorizationRequest::read(app, query).await {
-        Ok(asked) => Ok(!is_fresh(&asked, person, Some(interaction.started_at), now)),
+        Ok(asked) => Ok(!is_fresh(&asked, person, Some(interaction), now)),
         Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
         // Whatever is wrong with it is said where it is used.
         Err(_) => Ok(false),
@@ -65,10 +67,10 @@ pub(crate) async fn wants_sign_in(
 pub(super) fn is_fresh(
     asked: &AuthorizationRequest,
     person: &SignedIn,
-    since: Option<UnixSeconds>,
+    since: Option<&Interaction>,
     now: UnixSeconds,
 ) -> bool {
-    since.is_some_and(|since| person.authenticated_at >= since)
+    since.is_some_and(|since| since.brought_about(person))
         || (!asked.prompt.login && asked.is_recent(person.authenticated_at, now))
 }
 

@@ -95,6 +95,7 @@ mod steps {
     use super::*;
     use crate::account::{SignedIn, User};
     use crate::authorize::answer::Destination;
+    use crate::authorize::interaction::{Interaction, Purpose};
     use crate::authorize::request::{AuthorizationRequest, Prompt};
     use crate::authorize::step::{code_scope, covers, is_fresh, stands};
     use crate::db::access_grant::GrantRow;
@@ -181,11 +182,24 @@ mod steps {
         soon.max_age = Some(10);
         assert!(is_fresh(&soon, &person(990), None, now));
         assert!(!is_fresh(&soon, &person(989), None, now));
-        assert!(is_fresh(&soon, &person(500), Some(UnixSeconds(500)), now));
+        let begun = |session_id: Option<&str>| Interaction {
+            id: "i".to_owned(),
+            purpose: Purpose::Authorize {
+                query: String::new(),
+                allowed: false,
+                session_id: session_id.map(str::to_owned),
+            },
+            started_at: UnixSeconds(500),
+        };
+        let signed_out = begun(None);
+        assert!(is_fresh(&soon, &person(500), Some(&signed_out), now));
         let mut again = asked("a");
         again.prompt.login = true;
         assert!(!is_fresh(&again, &person(1000), None, now));
-        assert!(!is_fresh(&again, &person(499), Some(UnixSeconds(500)), now));
-        assert!(is_fresh(&again, &person(500), Some(UnixSeconds(500)), now));
+        assert!(!is_fresh(&again, &person(499), Some(&signed_out), now));
+        assert!(is_fresh(&again, &person(500), Some(&signed_out), now));
+        // The session that was there before is none, even if it began in the same second.
+        assert!(!is_fresh(&again, &person(500), Some(&begun(Some("s"))), now));
+        assert!(is_fresh(&again, &person(500), Some(&begun(Some("t"))), now));
     }
 }

@@ -15,6 +15,8 @@ const INSERT: &str = "INSERT INTO interaction (interaction_id, browser_hash, kin
 const MAKE_ROOM: &str = "DELETE FROM interaction WHERE interaction_id IN \
      (SELECT interaction_id FROM interaction WHERE browser_hash = $1 ORDER BY started_at DESC, interaction_id LIMIT 1000 OFFSET $2)";
 const REWRITE: &str = "UPDATE interaction SET content = $3 WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL";
+const SWAP: &str = "UPDATE interaction SET content = $4 \
+     WHERE interaction_id = $1 AND browser_hash = $2 AND content = $3 AND finished_at IS NULL AND expires_at > $5";
 const FINISH: &str = "UPDATE interaction SET finished_at = $3 \
      WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3";
 const STATE: &str = "SELECT finished_at FROM interaction WHERE interaction_id = $1 AND browser_hash = $2";
@@ -22,7 +24,7 @@ const FORGET: &str = "DELETE FROM interaction WHERE interaction_id IN \
      (SELECT interaction_id FROM interaction WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, FINISH, STATE, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, SWAP, FINISH, STATE, FORGET];
 
 /// One open row. `content` is JSON whose members the `kind` decides.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -79,6 +81,25 @@ pub(crate) async fn rewrite(
 ) -> Result<bool, DbFault> {
     on!(db, c => async {
         let update = sqlx::query(REWRITE).bind(interaction_id).bind(browser.as_bytes()).bind(content);
+        update.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// Replaces the content `before` of an open interaction by `after`: `true` for one of those who read `before`.
+pub(crate) async fn swap(
+    tx: &mut Tx,
+    interaction_id: &str,
+    browser: &SecretHash,
+    (before, after): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(SWAP)
+            .bind(interaction_id)
+            .bind(browser.as_bytes())
+            .bind(before)
+            .bind(after)
+            .bind(now.0);
         update.execute(c).await.map(|done| done.rows_affected() > 0)
     })
 }

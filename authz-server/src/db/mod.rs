@@ -17,6 +17,8 @@ pub(crate) mod interaction;
 mod lease;
 mod lite;
 pub(crate) mod one_time_link;
+pub(crate) mod passkey;
+pub(crate) mod recovery_code;
 pub(crate) mod refresh_token;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
@@ -25,6 +27,7 @@ pub(crate) mod signing_key;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod token_family;
+pub(crate) mod totp;
 pub(crate) mod user_account;
 
 use std::future::Future;
@@ -252,12 +255,15 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         federated_identity::STATEMENTS,
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
+        passkey::STATEMENTS,
+        recovery_code::STATEMENTS,
         refresh_token::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
         token_family::STATEMENTS,
+        totp::STATEMENTS,
         user_account::STATEMENTS,
     ]
     .into_iter()
