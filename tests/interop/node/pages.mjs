@@ -83,17 +83,17 @@ await step('a device: code, confirmation, tokens', async () => {
   const asked = await post('/oauth/device_authorization', { client_id: DEVICE_CLIENT_ID, resource: nodeUrl.href });
   assert.ok(asked.user_code && asked.verification_uri_complete, JSON.stringify(asked));
   await page.goto(asked.verification_uri);
-  if (await page.locator('input[name=password]').count()) await signIn(page);
   await look(page, 'device');
   await page.fill('#user_code', 'AAAA-AAAA');
   await page.click('form[action$="/device"] button');
   await page.locator('[role=alert]').waitFor();
   await look(page, 'device-refused');
   await page.goto(asked.verification_uri_complete);
-  if (await page.locator('#user_code').count()) {
-    await page.fill('#user_code', asked.user_code);
-    await page.click('form[action$="/device"] button');
-  }
+  assert.equal(await page.locator('#user_code').inputValue(), asked.user_code);
+  await look(page, 'device-with-code');
+  await page.click('form[action$="/device"] button');
+  await page.locator('input[name=password]').waitFor();
+  await signIn(page);
   await page.locator('button[name=decision][value=allow]').waitFor();
   await look(page, 'device-confirm');
   await page.click('button[name=decision][value=allow]');
