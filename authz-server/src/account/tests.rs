@@ -53,7 +53,7 @@ impl Servers {
         let text = format!("[keys]\nmaster_key_file = \"{}\"", key.display());
         let config = Config::read(Reader::from_text(text, &BTreeMap::new()).unwrap()).unwrap();
         let db = Db::open(database, &config.issuer, clock::now()).await.unwrap();
-        let app = App::new(config, db, clock::now()).await.unwrap();
+        let app = App::new(config, db, None, clock::now()).await.unwrap();
         web::Data::from(app)
     }
 }

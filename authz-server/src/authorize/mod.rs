@@ -24,5 +24,5 @@ pub(crate) use self::approval::{Approval, approve};
 pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
 pub(crate) use self::device::Guesses;
 pub(crate) use self::endpoint::{authorize, authorize_form};
-pub(crate) use self::request::{Asking, asking};
+pub(crate) use self::request::asking;
 pub(crate) use self::step::wants_sign_in;
