@@ -43,6 +43,9 @@ pub(crate) struct HalfSignedIn {
     /// Wrong codes so far.
     #[serde(default)]
     pub(crate) failures: u32,
+    /// Where the answer to the client's request goes ([`authorize::asking`]), for the policy of the page.
+    #[serde(default)]
+    pub(crate) answer_to: String,
 }
 
 /// The form of `GET /login`, as it is shown at first and again.
@@ -237,15 +240,17 @@ async fn ask_second_factor(
     let browser = Browser::of(app, request)?;
     let open = open_interaction(app, &browser, i, now).await?;
     let asking = match &open {
-        Some(interaction) => authorize::asking(app, interaction).await?.unwrap_or_default(),
-        None => authorize::Asking::default(),
+        Some(interaction) => authorize::asking(app, interaction).await?,
+        None => None,
     };
+    let answer_to = asking.map(|asking| asking.answer_to).unwrap_or_default();
     let half = HalfSignedIn {
         user_id: user.user_id.clone(),
         methods: "pwd".to_owned(),
         i: open.map(|interaction| interaction.id),
         password: fingerprint(user),
         failures: 0,
+        answer_to,
     };
     let row = InteractionRow {
         interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
@@ -254,13 +259,13 @@ async fn ask_second_factor(
         started_at: now.0,
     };
     db::interaction::open(&app.db, &row, &browser.hash(), now + SECOND_FACTOR_LIFE).await?;
-    let reader = Reader::new(app, request, &browser, asking.ui_locales.as_deref());
+    let reader = Reader::new(app, request, &browser, None);
     let template = SecondFactor {
         page: reader.page(),
         interaction: &row.interaction_id,
         error: None,
     };
-    Ok(reader.show_leading_to(&[&asking.answer_to], &template, StatusCode::OK))
+    Ok(reader.show_leading_to(&[&half.answer_to], &template, StatusCode::OK))
 }
 
 async fn open_interaction(
