@@ -190,8 +190,11 @@ impl Config {
         {
             setting.value = without_password(&setting.value);
         }
-        let (Some(issuer), Some(master_key_file), (Some(per_ip), Some(per_client), Some(per_ip_failures), Some(device_codes))) =
-            (issuer, master_key_file, rates)
+        let (
+            Some(issuer),
+            Some(master_key_file),
+            (Some(per_ip), Some(per_client), Some(per_ip_failures), Some(device_codes)),
+        ) = (issuer, master_key_file, rates)
         else {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
         };

@@ -120,15 +120,13 @@ fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig)
                 .route(web::post().to(change::revoke_grants)),
         )
         .service(resource(&below("/account/password"), "POST").route(web::post().to(change::password)))
+        .service(resource(&below("/account/sessions/end"), "POST").route(web::post().to(change::end_session)))
         .service(
-            resource(&below("/account/sessions/end"), "POST").route(web::post().to(change::end_session)),
+            resource(&below("/account/sessions/end-others"), "POST")
+                .route(web::post().to(change::end_others)),
         )
         .service(
-            resource(&below("/account/sessions/end-others"), "POST").route(web::post().to(change::end_others)),
-        )
-        .service(
-            resource(&below("/account/passkeys/start"), "POST")
-                .route(web::post().to(passkey::start_adding)),
+            resource(&below("/account/passkeys/start"), "POST").route(web::post().to(passkey::start_adding)),
         )
         .service(
             resource(&below("/account/passkeys/finish"), "POST")
@@ -145,16 +143,12 @@ fn own_account(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig)
             resource(&below("/account/recovery-codes"), "POST")
                 .route(web::post().to(change::new_recovery_codes)),
         )
+        .service(resource(&below("/login/second-factor"), "POST").route(web::post().to(second_factor::check)))
         .service(
-            resource(&below("/login/second-factor"), "POST").route(web::post().to(second_factor::check)),
+            resource(&below("/login/passkey/start"), "POST").route(web::post().to(passkey::start_sign_in)),
         )
         .service(
-            resource(&below("/login/passkey/start"), "POST")
-                .route(web::post().to(passkey::start_sign_in)),
-        )
-        .service(
-            resource(&below("/login/passkey/finish"), "POST")
-                .route(web::post().to(passkey::finish_sign_in)),
+            resource(&below("/login/passkey/finish"), "POST").route(web::post().to(passkey::finish_sign_in)),
         );
 }
 

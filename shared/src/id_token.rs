@@ -71,18 +71,25 @@ impl<'a> UnverifiedIdToken<'a> {
         let (header, payload) = signing_input
             .split_once('.')
             .ok_or(IdTokenFault("it has not three parts"))?;
-        let decode =
-            |part: &str| decode_base64url(part).ok_or(IdTokenFault("a part of it is not base64url"));
-        let members =
-            |part: &str| json::object(&decode(part)?).map_err(|_| IdTokenFault("a part of it is no JSON object"));
+        let decode = |part: &str| decode_base64url(part).ok_or(IdTokenFault("a part of it is not base64url"));
+        let members = |part: &str| {
+            json::object(&decode(part)?).map_err(|_| IdTokenFault("a part of it is no JSON object"))
+        };
         let header = members(header)?;
         // RFC 7515 §4.1.11: an extension that is not understood must not be passed over.
-        if ["crit", "b64", "zip"].iter().any(|name| header.contains_key(*name)) {
+        if ["crit", "b64", "zip"]
+            .iter()
+            .any(|name| header.contains_key(*name))
+        {
             return Err(IdTokenFault("its header has an extension"));
         }
         // RFC 8725 §3.11: a JWT that was made for another purpose says so here.
-        let is_jwt = |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("application/JWT");
-        if header.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(is_jwt)) {
+        let is_jwt =
+            |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("application/JWT");
+        if header
+            .get("typ")
+            .is_some_and(|typ| !typ.as_str().is_some_and(is_jwt))
+        {
             return Err(IdTokenFault("its typ is not JWT"));
         }
         let text = |name: &str| header.get(name).and_then(Value::as_str);
@@ -142,7 +149,9 @@ impl<'a> UnverifiedIdToken<'a> {
     fn check_audience(&self, client_id: &str) -> Result<(), IdTokenFault> {
         let others = match self.claims.get("aud") {
             Some(Value::String(only)) if only == client_id => false,
-            Some(Value::Array(list)) if list.iter().any(|one| one.as_str() == Some(client_id)) => list.len() > 1,
+            Some(Value::Array(list)) if list.iter().any(|one| one.as_str() == Some(client_id)) => {
+                list.len() > 1
+            }
             _ => return Err(IdTokenFault("aud is another client")),
         };
         match self.claims.get("azp") {
@@ -185,7 +194,10 @@ impl<'a> UnverifiedIdToken<'a> {
         let fits = access_token.is_some_and(|token| {
             let hash = digest::digest(algorithm, token.reveal().as_bytes());
             let half = &hash.as_ref()[..algorithm.output_len() / 2];
-            at_hash.as_str().and_then(decode_base64url).is_some_and(|shown| shown == half)
+            at_hash
+                .as_str()
+                .and_then(decode_base64url)
+                .is_some_and(|shown| shown == half)
         });
         if fits {
             Ok(())
@@ -272,7 +284,10 @@ mod tests {
         assert_eq!(identity.subject, "42");
         assert_eq!(identity.name.as_deref(), Some("Ada"));
         assert_eq!(identity.verified_email.as_deref(), Some("ada@x.example"));
-        assert_eq!(with("email_verified", json!("true")).unwrap().verified_email, None);
+        assert_eq!(
+            with("email_verified", json!("true")).unwrap().verified_email,
+            None
+        );
     }
 
     #[test]

@@ -109,7 +109,11 @@ async fn set_password(app: &App, request: &HttpRequest, body: web::Payload) -> R
 }
 
 /// `POST /account/sessions/end`.
-pub(crate) async fn end_session(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+pub(crate) async fn end_session(
+    app: web::Data<App>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
     let result = end_one(&app, &request, body).await;
     answered(&app, &request, result)
 }
@@ -124,7 +128,11 @@ async fn end_one(app: &App, request: &HttpRequest, body: web::Payload) -> Result
 }
 
 /// `POST /account/sessions/end-others`.
-pub(crate) async fn end_others(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+pub(crate) async fn end_others(
+    app: web::Data<App>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
     let result = end_all_others(&app, &request, body).await;
     answered(&app, &request, result)
 }

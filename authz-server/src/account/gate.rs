@@ -37,11 +37,7 @@ impl<F: Into<Failure>> From<F> for Stop {
 }
 
 /// The answer to a person.
-pub(super) fn answered(
-    app: &App,
-    request: &HttpRequest,
-    result: Result<HttpResponse, Stop>,
-) -> HttpResponse {
+pub(super) fn answered(app: &App, request: &HttpRequest, result: Result<HttpResponse, Stop>) -> HttpResponse {
     match result {
         Ok(answer) | Err(Stop::Elsewhere(answer)) => answer,
         Err(Stop::Failed(failure)) => error::page(app, request, failure),
@@ -116,8 +112,6 @@ mod tests {
                 username: "ana".to_owned(),
                 display_name: "Ana".to_owned(),
                 email: None,
-                is_admin: false,
-                created_at: UnixSeconds(0),
                 is_disabled: false,
             },
             authenticated_at: UnixSeconds(1000),

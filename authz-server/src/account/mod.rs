@@ -23,8 +23,6 @@ pub(crate) mod upstream;
 pub(crate) mod users;
 mod view;
 
-use shared::clock::UnixSeconds;
-
 pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
 pub(crate) use self::password::Turns;
@@ -43,8 +41,6 @@ pub(crate) struct User {
     /// What pages call them.
     pub(crate) display_name: String,
     pub(crate) email: Option<String>,
-    pub(crate) is_admin: bool,
-    pub(crate) created_at: UnixSeconds,
     /// Whether nothing of theirs works any more.
     pub(crate) is_disabled: bool,
 }
@@ -56,8 +52,6 @@ impl From<UserRow> for User {
             username: row.username,
             display_name: row.display_name,
             email: row.email,
-            is_admin: row.is_admin,
-            created_at: UnixSeconds(row.created_at),
             is_disabled: row.disabled_at.is_some(),
         }
     }

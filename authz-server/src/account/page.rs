@@ -11,7 +11,7 @@ use super::{Browser, SignedIn, find, password};
 use crate::app::App;
 use crate::db::{self, user_account::UserRow};
 use crate::error::Failure;
-use crate::pages::{Account, GrantRow, Lang, PasskeyRow, ScopeLine, SessionRow, Texts};
+use crate::pages::{Account, GrantRow, Lang, LinkedRow, PasskeyRow, ScopeLine, SessionRow, Texts};
 
 /// What the last form did. In the address as a word, so that a link cannot put sentences into the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,6 +147,7 @@ async fn render(
     let grants = grants(app, &row.user_id, page.lang).await?;
     let sessions = sessions(app, person, now).await?;
     let passkeys = passkeys(app, &row.user_id).await?;
+    let linked = linked(app, &row.user_id).await?;
     let left = db::recovery_code::left(&app.db, &row.user_id).await?;
     let shown = Account {
         page,
@@ -159,7 +160,7 @@ async fn render(
         passkeys: app.passkeys.is_some().then_some(passkeys.as_slice()),
         has_totp: row.totp_confirmed_at.is_some(),
         recovery_codes_left: usize::try_from(left).unwrap_or(0),
-        linked: &[],
+        linked: &linked,
         has_password: app.config.login.passwords && row.password_hash.is_some(),
         min_length: password::MIN_CHARACTERS,
     };
@@ -203,6 +204,23 @@ async fn sessions(app: &App, person: &SignedIn, now: UnixSeconds) -> Result<Vec<
             address: row.address,
             since: UnixSeconds(row.authenticated_at),
             last_seen: UnixSeconds(row.last_seen_at),
+        })
+        .collect())
+}
+
+/// The accounts elsewhere that sign in to this one. One whose provider is configured no more is shown by its issuer.
+async fn linked(app: &App, user_id: &str) -> Result<Vec<LinkedRow>, Failure> {
+    let rows = db::federated_identity::of_user(&app.db, user_id).await?;
+    let name = |issuer: String| match &app.config.federation {
+        Some(provider) if provider.issuer == issuer => provider.name.clone(),
+        _ => issuer,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| LinkedRow {
+            provider: name(row.issuer),
+            subject: row.subject,
+            since: UnixSeconds(row.created_at),
         })
         .collect())
 }

@@ -29,9 +29,9 @@ use super::sign_in::after_sign_in;
 use super::{Browser, SignedIn, begin, find, known};
 use crate::app::App;
 use crate::config::Config;
+use crate::db;
 use crate::db::interaction::InteractionRow;
 use crate::db::passkey::PasskeyRow;
-use crate::db;
 use crate::error::{self, Failure};
 
 /// Time for the person and their device.
@@ -180,12 +180,17 @@ async fn add(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Htt
         created_at: now.0,
         last_used_at: None,
     };
-    let is_added = app.db.write(async |tx| db::passkey::insert(tx, &row).await).await?;
+    let is_added = app
+        .db
+        .write(async |tx| db::passkey::insert(tx, &row).await)
+        .await?;
     if !is_added {
         return Err(refusal("this passkey is known already").into());
     }
     tracing::info!(user_id = row.user_id, "passkey added");
-    Ok(document(&json!({ "location": place(app, &page::path(Notice::PasskeyAdded)) })))
+    Ok(document(
+        &json!({ "location": place(app, &page::path(Notice::PasskeyAdded)) }),
+    ))
 }
 
 async fn offer_to_sign_in(
@@ -304,11 +309,7 @@ async fn read<'a>(app: &'a App, request: &HttpRequest, body: web::Payload) -> Re
             .map_err(|fault| refusal("the body must be one JSON object").because(fault.to_string()))?
     };
     app.catch_up().await?;
-    Ok(Asked {
-        party,
-        browser,
-        body,
-    })
+    Ok(Asked { party, browser, body })
 }
 
 /// Who adds a passkey: signed in, and a short time ago.
@@ -332,12 +333,18 @@ async fn open(
         started_at: now.0,
     };
     db::interaction::open(&app.db, &row, &browser.hash(), now + LIFE).await?;
-    Ok(document(&json!({ "options": options, "ceremony": row.interaction_id })))
+    Ok(document(
+        &json!({ "options": options, "ceremony": row.interaction_id }),
+    ))
 }
 
 /// Ends the ceremony that a request names, whatever comes of it: nothing can be played again.
 async fn close(app: &App, asked: &mut Asked<'_>, now: UnixSeconds) -> Result<Ceremony, Failure> {
-    let id = asked.body.get("ceremony").and_then(Value::as_str).unwrap_or_default();
+    let id = asked
+        .body
+        .get("ceremony")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let hash = asked.browser.hash();
     let over = || refusal("this ceremony is over, or another browser's");
     let found = db::interaction::find(&app.db, (id, KIND), &hash, now).await?;
@@ -387,7 +394,9 @@ fn place(app: &App, path: &str) -> String {
 
 /// What a device calls the person: the 128 bits of their id, which say nothing about them (WebAuthn §14.6.1).
 fn user_key(user_id: &str) -> Result<Uuid, Failure> {
-    let bits = user_id.strip_prefix("u_").and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let bits = user_id
+        .strip_prefix("u_")
+        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
     bits.and_then(|bits| Uuid::from_slice(&bits).ok())
         .ok_or_else(|| Failure::Internal(format!("{user_id} is not u_ and 128 bits")))
 }
@@ -401,7 +410,11 @@ fn named(value: Option<&Value>) -> String {
         .filter(|c| !c.is_control())
         .take(MAX_NAME)
         .collect();
-    if name.is_empty() { "Passkey".to_owned() } else { name }
+    if name.is_empty() {
+        "Passkey".to_owned()
+    } else {
+        name
+    }
 }
 
 fn refusal(sentence: &'static str) -> OAuthError {

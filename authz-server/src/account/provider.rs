@@ -159,7 +159,11 @@ impl Provider {
     async fn ask(&self) -> Result<Metadata, ProviderFault> {
         let place = self.settings.base.endpoint("/.well-known/openid-configuration");
         let url: Url = place.parse().map_err(|_| refused("its address is no URL"))?;
-        let fetched = self.http.fetch_json(&url, MAX_DOCUMENT_BYTES).await.map_err(away)?;
+        let fetched = self
+            .http
+            .fetch_json(&url, MAX_DOCUMENT_BYTES)
+            .await
+            .map_err(away)?;
         read(&fetched.body, &self.settings)
     }
 
@@ -203,7 +207,10 @@ impl Provider {
         let mut basic = None;
         match &settings.client_secret {
             Some(secret) if known.metadata.takes_basic => basic = Some((settings.client_id.as_str(), secret)),
-            Some(secret) => form.extend([("client_id", &*settings.client_id), ("client_secret", secret.reveal())]),
+            Some(secret) => form.extend([
+                ("client_id", &*settings.client_id),
+                ("client_secret", secret.reveal()),
+            ]),
             None => form.push(("client_id", &settings.client_id)),
         }
         let url = &known.metadata.token_endpoint;
@@ -215,11 +222,15 @@ impl Provider {
             text.map(|text| Secret::from(text.to_owned()))
         };
         let id_token = text("id_token").ok_or_else(|| refused("its token answer has no ID token"))?;
-        let unverified =
-            UnverifiedIdToken::parse(id_token.reveal()).map_err(|fault| refused(&format!("ID token: {fault}")))?;
+        let unverified = UnverifiedIdToken::parse(id_token.reveal())
+            .map_err(|fault| refused(&format!("ID token: {fault}")))?;
         let key = match known.keys.key(unverified.kid()).await {
             KeyLookup::Key(key) => key,
-            KeyLookup::UnknownKid => return Err(refused("ID token: signed with a key that the provider does not have")),
+            KeyLookup::UnknownKid => {
+                return Err(refused(
+                    "ID token: signed with a key that the provider does not have",
+                ));
+            }
             KeyLookup::Unavailable { .. } => {
                 return Err(ProviderFault::Away("its keys cannot be fetched".to_owned()));
             }
@@ -334,14 +345,23 @@ mod tests {
                 assert!(with(name, bad.clone()).is_err(), "{name} {bad}");
             }
         }
-        let post = with("token_endpoint_auth_methods_supported", json!(["client_secret_post"]));
+        let post = with(
+            "token_endpoint_auth_methods_supported",
+            json!(["client_secret_post"]),
+        );
         assert!(!post.unwrap().takes_basic);
-        assert!(with("authorization_response_iss_parameter_supported", json!(true)).unwrap().sends_issuer);
+        assert!(
+            with("authorization_response_iss_parameter_supported", json!(true))
+                .unwrap()
+                .sends_issuer
+        );
     }
 
     #[test]
     fn plain_http_is_for_a_provider_on_this_machine() {
-        let text = document().to_string().replace("https://op.example/", "http://127.0.0.1:8/");
+        let text = document()
+            .to_string()
+            .replace("https://op.example/", "http://127.0.0.1:8/");
         let local = Federation {
             issuer: "http://127.0.0.1:8/".to_owned(),
             ..settings("http://127.0.0.1:8")

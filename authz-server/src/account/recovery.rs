@@ -107,7 +107,13 @@ mod tests {
         for typed in ["0A1BCDEFGH10", " oaib cdef ghlo", "0a1b-cdef-gh1o"] {
             assert_eq!(hash(typed), Some(code), "{typed}");
         }
-        for typed in ["", "0a1b-cdef-gh1", "0a1b-cdef-gh100", "0a1b-cdef-gh1u", "0a1b-cdef-gh1é"] {
+        for typed in [
+            "",
+            "0a1b-cdef-gh1",
+            "0a1b-cdef-gh100",
+            "0a1b-cdef-gh1u",
+            "0a1b-cdef-gh1é",
+        ] {
             assert_eq!(hash(typed), None, "{typed}");
         }
     }
@@ -118,7 +124,10 @@ mod tests {
         let unique: std::collections::HashSet<_> = codes.iter().collect();
         assert_eq!((codes.len(), unique.len()), (10, 10));
         for code in &codes {
-            assert!(code.len() == 14 && code.split('-').all(|group| group.len() == 4), "{code}");
+            assert!(
+                code.len() == 14 && code.split('-').all(|group| group.len() == 4),
+                "{code}"
+            );
             assert!(hash(code).is_some());
         }
     }

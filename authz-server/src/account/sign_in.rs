@@ -14,7 +14,7 @@ use shared::secret::{Secret, random_bytes};
 use super::session::{self, Proof};
 use super::throttle::Try;
 use super::view::Reader;
-use super::{Browser, Provider, form, known, password, users};
+use super::{Browser, Provider, form, known, password, second_factor, users};
 use crate::app::App;
 use crate::authorize;
 use crate::authorize::interaction::{self, Interaction};
@@ -220,7 +220,7 @@ async fn enter(
     (user, i): (&UserRow, Option<&str>),
     now: UnixSeconds,
 ) -> Result<Option<HttpResponse>, Failure> {
-    if user.totp_confirmed_at.is_some() {
+    if second_factor::is_required(user) {
         return ask_second_factor(app, request, (user, i), now).await.map(Some);
     }
     let proof = Proof {

@@ -53,7 +53,7 @@ impl Servers {
         let text = format!("[keys]\nmaster_key_file = \"{}\"", key.display());
         let config = Config::read(Reader::from_text(text, &BTreeMap::new()).unwrap()).unwrap();
         let db = Db::open(database, &config.issuer, clock::now()).await.unwrap();
-        let app = App::new(config, db, None, clock::now()).await.unwrap();
+        let app = Box::pin(App::new(config, db, None, clock::now())).await.unwrap();
         web::Data::from(app)
     }
 }
@@ -184,7 +184,10 @@ impl Browsing {
 
 /// The secret that a page shows, in groups of four.
 fn shown_secret(page: &str) -> Vec<u8> {
-    let shown = page.split("<p class=\"secret\"><code>").nth(1).unwrap_or_else(|| panic!("{page}"));
+    let shown = page
+        .split("<p class=\"secret\"><code>")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{page}"));
     let shown = shown.split('<').next().unwrap();
     let text: String = shown.split_whitespace().collect();
     totp_rs::Secret::try_from_base32(text).unwrap().to_vec()
@@ -201,7 +204,9 @@ fn shown_codes(page: &str) -> Vec<String> {
 
 fn code_at(secret: &[u8], step: i64) -> String {
     let seconds = u64::try_from(step * 30).unwrap();
-    let generator = totp_rs::Builder::new().with_secret(secret.to_vec()).with_account_name("x");
+    let generator = totp_rs::Builder::new()
+        .with_secret(secret.to_vec())
+        .with_account_name("x");
     generator.build().unwrap().generate(seconds).to_string()
 }
 
@@ -227,7 +232,10 @@ async fn enrol(browsing: &Browsing) -> (Vec<u8>, Vec<String>) {
 
 /// After a right password; the id of the interaction.
 async fn asked_for_code(browsing: &Browsing, user_id: &str) -> String {
-    let row = db::user_account::find(&browsing.app.db, user_id).await.unwrap().unwrap();
+    let row = db::user_account::find(&browsing.app.db, user_id)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(second_factor::is_required(&row));
     browsing.csrf();
     let half = sign_in::HalfSignedIn {
@@ -245,12 +253,16 @@ async fn asked_for_code(browsing: &Browsing, user_id: &str) -> String {
         started_at: clock::now().0,
     };
     let (browser, ends) = (browsing.seen().hash(), UnixSeconds(clock::now().0 + 600));
-    db::interaction::open(&browsing.app.db, &opened, &browser, ends).await.unwrap();
+    db::interaction::open(&browsing.app.db, &opened, &browser, ends)
+        .await
+        .unwrap();
     opened.interaction_id
 }
 
 async fn try_code(browsing: &Browsing, i: &str, code: &str) -> Answer {
-    browsing.post("/login/second-factor", &[("i", i), ("code", code)]).await
+    browsing
+        .post("/login/second-factor", &[("i", i), ("code", code)])
+        .await
 }
 
 #[actix_web::test]
@@ -269,13 +281,22 @@ async fn a_code_works_once_in_its_own_browser_only() {
         assert_eq!(try_code(&first, &i, &used).await.status, StatusCode::UNAUTHORIZED);
         let code = code_at(&secret, step_now() + 1);
         let foreign = try_code(&second, &i, &code).await;
-        assert_eq!((foreign.status, foreign.location.as_str()), (StatusCode::SEE_OTHER, "/login"));
+        assert_eq!(
+            (foreign.status, foreign.location.as_str()),
+            (StatusCode::SEE_OTHER, "/login")
+        );
         assert_eq!(second.is_signed_in().await, None);
 
         let done = try_code(&first, &i, &code).await;
-        assert_eq!((done.status, done.location.as_str()), (StatusCode::SEE_OTHER, "/account"));
+        assert_eq!(
+            (done.status, done.location.as_str()),
+            (StatusCode::SEE_OTHER, "/account")
+        );
         assert_eq!(first.is_signed_in().await, Some(format!("{user_id} pwd otp")));
-        assert_eq!(try_code(&second, &j, &code).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            try_code(&second, &j, &code).await.status,
+            StatusCode::UNAUTHORIZED
+        );
         assert_eq!(second.is_signed_in().await, None);
         // And the interaction is over.
         assert_eq!(try_code(&first, &i, &code).await.location, "/login");
@@ -308,7 +329,10 @@ async fn five_wrong_codes_end_the_sign_in() {
         let browsing = Browsing::new(&app);
         let i = asked_for_code(&browsing, &user_id).await;
         for _ in 0..4 {
-            assert_eq!(try_code(&browsing, &i, "0000000").await.status, StatusCode::UNAUTHORIZED);
+            assert_eq!(
+                try_code(&browsing, &i, "0000000").await.status,
+                StatusCode::UNAUTHORIZED
+            );
         }
         assert_eq!(try_code(&browsing, &i, "0000000").await.location, "/login");
         let code = code_at(&secret, step_now());
@@ -340,18 +364,33 @@ async fn a_recovery_code_replaces_the_phone_once_and_new_ones_replace_the_old() 
 
         let other = Browsing::new(&app);
         let i = asked_for_code(&other, &user_id).await;
-        assert_eq!(try_code(&other, &i, &codes[0]).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            try_code(&other, &i, &codes[0]).await.status,
+            StatusCode::UNAUTHORIZED
+        );
         let renewed = home.post("/account/recovery-codes", &[]).await;
         let new = shown_codes(&renewed.text);
-        assert_eq!((new.len(), db::recovery_code::left(&app.db, &user_id).await.unwrap()), (10, 10));
-        assert_eq!(try_code(&other, &i, &codes[1]).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            (
+                new.len(),
+                db::recovery_code::left(&app.db, &user_id).await.unwrap()
+            ),
+            (10, 10)
+        );
+        assert_eq!(
+            try_code(&other, &i, &codes[1]).await.status,
+            StatusCode::UNAUTHORIZED
+        );
         assert_eq!(try_code(&other, &i, &new[1]).await.location, "/account");
 
         // Another person's code is nothing.
         let stranger = account(&app).await;
         enrol(&Browsing::signed_in(&app, &stranger, 0).await).await;
         let i = asked_for_code(&other, &stranger).await;
-        assert_eq!(try_code(&other, &i, &new[2]).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            try_code(&other, &i, &new[2]).await.status,
+            StatusCode::UNAUTHORIZED
+        );
 
         let removed = home.post("/account/totp/remove", &[]).await;
         assert_eq!(removed.location, "/account?done=totp-removed");
@@ -375,12 +414,19 @@ async fn what_decides_how_one_signs_in_needs_a_recent_sign_in() {
     ] {
         let browsing = Browsing::signed_in(&app, &user_id, 700).await;
         let answer = browsing.post(path, &[("credential_id", "x")]).await;
-        assert_eq!((answer.status, answer.location.as_str()), (StatusCode::SEE_OTHER, "/login"), "{path}");
+        assert_eq!(
+            (answer.status, answer.location.as_str()),
+            (StatusCode::SEE_OTHER, "/login"),
+            "{path}"
+        );
         assert_eq!(browsing.is_signed_in().await, None, "{path}");
     }
     let browsing = Browsing::signed_in(&app, &user_id, 700).await;
     let answer = browsing.ask("/account/passkeys/start", &json!({})).await;
-    assert_eq!((answer.status, &answer.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("login_required")));
+    assert_eq!(
+        (answer.status, &answer.json()["error"]),
+        (StatusCode::UNAUTHORIZED, &json!("login_required"))
+    );
     assert_eq!(browsing.is_signed_in().await, None);
 }
 
@@ -411,7 +457,11 @@ async fn nothing_happens_without_the_browsers_own_token() {
             let answer = home.send(TestRequest::post().uri(path).set_form(fields)).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
         }
-        assert_eq!(home.get(path).await.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(
+            home.get(path).await.status,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{path}"
+        );
     }
     for path in [
         "/account/passkeys/start",
@@ -452,10 +502,13 @@ async fn sessions_are_listed_and_ended() {
         assert!(!page.text.contains(&session_of(&stranger).await));
 
         let others = session_of(&stranger).await;
-        home.post("/account/sessions/end", &[("session_id", &others)]).await;
+        home.post("/account/sessions/end", &[("session_id", &others)])
+            .await;
         assert!(stranger.is_signed_in().await.is_some());
         let at_work = session_of(&work).await;
-        let ended = home.post("/account/sessions/end", &[("session_id", &at_work)]).await;
+        let ended = home
+            .post("/account/sessions/end", &[("session_id", &at_work)])
+            .await;
         assert_eq!(ended.location, "/account?done=session-ended");
         assert!(work.is_signed_in().await.is_none() && phone.is_signed_in().await.is_some());
         home.post("/account/sessions/end-others", &[]).await;
@@ -507,7 +560,10 @@ async fn a_passkey_signs_its_owner_in_and_no_answer_works_twice() {
         let options = &started["options"]["publicKey"];
         let credential = authenticator.get(options, ORIGIN);
         let done = present(&browsing, &started, &credential).await;
-        assert_eq!((done.status, &done.json()["location"]), (StatusCode::OK, &json!("/account")));
+        assert_eq!(
+            (done.status, &done.json()["location"]),
+            (StatusCode::OK, &json!("/account"))
+        );
         assert_eq!(browsing.is_signed_in().await, Some(format!("{user_id} hwk")));
         let row = &db::passkey::of_user(&app.db, &user_id).await.unwrap()[0];
         assert!(row.last_used_at.is_some());
@@ -522,7 +578,10 @@ async fn a_passkey_signs_its_owner_in_and_no_answer_works_twice() {
         let started = challenge(&thief).await;
         authenticator.counter -= 1;
         let copied = authenticator.get(&started["options"]["publicKey"], ORIGIN);
-        assert_eq!(present(&thief, &started, &copied).await.status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            present(&thief, &started, &copied).await.status,
+            StatusCode::BAD_REQUEST
+        );
         assert_eq!(thief.is_signed_in().await, None);
     }
 }
@@ -565,7 +624,8 @@ async fn what_is_not_the_owners_own_answer_here_and_now_is_refused() {
         // A key that nobody registered.
         let started = challenge(&browsing).await;
         let options = &started["options"]["publicKey"];
-        let (mut unknown, _) = Authenticator::create(&json!({"challenge": "AA", "user": {"id": bobs}}), ORIGIN);
+        let (mut unknown, _) =
+            Authenticator::create(&json!({"challenge": "AA", "user": {"id": bobs}}), ORIGIN);
         let credential = unknown.get(options, ORIGIN);
         refused(&browsing, &started, &credential).await;
         // One person's ceremony, finished by another.
@@ -578,7 +638,10 @@ async fn what_is_not_the_owners_own_answer_here_and_now_is_refused() {
         // And then the right way, to see that it was none of the above.
         let started = challenge(&browsing).await;
         let credential = key.get(&started["options"]["publicKey"], ORIGIN);
-        assert_eq!(present(&browsing, &started, &credential).await.status, StatusCode::OK);
+        assert_eq!(
+            present(&browsing, &started, &credential).await.status,
+            StatusCode::OK
+        );
         assert_eq!(browsing.is_signed_in().await, Some(format!("{ana} hwk")));
     }
 }
@@ -595,10 +658,16 @@ async fn the_last_way_to_sign_in_stays() {
         let rows = db::passkey::of_user(&app.db, &user_id).await.unwrap();
         assert_eq!(rows.len(), 2);
         stranger
-            .post("/account/passkeys/remove", &[("credential_id", &rows[0].credential_id)])
+            .post(
+                "/account/passkeys/remove",
+                &[("credential_id", &rows[0].credential_id)],
+            )
             .await;
         assert_eq!(db::passkey::of_user(&app.db, &user_id).await.unwrap().len(), 2);
-        let fields: Vec<_> = rows.iter().map(|row| [("credential_id", row.credential_id.as_str())]).collect();
+        let fields: Vec<_> = rows
+            .iter()
+            .map(|row| [("credential_id", row.credential_id.as_str())])
+            .collect();
         tokio::join!(
             home.post("/account/passkeys/remove", &fields[0]),
             home.post("/account/passkeys/remove", &fields[1])
@@ -606,7 +675,10 @@ async fn the_last_way_to_sign_in_stays() {
         let left = db::passkey::of_user(&app.db, &user_id).await.unwrap();
         assert_eq!(left.len(), 1);
         let last = home
-            .post("/account/passkeys/remove", &[("credential_id", &left[0].credential_id)])
+            .post(
+                "/account/passkeys/remove",
+                &[("credential_id", &left[0].credential_id)],
+            )
             .await;
         assert_eq!(last.location, "/account?done=last-way-in");
     }

@@ -188,7 +188,11 @@ mod tests {
     /// RFC 6238 appendix B, the last six digits.
     #[test]
     fn codes_are_those_of_the_rfc() {
-        for (seconds, code) in [(59, "287082"), (1_111_111_109, "081804"), (2_000_000_000, "279037")] {
+        for (seconds, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (2_000_000_000, "279037"),
+        ] {
             let found = step(SECRET, code, UnixSeconds(seconds)).unwrap();
             assert_eq!(found, Some(seconds / 30), "{code}");
         }
@@ -201,7 +205,15 @@ mod tests {
             let found = step(SECRET, "287082", UnixSeconds(now)).unwrap();
             assert_eq!(found.is_some(), is_right, "{now}");
         }
-        for typed in ["", "28708", "2870822", "28708a", "２８７０８２", "-87082", "+87082"] {
+        for typed in [
+            "",
+            "28708",
+            "2870822",
+            "28708a",
+            "２８７０８２",
+            "-87082",
+            "+87082",
+        ] {
             assert_eq!(step(SECRET, typed, UnixSeconds(59)).unwrap(), None, "{typed}");
         }
     }

@@ -19,9 +19,9 @@ use super::{Browser, form, sign_in};
 use crate::app::App;
 use crate::authorize;
 use crate::authorize::interaction::{self, Interaction, Purpose};
-use crate::db::{self, DbFault};
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
+use crate::db::{self, DbFault};
 use crate::error::{self, Failure, Trouble};
 
 const KIND: &str = "upstream";
@@ -82,7 +82,9 @@ pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::
             waiting => set_off(&app, provider, &browser, waiting.map(|i| i.id), now).await,
         }
     };
-    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+    answered
+        .await
+        .unwrap_or_else(|failure| error::page(&app, &request, failure))
 }
 
 /// `POST /login/upstream/consent`: what the person said before they were sent away.
@@ -93,22 +95,45 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         let now = clock::now();
         let i = params.take("i");
         let waiting = open_interaction(&app, &browser, i.as_deref(), now).await?;
-        let Some(Interaction { id, purpose: Purpose::Authorize { query, session_id, .. }, started_at }) = waiting else {
-            return Err(Failure::Forbidden("the request is another browser's, or has ended"));
+        let Some(Interaction {
+            id,
+            purpose: Purpose::Authorize {
+                query, session_id, ..
+            },
+            started_at,
+        }) = waiting
+        else {
+            return Err(Failure::Forbidden(
+                "the request is another browser's, or has ended",
+            ));
         };
         if params.take("decision").as_deref() != Some("allow") {
-            let purpose = Purpose::Authorize { query, allowed: false, session_id };
-            let waiting = Interaction { id, purpose, started_at };
+            let purpose = Purpose::Authorize {
+                query,
+                allowed: false,
+                session_id,
+            };
+            let waiting = Interaction {
+                id,
+                purpose,
+                started_at,
+            };
             return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
-        let purpose = Purpose::Authorize { query, allowed: true, session_id };
+        let purpose = Purpose::Authorize {
+            query,
+            allowed: true,
+            session_id,
+        };
         let content = serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?;
         if !db::interaction::rewrite(&app.db, &id, &browser.hash(), &content).await? {
             return Err(Failure::Forbidden("the request has ended"));
         }
         set_off(&app, provider, &browser, Some(id), now).await
     };
-    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+    answered
+        .await
+        .unwrap_or_else(|failure| error::page(&app, &request, failure))
 }
 
 /// `GET /login/upstream/callback`: the person is back, with a code or without.
@@ -127,8 +152,14 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
     let i = used_up(app, &browser, &errand, now).await?;
     let metadata = provider.metadata().await?;
     // RFC 9207 §2.4: an answer of another issuer is not for our provider to exchange (mix-up).
-    if back.iss.as_ref().map_or(metadata.sends_issuer, |iss| *iss != provider.settings.issuer) {
-        return Err(not_signed_in("the answer is that of another issuer, or says of none"));
+    if back
+        .iss
+        .as_ref()
+        .map_or(metadata.sends_issuer, |iss| *iss != provider.settings.issuer)
+    {
+        return Err(not_signed_in(
+            "the answer is that of another issuer, or says of none",
+        ));
     }
     let code = match (&back.code, &back.error) {
         (Some(code), None) => code,
@@ -191,7 +222,10 @@ async fn set_off(
         .append_pair("scope", &provider.settings.scopes.to_string())
         .append_pair("state", errand.state.reveal())
         .append_pair("nonce", errand.nonce.reveal())
-        .append_pair("code_challenge", &sha256_base64url(errand.verifier.reveal().as_bytes()))
+        .append_pair(
+            "code_challenge",
+            &sha256_base64url(errand.verifier.reveal().as_bytes()),
+        )
         .append_pair("code_challenge_method", "S256");
     let mut response = HttpResponse::SeeOther()
         .insert_header((LOCATION, url.as_str()))
@@ -233,7 +267,11 @@ async fn account_of(
         });
         match made.await {
             Ok(()) => {
-                tracing::info!(user_id = row.user_id, issuer = key.0, "account created for a person of the provider");
+                tracing::info!(
+                    user_id = row.user_id,
+                    issuer = key.0,
+                    "account created for a person of the provider"
+                );
                 return Ok(row.user_id);
             }
             Err(DbFault::Constraint(_)) => {}
@@ -250,17 +288,28 @@ async fn account_of(
 
 fn new_account(identity: &Identity, now: UnixSeconds) -> Result<UserRow, Failure> {
     let username = username(identity);
-    let display_name: String = identity.name.as_deref().unwrap_or(&username).chars().filter(|c| !c.is_control()).take(64).collect();
+    let display_name: String = identity
+        .name
+        .as_deref()
+        .unwrap_or(&username)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(64)
+        .collect();
     Ok(UserRow {
         user_id: format!("u_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
-        display_name: Some(display_name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| username.clone()),
+        display_name: Some(display_name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| username.clone()),
         username,
-        email: identity.verified_email.clone().filter(|email| email.len() <= MAX_EMAIL),
+        email: identity
+            .verified_email
+            .clone()
+            .filter(|email| email.len() <= MAX_EMAIL),
         is_admin: false,
         password_hash: None,
         totp_sealed: None,
         totp_confirmed_at: None,
-        totp_last_step: 0,
         created_at: now.0,
         disabled_at: None,
     })
@@ -268,8 +317,15 @@ fn new_account(identity: &Identity, now: UnixSeconds) -> Result<UserRow, Failure
 
 /// A user name as ours are written, after what the provider says; only a wish, since names there mean nothing here.
 fn username(identity: &Identity) -> String {
-    let local_part = identity.verified_email.as_deref().and_then(|email| email.split('@').next());
-    let wishes = [identity.preferred_username.as_deref(), local_part, identity.name.as_deref()];
+    let local_part = identity
+        .verified_email
+        .as_deref()
+        .and_then(|email| email.split('@').next());
+    let wishes = [
+        identity.preferred_username.as_deref(),
+        local_part,
+        identity.name.as_deref(),
+    ];
     let written = wishes.into_iter().flatten().map(|wish| {
         wish.chars()
             .map(|c| c.to_ascii_lowercase())
@@ -361,7 +417,13 @@ mod tests {
         let back = Back::read("state=s&code=c&iss=https%3A%2F%2Fop&x=1").unwrap();
         assert_eq!((back.state.reveal(), back.code.unwrap().reveal()), ("s", "c"));
         assert_eq!(back.iss.as_deref(), Some("https://op"));
-        for bad in ["", "code=c", "state=a&state=b", "state=s&code=a&code=b", "state=s&iss=a&iss=a"] {
+        for bad in [
+            "",
+            "code=c",
+            "state=a&state=b",
+            "state=s&code=a&code=b",
+            "state=s&iss=a&iss=a",
+        ] {
             assert!(Back::read(bad).is_err(), "{bad}");
         }
         assert!(Back::read(&format!("state={}", "x".repeat(MAX_QUERY))).is_err());

@@ -129,7 +129,6 @@ pub(crate) fn draft(
         password_hash,
         totp_sealed: None,
         totp_confirmed_at: None,
-        totp_last_step: 0,
         created_at: now.0,
         disabled_at: None,
     })

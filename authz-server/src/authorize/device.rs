@@ -79,7 +79,9 @@ pub(crate) async fn entry(app: web::Data<App>, request: HttpRequest) -> HttpResp
         app.catch_up().await?;
         let parameter = |wanted: &str| {
             let mut pairs = form_urlencoded::parse(request.query_string().as_bytes());
-            pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+            pairs
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
         };
         if let Some(i) = parameter("i")
             && let Some(waiting) = interaction::find(&app, &browser, &i, now).await?
@@ -90,7 +92,9 @@ pub(crate) async fn entry(app: web::Data<App>, request: HttpRequest) -> HttpResp
         let code = parameter("user_code").and_then(|typed| normalised(&typed));
         Ok(field(&app, &request, &browser, code.as_deref()))
     };
-    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+    answered
+        .await
+        .unwrap_or_else(|failure| error::page(&app, &request, failure))
 }
 
 /// `POST /device`: a code was typed.
@@ -105,7 +109,9 @@ pub(crate) async fn enter(app: web::Data<App>, request: HttpRequest, body: web::
             None => Ok(wrong(&app, &request, &browser)),
         }
     };
-    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+    answered
+        .await
+        .unwrap_or_else(|failure| error::page(&app, &request, failure))
 }
 
 /// `POST /device/decision`: the person has compared and pressed.
@@ -130,14 +136,21 @@ pub(crate) async fn decide(app: web::Data<App>, request: HttpRequest, body: web:
             return Ok(wrong(&app, &request, &browser));
         }
         let client_id = &waiting.client.client_id;
-        tracing::info!(client_id, user_id = person.user.user_id, is_allowed, "device decided");
+        tracing::info!(
+            client_id,
+            user_id = person.user.user_id,
+            is_allowed,
+            "device decided"
+        );
         let done = DeviceDone {
             page: page(&app, &request, ""),
             is_allowed,
         };
         Ok(render(&done, StatusCode::OK, &[]))
     };
-    answered.await.unwrap_or_else(|failure| error::page(&app, &request, failure))
+    answered
+        .await
+        .unwrap_or_else(|failure| error::page(&app, &request, failure))
 }
 
 /// Shows who asks, once the person is known. Until then the code is kept for them.
@@ -346,11 +359,26 @@ mod tests {
 
     #[test]
     fn a_code_is_read_as_it_was_meant() {
-        for typed in ["BCDF-GHJK", "bcdfghjk", " bcdf ghjk ", "b c d f-g h j k", "BCDF\u{2013}GHJK", "8CDF-6HJK"] {
+        for typed in [
+            "BCDF-GHJK",
+            "bcdfghjk",
+            " bcdf ghjk ",
+            "b c d f-g h j k",
+            "BCDF\u{2013}GHJK",
+            "8CDF-6HJK",
+        ] {
             assert_eq!(normalised(typed).as_deref(), Some("BCDFGHJK"), "{typed}");
         }
         assert_eq!(normalised("1052-68UV").as_deref(), Some("LQSZGBVV"));
-        for typed in ["", "BCDF-GHJ", "BCDF-GHJKL", "BCDF-GHJA", "BCDF-GHJ\u{0411}", "<script>", &"B".repeat(65)] {
+        for typed in [
+            "",
+            "BCDF-GHJ",
+            "BCDF-GHJKL",
+            "BCDF-GHJA",
+            "BCDF-GHJ\u{0411}",
+            "<script>",
+            &"B".repeat(65),
+        ] {
             assert_eq!(normalised(typed), None, "{typed}");
         }
     }
@@ -358,7 +386,10 @@ mod tests {
     #[test]
     fn who_guesses_is_stopped_by_person_and_by_address() {
         let guesses = Guesses::new();
-        let (now, here) = (UnixSeconds(1_800_000_000), ClientAddress("192.0.2.1".parse().unwrap()));
+        let (now, here) = (
+            UnixSeconds(1_800_000_000),
+            ClientAddress("192.0.2.1".parse().unwrap()),
+        );
         for _ in 0..20 {
             assert!(guesses.begin(("right", here), now).is_ok());
             guesses.was_right(("right", here));

@@ -139,8 +139,6 @@ mod steps {
                 username: "ada".to_owned(),
                 display_name: "Ada".to_owned(),
                 email: None,
-                is_admin: false,
-                created_at: UnixSeconds(0),
                 is_disabled: false,
             },
             authenticated_at: UnixSeconds(authenticated_at),

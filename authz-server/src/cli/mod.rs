@@ -116,7 +116,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
     let config = Config::load(arguments.config.as_deref(), &flags)?;
     match arguments.command {
         Command::Serve(_) => {
-            server::serve(config).await?;
+            Box::pin(server::serve(config)).await?;
             Ok(Report::nothing())
         }
         Command::Client(command) => command.run(&open(&config).await?, &config).await,

@@ -166,11 +166,6 @@ impl Client {
             > 0
     }
 
-    /// Whether it has no credentials at all.
-    pub(crate) fn is_public(&self) -> bool {
-        self.auth_methods == [AuthMethod::None]
-    }
-
     /// Whether somebody who runs this server vouches for it: errors may be sent to it before a person has seen a page
     /// (OAuth 2.1 §7.12.2). So far only operators register clients.
     pub(crate) fn is_trusted(&self) -> bool {

@@ -65,7 +65,10 @@ impl Federation {
                 None
             }
             Err(fault) => {
-                section.fault("client_secret_file", format!("cannot read {}: {fault}", path.display()));
+                section.fault(
+                    "client_secret_file",
+                    format!("cannot read {}: {fault}", path.display()),
+                );
                 None
             }
         });

@@ -11,7 +11,7 @@ const INSERT: &str = "INSERT INTO device_authorization (device_code_hash, user_c
      state, poll_interval, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10) \
      ON CONFLICT (user_code) DO NOTHING";
 /// With what the approval rests on: the grant stands, and the person is not disabled.
-const FIND: &str = "SELECT d.user_code, d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
+const FIND: &str = "SELECT d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
      d.family_id, d.created_at, d.expires_at, g.scopes AS grant_scopes, \
      CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
      THEN TRUE ELSE FALSE END AS stands \
@@ -53,7 +53,6 @@ pub(crate) struct DeviceRow {
 /// What a poll finds, and whether the approval still stands.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct PolledRow {
-    pub(crate) user_code: String,
     pub(crate) client_id: String,
     pub(crate) resource: String,
     pub(crate) scopes: String,

@@ -7,8 +7,6 @@ use super::{Db, DbFault, Tx, delete_in_batches, on, user_account};
 
 const FIND: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE cookie_hash = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3";
-const IS_LIVE: &str =
-    "SELECT COUNT(*) FROM session WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2";
 const OF_USER: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_seen_at DESC";
 const SEEN: &str = "UPDATE session SET last_seen_at = $2 WHERE cookie_hash = $1 AND last_seen_at < $2";
@@ -25,7 +23,6 @@ const FORGET: &str = "DELETE FROM session WHERE cookie_hash IN \
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     FIND,
-    IS_LIVE,
     OF_USER,
     SEEN,
     INSERT,
@@ -58,12 +55,6 @@ pub(crate) async fn find(
     on!(db, c => {
         sqlx::query_as(FIND).bind(cookie.as_bytes()).bind(now.0).bind(idle_since.0).fetch_optional(c)
     })
-}
-
-/// Whether a session has been neither ended nor expired.
-pub(crate) async fn is_live(db: &Db, session_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    let count: i64 = on!(db, c => sqlx::query_scalar(IS_LIVE).bind(session_id).bind(now.0).fetch_one(c))?;
-    Ok(count > 0)
 }
 
 /// The living sessions of a person, the one seen last first.

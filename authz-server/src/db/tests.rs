@@ -184,11 +184,12 @@ async fn with_people(url: &str) -> Db {
         password_hash: None,
         totp_sealed: None,
         totp_confirmed_at: None,
-        totp_last_step: 0,
         created_at: NOW.0,
         disabled_at: None,
     };
-    db.write(async |tx| user_account::insert(tx, &person).await).await.unwrap();
+    db.write(async |tx| user_account::insert(tx, &person).await)
+        .await
+        .unwrap();
     db
 }
 
@@ -211,28 +212,68 @@ async fn a_device_that_polls_too_fast_waits_longer_from_then_on() {
     for url in places.urls() {
         let db = with_people(&url).await;
         let (code, other) = (SecretHash::of(b"one"), SecretHash::of(b"two"));
-        assert!(device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5).await.unwrap());
+        assert!(
+            device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5)
+                .await
+                .unwrap()
+        );
         // A user code that is taken is not given twice.
-        assert!(!device_authorization::insert(&db, &other, &device("BBBBBBBB"), 5).await.unwrap());
-        assert!(device_authorization::insert(&db, &other, &device("CCCCCCCC"), 5).await.unwrap());
+        assert!(
+            !device_authorization::insert(&db, &other, &device("BBBBBBBB"), 5)
+                .await
+                .unwrap()
+        );
+        assert!(
+            device_authorization::insert(&db, &other, &device("CCCCCCCC"), 5)
+                .await
+                .unwrap()
+        );
         let at = async |second: i64| {
-            device_authorization::poll(&db, &code, UnixSeconds(NOW.0 + second)).await.unwrap()
+            device_authorization::poll(&db, &code, UnixSeconds(NOW.0 + second))
+                .await
+                .unwrap()
         };
         assert!(at(0).await && at(5).await);
         assert!(!at(6).await);
         // Ten seconds from the poll that was too early.
         assert!(!at(12).await);
         assert!(at(27).await && !at(36).await);
-        let waiting = device_authorization::waiting(&db, ("c_x", "192.0.2.1"), NOW).await.unwrap();
+        let waiting = device_authorization::waiting(&db, ("c_x", "192.0.2.1"), NOW)
+            .await
+            .unwrap();
         assert_eq!(waiting, (2, 2));
-        let elsewhere = device_authorization::waiting(&db, ("c_x", "192.0.2.2"), NOW).await.unwrap();
+        let elsewhere = device_authorization::waiting(&db, ("c_x", "192.0.2.2"), NOW)
+            .await
+            .unwrap();
         assert_eq!(elsewhere, (2, 0));
         let end = UnixSeconds(NOW.0 + 600);
-        assert_eq!(device_authorization::waiting(&db, ("c_x", "192.0.2.1"), end).await.unwrap(), (0, 0));
-        assert!(device_authorization::pending(&db, "BBBBBBBB", NOW).await.unwrap().is_some());
-        assert!(device_authorization::pending(&db, "BBBBBBBB", end).await.unwrap().is_none());
-        device_authorization::forget(&db, UnixSeconds(NOW.0 + 601)).await.unwrap();
-        assert!(device_authorization::find(&db, &code, NOW).await.unwrap().is_none());
+        assert_eq!(
+            device_authorization::waiting(&db, ("c_x", "192.0.2.1"), end)
+                .await
+                .unwrap(),
+            (0, 0)
+        );
+        assert!(
+            device_authorization::pending(&db, "BBBBBBBB", NOW)
+                .await
+                .unwrap()
+                .is_some()
+        );
+        assert!(
+            device_authorization::pending(&db, "BBBBBBBB", end)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        device_authorization::forget(&db, UnixSeconds(NOW.0 + 601))
+            .await
+            .unwrap();
+        assert!(
+            device_authorization::find(&db, &code, NOW)
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
 }
 
@@ -242,7 +283,11 @@ async fn a_device_is_decided_about_once_and_let_in_once() {
     for url in places.urls() {
         let db = with_people(&url).await;
         let code = SecretHash::of(b"one");
-        assert!(device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5).await.unwrap());
+        assert!(
+            device_authorization::insert(&db, &code, &device("BBBBBBBB"), 5)
+                .await
+                .unwrap()
+        );
         let decider = device_authorization::Decider {
             user_id: "u_x",
             session_id: "s_x",
@@ -279,13 +324,22 @@ async fn an_account_elsewhere_is_linked_once() {
         let db = with_people(&url).await;
         let link = async |subject: &str| {
             let key = ("https://op.example", subject);
-            db.write(async |tx| federated_identity::insert(tx, key, "u_x", NOW).await).await.unwrap()
+            db.write(async |tx| federated_identity::insert(tx, key, "u_x", NOW).await)
+                .await
+                .unwrap()
         };
         assert!(link("1").await && !link("1").await && link("2").await);
-        let found = federated_identity::find(&db, "https://op.example", "1").await.unwrap();
+        let found = federated_identity::find(&db, "https://op.example", "1")
+            .await
+            .unwrap();
         assert_eq!(found.as_deref(), Some("u_x"));
         // The same subject at another provider is somebody else.
-        assert_eq!(federated_identity::find(&db, "https://other.example", "1").await.unwrap(), None);
+        assert_eq!(
+            federated_identity::find(&db, "https://other.example", "1")
+                .await
+                .unwrap(),
+            None
+        );
         assert_eq!(federated_identity::of_user(&db, "u_x").await.unwrap().len(), 2);
     }
 }

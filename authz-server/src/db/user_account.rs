@@ -5,11 +5,11 @@ use shared::clock::UnixSeconds;
 use super::{Db, DbFault, Tx, on};
 
 const FIND: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
-     totp_last_step, created_at, disabled_at FROM user_account WHERE user_id = $1";
+     created_at, disabled_at FROM user_account WHERE user_id = $1";
 const FIND_BY_USERNAME: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
-     totp_last_step, created_at, disabled_at FROM user_account WHERE username = $1";
+     created_at, disabled_at FROM user_account WHERE username = $1";
 const LIST: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
-     totp_last_step, created_at, disabled_at FROM user_account ORDER BY created_at, username";
+     created_at, disabled_at FROM user_account ORDER BY created_at, username";
 const COUNT_ADMINS: &str = "SELECT COUNT(*) FROM user_account WHERE is_admin";
 const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name, email, is_admin, password_hash, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -45,7 +45,6 @@ pub(crate) struct UserRow {
     pub(crate) password_hash: Option<String>,
     pub(crate) totp_sealed: Option<Vec<u8>>,
     pub(crate) totp_confirmed_at: Option<i64>,
-    pub(crate) totp_last_step: i64,
     pub(crate) created_at: i64,
     pub(crate) disabled_at: Option<i64>,
 }

@@ -129,8 +129,6 @@ fn challenge(failure: &Failure, shown: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::clock::UnixSeconds;
-
     use super::*;
 
     fn told(scope: &str, email: Option<&str>) -> String {
@@ -139,8 +137,6 @@ mod tests {
             username: "ada".to_owned(),
             display_name: "Ada".to_owned(),
             email: email.map(str::to_owned),
-            is_admin: true,
-            created_at: UnixSeconds(0),
             is_disabled: false,
         };
         serde_json::to_string(&described(&user, &scope.parse().unwrap())).unwrap()

@@ -113,7 +113,11 @@ async fn keep(app: &App, mut row: DeviceRow, now: UnixSeconds) -> Result<(Secret
             ErrorCode::TemporarilyUnavailable,
             "too many devices are waiting to be let in; try again later",
         );
-        return Err(refusal.because(format!("{all} wait, {of_origin} of them of this client and address")).into());
+        return Err(refusal
+            .because(format!(
+                "{all} wait, {of_origin} of them of this client and address"
+            ))
+            .into());
     }
     let device_code = Secret::generate(SecretKind::DeviceCode)?;
     for _ in 0..ATTEMPTS {

@@ -119,7 +119,10 @@ async fn redeem(
     };
     let wish = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, wish).await?;
-    let given = row.scopes.parse().map_err(|_| Failure::Internal("a device's scope is damaged".to_owned()))?;
+    let given = row
+        .scopes
+        .parse()
+        .map_err(|_| Failure::Internal("a device's scope is damaged".to_owned()))?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let methods = row.methods.clone().unwrap_or_default();
     let new = NewFamily {
@@ -143,7 +146,9 @@ async fn redeem(
     });
     let Some(ends) = redeemed.await? else {
         // Revoked since, or another poll was faster by a moment: no replay, whose first answer lies further back.
-        return Err(not_valid("the grant was revoked, or the code was used, a moment ago"));
+        return Err(not_valid(
+            "the grant was revoked, or the code was used, a moment ago",
+        ));
     };
     Ok(Permit {
         client: client.clone(),
@@ -176,7 +181,6 @@ mod tests {
 
     fn found(state: &str, stands: bool, expires_at: i64) -> Found {
         let row = PolledRow {
-            user_code: "BCDFGHJK".to_owned(),
             client_id: "c_x".to_owned(),
             resource: "https://rs/mcp".to_owned(),
             scopes: "a".to_owned(),

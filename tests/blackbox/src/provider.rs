@@ -148,7 +148,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn answer(stream: &TcpStream, state: &Mutex<State>) {
-    let Some((path, authorization, body)) = read(stream) else { return };
+    let Some((path, authorization, body)) = read(stream) else {
+        return;
+    };
     let (status, body) = respond(&mut lock(state), &path, authorization, &body);
     let body = body.to_string();
     let head = format!(
@@ -166,11 +168,16 @@ fn respond(state: &mut State, path: &str, authorization: String, body: &str) -> 
         "/keys" => (200, state.keys.clone()),
         "/token" => {
             let form = query(&format!("?{body}"));
-            let value = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+            let value = |name: &str| {
+                form.iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, value)| value.clone())
+            };
             let found = state.codes.remove(&value("code").unwrap_or_default());
             let found = found.filter(|(challenge, redirect_uri, _)| {
                 let verifier = value("code_verifier").unwrap_or_default();
-                Pkce::of(&verifier).challenge == *challenge && value("redirect_uri").as_ref() == Some(redirect_uri)
+                Pkce::of(&verifier).challenge == *challenge
+                    && value("redirect_uri").as_ref() == Some(redirect_uri)
             });
             state.asked.push(Exchange {
                 authorization,
@@ -196,7 +203,9 @@ fn read(stream: &TcpStream) -> Option<(String, String, String)> {
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         match name.to_lowercase().as_str() {
             "authorization" => value.trim().clone_into(&mut authorization),
             "content-length" => length = value.trim().parse().ok()?,

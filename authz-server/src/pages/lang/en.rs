@@ -45,9 +45,6 @@ pub(super) static EN: Texts = Texts {
     passkey_failed: "The passkey did not work. Try again, or use another way.",
     no_way_to_sign_in: "No way to sign in is set up here. Please ask the operator of this server.",
     wrong_password: "That username and password do not match. Check both and try again.",
-    too_many_tries: "Too many tries. Wait a little, then try again.",
-    upstream_failed: "Signing in with {name} did not work. Try again, or use another way.",
-    sign_in_again: "Please sign in again to confirm that it is you.",
 
     // The second step.
     second_factor_title: "One more step",
@@ -269,20 +266,10 @@ pub(super) static EN: Texts = Texts {
         sentence: "The other provider knows you, but this server does not.",
         advice: "Ask the operator of this server for an account.",
     },
-    failed_forbidden: Reason {
-        title: "You may not do that",
-        sentence: "Your account does not have that right.",
-        advice: "If you need it, ask the operator of this server.",
-    },
     failed_too_many: Reason {
         title: "Too many requests",
         sentence: "There were more than usual from your address.",
         advice: "Wait a minute, then try again.",
-    },
-    failed_not_found: Reason {
-        title: "There is nothing here",
-        sentence: "The address of this page may be mistyped or old.",
-        advice: "Check the address.",
     },
     failed_busy: Reason {
         title: "We are out of breath",

@@ -45,9 +45,6 @@ pub(super) static ES: Texts = Texts {
     passkey_failed: "La llave de acceso no funcionó. Inténtalo de nuevo o usa otra forma.",
     no_way_to_sign_in: "Aquí no hay ninguna forma de iniciar sesión. Consulta a quien administra este servidor.",
     wrong_password: "El nombre de usuario y la contraseña no coinciden. Revísalos e inténtalo de nuevo.",
-    too_many_tries: "Demasiados intentos. Espera un poco y vuelve a intentarlo.",
-    upstream_failed: "No se pudo iniciar sesión con {name}. Inténtalo de nuevo o usa otra forma.",
-    sign_in_again: "Inicia sesión de nuevo para confirmar que eres tú.",
 
     // The second step.
     second_factor_title: "Un paso más",
@@ -269,20 +266,10 @@ pub(super) static ES: Texts = Texts {
         sentence: "El otro proveedor te conoce, pero este servidor no.",
         advice: "Pide una cuenta a quien administra este servidor.",
     },
-    failed_forbidden: Reason {
-        title: "No puedes hacer eso",
-        sentence: "Tu cuenta no tiene ese derecho.",
-        advice: "Si lo necesitas, consulta a quien administra este servidor.",
-    },
     failed_too_many: Reason {
         title: "Demasiadas peticiones",
         sentence: "Ha habido más de lo habitual desde tu dirección.",
         advice: "Espera un minuto y vuelve a intentarlo.",
-    },
-    failed_not_found: Reason {
-        title: "Aquí no hay nada",
-        sentence: "La dirección de esta página puede estar mal escrita o ser antigua.",
-        advice: "Comprueba la dirección.",
     },
     failed_busy: Reason {
         title: "Necesitamos un respiro",

@@ -31,9 +31,6 @@ pub(crate) struct Texts {
     pub(crate) passkey_failed: &'static str,
     pub(crate) no_way_to_sign_in: &'static str,
     pub(crate) wrong_password: &'static str,
-    pub(crate) too_many_tries: &'static str,
-    pub(crate) upstream_failed: &'static str,
-    pub(crate) sign_in_again: &'static str,
 
     // The second step.
     pub(crate) second_factor_title: &'static str,
@@ -219,9 +216,7 @@ pub(crate) struct Texts {
     pub(crate) failed_link: Reason,
     pub(crate) failed_upstream: Reason,
     pub(crate) failed_no_account: Reason,
-    pub(crate) failed_forbidden: Reason,
     pub(crate) failed_too_many: Reason,
-    pub(crate) failed_not_found: Reason,
     pub(crate) failed_busy: Reason,
     pub(crate) failed_internal: Reason,
 }

@@ -41,9 +41,17 @@ impl Device {
 
     fn poll_as(&self, fleet: &Fleet, client_id: &str) -> Answer {
         let code = self.text("device_code");
-        let form = [("grant_type", GRANT), ("client_id", client_id), ("device_code", code)];
+        let form = [
+            ("grant_type", GRANT),
+            ("client_id", client_id),
+            ("device_code", code),
+        ];
         let answer = fleet.post_bare("/oauth/token", &form);
-        if let Some(token) = answer.json().ok().and_then(|body| body["refresh_token"].as_str().map(str::to_owned)) {
+        if let Some(token) = answer
+            .json()
+            .ok()
+            .and_then(|body| body["refresh_token"].as_str().map(str::to_owned))
+        {
             fleet.remember(&token);
         }
         answer
@@ -52,8 +60,19 @@ impl Device {
 
 fn device_client(fleet: &Fleet, grants: &str) -> String {
     let resource = fleet.node.url();
-    let line = ["--public", "--grants", grants, "--scopes", SCOPES, "--resource", &resource];
-    fleet.server.create_public_client(&fleet.fresh_name(), &line).unwrap()
+    let line = [
+        "--public",
+        "--grants",
+        grants,
+        "--scopes",
+        SCOPES,
+        "--resource",
+        &resource,
+    ];
+    fleet
+        .server
+        .create_public_client(&fleet.fresh_name(), &line)
+        .unwrap()
 }
 
 fn begin(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) -> Answer {
@@ -88,7 +107,10 @@ both!(dev_01_a_device_waits_until_a_person_allows_it);
 fn dev_01_a_device_waits_until_a_person_allows_it(db: Db) {
     let fleet = Fleet::shared(db);
     let device = Device::new(&fleet);
-    assert_eq!((&device.answer["interval"], &device.answer["expires_in"]), (&5.into(), &600.into()));
+    assert_eq!(
+        (&device.answer["interval"], &device.answer["expires_in"]),
+        (&5.into(), &600.into())
+    );
     assert_eq!(device.text("verification_uri"), fleet.at("/device"));
     refused_400(&device.poll(&fleet), "authorization_pending");
     let done = decide(&mut signed_in(&fleet), &device, "allow");
@@ -192,12 +214,24 @@ fn dev_08_codes_cannot_be_guessed(db: Db) {
     let page = type_code(&mut guesser, device.text("user_code"));
     assert_eq!(page.answer.status, 429, "{}", page.answer);
     assert!(page.answer.header("retry-after").is_some());
-    let csrf = guesser.page("/device").form("/device").value("csrf").unwrap().to_owned();
-    let fields = [("csrf", csrf.as_str()), ("user_code", device.text("user_code")), ("decision", "allow")];
+    let csrf = guesser
+        .page("/device")
+        .form("/device")
+        .value("csrf")
+        .unwrap()
+        .to_owned();
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("user_code", device.text("user_code")),
+        ("decision", "allow"),
+    ];
     assert_eq!(guesser.post("/device/decision", &fields).status, 429);
     refused_400(&device.poll(&fleet), "authorization_pending");
     // Others go on: the guesser has used up half of what their address has.
-    assert_eq!(decide(&mut signed_in(&fleet), &device, "allow").answer.status, 200);
+    assert_eq!(
+        decide(&mut signed_in(&fleet), &device, "allow").answer.status,
+        200
+    );
 }
 
 both!(dev_09_an_address_decides_nothing);
@@ -210,7 +244,10 @@ fn dev_09_an_address_decides_nothing(db: Db) {
         let page = person.page(&format!("{address}{more}"));
         assert_eq!(page.answer.status, 200, "{}", page.answer);
         assert!(page.answer.text().contains("<svg"), "no QR code");
-        assert_eq!(page.form("/device").value("user_code"), Some(device.text("user_code")));
+        assert_eq!(
+            page.form("/device").value("user_code"),
+            Some(device.text("user_code"))
+        );
         assert!(!page.has_form("/device/decision"));
     }
     refused_400(&device.poll(&fleet), "authorization_pending");
@@ -263,7 +300,12 @@ fn dev_11_only_our_own_page_decides(db: Db) {
     let fleet = Fleet::shared(db);
     let device = Device::new(&fleet);
     let (mut person, mut stranger) = (signed_in(&fleet), signed_in(&fleet));
-    let foreign = stranger.page("/device").form("/device").value("csrf").unwrap().to_owned();
+    let foreign = stranger
+        .page("/device")
+        .form("/device")
+        .value("csrf")
+        .unwrap()
+        .to_owned();
     let code = device.text("user_code");
     for csrf in ["", "x", &foreign] {
         let fields = [("csrf", csrf), ("user_code", code), ("decision", "allow")];
@@ -289,9 +331,15 @@ fn dev_12_what_ended_meanwhile_gives_no_token(db: Db) {
     for device in [&of_disabled, &of_revoked, &narrowed] {
         decide(&mut person, device, "allow");
     }
-    fleet.server.json(&["client", "revoke", &of_revoked.client_id]).unwrap();
+    fleet
+        .server
+        .json(&["client", "revoke", &of_revoked.client_id])
+        .unwrap();
     assert_eq!(of_revoked.poll(&fleet).status, 401);
-    fleet.server.json(&["client", "update", &narrowed.client_id, "--scopes", "mcp:read"]).unwrap();
+    fleet
+        .server
+        .json(&["client", "update", &narrowed.client_id, "--scopes", "mcp:read"])
+        .unwrap();
     assert_eq!(granted(&narrowed.poll(&fleet))["scope"], "mcp:read");
     fleet.server.json(&["user", "disable", &name]).unwrap();
     refused_400(&of_disabled.poll(&fleet), "access_denied");
@@ -301,18 +349,26 @@ both!(dev_13_codes_are_random_and_the_device_code_is_kept_as_a_hash);
 fn dev_13_codes_are_random_and_the_device_code_is_kept_as_a_hash(db: Db) {
     let fleet = Fleet::shared(db);
     let client_id = device_client(&fleet, "device_code");
-    let devices: Vec<Device> = (0..20).map(|_| Device::of(&fleet, client_id.clone(), &[])).collect();
+    let devices: Vec<Device> = (0..20)
+        .map(|_| Device::of(&fleet, client_id.clone(), &[]))
+        .collect();
     for name in ["device_code", "user_code"] {
         let different: HashSet<&str> = devices.iter().map(|device| device.text(name)).collect();
         assert_eq!(different.len(), devices.len(), "{name}");
     }
     for device in &devices {
         let code = device.text("device_code");
-        assert!(code.starts_with("ehd_") && code.len() >= 4 + 43, "less than 256 bits");
+        assert!(
+            code.starts_with("ehd_") && code.len() >= 4 + 43,
+            "less than 256 bits"
+        );
         let user_code = device.text("user_code");
         let letters = user_code.replace('-', "");
         assert!(user_code.len() == 9 && letters.len() == 8, "{user_code}");
-        assert!(letters.chars().all(|c| "BCDFGHJKLMNPQRSTVWXZ".contains(c)), "{user_code}");
+        assert!(
+            letters.chars().all(|c| "BCDFGHJKLMNPQRSTVWXZ".contains(c)),
+            "{user_code}"
+        );
     }
 }
 
@@ -363,17 +419,36 @@ fn dev_16_the_question_says_who_asks_for_what_and_warns(db: Db) {
     let fleet = Fleet::shared(db);
     let name = fleet.fresh_name();
     let resource = fleet.node.url();
-    let line = ["--public", "--grants", "device_code", "--scopes", SCOPES, "--resource", &resource];
-    let client_id = fleet.server.create_public_client(&format!("Kiosk {name}"), &line).unwrap();
+    let line = [
+        "--public",
+        "--grants",
+        "device_code",
+        "--scopes",
+        SCOPES,
+        "--resource",
+        &resource,
+    ];
+    let client_id = fleet
+        .server
+        .create_public_client(&format!("Kiosk {name}"), &line)
+        .unwrap();
     let device = Device::of(&fleet, client_id, &[("scope", "mcp:read x:unknown")]);
     let page = type_code(&mut signed_in(&fleet), device.text("user_code"));
     let text = page.text();
-    for expected in [&format!("Kiosk {name}"), "127.0.0.1", &resource, device.text("user_code")] {
+    for expected in [
+        &format!("Kiosk {name}"),
+        "127.0.0.1",
+        &resource,
+        device.text("user_code"),
+    ] {
         assert!(text.contains(expected), "{expected} is missing: {text}");
     }
     // One permission, in words: the one that was asked for and exists.
     assert_eq!(text.matches("<li>").count(), 1, "{text}");
-    assert!(text.contains("See which tools") && !text.contains("x:unknown"), "{text}");
+    assert!(
+        text.contains("See which tools") && !text.contains("x:unknown"),
+        "{text}"
+    );
     assert!(text.contains("class=\"warning\""), "{text}");
 }
 
@@ -385,7 +460,10 @@ fn dev_16_only_what_was_shown_is_granted(db: Db) {
     decide(&mut signed_in(&fleet), &device, "allow");
     let tokens = granted(&device.poll(&fleet));
     assert_eq!(tokens["scope"], "mcp:read");
-    assert!(tokens.get("refresh_token").is_none(), "a client without that grant");
+    assert!(
+        tokens.get("refresh_token").is_none(),
+        "a client without that grant"
+    );
 }
 
 both!(dev_00_what_is_malformed_or_not_allowed_is_refused);

@@ -63,7 +63,10 @@ fn meta_02_what_is_advertised_works_and_nothing_else_is(db: Db) {
         refused_400(&answer, "unauthorized_client");
     }
     let unknown = [("grant_type", "urn:ietf:params:oauth:grant-type:saml2-bearer")];
-    refused_400(&fleet.post("/oauth/token", &client, &unknown), "unsupported_grant_type");
+    refused_400(
+        &fleet.post("/oauth/token", &client, &unknown),
+        "unsupported_grant_type",
+    );
     for method in texts(&document, "token_endpoint_auth_methods_supported") {
         let client = || fleet.client(&["--auth-method", &method]);
         let grant = ("grant_type", "client_credentials");
@@ -97,10 +100,7 @@ fn meta_02_what_is_advertised_works_and_nothing_else_is(db: Db) {
         assert!(url.starts_with(&fleet.server.issuer), "{url}");
         assert_ne!(http::get(url).unwrap().status, 404, "{url}");
     }
-    for absent in [
-        "registration_endpoint",
-        "pushed_authorization_request_endpoint",
-    ] {
+    for absent in ["registration_endpoint", "pushed_authorization_request_endpoint"] {
         assert!(document.get(absent).is_none(), "{absent} is advertised");
     }
     assert_eq!(texts(&document, "code_challenge_methods_supported"), ["S256"]);

@@ -82,7 +82,13 @@ fn ui_11_an_account_elsewhere_opens_one_here(db: Db) {
     let elsewhere = elsewhere(db, "");
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
-    assert!(there.url.starts_with(&format!("{}/authorize?", elsewhere.provider.url)), "{}", there.url);
+    assert!(
+        there
+            .url
+            .starts_with(&format!("{}/authorize?", elsewhere.provider.url)),
+        "{}",
+        there.url
+    );
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", CLIENT_ID),
@@ -157,17 +163,30 @@ fn ui_11_only_the_provider_signs_id_tokens(db: Db) {
     let forger = Key::ed25519("op-1");
     let hmac = |there: &Redirect| {
         let header = json!({"alg": "HS256", "kid": "op-1"});
-        forge::hs256(&header, &provider.claims(there, "ada"), &provider.key.public_bytes())
+        forge::hs256(
+            &header,
+            &provider.claims(there, "ada"),
+            &provider.key.public_bytes(),
+        )
     };
     let unsigned = |there: &Redirect| {
         let header = forge::encode(json!({"alg": "none", "kid": "op-1"}).to_string());
-        format!("{header}.{}.", forge::encode(provider.claims(there, "ada").to_string()))
+        format!(
+            "{header}.{}.",
+            forge::encode(provider.claims(there, "ada").to_string())
+        )
     };
     let forged = |there: &Redirect| {
-        forger.sign(&json!({"alg": "EdDSA", "kid": "op-1"}), &provider.claims(there, "ada"))
+        forger.sign(
+            &json!({"alg": "EdDSA", "kid": "op-1"}),
+            &provider.claims(there, "ada"),
+        )
     };
     let unknown = |there: &Redirect| {
-        provider.key.sign(&json!({"alg": "EdDSA", "kid": "op-2"}), &provider.claims(there, "ada"))
+        provider.key.sign(
+            &json!({"alg": "EdDSA", "kid": "op-2"}),
+            &provider.claims(there, "ada"),
+        )
     };
     let access_token = |there: &Redirect| provider.key.token(&provider.claims(there, "ada"));
     let attempts: [&dyn Fn(&Redirect) -> String; 5] = [&hmac, &unsigned, &forged, &unknown, &access_token];
@@ -182,7 +201,11 @@ fn ui_11_only_the_provider_signs_id_tokens(db: Db) {
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
     let code = provider.code_for(&there, json!({}));
-    is_out(&elsewhere.answer(&mut person, &there, &[("code", &code)]), &person, 400);
+    is_out(
+        &elsewhere.answer(&mut person, &there, &[("code", &code)]),
+        &person,
+        400,
+    );
     is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
 }
 
@@ -193,21 +216,40 @@ fn ui_11_an_answer_belongs_to_one_browser_and_works_once(db: Db) {
     // The attacker signs in there and sends the victim their own answer (login CSRF).
     let there = elsewhere.leave(&mut attacker);
     elsewhere.leave(&mut victim);
-    let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "attacker"));
-    is_out(&elsewhere.answer(&mut victim, &there, &[("code", &code)]), &victim, 403);
+    let code = elsewhere
+        .provider
+        .code(&there, &elsewhere.provider.claims(&there, "attacker"));
+    is_out(
+        &elsewhere.answer(&mut victim, &there, &[("code", &code)]),
+        &victim,
+        403,
+    );
     let mut fresh = elsewhere.fleet.person();
-    is_out(&elsewhere.answer(&mut fresh, &there, &[("code", &code)]), &fresh, 403);
+    is_out(
+        &elsewhere.answer(&mut fresh, &there, &[("code", &code)]),
+        &fresh,
+        403,
+    );
     for state in ["", "x"] {
         let path = format!("/login/upstream/callback?code={code}&state={state}");
         let answer = victim.get(&path);
         assert!(matches!(answer.status, 400 | 403), "{answer}");
     }
     assert_eq!(elsewhere.provider.asked().len(), 0, "the code was sent on");
-    is_in(&elsewhere.answer(&mut attacker, &there, &[("code", &code)]), &attacker);
+    is_in(
+        &elsewhere.answer(&mut attacker, &there, &[("code", &code)]),
+        &attacker,
+    );
     // The same answer again, with a code that would still work.
     attacker.forget("eh_session");
-    let again = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "attacker"));
-    is_out(&elsewhere.answer(&mut attacker, &there, &[("code", &again)]), &attacker, 403);
+    let again = elsewhere
+        .provider
+        .code(&there, &elsewhere.provider.claims(&there, "attacker"));
+    is_out(
+        &elsewhere.answer(&mut attacker, &there, &[("code", &again)]),
+        &attacker,
+        403,
+    );
 }
 
 both!(ui_11_a_code_of_another_sign_in_is_worth_nothing);
@@ -216,8 +258,14 @@ fn ui_11_a_code_of_another_sign_in_is_worth_nothing(db: Db) {
     let (mut victim, mut attacker) = (elsewhere.fleet.person(), elsewhere.fleet.person());
     let (of_victim, of_attacker) = (elsewhere.leave(&mut victim), elsewhere.leave(&mut attacker));
     // A stolen code, put into the attacker's own answer: the proof key does not fit.
-    let stolen = elsewhere.provider.code(&of_victim, &elsewhere.provider.claims(&of_victim, "victim"));
-    is_out(&elsewhere.answer(&mut attacker, &of_attacker, &[("code", &stolen)]), &attacker, 400);
+    let stolen = elsewhere
+        .provider
+        .code(&of_victim, &elsewhere.provider.claims(&of_victim, "victim"));
+    is_out(
+        &elsewhere.answer(&mut attacker, &of_attacker, &[("code", &stolen)]),
+        &attacker,
+        400,
+    );
     assert!(elsewhere.provider.asked().iter().all(|asked| !asked.granted));
     is_in(&elsewhere.sign_in(&mut attacker, "attacker"), &attacker);
 }
@@ -235,14 +283,18 @@ fn ui_11_an_answer_names_the_right_issuer(db: Db) {
     let mut person = elsewhere.fleet.person();
     for iss in [None, Some("https://other.example"), Some("")] {
         let there = elsewhere.leave(&mut person);
-        let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "ada"));
+        let code = elsewhere
+            .provider
+            .code(&there, &elsewhere.provider.claims(&there, "ada"));
         let mut parameters = vec![("code", code.as_str())];
         parameters.extend(iss.map(|iss| ("iss", iss)));
         is_out(&elsewhere.answer(&mut person, &there, &parameters), &person, 400);
     }
     assert_eq!(elsewhere.provider.asked().len(), 0, "the code was sent on");
     let there = elsewhere.leave(&mut person);
-    let code = elsewhere.provider.code(&there, &elsewhere.provider.claims(&there, "ada"));
+    let code = elsewhere
+        .provider
+        .code(&there, &elsewhere.provider.claims(&there, "ada"));
     let parameters = [("code", code.as_str()), ("iss", &elsewhere.provider.url)];
     is_in(&elsewhere.answer(&mut person, &there, &parameters), &person);
 }
@@ -252,7 +304,10 @@ fn ui_11_a_refusal_there_is_a_page_here(db: Db) {
     let elsewhere = elsewhere(db, "");
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
-    let parameters = [("error", "access_denied"), ("error_description", "<script>alert(1)</script>")];
+    let parameters = [
+        ("error", "access_denied"),
+        ("error_description", "<script>alert(1)</script>"),
+    ];
     let answer = elsewhere.answer(&mut person, &there, &parameters);
     is_out(&answer, &person, 400);
     assert!(!answer.text().contains("alert(1)"), "{answer}");
@@ -286,7 +341,9 @@ fn ui_11_strangers_get_no_account_unless_the_operator_wants_it(db: Db) {
     let elsewhere = elsewhere(db, "create_accounts = false");
     // An address that is the same as somebody's here opens nothing.
     let name = elsewhere.fleet.fresh_name();
-    elsewhere.fleet.user(&name, blackbox::people::PASSWORD, &["--email", "ada@x.example"]);
+    elsewhere
+        .fleet
+        .user(&name, blackbox::people::PASSWORD, &["--email", "ada@x.example"]);
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
     let mut claims = elsewhere.provider.claims(&there, "ada");
@@ -300,7 +357,9 @@ both!(ui_11_an_address_links_no_account);
 fn ui_11_an_address_links_no_account(db: Db) {
     let elsewhere = elsewhere(db, "");
     let name = elsewhere.fleet.fresh_name();
-    elsewhere.fleet.user(&name, blackbox::people::PASSWORD, &["--email", "ada@x.example"]);
+    elsewhere
+        .fleet
+        .user(&name, blackbox::people::PASSWORD, &["--email", "ada@x.example"]);
     let mut person = elsewhere.fleet.person();
     let there = elsewhere.leave(&mut person);
     let mut claims = elsewhere.provider.claims(&there, "ada");
@@ -310,7 +369,10 @@ fn ui_11_an_address_links_no_account(db: Db) {
     is_in(&elsewhere.come_back(&mut person, &there, &claims), &person);
     let users = elsewhere.fleet.server.json(&["user", "list"]).unwrap();
     let users = users.as_array().or_else(|| users["users"].as_array()).unwrap();
-    let names: Vec<&str> = users.iter().filter_map(|user| user["username"].as_str()).collect();
+    let names: Vec<&str> = users
+        .iter()
+        .filter_map(|user| user["username"].as_str())
+        .collect();
     assert_eq!(names, [name.as_str(), &format!("{name}-2")]);
 }
 
@@ -319,7 +381,11 @@ fn ui_11_a_disabled_person_stays_out(db: Db) {
     let elsewhere = elsewhere(db, "");
     let mut person = elsewhere.fleet.person();
     is_in(&elsewhere.sign_in(&mut person, "ada"), &person);
-    elsewhere.fleet.server.json(&["user", "disable", "adalovelace"]).unwrap();
+    elsewhere
+        .fleet
+        .server
+        .json(&["user", "disable", "adalovelace"])
+        .unwrap();
     let mut again = elsewhere.fleet.person();
     let answer = elsewhere.sign_in(&mut again, "ada");
     assert!(matches!(answer.status, 400 | 403), "{answer}");
@@ -337,12 +403,21 @@ fn ui_11_our_consent_comes_first(db: Db) {
     let question = press(&mut person, &page).page();
     let form = question.form("/login/upstream/consent");
     assert!(form.offers("decision", "allow") && form.offers("decision", "deny"));
-    let policy = question.answer.header("content-security-policy").unwrap_or_default().to_owned();
+    let policy = question
+        .answer
+        .header("content-security-policy")
+        .unwrap_or_default()
+        .to_owned();
     assert!(policy.contains(&elsewhere.provider.url), "{policy}");
-    let there = person.submit(&question, &form, &[("decision", "allow")]).redirect();
+    let there = person
+        .submit(&question, &form, &[("decision", "allow")])
+        .redirect();
     let claims = elsewhere.provider.claims(&there, "ada");
     let code = elsewhere.provider.code(&there, &claims);
-    let back = format!("/login/upstream/callback?state={}&code={code}", there.param("state").unwrap());
+    let back = format!(
+        "/login/upstream/callback?state={}&code={code}",
+        there.param("state").unwrap()
+    );
     let redirect = person.open(&back).redirect();
     fleet.remember(&redirect.code());
     granted(&fleet.redeem(&client_id, &redirect.code(), &pkce, &[]));
@@ -362,12 +437,19 @@ fn ui_11_who_says_no_is_not_sent_away(db: Db) {
     let form = question.form("/login/upstream/consent");
     // Another browser cannot answer for this one, nor can a form without its token.
     let mut other = fleet.person();
-    let csrf = other.page("/login").form("/login").value("csrf").unwrap().to_owned();
+    let csrf = other
+        .page("/login")
+        .form("/login")
+        .value("csrf")
+        .unwrap()
+        .to_owned();
     let i = form.value("i").unwrap().to_owned();
     let fields = [("i", i.as_str()), ("csrf", csrf.as_str()), ("decision", "allow")];
     assert_eq!(other.post("/login/upstream/consent", &fields).status, 403);
     assert_eq!(person.post("/login/upstream/consent", &fields).status, 403);
-    let redirect = person.submit(&question, &form, &[("decision", "deny")]).redirect();
+    let redirect = person
+        .submit(&question, &form, &[("decision", "deny")])
+        .redirect();
     assert_eq!(redirect.param("error").as_deref(), Some("access_denied"));
     assert_eq!(redirect.param("state").as_deref(), Some("st-1"));
     // It is over: allowing it now helps nothing.
