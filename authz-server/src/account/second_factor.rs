@@ -68,7 +68,12 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
         return Ok(to(app, "/login"));
     };
     if typed.is_empty() {
-        return Ok(show(app, request, &browser, (&id, StatusCode::BAD_REQUEST)));
+        return Ok(show(
+            app,
+            request,
+            &browser,
+            (&id, &half, StatusCode::BAD_REQUEST),
+        ));
     }
     // Whoever has the password gets five tries for each time they enter it, and so many in an hour altogether.
     app.second_factor.check(&row.user_id)?;
@@ -90,7 +95,12 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
         }
         Outcome::Wrong { was_last: false } | Outcome::Overtaken => {
             app.metrics.refused("second_factor");
-            Ok(show(app, request, &browser, (&id, StatusCode::UNAUTHORIZED)))
+            Ok(show(
+                app,
+                request,
+                &browser,
+                (&id, &half, StatusCode::UNAUTHORIZED),
+            ))
         }
     }
 }
@@ -150,7 +160,7 @@ fn show(
     app: &App,
     request: &HttpRequest,
     browser: &Browser,
-    (interaction, status): (&str, StatusCode),
+    (interaction, half, status): (&str, &HalfSignedIn, StatusCode),
 ) -> HttpResponse {
     let reader = Reader::new(app, request, browser, None);
     let page = reader.page();
@@ -159,5 +169,5 @@ fn show(
         interaction,
         error: Some(page.texts().wrong_code),
     };
-    reader.show(&template, status)
+    reader.show_leading_to(&[&half.answer_to], &template, status)
 }

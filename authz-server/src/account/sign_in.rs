@@ -43,6 +43,9 @@ pub(crate) struct HalfSignedIn {
     /// Wrong codes so far.
     #[serde(default)]
     pub(crate) failures: u32,
+    /// Where the answer to the client's request goes ([`authorize::asking`]), for the policy of the page.
+    #[serde(default)]
+    pub(crate) answer_to: String,
 }
 
 /// The form of `GET /login`, as it is shown at first and again.
@@ -236,12 +239,18 @@ async fn ask_second_factor(
 ) -> Result<HttpResponse, Failure> {
     let browser = Browser::of(app, request)?;
     let open = open_interaction(app, &browser, i, now).await?;
+    let asking = match &open {
+        Some(interaction) => authorize::asking(app, interaction).await?,
+        None => None,
+    };
+    let answer_to = asking.map(|asking| asking.answer_to).unwrap_or_default();
     let half = HalfSignedIn {
         user_id: user.user_id.clone(),
         methods: "pwd".to_owned(),
         i: open.map(|interaction| interaction.id),
         password: fingerprint(user),
         failures: 0,
+        answer_to,
     };
     let row = InteractionRow {
         interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
@@ -256,7 +265,7 @@ async fn ask_second_factor(
         interaction: &row.interaction_id,
         error: None,
     };
-    Ok(reader.show(&template, StatusCode::OK))
+    Ok(reader.show_leading_to(&[&half.answer_to], &template, StatusCode::OK))
 }
 
 async fn open_interaction(
@@ -305,7 +314,8 @@ async fn show(
     } else {
         StatusCode::OK
     };
-    Ok(reader.show_leading_to(&provider, &template, status))
+    let client = asking.map_or("", |asking| &asking.answer_to);
+    Ok(reader.show_leading_to(&[&provider, client], &template, status))
 }
 
 #[cfg(test)]

@@ -244,6 +244,7 @@ async fn asked_for_code(browsing: &Browsing, user_id: &str) -> String {
         i: None,
         password: sign_in::fingerprint(&row),
         failures: 0,
+        answer_to: String::new(),
     };
     let opened = db::interaction::InteractionRow {
         interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>().unwrap()),

@@ -46,17 +46,17 @@ impl<'a> Reader<'a> {
 
     /// The page as an answer. The browser keeps its id, to which the forms are bound.
     pub(crate) fn show(&self, template: &impl Template, status: StatusCode) -> HttpResponse {
-        self.show_leading_to("", template, status)
+        self.show_leading_to(&[], template, status)
     }
 
-    /// As [`Self::show`], when a form of the page may end at `target` ([`pages::form_source`]).
+    /// As [`Self::show`], when a form of the page may end at `targets` ([`pages::form_source`]).
     pub(crate) fn show_leading_to(
         &self,
-        target: &str,
+        targets: &[&str],
         template: &impl Template,
         status: StatusCode,
     ) -> HttpResponse {
-        let mut response = pages::render(template, status, &[target]);
+        let mut response = pages::render(template, status, targets);
         self.browser.remember(&mut response);
         response
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
+use url::Url;
 
 use super::answer::Destination;
 use super::interaction::{Interaction, Purpose};
@@ -16,6 +17,7 @@ use super::redirect_uri;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::{Failure, Trouble};
+use crate::pages;
 use crate::params;
 use crate::registry::Resource;
 use crate::token::target;
@@ -186,6 +188,9 @@ pub(crate) struct Asking {
     pub(crate) client_name: String,
     pub(crate) login_hint: Option<String>,
     pub(crate) ui_locales: Option<String>,
+    /// Where the answer goes, as a `form-action` source: a browser that has just signed in may be sent on to the client
+    /// at once, and Chromium holds the whole chain of redirects against the policy of the page with the form.
+    pub(crate) answer_to: String,
 }
 
 /// Who sent the person here; `None` when no client did, or its request would be refused.
@@ -203,6 +208,9 @@ pub(crate) async fn asking(app: &App, interaction: &Interaction) -> Result<Optio
         client_name: request.client.name.clone(),
         login_hint: hint.filter(|hint| !hint.chars().any(char::is_control)),
         ui_locales: request.ui_locales,
+        answer_to: Url::parse(&request.to.redirect_uri)
+            .map(|url| pages::form_source(&url))
+            .unwrap_or_default(),
     }))
 }
 

@@ -25,7 +25,7 @@ const server = new URL(ISSUER).origin;
 
 await step('a person without script: sign-in, consent and denial, by keyboard', async () => {
   const page = await open({ javaScriptEnabled: false });
-  await page.goto(request('mcp:read'));
+  await page.goto(`${request('mcp:read')}&prompt=consent`);
   await page.keyboard.type(somebody.username);
   await page.keyboard.press('Tab');
   await page.keyboard.type(somebody.password);
@@ -35,7 +35,7 @@ await step('a person without script: sign-in, consent and denial, by keyboard', 
   assert.ok(await focused(allow), 'the keyboard does not reach the button');
   const [redirect] = await Promise.all([leaving(page), page.keyboard.press('Enter')]);
   assert.ok(redirect.searchParams.get('code'), redirect.href);
-  const denied = await authorize(page, request('mcp:read'), { ...somebody, decision: 'deny' });
+  const denied = await authorize(page, `${request('mcp:read')}&prompt=consent`, { ...somebody, decision: 'deny' });
   assert.equal(denied.redirect.searchParams.get('error'), 'access_denied');
   assert.equal(denied.redirect.searchParams.get('iss'), ISSUER);
   await done(page);
@@ -59,6 +59,13 @@ await step('sign-in, refused and right; consent, step-up, remembered', async () 
   const { seen } = await authorize(page, request('mcp:read'), somebody);
   assert.deepEqual(seen, [], 'what was remembered is not asked again');
   await done(page);
+
+  // The form of the sign-in page ends at the client here: a policy that forgets it would leave the person stuck.
+  const other = await open();
+  const again = await authorize(other, request('mcp:read'), somebody);
+  assert.deepEqual(again.seen, ['Sign in']);
+  assert.ok(again.redirect.searchParams.get('code'), again.redirect.href);
+  await done(other);
 });
 
 await step('Spanish', async () => {
@@ -68,6 +75,59 @@ await step('Spanish', async () => {
   await look(page, 'sign-in-es');
   await signIn(page);
   await look(page, 'consent-es');
+  await done(page);
+});
+
+await step('a device: code, confirmation, tokens', async () => {
+  const page = await open();
+  const asked = await post('/oauth/device_authorization', { client_id: DEVICE_CLIENT_ID, resource: nodeUrl.href });
+  assert.ok(asked.user_code && asked.verification_uri_complete, JSON.stringify(asked));
+  await page.goto(asked.verification_uri);
+  await look(page, 'device');
+  await page.fill('#user_code', 'AAAA-AAAA');
+  await page.click('form[action$="/device"] button');
+  await page.locator('[role=alert]').waitFor();
+  await look(page, 'device-refused');
+  await page.goto(asked.verification_uri_complete);
+  assert.equal(await page.locator('#user_code').inputValue(), asked.user_code);
+  await look(page, 'device-with-code');
+  await page.click('form[action$="/device"] button');
+  await page.locator('input[name=password]').waitFor();
+  await signIn(page);
+  await page.locator('button[name=decision][value=allow]').waitFor();
+  await look(page, 'device-confirm');
+  await page.click('button[name=decision][value=allow]');
+  await page.locator('svg.seal.good').waitFor();
+  await look(page, 'device-done');
+  const tokens = await post('/oauth/token', {
+    grant_type: 'urn:ietf:params:oauth:grant-type:device_code', client_id: DEVICE_CLIENT_ID, device_code: asked.device_code,
+  });
+  assert.ok(tokens.access_token && tokens.refresh_token, Object.keys(tokens).join());
+  await done(page);
+});
+
+await step('one-time links: the first administrator, a password to set', async () => {
+  const page = await open();
+  await page.goto(FIRST_LINK);
+  await look(page, 'first-administrator');
+  await page.goto(PASSWORD_LINK);
+  await look(page, 'set-password');
+  await page.fill('#password', somebody.password);
+  await page.fill('#password_again', somebody.password);
+  await page.click('form[action$="/login/link"] button');
+  await page.waitForLoadState();
+  await look(page, 'set-password-done');
+  await page.goto(PASSWORD_LINK);
+  await look(page, 'link-used');
+  await done(page);
+});
+
+await step('nothing proven, nothing sent: a page', async () => {
+  const page = await open();
+  const answer = await page.goto(`${ISSUER}/oauth/authorize?client_id=nobody&redirect_uri=https://evil.example/`);
+  assert.equal(answer.status(), 400);
+  assert.equal(new URL(page.url()).origin, server);
+  await look(page, 'failed');
   await done(page);
 });
 
@@ -127,62 +187,6 @@ await step('a second factor: enrolled, asked for, a recovery code instead', asyn
   await Promise.all([page.waitForURL(/\/account/), page.click('form[action$="/login/second-factor"] button')]);
   await page.click('form[action$="/account/totp/remove"] button');
   await page.locator('form[action$="/account/totp/start"]').waitFor();
-  await done(page);
-});
-
-await step('a device: code, confirmation, tokens', async () => {
-  const page = await open();
-  const asked = await post('/oauth/device_authorization', { client_id: DEVICE_CLIENT_ID, resource: nodeUrl.href });
-  assert.ok(asked.user_code && asked.verification_uri_complete, JSON.stringify(asked));
-  await page.goto(asked.verification_uri);
-  if (await page.locator('input[name=password]').count()) await signIn(page);
-  await look(page, 'device');
-  await page.fill('#user_code', 'AAAA-AAAA');
-  await page.click('form[action$="/device"] button');
-  await page.locator('[role=alert]').waitFor();
-  await look(page, 'device-refused');
-  await page.goto(asked.verification_uri_complete);
-  if (await page.locator('#user_code').count()) {
-    await page.fill('#user_code', asked.user_code);
-    await page.click('form[action$="/device"] button');
-  }
-  await page.locator('button[name=decision][value=allow]').waitFor();
-  await look(page, 'device-confirm');
-  await page.click('button[name=decision][value=allow]');
-  await page.locator('svg.seal.good').waitFor();
-  await look(page, 'device-done');
-  const tokens = await post('/oauth/token', {
-    grant_type: 'urn:ietf:params:oauth:grant-type:device_code', client_id: DEVICE_CLIENT_ID, device_code: asked.device_code,
-  });
-  assert.ok(tokens.access_token && tokens.refresh_token, Object.keys(tokens).join());
-  await page.goto(`${ISSUER}/account`);
-  await look(page, 'account-with-grants');
-  await signOut(page);
-  await done(page);
-});
-
-await step('one-time links: the first administrator, a password to set', async () => {
-  const page = await open();
-  await page.goto(FIRST_LINK);
-  await look(page, 'first-administrator');
-  await page.goto(PASSWORD_LINK);
-  await look(page, 'set-password');
-  await page.fill('#password', somebody.password);
-  await page.fill('#password_again', somebody.password);
-  await page.click('form[action$="/login/link"] button');
-  await page.waitForLoadState();
-  await look(page, 'set-password-done');
-  await page.goto(PASSWORD_LINK);
-  await look(page, 'link-used');
-  await done(page);
-});
-
-await step('nothing proven, nothing sent: a page', async () => {
-  const page = await open();
-  const answer = await page.goto(`${ISSUER}/oauth/authorize?client_id=nobody&redirect_uri=https://evil.example/`);
-  assert.equal(answer.status(), 400);
-  assert.equal(new URL(page.url()).origin, server);
-  await look(page, 'failed');
   await done(page);
 });
 
