@@ -3,6 +3,7 @@
 
 mod load;
 mod meter;
+mod people;
 mod rows;
 
 use std::path::PathBuf;
@@ -52,15 +53,16 @@ fn print(rows: &[Row], disk: &str) {
     say(format!("disk: pg_test_fsync fdatasync {disk}"));
     say("32 connections, answers per second: on the wall clock, and per core of processor time\n");
     say(format!(
-        "{:<34} {:>9} {:>10} {:>9} {:>9} {:>8} {:>8}",
-        "row", "answers/s", "per core", "p50 ms", "p99 ms", "rest MB", "load MB"
+        "{:<34} {:>9} {:>10} {:>8} {:>9} {:>9} {:>8} {:>8}",
+        "row", "answers/s", "per core", "cpu ms", "p50 ms", "p99 ms", "rest MB", "load MB"
     ));
     for row in rows {
         say(format!(
-            "{:<34} {:>9.0} {:>10.0} {:>9.2} {:>9.2} {:>8.1} {:>8.1}",
+            "{:<34} {:>9.0} {:>10.0} {:>8.3} {:>9.2} {:>9.2} {:>8.1} {:>8.1}",
             row.name,
             row.load.per_second(),
             row.per_core,
+            1000.0 / row.per_core,
             row.load.p50_ms,
             row.load.p99_ms,
             row.rest_mb,

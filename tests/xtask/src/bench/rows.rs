@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use xtask::code_flow::TESTING_DOOR;
 use xtask::fleet::{self, AuthzServer, Credentials, Node, START, free_port};
 use xtask::http::{Request, base64, form_encode};
 use xtask::journey;
@@ -15,7 +16,7 @@ use super::load::{Load, Shot};
 use super::{SERVER_CORE, meter};
 use crate::program_files::Programs;
 
-const SCOPES: &str = "mcp:read mcp:call";
+pub(super) const SCOPES: &str = "mcp:read mcp:call";
 const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 
 /// Everything a run needs.
@@ -42,11 +43,11 @@ pub(crate) struct Row {
 }
 
 /// A server with a client, ready to be asked.
-struct Target {
-    server: AuthzServer,
-    program: Program,
+pub(super) struct Target {
+    pub(super) server: AuthzServer,
+    pub(super) program: Program,
     client: Credentials,
-    postgres: bool,
+    pub(super) postgres: bool,
 }
 
 /// Whether the node asks for tokens.
@@ -71,6 +72,19 @@ impl Bench {
             self.row(&mut rows, &format!("introspection, {database}"), |bench, name| {
                 bench.introspections(name, postgres)
             })?;
+            self.row(
+                &mut rows,
+                &format!("code and token, {database}"),
+                |bench, name| bench.codes(name, "code", postgres),
+            )?;
+            self.row(&mut rows, &format!("refresh, {database}"), |bench, name| {
+                bench.codes(name, "refresh", postgres)
+            })?;
+            self.row(
+                &mut rows,
+                &format!("password sign-in, {database}"),
+                |bench, name| bench.sign_ins(name, postgres),
+            )?;
         }
         for era in ["modern", "legacy"] {
             self.row(
@@ -195,7 +209,7 @@ impl Bench {
         self.fire(name, &shot, &program, false)
     }
 
-    fn fire(&self, name: &str, shot: &Shot, program: &Program, postgres: bool) -> Outcome<Row> {
+    pub(super) fn fire(&self, name: &str, shot: &Shot, program: &Program, postgres: bool) -> Outcome<Row> {
         let rest_mb = meter::resident_mb(program.id())?;
         shot.fire(1)?;
         let mut ids = vec![program.id()];
@@ -215,13 +229,13 @@ impl Bench {
         })
     }
 
-    fn start(&self, postgres: bool) -> Outcome<Target> {
+    pub(super) fn start(&self, postgres: bool) -> Outcome<Target> {
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder)?;
         }
         let program = self.programs.authz_server.clone();
         let mut server = AuthzServer::new(program, &self.folder.join("as"), free_port()?);
-        server.extra = fleet::UNLIMITED_SERVER.into();
+        server.extra = format!("{}{TESTING_DOOR}", fleet::UNLIMITED_SERVER);
         server.database = if postgres {
             Some(self.cluster.create_database()?)
         } else {
@@ -241,7 +255,7 @@ impl Bench {
 }
 
 impl Target {
-    fn endpoint(&self, name: &str) -> String {
+    pub(super) fn endpoint(&self, name: &str) -> String {
         format!("{}/oauth/{name}", self.server.issuer)
     }
 
