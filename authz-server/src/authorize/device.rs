@@ -17,8 +17,8 @@ use shared::scope::Scope;
 use shared::secret::random_bytes;
 use url::{Url, form_urlencoded};
 
-use super::interaction::{self, Purpose};
 use super::approval::{Approval, Lasts, approve};
+use super::interaction::{self, Purpose};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
 use crate::client::Client;
