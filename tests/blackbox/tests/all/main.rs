@@ -1,6 +1,7 @@
 //! Every black-box test, in one program. Tests carry the ids of the security catalogue in their names.
 #![cfg(test)]
 
+mod account;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
