@@ -46,7 +46,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
     check_testing_door(&config, &db).await?;
     let provider = config.federation.as_ref().map(Provider::new).transpose()?;
-    let app = App::new(config, db, provider, now).await?;
+    let app = Box::pin(App::new(config, db, provider, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
     offer_first_admin(&app, now).await?;

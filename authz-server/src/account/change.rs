@@ -164,7 +164,10 @@ async fn take_passkey_away(
     let mut posted = posted_recently(app, request, body, &["credential_id"], now).await?;
     let credential_id = required(&mut posted, "credential_id")?;
     let user_id = &posted.person.user.user_id;
-    if db::passkey::remove(&app.db, user_id, &credential_id).await? {
+    let passwords = app.config.login.passwords;
+    let provider = app.config.federation.as_ref();
+    let provider = provider.map(|provider| provider.issuer.as_str());
+    if db::passkey::remove(&app.db, (user_id, &credential_id), passwords, provider).await? {
         tracing::info!(user_id, "passkey removed");
         return Ok(back(app, Notice::PasskeyRemoved));
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::UnixSeconds;
 
+use super::session::end_here;
 use super::sign_in::see_other;
-use super::{Browser, SignedIn, end_here, find, form};
+use super::{Browser, SignedIn, find, form};
 use crate::app::App;
 use crate::error::{self, Failure};
 use crate::params::Params;

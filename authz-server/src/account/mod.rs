@@ -27,7 +27,7 @@ pub(crate) use self::browser::Browser;
 pub(crate) use self::form::form;
 pub(crate) use self::password::Turns;
 pub(crate) use self::provider::Provider;
-pub(crate) use self::session::{Proof, SignedIn, begin, end_here, find, user_agent};
+pub(crate) use self::session::{SignedIn, begin, find, user_agent};
 pub(crate) use self::throttle::Throttle;
 use crate::db::user_account::UserRow;
 

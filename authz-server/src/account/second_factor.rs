@@ -8,9 +8,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
 
 use super::gate::to;
+use super::session::Proof;
 use super::sign_in::{HalfSignedIn, complete_with, fingerprint};
 use super::view::Reader;
-use super::{Browser, Proof, form, recovery, totp};
+use super::{Browser, form, recovery, totp};
 use crate::app::App;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;

@@ -302,7 +302,7 @@ async fn show(
         username: shown.username.or(hint).unwrap_or_default(),
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
-        passkeys: app.config.login.passkeys,
+        passkeys: app.passkeys.is_some(),
         upstream: app.provider.as_ref().map(Provider::name),
     };
     let provider = match &app.provider {

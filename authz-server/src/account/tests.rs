@@ -265,7 +265,7 @@ async fn try_code(browsing: &Browsing, i: &str, code: &str) -> Answer {
         .await
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_works_once_in_its_own_browser_only() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -303,7 +303,7 @@ async fn a_code_works_once_in_its_own_browser_only() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_use_one_code_at_once_one_gets_in() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -320,7 +320,7 @@ async fn of_two_who_use_one_code_at_once_one_gets_in() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn five_wrong_codes_end_the_sign_in() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -348,7 +348,7 @@ async fn five_wrong_codes_end_the_sign_in() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_code_replaces_the_phone_once_and_new_ones_replace_the_old() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -400,7 +400,7 @@ async fn a_recovery_code_replaces_the_phone_once_and_new_ones_replace_the_old() 
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_decides_how_one_signs_in_needs_a_recent_sign_in() {
     let servers = Servers::new();
     let [app, _] = servers.each().await;
@@ -430,7 +430,7 @@ async fn what_decides_how_one_signs_in_needs_a_recent_sign_in() {
     assert_eq!(browsing.is_signed_in().await, None);
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_happens_without_the_browsers_own_token() {
     let servers = Servers::new();
     let [app, _] = servers.each().await;
@@ -480,7 +480,7 @@ async fn nothing_happens_without_the_browsers_own_token() {
     assert!(home.is_signed_in().await.is_some() && other.is_signed_in().await.is_some());
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_listed_and_ended() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -544,7 +544,7 @@ async fn present(browsing: &Browsing, started: &Value, credential: &Value) -> An
     browsing.ask("/login/passkey/finish", &finish).await
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_passkey_signs_its_owner_in_and_no_answer_works_twice() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -586,7 +586,7 @@ async fn a_passkey_signs_its_owner_in_and_no_answer_works_twice() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_owners_own_answer_here_and_now_is_refused() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -646,7 +646,7 @@ async fn what_is_not_the_owners_own_answer_here_and_now_is_refused() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_way_to_sign_in_stays() {
     let servers = Servers::new();
     for app in servers.each().await {
@@ -684,7 +684,7 @@ async fn the_last_way_to_sign_in_stays() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_without_a_domain_has_no_passkeys() {
     let party = |issuer: &str| {
         let text = format!("[server]\nissuer = \"{issuer}\"");

@@ -10,6 +10,17 @@ use super::step::stands;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::{DbFault, Tx};
 
+/// For how long an approval holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lasts {
+    /// Until the person revokes it.
+    UntilRevoked,
+    /// The person chose an end.
+    For(Duration),
+    /// Nobody was offered a choice: what was chosen for the grant before still holds.
+    AsBefore,
+}
+
 /// What a person allows.
 #[derive(Debug)]
 pub(crate) struct Approval<'a> {
@@ -19,8 +30,7 @@ pub(crate) struct Approval<'a> {
     pub(crate) scopes: &'a Scope,
     /// Whether they need not be asked for these scopes again.
     pub(crate) remember: bool,
-    /// For how long; `None` until they revoke it.
-    pub(crate) duration: Option<Duration>,
+    pub(crate) lasts: Lasts,
 }
 
 /// Adds the approval to the living grant of this person, client and resource, or makes one under `new_grant_id`.
@@ -69,7 +79,11 @@ pub(super) async fn record(
     grant.scopes = before.0.union(approval.scopes).to_string();
     grant.remembered_scopes = remembered.to_string();
     grant.updated_at = now.0;
-    grant.expires_at = approval.duration.map(|duration| (now + duration).0);
+    grant.expires_at = match approval.lasts {
+        Lasts::UntilRevoked => None,
+        Lasts::For(duration) => Some((now + duration).0),
+        Lasts::AsBefore => grant.expires_at.filter(|end| now.0 < *end),
+    };
     access_grant::amend(tx, &grant).await?;
     Ok(grant)
 }

@@ -1,15 +1,13 @@
 //! Authorization codes (OAuth 2.1 §4.1.2): the one place where they are made. One transaction decides who of several
 //! answers to one question counts, writes what was allowed, and keeps the code.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::{Secret, SecretHash, SecretKind, random_bytes};
 
-use super::approval::{self, Approval};
+use super::approval::{self, Approval, Lasts};
 use super::request::AuthorizationRequest;
 use super::step::code_scope;
 use crate::account::SignedIn;
@@ -51,7 +49,7 @@ pub(super) enum Basis<'a> {
         /// What they had granted before.
         before: Option<&'a GrantRow>,
         remember: bool,
-        duration: Option<Duration>,
+        lasts: Lasts,
     },
 }
 
@@ -118,7 +116,7 @@ async fn allow(
     new_grant_id: &str,
     now: UnixSeconds,
 ) -> Result<Option<(String, Scope)>, db::DbFault> {
-    let (before, remember, duration) = match basis {
+    let (before, remember, lasts) = match basis {
         Basis::Remembered(grant) => {
             let stands = access_grant::lock(tx, &grant.grant_id, now).await?;
             return Ok(stands.then(|| (grant.grant_id.clone(), asked.scope.clone())));
@@ -126,8 +124,8 @@ async fn allow(
         Basis::Approved {
             before,
             remember,
-            duration,
-        } => (before, remember, duration),
+            lasts,
+        } => (before, remember, lasts),
     };
     let approval = Approval {
         user_id: approver.user_id,
@@ -135,7 +133,7 @@ async fn allow(
         resource: &asked.resource.uri,
         scopes: &asked.scope,
         remember,
-        duration,
+        lasts,
     };
     let grant = approval::record(tx, &approval, new_grant_id, now).await?;
     // The grant that was read before the transaction may have been revoked since.

@@ -13,6 +13,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use url::Url;
 
+use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
 use super::endpoint::{stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
@@ -99,7 +100,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
             let approved = Basis::Approved {
                 before: grant.as_ref(),
                 remember: false,
-                duration: None,
+                lasts: Lasts::AsBefore,
             };
             // They have said yes to just this before they signed in elsewhere.
             (*person, grant.as_ref(), was_allowed.then_some(approved))
@@ -139,7 +140,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     let basis = Basis::Approved {
         before,
         remember: fields.take("remember").is_some(),
-        duration: duration(fields.take("duration").as_deref())?,
+        lasts: lasts(fields.take("duration").as_deref())?,
     };
     let finishing = Some((interaction.id.as_str(), browser.hash()));
     match code::issue(app, &asked, (Approver::person(person), basis), finishing, now).await? {
@@ -253,11 +254,11 @@ fn only_i(query: &str) -> &str {
         .unwrap_or_default()
 }
 
-fn duration(choice: Option<&str>) -> Result<Option<Duration>, Failure> {
+fn lasts(choice: Option<&str>) -> Result<Lasts, Failure> {
     match choice {
-        None | Some("until-revoked") => Ok(None),
-        Some("30-days") => Ok(Some(DAY * 30)),
-        Some("1-day") => Ok(Some(DAY)),
+        None | Some("until-revoked") => Ok(Lasts::UntilRevoked),
+        Some("30-days") => Ok(Lasts::For(DAY * 30)),
+        Some("1-day") => Ok(Lasts::For(DAY)),
         Some(_) => Err(malformed("the form has an unknown duration")),
     }
 }

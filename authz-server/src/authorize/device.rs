@@ -18,7 +18,7 @@ use shared::secret::random_bytes;
 use url::{Url, form_urlencoded};
 
 use super::interaction::{self, Purpose};
-use super::{Approval, approve};
+use super::approval::{Approval, Lasts, approve};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
 use crate::client::Client;
@@ -245,7 +245,7 @@ async fn write_down(
         scopes: &waiting.scopes,
         // A device comes with a new code each time, and the person is asked about it each time.
         remember: false,
-        duration: None,
+        lasts: Lasts::AsBefore,
     };
     let written = app.db.write(async |tx| {
         if !db::device_authorization::decide(tx, code, is_allowed, &decider, now).await? {

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::ErrorCode;
 
+use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
 use super::interaction::{self, Purpose};
 use super::request::{AuthorizationRequest, Stop};
@@ -121,7 +122,7 @@ async fn through_the_door(
     let basis = Basis::Approved {
         before: None,
         remember: false,
-        duration: None,
+        lasts: Lasts::AsBefore,
     };
     match code::issue(app, asked, (approver, basis), None, now).await? {
         Outcome::Code(code) => Ok(asked.to.grant(app, code.reveal())),

@@ -20,7 +20,6 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::approval::{Approval, approve};
 pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
 pub(crate) use self::device::Guesses;
 pub(crate) use self::endpoint::{authorize, authorize_form};

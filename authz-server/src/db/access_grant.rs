@@ -19,6 +19,8 @@ const REVOKE: &str =
     "UPDATE access_grant SET revoked_at = $3 WHERE grant_id = $1 AND user_id = $2 AND revoked_at IS NULL";
 const REVOKE_OF_USER: &str =
     "UPDATE access_grant SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+const REVOKE_OF_RESOURCE: &str =
+    "UPDATE access_grant SET revoked_at = $2 WHERE resource = $1 AND revoked_at IS NULL";
 const REVOKE_OF_CLIENT: &str =
     "UPDATE access_grant SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
 const OF_USER: &str = "SELECT g.grant_id, c.name AS client_name, g.resource, g.scopes, g.created_at, g.expires_at, \
@@ -35,6 +37,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE,
     REVOKE_OF_USER,
     REVOKE_OF_CLIENT,
+    REVOKE_OF_RESOURCE,
     OF_USER,
 ];
 
@@ -143,6 +146,18 @@ pub(crate) async fn revoke_all_of_client(
     let rows = end_all(tx, REVOKE_OF_CLIENT, client_id, now).await?;
     token_family::revoke(tx, Of::Client(client_id), "the client was revoked", now).await?;
     Ok(rows)
+}
+
+/// Ends everything that was granted at a resource that is forgotten: should another be registered by its name, nobody
+/// has been asked about that one.
+pub(super) async fn revoke_all_of_resource(
+    tx: &mut Tx,
+    resource: &str,
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    end_all(tx, REVOKE_OF_RESOURCE, resource, now).await?;
+    token_family::revoke(tx, Of::Resource(resource), "the resource was forgotten", now).await?;
+    Ok(())
 }
 
 async fn end_all(tx: &mut Tx, statement: &'static str, id: &str, now: UnixSeconds) -> Result<u64, DbFault> {

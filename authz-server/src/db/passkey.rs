@@ -15,9 +15,9 @@ const USED: &str =
 const HOLD_USER: &str =
     "UPDATE user_account SET totp_last_step = totp_last_step WHERE user_id = $1 AND disabled_at IS NULL";
 const REMOVE: &str = "DELETE FROM passkey WHERE credential_id = $1 AND user_id = $2 AND ( \
-     EXISTS (SELECT 1 FROM user_account a WHERE a.user_id = $2 AND a.password_hash IS NOT NULL) \
-     OR EXISTS (SELECT 1 FROM federated_identity f WHERE f.user_id = $2) \
-     OR EXISTS (SELECT 1 FROM passkey p WHERE p.user_id = $2 AND p.credential_id <> $1))";
+     EXISTS (SELECT 1 FROM passkey p WHERE p.user_id = $2 AND p.credential_id <> $1) \
+     OR ($3 AND EXISTS (SELECT 1 FROM user_account a WHERE a.user_id = $2 AND a.password_hash IS NOT NULL)) \
+     OR EXISTS (SELECT 1 FROM federated_identity f WHERE f.user_id = $2 AND f.issuer = $4))";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[FIND, OF_USER, INSERT, USED, HOLD_USER, REMOVE];
@@ -70,13 +70,23 @@ pub(crate) async fn used(
     })
 }
 
-/// Removes a passkey of a person, unless nothing would be left that they can sign in with.
-pub(crate) async fn remove(db: &Db, user_id: &str, credential_id: &str) -> Result<bool, DbFault> {
+/// Removes a passkey of a person, unless nothing would be left that they can sign in with: another passkey, a password
+/// where `passwords` are accepted, an account at the issuer `provider`.
+pub(crate) async fn remove(
+    db: &Db,
+    (user_id, credential_id): (&str, &str),
+    passwords: bool,
+    provider: Option<&str>,
+) -> Result<bool, DbFault> {
     db.write(async |tx| {
         // Two who remove at once would each see the other's passkey.
         on!(tx tx, c => async { sqlx::query(HOLD_USER).bind(user_id).execute(c).await.map(|_| ()) })?;
         on!(tx tx, c => async {
-            let delete = sqlx::query(REMOVE).bind(credential_id).bind(user_id);
+            let delete = sqlx::query(REMOVE)
+                .bind(credential_id)
+                .bind(user_id)
+                .bind(passwords)
+                .bind(provider);
             delete.execute(c).await.map(|done| done.rows_affected() > 0)
         })
     })

@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, access_grant, on};
 
 const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource ORDER BY created_at, uri";
 const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource WHERE uri = $1";
@@ -95,6 +95,7 @@ pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<bool,
         let rows = on!(tx tx, c => async {
             sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
         })?;
+        access_grant::revoke_all_of_resource(tx, uri, now).await?;
         noted(tx, rows, uri, now).await
     })
     .await

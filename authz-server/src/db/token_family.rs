@@ -23,6 +23,8 @@ const REVOKE_OF_USER: &str = "UPDATE token_family SET revoked_at = $2, revoked_f
      WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE user_id = $1) AND revoked_at IS NULL";
 const REVOKE_OF_CLIENT: &str = "UPDATE token_family SET revoked_at = $2, revoked_for = $3 \
      WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE client_id = $1) AND revoked_at IS NULL";
+const REVOKE_OF_RESOURCE: &str =
+    "UPDATE token_family SET revoked_at = $2, revoked_for = $3 WHERE resource = $1 AND revoked_at IS NULL";
 const TAKE_BACK: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
      SELECT family_id, client_id, expires_at, $2 FROM token_family \
      WHERE family_id = $1 AND revoked_at IS NULL AND expires_at > $2 ON CONFLICT (token_id) DO NOTHING";
@@ -37,6 +39,9 @@ const TAKE_BACK_OF_CLIENT: &str = "INSERT INTO revoked_token (token_id, client_i
      SELECT family_id, client_id, expires_at, $2 FROM token_family \
      WHERE grant_id IN (SELECT grant_id FROM access_grant WHERE client_id = $1) AND revoked_at IS NULL AND expires_at > $2 \
      ON CONFLICT (token_id) DO NOTHING";
+const TAKE_BACK_OF_RESOURCE: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) \
+     SELECT family_id, client_id, expires_at, $2 FROM token_family \
+     WHERE resource = $1 AND revoked_at IS NULL AND expires_at > $2 ON CONFLICT (token_id) DO NOTHING";
 const FORGET: &str = "DELETE FROM token_family WHERE family_id IN \
      (SELECT family_id FROM token_family WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
@@ -48,10 +53,12 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE_OF_GRANT,
     REVOKE_OF_USER,
     REVOKE_OF_CLIENT,
+    REVOKE_OF_RESOURCE,
     TAKE_BACK,
     TAKE_BACK_OF_GRANT,
     TAKE_BACK_OF_USER,
     TAKE_BACK_OF_CLIENT,
+    TAKE_BACK_OF_RESOURCE,
     FORGET,
 ];
 
@@ -81,11 +88,14 @@ pub(crate) enum Of<'a> {
     User(&'a str),
     /// All that a client has.
     Client(&'a str),
+    /// All that are for a resource.
+    Resource(&'a str),
 }
 
 impl<'a> Of<'a> {
     fn id(self) -> &'a str {
-        let (Self::Family(id) | Self::Grant(id) | Self::User(id) | Self::Client(id)) = self;
+        let (Self::Family(id) | Self::Grant(id) | Self::User(id) | Self::Client(id) | Self::Resource(id)) =
+            self;
         id
     }
 
@@ -96,6 +106,7 @@ impl<'a> Of<'a> {
             Self::Grant(_) => (TAKE_BACK_OF_GRANT, REVOKE_OF_GRANT),
             Self::User(_) => (TAKE_BACK_OF_USER, REVOKE_OF_USER),
             Self::Client(_) => (TAKE_BACK_OF_CLIENT, REVOKE_OF_CLIENT),
+            Self::Resource(_) => (TAKE_BACK_OF_RESOURCE, REVOKE_OF_RESOURCE),
         }
     }
 }

@@ -24,6 +24,8 @@
       body: JSON.stringify(body),
     });
     const json = await answer.json();
+    // The sign-in is too long ago for this: its page comes first.
+    if (json.error === "login_required") return { location: json.location };
     if (!answer.ok) throw new Error(json.error || "failed");
     return json;
   };
@@ -57,7 +59,9 @@
 
   const add = async (part) => {
     const name = part.querySelector("input").value.trim();
-    const { options, ceremony } = await post(part, "/account/passkeys/start", {});
+    const start = await post(part, "/account/passkeys/start", {});
+    if (start.location) return start;
+    const { options, ceremony } = start;
     const publicKey = {
       ...options.publicKey,
       challenge: decode(options.publicKey.challenge),
