@@ -16,6 +16,7 @@ mod limits;
 mod metadata;
 mod node;
 mod node_protocol;
+mod openid;
 mod operations;
 mod parameters;
 mod pkce;
