@@ -49,12 +49,18 @@ fn rev_09_a_grant_that_its_owner_revokes_ends_with_its_tokens(db: Db) {
     let theirs = stranger.page("/account");
     assert!(!theirs.answer.text().contains(grant_id));
     let csrf = theirs.form("/logout").value("csrf").unwrap().to_owned();
-    stranger.post("/account/grants/revoke", &[("csrf", &csrf), ("grant_id", grant_id)]);
+    stranger.post(
+        "/account/grants/revoke",
+        &[("csrf", &csrf), ("grant_id", grant_id)],
+    );
     let tokens = granted(&fleet.refresh(&client_id, refresh, &[]));
     let refresh = tokens["refresh_token"].as_str().unwrap();
 
     // UI-03: nor a form without the token of this browser.
-    for fields in [vec![("grant_id", grant_id)], vec![("grant_id", grant_id), ("csrf", &csrf)]] {
+    for fields in [
+        vec![("grant_id", grant_id)],
+        vec![("grant_id", grant_id), ("csrf", &csrf)],
+    ] {
         assert_eq!(person.post("/account/grants/revoke", &fields).status, 403);
     }
     let answer = person.submit_once(&page, &form, &[]).1;
@@ -74,7 +80,10 @@ fn rev_09_revoke_all_and_a_new_password_end_every_grant(db: Db) {
         tokens["refresh_token"].as_str().unwrap().to_owned()
     };
     let (first, second) = (grant(&client_id), grant(&other_client));
-    is_back_with(&send(&mut home, "/account/grants/revoke-all", &[]), "grants-revoked");
+    is_back_with(
+        &send(&mut home, "/account/grants/revoke-all", &[]),
+        "grants-revoked",
+    );
     refused_400(&fleet.refresh(&client_id, &first, &[]), "invalid_grant");
     refused_400(&fleet.refresh(&other_client, &second, &[]), "invalid_grant");
 
@@ -82,7 +91,10 @@ fn rev_09_revoke_all_and_a_new_password_end_every_grant(db: Db) {
     let wrong = [("current", NEW_PASSWORD), ("new", NEW_PASSWORD)];
     is_back_with(&send(&mut home, "/account/password", &wrong), "wrong-password");
     let short = [("current", PASSWORD), ("new", "short")];
-    is_back_with(&send(&mut home, "/account/password", &short), "password-too-short");
+    is_back_with(
+        &send(&mut home, "/account/password", &short),
+        "password-too-short",
+    );
     assert!(is_signed_in(&mut work));
     let right = [("current", PASSWORD), ("new", NEW_PASSWORD)];
     is_back_with(&send(&mut home, "/account/password", &right), "password-set");
@@ -100,13 +112,19 @@ fn rev_09_a_person_signs_their_other_browsers_out(db: Db) {
     is_back_with(&send(&mut home, "/account/sessions/end", &[]), "session-ended");
     assert!(is_signed_in(&mut home) && !is_signed_in(&mut work));
     let mut phone = signed_in(&fleet, &username);
-    is_back_with(&send(&mut home, "/account/sessions/end-others", &[]), "others-ended");
+    is_back_with(
+        &send(&mut home, "/account/sessions/end-others", &[]),
+        "others-ended",
+    );
     assert!(is_signed_in(&mut home) && !is_signed_in(&mut phone));
 }
 
 /// RFC 6238 with the parameters that every app knows, `steps` from now.
 fn code(secret: &[u8], steps: i64) -> String {
-    #[expect(clippy::disallowed_methods, reason = "a test is not linked with the crate of that door")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is not linked with the crate of that door"
+    )]
     let now = std::time::SystemTime::now();
     let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let counter = i64::try_from(seconds / 30).unwrap() + steps;
@@ -158,17 +176,22 @@ fn ui_23_a_second_factor_is_asked_for_and_no_code_works_twice(db: Db) {
     let form = page.form("/account/totp/confirm");
     // Shown, but not in force: a password is still enough.
     signed_in(&fleet, &username);
-    let confirmed = home.submit_once(&page, &form, &[("code", &code(&secret, -1))]).1;
+    let used = code(&secret, 0);
+    let confirmed = home.submit_once(&page, &form, &[("code", &used)]).1;
     assert_eq!(confirmed.status, 200, "{confirmed}");
     let shown = confirmed.text();
-    let codes: Vec<_> = shown.split("<li><code>").skip(1).map(|rest| &rest[..14]).collect();
+    let codes: Vec<_> = shown
+        .split("<li><code>")
+        .skip(1)
+        .map(|rest| &rest[..14])
+        .collect();
     assert_eq!(codes.len(), 10, "{shown}");
 
     let (mut first, mut second) = (fleet.person(), fleet.person());
     let asked = first.sign_in(&username, PASSWORD).page();
     let asked_too = second.sign_in(&username, PASSWORD).page();
     assert!(!is_signed_in(&mut first));
-    assert_eq!(second_step(&mut first, &asked, &code(&secret, -1)).status, 401);
+    assert_eq!(second_step(&mut first, &asked, &used).status, 401);
     let good = code(&secret, 1);
     assert_eq!(second_step(&mut first, &asked, &good).status, 303);
     assert!(is_signed_in(&mut first));
