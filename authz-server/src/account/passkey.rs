@@ -6,23 +6,19 @@
 
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
-use shared::secret::random_bytes;
 use url::Url;
 use webauthn_rs::prelude::{
-    DiscoverableAuthentication, Passkey, PasskeyRegistration, PublicKeyCredential,
-    RegisterPublicKeyCredential, Uuid, Webauthn, WebauthnBuilder,
+    DiscoverableAuthentication, Passkey, PublicKeyCredential, RegisterPublicKeyCredential, Uuid, Webauthn,
+    WebauthnBuilder,
 };
 
+use super::ceremony::{Ceremony, answered, close, document, internal, open, place, read, refusal};
 use super::gate::{Stop, is_recent, sign_in_again};
 use super::page::{self, Notice};
 use super::sign_in::after_sign_in;
@@ -30,33 +26,15 @@ use super::{Browser, SignedIn, begin, find, known};
 use crate::app::App;
 use crate::config::Config;
 use crate::db;
-use crate::db::interaction::InteractionRow;
 use crate::db::passkey::PasskeyRow;
-use crate::error::{self, Failure};
+use crate::error::Failure;
 
 /// Time for the person and their device.
-const LIFE: Duration = Duration::from_secs(300);
-/// Largest body. Attestation is not asked for, so a credential is small.
-const MAX_BYTES: usize = 16 * 1024;
+pub(super) const LIFE: Duration = Duration::from_secs(300);
 /// Passkeys of one person.
 const MAX_PASSKEYS: usize = 20;
 /// Longest name of a passkey, in characters.
 const MAX_NAME: usize = 60;
-const KIND: &str = "passkey";
-
-/// What an open ceremony needs to know.
-#[derive(Serialize, Deserialize)]
-enum Ceremony {
-    Adding {
-        user_id: String,
-        state: Box<PasskeyRegistration>,
-    },
-    SigningIn {
-        /// The interaction that goes on afterwards.
-        i: Option<String>,
-        state: Box<DiscoverableAuthentication>,
-    },
-}
 
 /// The relying party of this issuer. `None` where passkeys are switched off, or cannot work: they belong to a domain,
 /// never to an IP address (WebAuthn §5.1.2).
@@ -271,125 +249,12 @@ async fn verify(
     Ok(row)
 }
 
-/// A request of our script.
-struct Asked<'a> {
-    party: &'a Webauthn,
-    browser: Browser,
-    body: Map<String, Value>,
-}
-
-impl Asked<'_> {
-    fn credential<T: DeserializeOwned>(&mut self) -> Result<T, OAuthError> {
-        let value = self.body.remove("credential").unwrap_or_default();
-        serde_json::from_value(value)
-            .map_err(|fault| refusal("credential is missing or malformed").because(fault.to_string()))
-    }
-}
-
-/// Reads the body of a request that our script sent from a page of this browser.
-async fn read<'a>(app: &'a App, request: &HttpRequest, body: web::Payload) -> Result<Asked<'a>, Failure> {
-    let bytes = ::web::body::read(request, body, MAX_BYTES).await?;
-    let browser = Browser::of(app, request)?;
-    let token = request
-        .headers()
-        .get("x-csrf-token")
-        .and_then(|value| value.to_str().ok());
-    if !browser.made(app, token.unwrap_or_default()) {
-        return Err(Failure::Forbidden(
-            "the request has no anti-forgery token of this browser",
-        ));
-    }
-    let Some(party) = &app.passkeys else {
-        return Err(refusal("there are no passkeys at this address").into());
-    };
-    let body = if bytes.is_empty() {
-        Map::new()
-    } else {
-        shared::json::object(&bytes)
-            .map_err(|fault| refusal("the body must be one JSON object").because(fault.to_string()))?
-    };
-    app.catch_up().await?;
-    Ok(Asked { party, browser, body })
-}
-
 /// Who adds a passkey: signed in, and a short time ago.
 async fn owner(app: &App, browser: &Browser, now: UnixSeconds) -> Result<SignedIn, Stop> {
     match find(app, browser, now).await? {
         Some(person) if is_recent(&person, now) => Ok(person),
         _ => Err(sign_in_again(app, browser, now).await),
     }
-}
-
-async fn open(
-    app: &App,
-    browser: &Browser,
-    (ceremony, options): (&Ceremony, Value),
-    now: UnixSeconds,
-) -> Result<HttpResponse, Failure> {
-    let row = InteractionRow {
-        interaction_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
-        kind: KIND.to_owned(),
-        content: serde_json::to_string(ceremony).map_err(internal)?,
-        started_at: now.0,
-    };
-    db::interaction::open(&app.db, &row, &browser.hash(), now + LIFE).await?;
-    Ok(document(
-        &json!({ "options": options, "ceremony": row.interaction_id }),
-    ))
-}
-
-/// Ends the ceremony that a request names, whatever comes of it: nothing can be played again.
-async fn close(app: &App, asked: &mut Asked<'_>, now: UnixSeconds) -> Result<Ceremony, Failure> {
-    let id = asked
-        .body
-        .get("ceremony")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let hash = asked.browser.hash();
-    let over = || refusal("this ceremony is over, or another browser's");
-    let found = db::interaction::find(&app.db, (id, KIND), &hash, now).await?;
-    let row = found.ok_or_else(over)?;
-    let is_first = app
-        .db
-        .write(async |tx| db::interaction::finish(tx, id, &hash, now).await)
-        .await?;
-    if !is_first {
-        return Err(over().into());
-    }
-    serde_json::from_str(&row.content).map_err(internal)
-}
-
-/// The answer to our script. Who must sign in first is told so, and where.
-fn answered(app: &App, request: &HttpRequest, result: Result<HttpResponse, Stop>) -> HttpResponse {
-    match result {
-        Ok(answer) => answer,
-        Err(Stop::Failed(failure)) => error::answer(app, request, failure),
-        Err(Stop::Elsewhere(redirect)) => {
-            let body = json!({
-                "error": "login_required",
-                "error_description": "sign in again to change how you sign in",
-                "location": place(app, "/login"),
-            });
-            let mut answer = document(&body);
-            *answer.status_mut() = StatusCode::UNAUTHORIZED;
-            for cookie in redirect.cookies() {
-                if answer.add_cookie(&cookie).is_err() {
-                    tracing::error!("a cookie could not be written");
-                }
-            }
-            answer
-        }
-    }
-}
-
-fn document(body: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(body)
-}
-
-fn place(app: &App, path: &str) -> String {
-    format!("{}{path}", app.config.issuer.path())
 }
 
 /// What a device calls the person: the 128 bits of their id, which say nothing about them (WebAuthn §14.6.1).
@@ -417,15 +282,7 @@ fn named(value: Option<&Value>) -> String {
     }
 }
 
-fn refusal(sentence: &'static str) -> OAuthError {
-    OAuthError::new(ErrorCode::InvalidRequest, sentence)
-}
-
 /// One answer for everything that is wrong with a passkey: which it was is for the log.
 fn not_accepted(reason: &impl ToString) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidGrant, "the passkey was not accepted").because(reason.to_string())
-}
-
-fn internal(fault: impl ToString) -> Failure {
-    Failure::Internal(fault.to_string())
 }
