@@ -1,5 +1,5 @@
 -- People: accounts, how they sign in, what they granted, and the codes and tokens that came of it.
--- Order of locks, everywhere: user_account, access_grant, authorization_code or device_authorization, token_family,
+-- Order of locks, everywhere: interaction, user_account, access_grant, authorization_code or device_authorization, token_family,
 -- refresh_token.
 
 -- Where the client's codes may be sent: a JSON list, exact strings (RFC 8252 loopback ports excepted).

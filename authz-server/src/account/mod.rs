@@ -1,6 +1,7 @@
 //! People: who they are, how their browsers stay signed in, and what they granted.
 
 mod browser;
+mod ceremony;
 pub(crate) mod change;
 mod form;
 mod gate;

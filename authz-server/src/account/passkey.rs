@@ -4,10 +4,8 @@
 //! username: the passkey says whose it is. What a ceremony needs to know stays here, in an interaction of this browser
 //! that can be finished once.
 
-mod ceremony;
+use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +18,7 @@ use webauthn_rs::prelude::{
     WebauthnBuilder,
 };
 
-use self::ceremony::{Ceremony, LIFE, close, open, read};
+use super::ceremony::{Ceremony, answered, close, document, internal, open, place, read, refusal};
 use super::gate::{Stop, is_recent, sign_in_again};
 use super::page::{self, Notice};
 use super::sign_in::after_sign_in;
@@ -29,12 +27,15 @@ use crate::app::App;
 use crate::config::Config;
 use crate::db;
 use crate::db::passkey::PasskeyRow;
-use crate::error::{self, Failure};
+use crate::error::Failure;
 
+/// Time for the person and their device.
+pub(super) const LIFE: Duration = Duration::from_secs(300);
 /// Passkeys of one person.
 const MAX_PASSKEYS: usize = 20;
 /// Longest name of a passkey, in characters.
 const MAX_NAME: usize = 60;
+
 /// The relying party of this issuer. `None` where passkeys are switched off, or cannot work: they belong to a domain,
 /// never to an IP address (WebAuthn §5.1.2).
 pub(crate) fn relying_party(config: &Config) -> Option<Webauthn> {
@@ -256,39 +257,6 @@ async fn owner(app: &App, browser: &Browser, now: UnixSeconds) -> Result<SignedI
     }
 }
 
-/// The answer to our script. Who must sign in first is told so, and where.
-fn answered(app: &App, request: &HttpRequest, result: Result<HttpResponse, Stop>) -> HttpResponse {
-    match result {
-        Ok(answer) => answer,
-        Err(Stop::Failed(failure)) => error::answer(app, request, failure),
-        Err(Stop::Elsewhere(redirect)) => {
-            let body = json!({
-                "error": "login_required",
-                "error_description": "sign in again to change how you sign in",
-                "location": place(app, "/login"),
-            });
-            let mut answer = document(&body);
-            *answer.status_mut() = StatusCode::UNAUTHORIZED;
-            for cookie in redirect.cookies() {
-                if answer.add_cookie(&cookie).is_err() {
-                    tracing::error!("a cookie could not be written");
-                }
-            }
-            answer
-        }
-    }
-}
-
-fn document(body: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(body)
-}
-
-fn place(app: &App, path: &str) -> String {
-    format!("{}{path}", app.config.issuer.path())
-}
-
 /// What a device calls the person: the 128 bits of their id, which say nothing about them (WebAuthn §14.6.1).
 fn user_key(user_id: &str) -> Result<Uuid, Failure> {
     let bits = user_id
@@ -314,15 +282,7 @@ fn named(value: Option<&Value>) -> String {
     }
 }
 
-fn refusal(sentence: &'static str) -> OAuthError {
-    OAuthError::new(ErrorCode::InvalidRequest, sentence)
-}
-
 /// One answer for everything that is wrong with a passkey: which it was is for the log.
 fn not_accepted(reason: &impl ToString) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidGrant, "the passkey was not accepted").because(reason.to_string())
-}
-
-fn internal(fault: impl ToString) -> Failure {
-    Failure::Internal(fault.to_string())
 }

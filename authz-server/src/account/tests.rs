@@ -214,20 +214,20 @@ fn step_now() -> i64 {
     clock::now().0 / 30
 }
 
-/// Sets two-step codes up with the code of the step before this one, so that this step's is still good.
-async fn enrol(browsing: &Browsing) -> (Vec<u8>, Vec<String>) {
+/// Sets two-step codes up with the code of this step; the next one's is still good.
+async fn enrol(browsing: &Browsing) -> (Vec<u8>, Vec<String>, String) {
     let page = browsing.post("/account/totp/start", &[]).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     let secret = shown_secret(&page.text);
     let wrong = browsing.post("/account/totp/confirm", &[("code", "000")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert_eq!(shown_secret(&wrong.text), secret);
-    let code = code_at(&secret, step_now() - 1);
+    let code = code_at(&secret, step_now());
     let done = browsing.post("/account/totp/confirm", &[("code", &code)]).await;
     assert_eq!(done.status, StatusCode::OK, "{}", done.text);
     let codes = shown_codes(&done.text);
     assert_eq!(codes.len(), 10, "{}", done.text);
-    (secret, codes)
+    (secret, codes, code)
 }
 
 /// After a right password; the id of the interaction.
@@ -270,14 +270,13 @@ async fn a_code_works_once_in_its_own_browser_only() {
     let servers = Servers::new();
     for app in servers.each().await {
         let user_id = account(&app).await;
-        let (secret, _) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
+        let (secret, _, used) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
         let (first, second) = (Browsing::new(&app), Browsing::new(&app));
         let (i, j) = (
             asked_for_code(&first, &user_id).await,
             asked_for_code(&second, &user_id).await,
         );
         // The code with which it was set up has been used (RFC 6238 §5.2).
-        let used = code_at(&secret, step_now() - 1);
         assert_eq!(try_code(&first, &i, &used).await.status, StatusCode::UNAUTHORIZED);
         let code = code_at(&secret, step_now() + 1);
         let foreign = try_code(&second, &i, &code).await;
@@ -308,7 +307,7 @@ async fn of_two_who_use_one_code_at_once_one_gets_in() {
     let servers = Servers::new();
     for app in servers.each().await {
         let user_id = account(&app).await;
-        let (secret, codes) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
+        let (secret, codes, _) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
         for code in [&code_at(&secret, step_now() + 1), &codes[3]] {
             let (first, second) = (Browsing::new(&app), Browsing::new(&app));
             let i = asked_for_code(&first, &user_id).await;
@@ -325,7 +324,7 @@ async fn five_wrong_codes_end_the_sign_in() {
     let servers = Servers::new();
     for app in servers.each().await {
         let user_id = account(&app).await;
-        let (secret, _) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
+        let (secret, ..) = enrol(&Browsing::signed_in(&app, &user_id, 0).await).await;
         let browsing = Browsing::new(&app);
         let i = asked_for_code(&browsing, &user_id).await;
         for _ in 0..4 {
@@ -335,7 +334,7 @@ async fn five_wrong_codes_end_the_sign_in() {
             );
         }
         assert_eq!(try_code(&browsing, &i, "0000000").await.location, "/login");
-        let code = code_at(&secret, step_now());
+        let code = code_at(&secret, step_now() + 1);
         assert_eq!(try_code(&browsing, &i, &code).await.location, "/login");
         assert_eq!(browsing.is_signed_in().await, None);
         // The password again, and again: there is an end to that too.
@@ -354,7 +353,7 @@ async fn a_recovery_code_replaces_the_phone_once_and_new_ones_replace_the_old() 
     for app in servers.each().await {
         let user_id = account(&app).await;
         let home = Browsing::signed_in(&app, &user_id, 0).await;
-        let (_, codes) = enrol(&home).await;
+        let (_, codes, _) = enrol(&home).await;
         let browsing = Browsing::new(&app);
         let i = asked_for_code(&browsing, &user_id).await;
         let typed = codes[0].to_uppercase().replace('-', " ");

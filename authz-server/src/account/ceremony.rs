@@ -1,8 +1,7 @@
-//! A ceremony: what the server keeps between the options that it sends and the credential that comes back. It is
-//! bound to one browser and over after one answer, whatever that is.
+//! A ceremony of WebAuthn between two requests: what our script sends, what is kept meanwhile, and what it is answered.
 
-use std::time::Duration;
-
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,19 +9,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use shared::clock::UnixSeconds;
-use shared::oauth_error::OAuthError;
+use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::random_bytes;
 use webauthn_rs::prelude::{DiscoverableAuthentication, PasskeyRegistration, Webauthn};
 
-use super::{document, internal, refusal};
-use crate::account::Browser;
+use super::Browser;
+use super::gate::Stop;
+use super::passkey::LIFE;
 use crate::app::App;
 use crate::db;
 use crate::db::interaction::InteractionRow;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 
-/// Time for the person and their device.
-pub(super) const LIFE: Duration = Duration::from_secs(300);
 /// Largest body. Attestation is not asked for, so a credential is small.
 const MAX_BYTES: usize = 16 * 1024;
 const KIND: &str = "passkey";
@@ -49,7 +47,6 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The credential that the browser made or showed.
     pub(super) fn credential<T: DeserializeOwned>(&mut self) -> Result<T, OAuthError> {
         let value = self.body.remove("credential").unwrap_or_default();
         serde_json::from_value(value)
@@ -87,7 +84,7 @@ pub(super) async fn read<'a>(
     Ok(Asked { party, browser, body })
 }
 
-/// Opens a ceremony and tells the script its options.
+/// Opens a ceremony; the answer has what the browser's API wants, and the ceremony's id.
 pub(super) async fn open(
     app: &App,
     browser: &Browser,
@@ -125,4 +122,49 @@ pub(super) async fn close(app: &App, asked: &mut Asked<'_>, now: UnixSeconds) ->
         return Err(over().into());
     }
     serde_json::from_str(&row.content).map_err(internal)
+}
+
+/// The answer to our script. Who must sign in first is told so, and where.
+pub(super) fn answered(app: &App, request: &HttpRequest, result: Result<HttpResponse, Stop>) -> HttpResponse {
+    match result {
+        Ok(answer) => answer,
+        Err(Stop::Failed(failure)) => error::answer(app, request, failure),
+        Err(Stop::Elsewhere(redirect)) => {
+            let body = json!({
+                "error": "login_required",
+                "error_description": "sign in again to change how you sign in",
+                "location": place(app, "/login"),
+            });
+            let mut answer = document(&body);
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
+            for cookie in redirect.cookies() {
+                if answer.add_cookie(&cookie).is_err() {
+                    tracing::error!("a cookie could not be written");
+                }
+            }
+            answer
+        }
+    }
+}
+
+/// JSON that nobody may cache.
+pub(super) fn document(body: &Value) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(body)
+}
+
+/// The path of a page of ours below the host.
+pub(super) fn place(app: &App, path: &str) -> String {
+    format!("{}{path}", app.config.issuer.path())
+}
+
+/// A request that makes no sense.
+pub(super) fn refusal(sentence: &'static str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidRequest, sentence)
+}
+
+/// Trouble of our own.
+pub(super) fn internal(fault: impl ToString) -> Failure {
+    Failure::Internal(fault.to_string())
 }
