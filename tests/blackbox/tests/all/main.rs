@@ -9,6 +9,7 @@ mod codes;
 mod consent;
 mod device;
 mod foreign;
+mod form_action;
 mod http_framing;
 mod http_rules;
 mod introspection;
