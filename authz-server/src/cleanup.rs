@@ -10,6 +10,8 @@ use crate::db::{self, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
 const MARGIN: Duration = Duration::from_secs(3600);
+/// Interactions are kept this long after they are over: a minute more than clocks of instances differ.
+const INTERACTIONS: Duration = Duration::from_secs(60);
 /// Changes are kept this long. An instance that was stopped for longer reads everything again.
 const CHANGES: Duration = Duration::from_secs(86_400);
 
@@ -27,9 +29,11 @@ pub(crate) async fn run(app: Arc<App>) {
 async fn clean(app: &App) -> Result<(), DbFault> {
     let now = clock::now();
     let before = now - MARGIN;
+    // A used code is evidence for as long as what came of it lives (OAuth 2.1 §4.1.3).
     db::authorization_code::forget(&app.db, before).await?;
     db::device_authorization::forget(&app.db, before).await?;
-    db::interaction::forget(&app.db, before).await?;
+    // Anybody can open one, so they do not stay: nothing is decided by what is over.
+    db::interaction::forget(&app.db, now - INTERACTIONS).await?;
     db::one_time_link::forget(&app.db, before).await?;
     db::session::forget(&app.db, before).await?;
     // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).

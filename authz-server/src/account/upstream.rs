@@ -205,6 +205,10 @@ async fn set_off(
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let metadata = provider.metadata().await?;
+    let wants_proof = match open_interaction(app, browser, i.as_deref(), now).await? {
+        Some(waiting) => authorize::wants_proof(app, &waiting).await?,
+        None => false,
+    };
     let errand = Errand::of(app, Secret::from(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?)));
     let row = InteractionRow {
         interaction_id: errand.row_id(),
@@ -226,6 +230,10 @@ async fn set_off(
             &sha256_base64url(errand.verifier.reveal().as_bytes()),
         )
         .append_pair("code_challenge_method", "S256");
+    if wants_proof {
+        // The client wants the person to prove who they are now; a session there is not enough (Core §3.1.2.1).
+        url.query_pairs_mut().append_pair("prompt", "login");
+    }
     let mut response = HttpResponse::SeeOther()
         .insert_header((LOCATION, url.as_str()))
         .insert_header(("referrer-policy", "no-referrer"))

@@ -65,25 +65,31 @@ pub(super) async fn record(
         expires_at: None,
     };
     let mut grant = access_grant::hold(tx, &fresh).await?;
-    // What has expired counts no more, whatever it was.
-    let before = if stands(&grant, now) {
-        (scope(&grant.scopes)?, scope(&grant.remembered_scopes)?)
-    } else {
-        Default::default()
-    };
-    let remembered = if approval.remember {
-        before.1.union(approval.scopes)
-    } else {
-        before.1
-    };
-    grant.scopes = before.0.union(approval.scopes).to_string();
-    grant.remembered_scopes = remembered.to_string();
-    grant.updated_at = now.0;
-    grant.expires_at = match approval.lasts {
+    if !stands(&grant, now) {
+        // It has expired: what came of it ends, or a refresh token of then would live again with the new grant.
+        access_grant::revoke(tx, &grant.grant_id, approval.user_id, now).await?;
+        grant = access_grant::hold(tx, &fresh).await?;
+    }
+    let end = match approval.lasts {
         Lasts::UntilRevoked => None,
         Lasts::For(duration) => Some((now + duration).0),
-        Lasts::AsBefore => grant.expires_at.filter(|end| now.0 < *end),
+        Lasts::AsBefore => grant.expires_at,
     };
+    // What was to be remembered for a day is not remembered for longer because something else is allowed for longer.
+    let is_longer = grant
+        .expires_at
+        .is_some_and(|old| end.is_none_or(|new| new > old));
+    let mut remembered = scope(&grant.remembered_scopes)?;
+    if is_longer {
+        remembered = Scope::default();
+    }
+    if approval.remember {
+        remembered = remembered.union(approval.scopes);
+    }
+    grant.scopes = scope(&grant.scopes)?.union(approval.scopes).to_string();
+    grant.remembered_scopes = remembered.to_string();
+    grant.updated_at = now.0;
+    grant.expires_at = end;
     access_grant::amend(tx, &grant).await?;
     Ok(grant)
 }

@@ -63,7 +63,7 @@ pub(super) enum Outcome {
     Code(Secret),
     /// Somebody else, in another tab for example, has answered before.
     Decided,
-    /// The remembered grant is gone.
+    /// The remembered grant, or the session, has ended.
     Gone,
 }
 
@@ -82,6 +82,11 @@ pub(super) async fn issue(
             && !db::interaction::finish(tx, interaction, browser, now).await?
         {
             return Ok(Outcome::Decided);
+        }
+        if let Some(session_id) = approver.session_id
+            && !db::session::stands(tx, (approver.user_id, session_id), now).await?
+        {
+            return Ok(Outcome::Gone);
         }
         let allowed = allow(tx, asked, (approver, basis), &new_grant_id, now).await?;
         let Some((grant_id, scopes)) = allowed else {

@@ -98,7 +98,8 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
         Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
-                before: grant.as_ref(),
+                // Nobody was signed in then, so the page showed nothing that was granted before.
+                before: None,
                 remember: false,
                 lasts: Lasts::AsBefore,
             };

@@ -248,6 +248,9 @@ async fn write_down(
         lasts: Lasts::AsBefore,
     };
     let written = app.db.write(async |tx| {
+        if !db::session::stands(tx, (decider.user_id, decider.session_id), now).await? {
+            return Ok(false);
+        }
         if !db::device_authorization::decide(tx, code, is_allowed, &decider, now).await? {
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
-use shared::oauth_error::ErrorCode;
+use shared::oauth_error::{ErrorCode, OAuthError};
 
 use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
@@ -38,6 +38,10 @@ async fn begin_form(app: &App, request: &HttpRequest, body: web::Payload) -> Res
         .await
         .map_err(Failure::from)?;
     let query = Params::text(request, &body).map_err(Failure::from)?;
+    // It becomes a part of an address below.
+    if !query.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Err(Failure::from(unreadable()).into());
+    }
     if Browser::of(app, request).map_err(Failure::from)?.is_new() && !query.is_empty() {
         // A form of a foreign page comes without our cookies (SameSite=Lax), also when the browser has some. Sent on
         // as a GET they come along, and nobody who is signed in is asked to sign in again.
@@ -49,6 +53,10 @@ async fn begin_form(app: &App, request: &HttpRequest, body: web::Payload) -> Res
 
 /// From the query to the next page, or back to the client.
 async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResponse, Stop> {
+    // It is kept as it came, for anybody who comes.
+    if query.len() > MAX_FORM_BYTES {
+        return Err(Failure::from(unreadable()).into());
+    }
     let now = clock::now();
     app.catch_up().await.map_err(Failure::from)?;
     let asked = AuthorizationRequest::read(app, query).await?;
@@ -87,6 +95,14 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     };
     browser.remember(&mut response);
     Ok(response)
+}
+
+/// For a page: who asks cannot be told from it.
+fn unreadable() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidRequest,
+        "the request is too long, or is not form-encoded",
+    )
 }
 
 /// What a person is shown next.

@@ -24,4 +24,4 @@ pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
 pub(crate) use self::device::Guesses;
 pub(crate) use self::endpoint::{authorize, authorize_form};
 pub(crate) use self::request::asking;
-pub(crate) use self::step::wants_sign_in;
+pub(crate) use self::step::{wants_proof, wants_sign_in};

@@ -62,6 +62,18 @@ pub(crate) async fn wants_sign_in(
     }
 }
 
+/// Whether the client wants the person to prove who they are, and not only that they are signed in somewhere.
+pub(crate) async fn wants_proof(app: &App, interaction: &Interaction) -> Result<bool, Failure> {
+    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+        return Ok(false);
+    };
+    match AuthorizationRequest::read(app, query).await {
+        Ok(asked) => Ok(asked.prompt.login || asked.max_age.is_some()),
+        Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Whether the person proved who they are recently enough (OpenID Connect Core §3.1.2.1, `prompt`, `max_age`). A
 /// sign-in that the request itself brought about always is.
 pub(super) fn is_fresh(

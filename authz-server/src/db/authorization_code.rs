@@ -25,7 +25,9 @@ const REDEEM: &str = "UPDATE authorization_code SET redeemed_at = $2, family_id 
 const FAMILY: &str =
     "SELECT family_id FROM authorization_code WHERE code_hash = $1 AND redeemed_at IS NOT NULL";
 const FORGET: &str = "DELETE FROM authorization_code WHERE code_hash IN \
-     (SELECT code_hash FROM authorization_code WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+     (SELECT c.code_hash FROM authorization_code c LEFT JOIN token_family f ON f.family_id = c.family_id \
+     WHERE c.expires_at < $1 AND (f.family_id IS NULL OR f.revoked_at IS NOT NULL OR f.expires_at < $1) \
+     ORDER BY c.expires_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND, COUNT_FAILURE, REDEEM, FAMILY, FORGET];

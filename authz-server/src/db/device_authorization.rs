@@ -10,13 +10,14 @@ const OPEN: &str = "SELECT COUNT(*), COUNT(CASE WHEN client_id = $1 AND address 
 const INSERT: &str = "INSERT INTO device_authorization (device_code_hash, user_code, client_id, resource, scopes, address, user_agent, \
      state, poll_interval, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10) \
      ON CONFLICT (user_code) DO NOTHING";
-/// With what the approval rests on: the grant stands, and the person is not disabled.
+/// With what the approval rests on: the grant, the person and the session in which they decided.
 const FIND: &str = "SELECT d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
      d.family_id, d.created_at, d.expires_at, g.scopes AS grant_scopes, \
      CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
-     THEN TRUE ELSE FALSE END AS stands \
+     AND s.ended_at IS NULL AND s.expires_at > $2 THEN TRUE ELSE FALSE END AS stands \
      FROM device_authorization d LEFT JOIN access_grant g ON g.grant_id = d.grant_id \
-     LEFT JOIN user_account u ON u.user_id = d.user_id WHERE d.device_code_hash = $1";
+     LEFT JOIN user_account u ON u.user_id = d.user_id \
+     LEFT JOIN session s ON s.session_id = d.session_id WHERE d.device_code_hash = $1";
 const PENDING: &str = "SELECT user_code, client_id, resource, scopes, address, user_agent, created_at, expires_at \
      FROM device_authorization WHERE user_code = $1 AND state = 'pending' AND expires_at > $2";
 const POLL: &str = "UPDATE device_authorization SET last_polled_at = $2 \
@@ -29,7 +30,9 @@ const SET_GRANT: &str = "UPDATE device_authorization SET grant_id = $2 WHERE use
 const REDEEM: &str = "UPDATE device_authorization SET state = 'redeemed', family_id = $2 \
      WHERE device_code_hash = $1 AND state = 'approved' AND expires_at > $3";
 const FORGET: &str = "DELETE FROM device_authorization WHERE device_code_hash IN \
-     (SELECT device_code_hash FROM device_authorization WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+     (SELECT d.device_code_hash FROM device_authorization d LEFT JOIN token_family f ON f.family_id = d.family_id \
+     WHERE d.expires_at < $1 AND (f.family_id IS NULL OR f.revoked_at IS NOT NULL OR f.expires_at < $1) \
+     ORDER BY d.expires_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[

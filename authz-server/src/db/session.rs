@@ -7,6 +7,8 @@ use super::{Db, DbFault, Tx, delete_in_batches, on, user_account};
 
 const FIND: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE cookie_hash = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3";
+const IS_LIVE: &str =
+    "SELECT COUNT(*) FROM session WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2";
 const OF_USER: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_seen_at DESC";
 const SEEN: &str = "UPDATE session SET last_seen_at = $2 WHERE cookie_hash = $1 AND last_seen_at < $2";
@@ -23,6 +25,7 @@ const FORGET: &str = "DELETE FROM session WHERE cookie_hash IN \
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     FIND,
+    IS_LIVE,
     OF_USER,
     SEEN,
     INSERT,
@@ -55,6 +58,20 @@ pub(crate) async fn find(
     on!(db, c => {
         sqlx::query_as(FIND).bind(cookie.as_bytes()).bind(now.0).bind(idle_since.0).fetch_optional(c)
     })
+}
+
+/// Whether the person and this session of theirs still stand. The account is held until the transaction ends: whoever
+/// disables it or changes its password comes before, and is seen here, or after, and sees what is written.
+pub(crate) async fn stands(
+    tx: &mut Tx,
+    (user_id, session_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    if !user_account::lock(tx, user_id, None).await? {
+        return Ok(false);
+    }
+    let count: i64 = on!(tx tx, c => sqlx::query_scalar(IS_LIVE).bind(session_id).bind(now.0).fetch_one(c))?;
+    Ok(count > 0)
 }
 
 /// The living sessions of a person, the one seen last first.
