@@ -1,6 +1,6 @@
 //! UI-11 … UI-15, AZ-42, CON-12: what a person is asked, and that only their own answer counts, once.
 
-use blackbox::answers::granted;
+use blackbox::answers::{granted, refused_400};
 use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::person::{Page, Person};
 use blackbox::{Db, Fleet, both};
@@ -141,6 +141,58 @@ fn a_step_up_adds_and_loses_nothing(db: Db) {
     // Less is granted as less; what was not remembered is asked again.
     assert_eq!(come_back("mcp:call"), (true, "mcp:call".to_owned()));
     assert_eq!(come_back("mcp:read"), (false, "mcp:read".to_owned()));
+}
+
+both!(a_day_does_not_become_for_ever_by_the_way);
+fn a_day_does_not_become_for_ever_by_the_way(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let both = [("scope", "mcp:call mcp:read")];
+    let (mut browser, page, _) = asked(&fleet, &client, &both);
+    let a_day = [("remember", "on"), ("duration", "1-day")];
+    fleet.remember(&browser.decide(&page, "allow", &a_day).redirect().code());
+    let url = |more: &[(&str, &str)]| fleet.authorization_url(&client, &Pkce::fresh(), more);
+    // Remembered, for now.
+    fleet.remember(&browser.open(&url(&both)).redirect().code());
+    // A page that shows one of them only, allowed until it is revoked.
+    let less = browser.page(&url(&[("scope", "mcp:read"), ("prompt", "consent")]));
+    let for_ever = [("duration", "until-revoked")];
+    fleet.remember(&browser.decide(&less, "allow", &for_ever).redirect().code());
+    assert!(browser.page(&url(&[("scope", "mcp:call")])).has_form("/consent"));
+}
+
+both!(what_was_granted_at_a_forgotten_resource_is_asked_again);
+fn what_was_granted_at_a_forgotten_resource_is_asked_again(db: Db) {
+    let fleet = Fleet::shared(db);
+    let resource = fleet.resource(&[]);
+    let client = fleet.web_client(CALLBACK, &["--resource", &resource]);
+    let pkce = Pkce::fresh();
+    let wide = [("resource", resource.as_str()), ("scope", "mcp:call mcp:read")];
+    let username = fleet.person_account();
+    let mut browser = fleet.person();
+    let page = browser.page(&fleet.authorization_url(&client, &pkce, &wide));
+    let page = browser.sign_in_at(&page, &username, PASSWORD).page();
+    let code = browser
+        .decide(&page, "allow", &[("remember", "on")])
+        .redirect()
+        .code();
+    let tokens = granted(&fleet.redeem(&client, &code, &pkce, &[]));
+    fleet
+        .server
+        .json(&["resource", "delete", "--uri", &resource])
+        .unwrap();
+    fleet.server.ensure_resource(&resource, &[]).unwrap();
+    // It is another resource by the same name: neither the token nor the memory is for it.
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    refused_400(&fleet.refresh(&client, refresh, &[]), "invalid_grant");
+    let narrow = [("resource", resource.as_str()), ("scope", "mcp:read")];
+    let page = browser.page(&fleet.authorization_url(&client, &Pkce::fresh(), &narrow));
+    fleet.remember(&browser.decide(&page, "allow", &[]).redirect().code());
+    assert!(
+        browser
+            .page(&fleet.authorization_url(&client, &Pkce::fresh(), &wide))
+            .has_form("/consent")
+    );
 }
 
 both!(a_form_without_a_decision_decides_nothing);
