@@ -23,6 +23,8 @@ const CLIENTS: usize = 10_000;
 pub(crate) struct Resource {
     pub(crate) uri: String,
     pub(crate) lookup_key: String,
+    /// What the operator calls it; the URI unless they said otherwise.
+    pub(crate) name: String,
     pub(crate) scopes: Scope,
     pub(crate) algorithm: Algorithm,
     pub(crate) access_ttl: std::time::Duration,
@@ -30,6 +32,18 @@ pub(crate) struct Resource {
     pub(crate) client_id: Option<String>,
     /// Tokens from before were for another resource of that name.
     pub(crate) created_at: UnixSeconds,
+}
+
+impl Resource {
+    /// What people are shown: the operator's name for it, or else its host.
+    pub(crate) fn title(&self) -> String {
+        if self.name != self.uri {
+            return self.name.clone();
+        }
+        let url = self.uri.parse::<ResourceUri>().ok();
+        let host = url.as_ref().and_then(|uri| uri.url().host_str());
+        host.unwrap_or_default().to_owned()
+    }
 }
 
 /// Every registered resource, ordered by lookup key.
@@ -136,6 +150,7 @@ fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
         client_id: row.client_id,
         created_at: UnixSeconds(row.created_at),
         lookup_key: row.lookup_key,
+        name: row.name,
         uri: row.uri,
     })
 }

@@ -3,7 +3,6 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
-use url::Url;
 
 use super::gate::{Stop, answered, to};
 use super::view::Reader;
@@ -174,14 +173,15 @@ async fn render(
 
 async fn grants(app: &App, user_id: &str, lang: Lang) -> Result<Vec<GrantRow>, Failure> {
     let rows = db::access_grant::list_of_user(&app.db, user_id).await?;
+    let resources = app.resources().await?;
     Ok(rows
         .into_iter()
         .map(|row| GrantRow {
             grant_id: row.grant_id,
             client: row.client_name,
-            node: Url::parse(&row.resource)
-                .ok()
-                .and_then(|uri| uri.host_str().map(str::to_owned))
+            node: resources
+                .find(&row.resource)
+                .map(|resource| resource.title())
                 .unwrap_or_default(),
             node_uri: row.resource,
             scopes: ScopeLine::list(lang, row.scopes.split_ascii_whitespace()),

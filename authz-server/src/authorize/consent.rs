@@ -216,7 +216,6 @@ fn page(
         .map(|scope| ScopeLine::new(lang, scope, grant.is_some() && !before.contains(scope)))
         .collect();
     let uri = &asked.to.redirect_uri;
-    let node = Url::parse(&asked.resource.uri).ok();
     let template = Consent {
         page: Page {
             lang,
@@ -228,7 +227,7 @@ fn page(
         identity: ClientIdentity::Operator,
         redirect_host: &redirect_uri::shown(uri),
         is_loopback: redirect_uri::is_loopback(uri),
-        node: node.as_ref().and_then(Url::host_str).unwrap_or_default(),
+        node: &asked.resource.title(),
         node_uri: &asked.resource.uri,
         scopes: &scopes,
         person,

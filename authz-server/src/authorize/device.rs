@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::clock::{self, UnixSeconds};
 use shared::scope::Scope;
 use shared::secret::random_bytes;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 use super::approval::{Approval, Lasts, approve};
 use super::interaction::{self, Purpose};
@@ -175,7 +175,7 @@ async fn question(
         address: &waiting.row.address,
         agent: &waiting.row.user_agent,
         asked_at: UnixSeconds(waiting.row.created_at),
-        node: &node_name(&waiting.resource),
+        node: &waiting.resource.title(),
         node_uri: &waiting.resource.uri,
         scopes: &ScopeLine::list(page.lang, waiting.scopes.iter()),
         person: &person.user.display_name,
@@ -309,13 +309,6 @@ fn wrong(app: &App, request: &HttpRequest, browser: &Browser) -> HttpResponse {
     let mut response = render(&entry, StatusCode::BAD_REQUEST, &[]);
     browser.remember(&mut response);
     response
-}
-
-/// What people may call a node: its host.
-fn node_name(resource: &Resource) -> String {
-    let url = resource.uri.parse::<Url>().ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or(&resource.uri);
-    host.to_owned()
 }
 
 fn page<'a>(app: &'a App, request: &HttpRequest, csrf: &'a str) -> Page<'a> {

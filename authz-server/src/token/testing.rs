@@ -54,6 +54,7 @@ pub(crate) fn resource(scopes: &str) -> Resource {
     Resource {
         uri: "https://rs/mcp".to_owned(),
         lookup_key: "https://rs/mcp".to_owned(),
+        name: "https://rs/mcp".to_owned(),
         scopes: scopes.parse().unwrap(),
         algorithm: Algorithm::EdDSA,
         access_ttl: Duration::from_secs(60),
