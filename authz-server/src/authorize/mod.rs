@@ -8,6 +8,7 @@
 
 mod answer;
 mod approval;
+mod asking;
 mod code;
 mod consent;
 pub(crate) mod device;
@@ -20,8 +21,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::asking::asking;
 pub(crate) use self::consent::{ask_before_upstream, decide, deny, show};
 pub(crate) use self::device::Guesses;
 pub(crate) use self::endpoint::{authorize, authorize_form};
-pub(crate) use self::request::asking;
 pub(crate) use self::step::{wants_proof, wants_sign_in};

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
-use url::Url;
 
 use super::answer::Destination;
-use super::interaction::{Interaction, Purpose};
 use super::negotiation;
 use super::redirect_uri;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::{Failure, Trouble};
-use crate::pages;
 use crate::params;
 use crate::registry::Resource;
 use crate::token::target;
@@ -182,41 +179,9 @@ impl AuthorizationRequest {
     }
 }
 
-/// What sign-in pages need to know of a request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Asking {
-    pub(crate) client_name: String,
-    pub(crate) login_hint: Option<String>,
-    pub(crate) ui_locales: Option<String>,
-    /// Where the answer goes, as a `form-action` source: a browser that has just signed in may be sent on to the client
-    /// at once, and Chromium holds the whole chain of redirects against the policy of the page with the form.
-    pub(crate) answer_to: String,
-}
-
-/// Who sent the person here; `None` when no client did, or its request would be refused.
-pub(crate) async fn asking(app: &App, interaction: &Interaction) -> Result<Option<Asking>, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
-        return Ok(None);
-    };
-    let request = match AuthorizationRequest::read(app, query).await {
-        Ok(request) => request,
-        Err(Stop::Page(Failure::Db(fault))) => return Err(fault.into()),
-        Err(_) => return Ok(None),
-    };
-    let hint = Raw::scan(query).ok().and_then(|mut raw| raw.take("login_hint"));
-    Ok(Some(Asking {
-        client_name: request.client.name.clone(),
-        login_hint: hint.filter(|hint| !hint.chars().any(char::is_control)),
-        ui_locales: request.ui_locales,
-        answer_to: Url::parse(&request.to.redirect_uri)
-            .map(|url| pages::form_source(&url))
-            .unwrap_or_default(),
-    }))
-}
-
 /// The parameters as they came.
 #[derive(Default)]
-struct Raw {
+pub(super) struct Raw {
     single: Vec<(&'static str, String)>,
     resources: Vec<String>,
     /// The first fault that the client may be told of.
@@ -226,7 +191,7 @@ struct Raw {
 impl Raw {
     /// Reads a query: a known parameter once, an empty one is absent, an unknown one is nothing (RFC 6749 §3.1).
     /// The error is one of the parameters that say whom to answer, so it is for a page.
-    fn scan(query: &str) -> Result<Self, OAuthError> {
+    pub(super) fn scan(query: &str) -> Result<Self, OAuthError> {
         let mut raw = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -270,7 +235,7 @@ impl Raw {
         self.fault.get_or_insert(fault);
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.single.iter().position(|(known, _)| *known == name)?;
         Some(self.single.swap_remove(at).1).filter(|value| !value.is_empty())
     }
