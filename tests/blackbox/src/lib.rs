@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod forge;
 pub mod html;
 pub mod issuer;
+pub mod location;
 pub mod lone_node;
 pub mod people;
 pub mod person;

@@ -1,8 +1,9 @@
 //! A person with a browser: cookies, forms, redirects within the server; everything else is shown to the test.
 
-use xtask::http::{Answer, Request, Url};
+use xtask::http::{Answer, Request};
 
 use crate::html::{self, Form};
+use crate::location::{absolute, origin, query};
 
 /// More redirects in a row than this go in circles.
 const MOST_REDIRECTS: usize = 10;
@@ -400,56 +401,9 @@ impl Redirect {
     }
 }
 
-/// The parameters of an address's query, decoded, in order.
-#[must_use]
-pub fn query(url: &str) -> Vec<(String, String)> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
-}
-
-/// Decodes one form-encoded word.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                let digits = std::str::from_utf8(&digits).unwrap();
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
 fn goes_to(form: &Form, action: &str) -> bool {
     let path = form.action.split('?').next().unwrap_or_default();
     path.ends_with(action)
-}
-
-/// What `reference` means on the page at `base`.
-fn absolute(base: &str, reference: &str) -> String {
-    match reference {
-        _ if reference.contains("://") => reference.into(),
-        "" => base.into(),
-        _ if reference.starts_with('/') => format!("{}{reference}", origin(base)),
-        // Private-use redirect URIs may have no slashes (RFC 8252 §7.1).
-        _ if reference.contains(':') => reference.into(),
-        _ => panic!("a relative reference that our pages do not use: {reference}"),
-    }
-}
-
-fn origin(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin())
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::forge::{self, Key};
+use crate::location::query;
 use crate::people::Pkce;
-use crate::person::{Redirect, query};
+use crate::person::Redirect;
 
 /// Our client id there.
 pub const CLIENT_ID: &str = "edge-hive";

@@ -106,7 +106,7 @@ fn az_42_con_12_many_clicks_one_code(db: Db) {
     let won: Vec<_> = answers.iter().filter(|answer| answer.status == 303).collect();
     assert_eq!(won.len(), 1, "{answers:?}");
     let location = won[0].header("location").unwrap();
-    let code = blackbox::person::query(location)
+    let code = blackbox::location::query(location)
         .into_iter()
         .find(|(name, _)| name == "code");
     fleet.remember(&code.unwrap().1);
