@@ -33,7 +33,7 @@ impl Browser {
             let cookie = request.cookie(&cookie_name(name, is_secure))?;
             Some(Secret::from(cookie.value().to_owned())).filter(|value| value.reveal().len() <= 128)
         };
-        let known = read("browser").filter(|id| id.reveal().len() == 22);
+        let known = read("browser").filter(|id| is_id(id.reveal()));
         let is_new = known.is_none();
         let id = match known {
             Some(id) => id,
@@ -107,7 +107,7 @@ impl Browser {
 
     fn bound(&self) -> String {
         let session = self.session.as_ref().map_or("", Secret::reveal);
-        format!("{}.{session}", self.id.reveal())
+        format!("form {}.{session}", self.id.reveal())
     }
 
     fn cookie<'a>(&self, name: &str, value: &'a str, life: Option<Duration>) -> Cookie<'a> {
@@ -119,6 +119,15 @@ impl Browser {
         cookie.set_max_age(life);
         cookie
     }
+}
+
+/// What we give a browser: 128 bits in base64url. Nothing else is taken for one, so that no text that we authenticate
+/// begins as a stranger likes.
+fn is_id(text: &str) -> bool {
+    text.len() == 22
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// `__Host-` ties a cookie to this host and to https. Plain http exists on loopback only, where browsers refuse it.

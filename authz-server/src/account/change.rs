@@ -6,7 +6,7 @@ use shared::clock;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 
-use super::gate::{Posted, Stop, answered, posted, posted_recently};
+use super::gate::{Posted, Stop, answered, posted, posted_recently, to};
 use super::page::{Notice, back};
 use super::password::{self, PasswordFault};
 use super::throttle::Try;
@@ -97,13 +97,24 @@ async fn set_password(app: &App, request: &HttpRequest, body: web::Payload) -> R
     };
     app.sign_ins.enter(&who, now).map_err(Failure::from)?;
     let row = db::user_account::find(&app.db, &person.user.user_id).await?;
+    let verified = row.as_ref().and_then(|row| row.password_hash.clone());
     if !password::verify(app, row.as_ref(), current).await? {
         return Ok(back(app, Notice::WrongPassword));
     }
     app.sign_ins.succeed(&who);
     let hash = password::hash(app, new).await?;
-    let (user_id, kept) = (&person.user.user_id, Some(person.session_id.as_str()));
-    users::set_password(&app.db, user_id, &hash, kept, now).await?;
+    let (user_id, session_id) = (&person.user.user_id, person.session_id.as_str());
+    let changed = app.db.write(async |tx| {
+        // Hashing takes its time: whoever has reset the password or ended the session meanwhile was faster.
+        let is_same = db::user_account::lock(tx, user_id, verified.as_deref()).await?;
+        if !is_same || !db::session::stands(tx, (user_id, session_id), now).await? {
+            return Ok(false);
+        }
+        users::set_password_in(tx, user_id, &hash, Some(session_id), now).await
+    });
+    if !changed.await.map_err(Failure::from)? {
+        return Ok(to(app, "/login"));
+    }
     tracing::info!(user_id, "password changed");
     Ok(back(app, Notice::PasswordSet))
 }

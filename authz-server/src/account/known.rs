@@ -49,7 +49,7 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Not confusable with an anti-forgery token, whose text begins with a browser's id and has no space.
+/// Not confusable with an anti-forgery token, whose text begins with another word.
 fn signed(text: &str, user_id: &str) -> String {
     format!("known {text} {user_id}")
 }

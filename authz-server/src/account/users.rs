@@ -190,6 +190,15 @@ pub(super) async fn set_password_in(
     Ok(true)
 }
 
+/// Takes the password away and ends everything that it gave. What is left is a link to set another.
+pub(crate) async fn forget_password(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
+    db.write(async |tx| {
+        db::user_account::forget_password(tx, user_id).await?;
+        end_everything(tx, user_id, None, now).await
+    })
+    .await
+}
+
 /// Closes an account: nothing of the person works any more, from now on. Closing it twice is no fault.
 pub(crate) async fn disable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
     db.write(async |tx| {

@@ -125,6 +125,8 @@ async fn with_link(db: &Db, config: &Config, (view, user_id): (UserView, &str), 
     if view.disabled_at.is_some() {
         return Err("the account is disabled; enable it first: authz-server user enable".into());
     }
+    // Whoever knows the old password must not get in first, nor take the link away again.
+    users::forget_password(db, user_id, now).await?;
     let link = link::for_password(db, &config.issuer, user_id, now).await?;
     Report::record(&UserView {
         set_password_link: Some(link.url),

@@ -14,6 +14,7 @@ const COUNT_ADMINS: &str = "SELECT COUNT(*) FROM user_account WHERE is_admin";
 const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name, email, is_admin, password_hash, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const SET_PASSWORD: &str = "UPDATE user_account SET password_hash = $2 WHERE user_id = $1";
+const FORGET_PASSWORD: &str = "UPDATE user_account SET password_hash = NULL WHERE user_id = $1";
 const DISABLE: &str = "UPDATE user_account SET disabled_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";
 const ENABLE: &str = "UPDATE user_account SET disabled_at = NULL WHERE user_id = $1";
 const LOCK: &str = "UPDATE user_account SET username = username WHERE user_id = $1 AND disabled_at IS NULL";
@@ -28,6 +29,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     COUNT_ADMINS,
     INSERT,
     SET_PASSWORD,
+    FORGET_PASSWORD,
     DISABLE,
     ENABLE,
     LOCK,
@@ -97,6 +99,11 @@ pub(crate) async fn set_password(tx: &mut Tx, user_id: &str, password_hash: &str
         let update = sqlx::query(SET_PASSWORD).bind(user_id).bind(password_hash);
         update.execute(c).await.map(|done| done.rows_affected() > 0)
     })
+}
+
+/// Takes the password away.
+pub(crate) async fn forget_password(tx: &mut Tx, user_id: &str) -> Result<(), DbFault> {
+    on!(tx tx, c => async { sqlx::query(FORGET_PASSWORD).bind(user_id).execute(c).await.map(|_| ()) })
 }
 
 /// Closes an account; `false` when it is closed already or not there.
