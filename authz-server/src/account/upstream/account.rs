@@ -37,7 +37,7 @@ pub(super) async fn account_of(
     }
     let mut row = new_account(identity, now)?;
     let wish = row.username.clone();
-    for attempt in 2..=9 {
+    for attempt in 2..=6 {
         let made = app.db.write(async |tx| {
             db::user_account::insert(tx, &row).await?;
             if db::federated_identity::insert(tx, key, &row.user_id, now).await? {
@@ -62,7 +62,14 @@ pub(super) async fn account_of(
         if let Some(user_id) = db::federated_identity::find(&app.db, key.0, key.1).await? {
             return Ok(user_id);
         }
-        row.username = format!("{wish}-{attempt}");
+        // Many people may have that name, or none that we can use.
+        row.username = match attempt {
+            2 => format!("{wish}-2"),
+            _ => {
+                let more = URL_SAFE_NO_PAD.encode(random_bytes::<6>()?);
+                format!("{wish}-{}", more.to_ascii_lowercase())
+            }
+        };
     }
     Err(Failure::Internal(format!("no user name like {wish} was free")))
 }
