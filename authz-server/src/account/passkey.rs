@@ -158,11 +158,15 @@ async fn add(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Htt
         created_at: now.0,
         last_used_at: None,
     };
-    let is_added = app
-        .db
-        .write(async |tx| db::passkey::insert(tx, &row).await)
-        .await?;
-    if !is_added {
+    let session = (row.user_id.as_str(), person.session_id.as_str());
+    let added = app.db.write(async |tx| {
+        // A reset or a sign-out that came meanwhile comes first: no passkey is left behind by a session that ended.
+        if !db::session::stands(tx, session, now).await? {
+            return Ok(false);
+        }
+        db::passkey::insert(tx, &row).await
+    });
+    if !added.await.map_err(Failure::from)? {
         return Err(refusal("this passkey is known already").into());
     }
     tracing::info!(user_id = row.user_id, "passkey added");

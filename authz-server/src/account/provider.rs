@@ -25,6 +25,8 @@ use crate::error::{Failure, Trouble};
 
 /// Real documents have 2 to 8 KiB.
 const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+/// How long a page waits for an address that it can do without.
+const MOMENT: Duration = Duration::from_millis(500);
 /// How long its metadata is fresh.
 const FRESH: Duration = Duration::from_secs(3600);
 
@@ -120,13 +122,17 @@ impl Provider {
         &self.settings.name
     }
 
-    /// Where a form that leads to the provider ends: browsers apply `form-action` to redirects too. As far as it is
-    /// known without waiting for an answer that does not come.
+    /// Where a form that leads to the provider ends: browsers apply `form-action` to redirects too. What is known is
+    /// taken, however old; no page waits for the provider longer than a moment, nor behind another page.
     pub(crate) async fn address(&self) -> Url {
-        match self.metadata().await {
-            Ok(metadata) => metadata.authorization_endpoint.clone(),
-            Err(_) => self.settings.base.url().clone(),
+        if let Some(known) = self.known.load_full() {
+            return known.metadata.authorization_endpoint.clone();
         }
+        let is_free = self.asking.try_lock().is_ok();
+        if is_free && let Ok(Ok(metadata)) = tokio::time::timeout(MOMENT, self.metadata()).await {
+            return metadata.authorization_endpoint.clone();
+        }
+        self.settings.base.url().clone()
     }
 
     /// What the provider says of itself: fresh, or as old as keys may be when it does not answer.

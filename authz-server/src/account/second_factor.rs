@@ -11,7 +11,7 @@ use super::gate::to;
 use super::session::Proof;
 use super::sign_in::{HalfSignedIn, complete_with, fingerprint};
 use super::view::Reader;
-use super::{Browser, form, recovery, totp};
+use super::{Browser, form, known, recovery, totp};
 use crate::app::App;
 use crate::db::interaction::InteractionRow;
 use crate::db::user_account::UserRow;
@@ -76,7 +76,10 @@ async fn try_code(app: &App, request: &HttpRequest, body: web::Payload) -> Resul
         ));
     }
     // Whoever has the password gets five tries for each time they enter it, and so many in an hour altogether.
-    app.second_factor.check(&row.user_id)?;
+    // A browser that the person has signed in with before counts by itself: a stranger with the password cannot use
+    // its tries up.
+    let mark = known::mark(app, &browser, request, (&row.user_id, now));
+    app.second_factor.check((&row.user_id, mark))?;
     match decide(app, &browser, (&opened, &half, &row), &typed, now).await? {
         Outcome::Right => {
             let methods = format!("{} otp", half.methods);

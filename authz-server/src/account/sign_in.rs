@@ -221,7 +221,9 @@ async fn enter(
     now: UnixSeconds,
 ) -> Result<Option<HttpResponse>, Failure> {
     if second_factor::is_required(user) {
-        return ask_second_factor(app, request, (user, i), now).await.map(Some);
+        return ask_second_factor(app, request, (user, "pwd", i), now)
+            .await
+            .map(Some);
     }
     let proof = Proof {
         user_id: &user.user_id,
@@ -231,10 +233,11 @@ async fn enter(
     complete_with(app, request, &proof, i, now).await
 }
 
-async fn ask_second_factor(
+/// Asks for the second step of a sign-in whose first was one of `methods`.
+pub(super) async fn ask_second_factor(
     app: &App,
     request: &HttpRequest,
-    (user, i): (&UserRow, Option<&str>),
+    (user, methods, i): (&UserRow, &str, Option<&str>),
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let browser = Browser::of(app, request)?;
@@ -246,7 +249,7 @@ async fn ask_second_factor(
     let answer_to = asking.map(|asking| asking.answer_to).unwrap_or_default();
     let half = HalfSignedIn {
         user_id: user.user_id.clone(),
-        methods: "pwd".to_owned(),
+        methods: methods.to_owned(),
         i: open.map(|interaction| interaction.id),
         password: fingerprint(user),
         failures: 0,

@@ -17,7 +17,7 @@ use url::{Url, form_urlencoded};
 
 use self::account::account_of;
 use super::provider::{Answer, Provider};
-use super::{Browser, form, sign_in};
+use super::{Browser, form, second_factor, sign_in};
 use crate::app::App;
 use crate::authorize;
 use crate::authorize::interaction::{self, Interaction, Purpose};
@@ -173,6 +173,12 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
     };
     let identity = provider.identify(&answer, now).await?;
     let user_id = account_of(app, provider, &identity, now).await?;
+    let user = db::user_account::find(&app.db, &user_id).await?;
+    let user = user.ok_or_else(|| not_signed_in("the account is gone"))?;
+    if second_factor::is_required(&user) {
+        // The person asked for it, whichever way they come.
+        return sign_in::ask_second_factor(app, request, (&user, METHODS, i.as_deref()), now).await;
+    }
     sign_in::complete(app, request, (&user_id, METHODS), i.as_deref(), now).await
 }
 
