@@ -6,6 +6,7 @@ use blackbox::answers::{granted, retry_after};
 use blackbox::fleet::Wishes;
 use blackbox::{CALLBACK, Db, Fleet, PASSWORD, Person, Pkce, both};
 use serde_json::Value;
+use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::{Answer, Request};
 
 const WRONG: &str = "not the password of anyone";
@@ -482,7 +483,9 @@ fn ui_20_ui_21_the_page_serves_its_person(db: Db) {
 both!(ui_24_sessions_end_by_themselves);
 fn ui_24_sessions_end_by_themselves(db: Db) {
     for (ttl, idle) in [("1s", "1h"), ("1h", "1s")] {
-        let config = format!("\n[login]\nsession_ttl = \"{ttl}\"\nsession_idle = \"{idle}\"\n");
+        // No limits: the question is asked as fast as it is answered.
+        let config =
+            format!("{UNLIMITED_SERVER}\n[login]\nsession_ttl = \"{ttl}\"\nsession_idle = \"{idle}\"\n");
         let wishes = Wishes {
             server: Some(config),
             ..Wishes::default()
