@@ -11,6 +11,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderMap;
 use quick_cache::sync::Cache;
 use ring::digest::{SHA256, digest};
+use shared::access_token::{Check, TokenFault};
 use shared::clock::UnixSeconds;
 
 pub use self::caller::Caller;
@@ -87,6 +88,11 @@ impl Door {
 
     async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Caller, Refusal> {
         match self.issuers.verify(token, now).await {
+            // What asks for a proof that nobody here checks is refused (RFC 7800 §3.1).
+            Ok(verified) if verified.claims.confirmation().is_some() => Err(Refusal::Token(TokenFault::new(
+                Check::Binding,
+                "cnf asks for a proof",
+            ))),
             Ok(verified) => Ok(Caller::new(verified)),
             Err(NotVerified::Refused(fault)) => Err(Refusal::Token(fault)),
             Err(NotVerified::Unavailable { retry_after }) => Err(Refusal::Unavailable { retry_after }),

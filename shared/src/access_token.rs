@@ -5,6 +5,7 @@
 //! key, signature, audience, times, claims, binding, scope ([`Check::ALL`]).
 
 mod claims;
+mod confirmation;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use self::confirmation::Confirmation;
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
 use crate::json;
@@ -37,6 +39,15 @@ pub struct Claims<'a> {
     pub client_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<UnixSeconds>,
+    /// RFC 7800 §3: the key without whose proof the token is worth nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<&'a Confirmation>,
+    /// RFC 8693 §4.1: who acts for the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<&'a Value>,
+    /// RFC 9396 §9.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<&'a Value>,
 }
 
 /// The checks, in the order in which they are made.
@@ -287,6 +298,9 @@ pub struct VerifiedClaims {
     audience: String,
     client_name: Option<String>,
     client_type: Option<String>,
+    confirmation: Option<Confirmation>,
+    actor: Option<Value>,
+    authorization_details: Option<Value>,
 }
 
 #[expect(
@@ -332,6 +346,21 @@ impl VerifiedClaims {
 
     pub fn client_type(&self) -> Option<&str> {
         self.client_type.as_deref()
+    }
+
+    /// The key whose proof must come with the token (`cnf`). Whoever takes the token checks that proof.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
+    }
+
+    /// Who acts for the subject (`act`, RFC 8693 §4.1).
+    pub fn actor(&self) -> Option<&Value> {
+        self.actor.as_ref()
+    }
+
+    /// RFC 9396 §9.1; a list.
+    pub fn authorization_details(&self) -> Option<&Value> {
+        self.authorization_details.as_ref()
     }
 
     /// Whether the token is still within its time, as [`Check::Times`] demanded when it was verified.

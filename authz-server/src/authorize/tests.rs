@@ -27,6 +27,10 @@ fn client(scopes: &str) -> Client {
         revoked_at: None,
         redirect_uris: r#"["http://127.0.0.1/cb"]"#.to_owned(),
         approves_as: None,
+        origin: "operator".to_owned(),
+        details: "{}".to_owned(),
+        last_used_at: None,
+        expires_at: None,
     };
     Client::from_rows(row, Vec::new()).unwrap()
 }

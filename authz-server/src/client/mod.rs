@@ -1,6 +1,7 @@
 //! Clients: what is known of one, and who may create or change it.
 
 pub(crate) mod authenticate;
+mod details;
 mod redirects;
 pub(crate) mod register;
 
@@ -12,6 +13,7 @@ use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::SecretHash;
 
+pub(crate) use self::details::Details;
 pub(crate) use self::redirects::DEVICE_CODE;
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
@@ -24,21 +26,42 @@ pub(crate) enum AuthMethod {
     ClientSecretBasic,
     /// The secret in the body.
     ClientSecretPost,
+    /// An assertion that the client signed (RFC 7523 §2.2).
+    PrivateKeyJwt,
+    /// A certificate of an authority that we trust (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// A certificate of the client's own making, whose key it registered (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
     /// A public client: it proves nothing.
     None,
 }
 
 impl AuthMethod {
     /// The methods that work, in the order of the metadata document.
-    pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+        Self::None,
+    ];
 
     /// The registered name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
             Self::None => "none",
         }
+    }
+
+    /// Whether a client of this method has a secret of ours.
+    pub(crate) fn uses_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
     }
 }
 
@@ -60,6 +83,28 @@ impl ClientType {
             Self::Native => "native",
             Self::Service => "service",
             Self::Web => "web",
+        }
+    }
+}
+
+/// Who vouches for a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Somebody who runs this server.
+    Operator,
+    /// Nobody: it registered itself (RFC 7591 §3).
+    Registration,
+    /// Whoever owns the address that is its id (Client ID Metadata Documents).
+    Document,
+}
+
+impl Origin {
+    /// The name in the database and in views.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Registration => "registration",
+            Self::Document => "document",
         }
     }
 }
@@ -87,7 +132,8 @@ macro_rules! named {
 named!(
     AuthMethod,
     AuthMethod::ALL,
-    "must be client_secret_basic, client_secret_post or none"
+    "must be client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, \
+     self_signed_tls_client_auth or none"
 );
 named!(
     ClientType,
@@ -98,6 +144,11 @@ named!(
         ClientType::Web
     ],
     "must be ai-agent, service, native or web"
+);
+named!(
+    Origin,
+    [Origin::Operator, Origin::Registration, Origin::Document],
+    "must be operator, registration or document"
 );
 
 /// A client as the endpoints see it.
@@ -117,6 +168,8 @@ pub(crate) struct Client {
     pub(crate) approves_as: Option<String>,
     pub(crate) tokens_not_before: UnixSeconds,
     pub(crate) is_revoked: bool,
+    pub(crate) origin: Origin,
+    pub(crate) details: Details,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
 }
 
@@ -150,6 +203,8 @@ impl Client {
             approves_as: row.approves_as,
             tokens_not_before: UnixSeconds(row.tokens_not_before),
             is_revoked: row.revoked_at.is_some(),
+            origin: row.origin.parse().map_err(|_| damaged("origin"))?,
+            details: serde_json::from_str(&row.details).map_err(|_| damaged("details"))?,
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
             client_id: row.client_id,
             name: row.name,
@@ -167,9 +222,9 @@ impl Client {
     }
 
     /// Whether somebody who runs this server vouches for it: errors may be sent to it before a person has seen a page
-    /// (OAuth 2.1 §7.12.2). So far only operators register clients.
+    /// (OAuth 2.1 §7.12.2).
     pub(crate) fn is_trusted(&self) -> bool {
-        true
+        self.origin == Origin::Operator
     }
 
     /// Whether it may use `grant`.

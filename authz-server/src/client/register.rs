@@ -7,7 +7,7 @@ use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
-use super::{AuthMethod, ClientType, redirects};
+use super::{AuthMethod, ClientType, Details, Origin, redirects};
 use crate::db::client::ClientRow;
 use crate::db::{self, Db, DbFault};
 
@@ -118,6 +118,10 @@ pub(crate) async fn create(
         revoked_at: None,
         redirect_uris,
         approves_as,
+        origin: Origin::Operator.as_str().to_owned(),
+        details: json(&Details::default())?,
+        last_used_at: None,
+        expires_at: None,
     };
     let secret = if row.auth_methods == AuthMethod::None.as_str() {
         None
@@ -286,7 +290,11 @@ async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterF
         })?;
         uris.push(found.uri.clone());
     }
-    serde_json::to_string(&uris).map_err(|e| RegisterFault::Metadata(e.to_string()))
+    json(&uris)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, RegisterFault> {
+    serde_json::to_string(value).map_err(|e| RegisterFault::Metadata(e.to_string()))
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

@@ -6,13 +6,14 @@ use super::change::{self, Noun};
 use super::{Db, DbFault, Tx, access_grant, client_secret, on};
 
 const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
-     tokens_not_before, revoked_at, redirect_uris, approves_as FROM client WHERE client_id = $1";
+     tokens_not_before, revoked_at, redirect_uris, approves_as, origin, details, last_used_at, expires_at FROM client WHERE client_id = $1";
 const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
-     tokens_not_before, revoked_at, redirect_uris, approves_as FROM client ORDER BY created_at, client_id";
+     tokens_not_before, revoked_at, redirect_uris, approves_as, origin, details, last_used_at, expires_at FROM client ORDER BY created_at, client_id";
 const APPROVED_ALWAYS: &str = "SELECT client_id FROM client WHERE approves_as IS NOT NULL AND revoked_at IS NULL ORDER BY client_id LIMIT 1";
 const INSERT: &str = "INSERT INTO client (client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
-     redirect_uris, approves_as) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6, redirect_uris = $7, grants = $8 \
+     redirect_uris, approves_as, origin, details, last_used_at, expires_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const UPDATE: &str = "UPDATE client SET name = $2, client_type = $3, auth_methods = $4, scopes = $5, resources = $6, redirect_uris = $7, grants = $8, details = $9 \
      WHERE client_id = $1 AND revoked_at IS NULL";
 const REVOKE: &str =
     "UPDATE client SET revoked_at = $2, tokens_not_before = $2 WHERE client_id = $1 AND revoked_at IS NULL";
@@ -36,6 +37,14 @@ pub(crate) struct ClientRow {
     pub(crate) revoked_at: Option<i64>,
     pub(crate) redirect_uris: String,
     pub(crate) approves_as: Option<String>,
+    /// See [`crate::client::Origin`].
+    pub(crate) origin: String,
+    /// See [`crate::client::Details`].
+    pub(crate) details: String,
+    /// The day, for those who look for dead clients.
+    pub(crate) last_used_at: Option<i64>,
+    /// When a client that registered itself is forgotten, unless somebody grants it something.
+    pub(crate) expires_at: Option<i64>,
 }
 
 pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
@@ -81,7 +90,11 @@ async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
             .bind(&client.resources)
             .bind(client.created_at)
             .bind(&client.redirect_uris)
-            .bind(&client.approves_as);
+            .bind(&client.approves_as)
+            .bind(&client.origin)
+            .bind(&client.details)
+            .bind(client.last_used_at)
+            .bind(client.expires_at);
         insert.execute(c).await.map(|_| ())
     })
 }
@@ -109,7 +122,8 @@ pub(crate) async fn update(
                 .bind(&client.scopes)
                 .bind(&client.resources)
                 .bind(&client.redirect_uris)
-                .bind(&client.grants);
+                .bind(&client.grants)
+                .bind(&client.details);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
         noted(tx, rows, client_id, now).await

@@ -141,6 +141,10 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
             revoked_at: None,
             redirect_uris: "[]".to_owned(),
             approves_as: None,
+            origin: "operator".to_owned(),
+            details: "{}".to_owned(),
+            last_used_at: None,
+            expires_at: None,
         };
         client::insert(&db, &row, None).await.unwrap();
         for round in 0..20 {
@@ -173,6 +177,10 @@ async fn with_people(url: &str) -> Db {
         revoked_at: None,
         redirect_uris: "[]".to_owned(),
         approves_as: None,
+        origin: "operator".to_owned(),
+        details: "{}".to_owned(),
+        last_used_at: None,
+        expires_at: None,
     };
     client::insert(&db, &row, None).await.unwrap();
     let person = user_account::UserRow {

@@ -95,6 +95,9 @@ pub(super) async fn decide(
                 methods: known.code.methods,
                 nonce: known.code.nonce,
             }),
+            confirmation: None,
+            actor: None,
+            authorization_details: None,
         }),
         outcome => Err(refuse(&outcome, &known).into()),
     }

@@ -42,6 +42,9 @@ pub(super) async fn decide(
         scope,
         resource,
         lineage: None,
+        confirmation: None,
+        actor: None,
+        authorization_details: None,
     })
 }
 

@@ -163,6 +163,9 @@ async fn redeem(
             methods,
             nonce: None,
         }),
+        confirmation: None,
+        actor: None,
+        authorization_details: None,
     })
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use shared::access_token::VerifiedClaims;
+use serde_json::Value;
+use shared::access_token::{Confirmation, VerifiedClaims};
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 
+use super::issue::token_type;
 use super::own;
 use crate::app::App;
 use crate::client::Client;
@@ -37,6 +39,12 @@ struct Active<'a> {
     client_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<&'a Confirmation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<&'a Value>,
 }
 
 /// The answer for an active refresh token: what a client may ask about its own.
@@ -166,9 +174,12 @@ fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure>
                 jti: claims.token_id(),
                 client_id: claims.client_id(),
                 scope: claims.scope().to_string(),
-                token_type: "Bearer",
+                token_type: token_type(claims.confirmation()),
                 client_name: claims.client_name(),
                 client_type: claims.client_type(),
+                cnf: claims.confirmation(),
+                act: claims.actor(),
+                authorization_details: claims.authorization_details(),
             };
             serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))?
         }

@@ -5,7 +5,8 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use shared::access_token::{Claims, MAX_TOKEN_BYTES};
+use serde_json::Value;
+use shared::access_token::{Claims, Confirmation, MAX_TOKEN_BYTES};
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::{Secret, random_bytes};
@@ -26,6 +27,8 @@ struct TokenAnswer<'a> {
     scope: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
 }
@@ -52,12 +55,13 @@ pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Resul
     };
     let answer = TokenAnswer {
         access_token: &access_token,
-        token_type: "Bearer",
+        token_type: token_type(permit.confirmation.as_ref()),
         expires_in: end_of(permit, now).since(now).as_secs(),
         scope: &scope,
         refresh_token: lineage
             .and_then(|lineage| lineage.refresh_token.as_ref())
             .map(Secret::reveal),
+        authorization_details: permit.authorization_details.as_ref(),
         id_token: id_token.as_deref(),
     };
     let body = serde_json::to_vec(&answer).map_err(|e| Failure::Internal(e.to_string()))?;
@@ -66,6 +70,15 @@ pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Resul
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(body))
+}
+
+/// How a token is to be shown. One bound to a certificate is a bearer token to the eye (RFC 8705 §3).
+pub(super) fn token_type(confirmation: Option<&Confirmation>) -> &'static str {
+    if confirmation.is_some_and(|bound| bound.jkt.is_some()) {
+        "DPoP"
+    } else {
+        "Bearer"
+    }
 }
 
 fn access_token(
@@ -80,6 +93,9 @@ fn access_token(
         subject,
         resource,
         lineage,
+        confirmation,
+        actor,
+        authorization_details,
         ..
     } = permit;
     let signer = keys.signer(resource.algorithm);
@@ -103,6 +119,9 @@ fn access_token(
         client_name: &client.name,
         client_type: client.client_type.as_str(),
         auth_time: lineage.as_ref().map(|lineage| lineage.auth_time),
+        cnf: confirmation.as_ref(),
+        act: actor.as_ref(),
+        authorization_details: authorization_details.as_ref(),
     };
     let claims = serde_json::to_vec(&claims).map_err(|e| Failure::Internal(e.to_string()))?;
     let token = signer

@@ -19,6 +19,7 @@ mod refresh_token;
 mod request;
 mod revoke;
 pub(crate) mod scopes;
+mod sender;
 mod successor;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +27,8 @@ pub(crate) mod testing;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+use shared::access_token::Confirmation;
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -55,6 +58,12 @@ struct Permit {
     resource: Arc<Resource>,
     /// `None` when the client acts for itself.
     lineage: Option<Lineage>,
+    /// The key to which the access token is bound.
+    confirmation: Option<Confirmation>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    actor: Option<Value>,
+    /// RFC 9396 §7: a list.
+    authorization_details: Option<Value>,
 }
 
 /// What a permit has beyond the access token when a person stands behind it.
@@ -106,11 +115,16 @@ async fn exchange(
     let client = authenticate(app, request, &mut params, now).await?;
     let asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
+    let confirmation = sender::prove(app, request, &client, now).await?;
     let permit = match asked.grant_type {
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
         GrantType::RefreshToken => refresh_token::decide(app, &client, &asked, now).await?,
         GrantType::ClientCredentials => client_credentials::decide(app, &client, &asked).await?,
         GrantType::DeviceCode => device_code::decide(app, &client, &asked, now).await?,
+    };
+    let permit = Permit {
+        confirmation,
+        ..permit
     };
     issue::issue(app, &permit, now).await
 }

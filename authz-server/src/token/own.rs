@@ -106,6 +106,9 @@ mod tests {
             client_name: "x",
             client_type: "service",
             auth_time: None,
+            cnf: None,
+            act: None,
+            authorization_details: None,
         };
         let private = SigningKey::generate(Algorithm::EdDSA).unwrap();
         let key = SigningKey::from_private_jwk(Algorithm::EdDSA, &private).unwrap();

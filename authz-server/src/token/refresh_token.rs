@@ -93,6 +93,9 @@ pub(super) async fn decide(
             // OpenID Connect Core §12.2: an ID token of a refresh should have none.
             nonce: None,
         }),
+        confirmation: None,
+        actor: None,
+        authorization_details: None,
     })
 }
 

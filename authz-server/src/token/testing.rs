@@ -41,6 +41,10 @@ pub(crate) fn client_row(grants: &str, scopes: &str) -> ClientRow {
         revoked_at: None,
         redirect_uris: "[]".to_owned(),
         approves_as: None,
+        origin: "operator".to_owned(),
+        details: "{}".to_owned(),
+        last_used_at: None,
+        expires_at: None,
     }
 }
 

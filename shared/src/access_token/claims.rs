@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Check, Expectation, TokenFault, VerifiedClaims, printable};
+use super::{Check, Confirmation, Expectation, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
 use crate::scope::Scope;
 
@@ -29,13 +29,22 @@ pub(super) fn check(
         audience: expectation.audience.clone(),
         client_name: optional_text(claims, "client_name")?,
         client_type: optional_text(claims, "client_type")?,
+        confirmation: claims.get("cnf").map(Confirmation::read).transpose()?,
+        actor: claims.get("act").cloned(),
+        authorization_details: claims.get("authorization_details").cloned(),
     };
     if claims.get("act").is_some_and(|actor| !actor.is_object()) {
         return Err(TokenFault::new(Check::Claims, "act is not an object"));
     }
-    // Proof of possession is not understood here yet, and what is not understood is refused (RFC 7800 §3.1).
-    if claims.contains_key("cnf") {
-        return Err(TokenFault::new(Check::Binding, "cnf asks for a proof"));
+    if verified
+        .authorization_details
+        .as_ref()
+        .is_some_and(|details| !details.is_array())
+    {
+        return Err(TokenFault::new(
+            Check::Claims,
+            "authorization_details is not a list",
+        ));
     }
     Ok(VerifiedClaims {
         scope: scope(claims, expectation)?,
@@ -272,6 +281,10 @@ mod tests {
             assert_eq!(verdict(|c| c[claim] = json!("")).unwrap_err(), Check::Claims);
         }
         assert_eq!(verdict(|c| c["act"] = json!("x")).unwrap_err(), Check::Claims);
+        assert_eq!(
+            verdict(|c| c["authorization_details"] = json!({})).unwrap_err(),
+            Check::Claims
+        );
         assert_eq!(
             verdict(|c| c["cnf"] = json!({"jkt": "x"})).unwrap_err(),
             Check::Binding
