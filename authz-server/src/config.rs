@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) refresh_idle: Duration,
     /// How long after its rotation a refresh token still gives the same successor.
     pub(crate) refresh_retry_window: Duration,
+    /// Whether every authorization request must be pushed first (RFC 9126 §5).
+    pub(crate) require_pushed_requests: bool,
     /// How people sign in.
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
@@ -173,6 +175,10 @@ impl Config {
                 .as_ref()
                 .and_then(|issuer| issuer.url().host())
                 .is_some_and(|host| shared::uri::is_loopback(&host));
+        let require_pushed_requests = reader
+            .section("clients")
+            .value("require_pushed_requests", "false")
+            .unwrap_or(true);
         let login = Login::read(&mut reader, is_local);
         let federation = Federation::read(&mut reader);
         let mut limits = reader.section("limits");
@@ -213,6 +219,7 @@ impl Config {
             refresh_ttl,
             refresh_idle,
             refresh_retry_window,
+            require_pushed_requests,
             login,
             federation,
             per_ip,

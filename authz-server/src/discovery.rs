@@ -5,6 +5,7 @@ use ::web::answer;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::jose::Algorithm;
 use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
@@ -57,6 +58,12 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         .collect();
     scopes.sort_unstable();
     scopes.dedup();
+    let mut details_types: Vec<String> = resources
+        .iter()
+        .flat_map(|resource| resource.authorization_details_types.iter().cloned())
+        .collect();
+    details_types.sort_unstable();
+    details_types.dedup();
     let issuer = &app.config.issuer;
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let with_secret = [
@@ -95,8 +102,16 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
         ui_locales_supported: names(&["en", "es"]),
-        request_parameter_supported: false,
+        request_parameter_supported: true,
         request_uri_parameter_supported: false,
+        request_object_signing_alg_values_supported: Algorithm::ALL
+            .iter()
+            .map(|algorithm| algorithm.as_str().to_owned())
+            .collect(),
+        require_signed_request_object: false,
+        pushed_authorization_request_endpoint: issuer.endpoint("/oauth/par"),
+        require_pushed_authorization_requests: app.config.require_pushed_requests,
+        authorization_details_types_supported: details_types,
         service_documentation: issuer.endpoint("/docs/errors"),
     })
 }

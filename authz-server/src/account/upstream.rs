@@ -97,7 +97,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         let Some(Interaction {
             id,
             purpose: Purpose::Authorize {
-                query, session_id, ..
+                arrival, session_id, ..
             },
             started_at,
         }) = waiting
@@ -108,7 +108,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         };
         if params.take("decision").as_deref() != Some("allow") {
             let purpose = Purpose::Authorize {
-                query,
+                arrival,
                 allowed: false,
                 session_id,
             };
@@ -120,7 +120,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
             return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
         let purpose = Purpose::Authorize {
-            query,
+            arrival,
             allowed: true,
             session_id,
         };

@@ -12,6 +12,7 @@ use super::request::AuthorizationRequest;
 use super::step::code_scope;
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::authorization_code::{self, CodeRow};
 use crate::db::{self, Tx};
@@ -83,6 +84,12 @@ pub(super) async fn issue(
         {
             return Ok(Outcome::Decided);
         }
+        // RFC 9126 §7.3: a reference serves one answer, however often its page was shown.
+        if let Some(reference) = &asked.pushed
+            && !db::pushed_request::finish(tx, reference, now).await?
+        {
+            return Ok(Outcome::Decided);
+        }
         if let Some(session_id) = approver.session_id
             && !db::session::stands(tx, (approver.user_id, session_id), now).await?
         {
@@ -100,6 +107,7 @@ pub(super) async fn issue(
             code_challenge: asked.code_challenge.clone(),
             resource: asked.resource.uri.clone(),
             scopes: scopes.to_string(),
+            authorization_details: asked.authorization_details.as_ref().map(AuthorizationDetails::text),
             nonce: asked.nonce.clone(),
             session_id: approver.session_id.map(str::to_owned),
             auth_time: approver.auth_time.0,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::random_bytes;
 
+use super::arrival::Arrival;
 use crate::account::{Browser, SignedIn};
 use crate::app::App;
 use crate::db;
@@ -23,8 +24,9 @@ pub(crate) const LIFE: Duration = Duration::from_secs(600);
 pub(crate) enum Purpose {
     /// A client sent them to the authorization endpoint.
     Authorize {
-        /// Its request, exactly as it came; read and checked again at every step.
-        query: String,
+        /// Its request; read and checked again at every step.
+        #[serde(flatten)]
+        arrival: Arrival,
         /// Whether they have allowed it already, before they signed in elsewhere.
         allowed: bool,
         /// The session in which it came; every sign-in makes another.

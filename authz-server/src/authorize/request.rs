@@ -8,11 +8,14 @@ use std::sync::Arc;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
+use shared::secret::SecretHash;
 
 use super::answer::Destination;
+use super::arrival::Arrival;
 use super::negotiation;
 use super::redirect_uri;
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::error::{Failure, Trouble};
 use crate::params;
@@ -28,7 +31,7 @@ const MAX_HINT: usize = 200;
 
 /// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display`, `id_token_hint` and
 /// `dpop_jkt` are not: a request may carry them, and they change nothing.
-const PARAMETERS: [&str; 16] = [
+pub(super) const PARAMETERS: [&str; 17] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -45,6 +48,7 @@ const PARAMETERS: [&str; 16] = [
     "ui_locales",
     "nonce",
     "registration",
+    "authorization_details",
 ];
 
 /// Why a request goes no further, and who is told.
@@ -90,12 +94,16 @@ pub(super) struct AuthorizationRequest {
     pub(super) max_age: Option<i64>,
     pub(super) nonce: Option<String>,
     pub(super) ui_locales: Option<String>,
+    /// RFC 9396 §3.
+    pub(super) authorization_details: Option<AuthorizationDetails>,
+    /// What is used up with the answer, if the request was pushed.
+    pub(super) pushed: Option<SecretHash>,
 }
 
 impl AuthorizationRequest {
-    /// Reads `query` and checks all of it.
-    pub(super) async fn read(app: &App, query: &str) -> Result<Self, Stop> {
-        let mut raw = Raw::scan(query).map_err(Failure::from)?;
+    /// Reads the parameters and checks all of them.
+    pub(super) async fn read(app: &App, arrival: &Arrival) -> Result<Self, Stop> {
+        let mut raw = Raw::scan(&arrival.query).map_err(Failure::from)?;
         let client = living_client(app, raw.take("client_id")).await?;
         let redirect_uri = redirect_uri_of(&client, raw.take("redirect_uri"))?;
         let state = raw.take("state");
@@ -109,7 +117,10 @@ impl AuthorizationRequest {
         }
         let is_trusted = client.is_trusted();
         match Self::check(app, raw, client, &to).await {
-            Ok(request) => Ok(request),
+            Ok(request) => Ok(Self {
+                pushed: arrival.pushed(),
+                ..request
+            }),
             Err(Failure::Refused(refusal)) if is_trusted => Err(Stop::Back(Box::new(to), refusal)),
             Err(failure) => Err(Stop::Page(failure)),
         }
@@ -160,6 +171,9 @@ impl AuthorizationRequest {
             code_challenge: code_challenge.as_deref(),
         };
         let scope = negotiation::negotiate(&facts, asked.as_ref())?;
+        let details = raw.take("authorization_details");
+        let details = details.map(|text| AuthorizationDetails::ask(&text, (&client, &resource), &scope));
+        let authorization_details = details.transpose()?;
         Ok(Self {
             client,
             to: to.clone(),
@@ -170,6 +184,8 @@ impl AuthorizationRequest {
             max_age,
             nonce,
             ui_locales: raw.take("ui_locales"),
+            authorization_details,
+            pushed: None,
         })
     }
 
@@ -231,6 +247,11 @@ impl Raw {
         Ok(raw)
     }
 
+    /// What would be told to the client, were it known where.
+    pub(super) fn take_fault(&mut self) -> Option<OAuthError> {
+        self.fault.take()
+    }
+
     fn note(&mut self, fault: OAuthError) {
         self.fault.get_or_insert(fault);
     }
@@ -242,7 +263,7 @@ impl Raw {
 }
 
 /// The client, unless it is unknown or revoked: then nobody can be trusted to be told.
-async fn living_client(app: &App, client_id: Option<String>) -> Result<Arc<Client>, Failure> {
+pub(super) async fn living_client(app: &App, client_id: Option<String>) -> Result<Arc<Client>, Failure> {
     let client_id = client_id.ok_or_else(|| malformed("client_id is missing"))?;
     let found = app.client(&client_id).await?;
     let found = found.filter(|client| !client.is_revoked);
@@ -284,8 +305,7 @@ fn check_form(client: &Client, raw: &mut Raw) -> Result<(), OAuthError> {
         return Err(malformed("response_mode must be query"));
     }
     for (name, code) in [
-        ("request", ErrorCode::RequestNotSupported),
-        // Never fetched: an address that a stranger names.
+        // Never fetched: an address that a stranger names. One of ours has been followed before.
         ("request_uri", ErrorCode::RequestUriNotSupported),
         ("registration", ErrorCode::RegistrationNotSupported),
     ] {

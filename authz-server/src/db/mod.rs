@@ -18,6 +18,7 @@ mod lease;
 mod lite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
+pub(crate) mod pushed_request;
 pub(crate) mod recovery_code;
 pub(crate) mod refresh_token;
 pub(crate) mod resource;
@@ -256,6 +257,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,
+        pushed_request::STATEMENTS,
         recovery_code::STATEMENTS,
         refresh_token::STATEMENTS,
         resource::STATEMENTS,

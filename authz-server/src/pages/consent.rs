@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, ScopeLine};
+use super::{DetailItem, Page, ScopeLine};
 
 /// How a client is known.
 #[cfg_attr(
@@ -36,6 +36,7 @@ pub(crate) struct Consent<'a> {
     pub(crate) node: &'a str,
     pub(crate) node_uri: &'a str,
     pub(crate) scopes: &'a [ScopeLine],
+    pub(crate) details: &'a [DetailItem],
     /// Who is signed in; not shown with `before_upstream`.
     pub(crate) person: &'a str,
     /// Nobody is signed in yet, and this provider is asked next: our own consent comes first.

@@ -35,6 +35,8 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
     pub(crate) nonce: Option<&'a str>,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<&'a str>,
 }
 
 /// The id of a family to be.
@@ -70,6 +72,7 @@ pub(crate) async fn open(
         auth_time: new.auth_time,
         methods: new.methods,
         nonce: new.nonce,
+        authorization_details: new.authorization_details,
         expires_at: now + config.refresh_ttl,
     };
     let end = db::token_family::open(tx, &row, now).await?;

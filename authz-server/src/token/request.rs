@@ -8,7 +8,7 @@ use crate::client::{DEVICE_CODE, authenticate};
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 11] = [
+pub(super) const PARAMETERS: [&str; 12] = [
     "grant_type",
     "scope",
     "code",
@@ -16,6 +16,7 @@ pub(super) const PARAMETERS: [&str; 11] = [
     "redirect_uri",
     "refresh_token",
     "device_code",
+    "authorization_details",
     authenticate::PARAMETERS[0],
     authenticate::PARAMETERS[1],
     authenticate::PARAMETERS[2],
@@ -69,6 +70,8 @@ pub(super) struct TokenRequest {
     pub(super) redirect_uri: Option<String>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) device_code: Option<Secret>,
+    /// RFC 9396 §6, as text.
+    pub(super) authorization_details: Option<String>,
 }
 
 impl TokenRequest {
@@ -94,6 +97,7 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
+            authorization_details: params.take("authorization_details"),
         })
     }
 }

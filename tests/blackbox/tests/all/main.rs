@@ -19,6 +19,7 @@ mod node;
 mod node_protocol;
 mod openid;
 mod operations;
+mod par;
 mod parameters;
 mod pkce;
 mod refresh;
