@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use ring::signature;
 
 pub use self::admission::KeyFault;
-pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES};
+pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES, MAX_TRIES};
 #[cfg(feature = "sign")]
 pub use self::sign::{SigningFault, SigningKey};
 

@@ -32,8 +32,17 @@ pub enum KeyFault {
     BadPoint,
 }
 
+/// Whether a key must have a `kid`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Names {
+    /// Tokens of its owner always name their key.
+    Needed,
+    /// RFC 7517 §4.5.
+    Optional,
+}
+
 /// Admits one member of a key set.
-pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> {
+pub(super) fn admit(jwk: &Map<String, Value>, names: Names) -> Result<VerifyingKey, KeyFault> {
     if jwk.get("use").is_some_and(|usage| usage != "sig") || !may_verify(jwk) {
         return Err(KeyFault::NotForSignatures);
     }
@@ -52,9 +61,11 @@ pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> 
     if !fitting.contains(&algorithm) {
         return Err(KeyFault::AlgorithmMismatch);
     }
-    let kid = text(jwk, "kid")
-        .filter(|kid| !kid.is_empty())
-        .ok_or(KeyFault::NoKid)?;
+    let kid = match text(jwk, "kid").filter(|kid| !kid.is_empty()) {
+        Some(kid) => kid,
+        None if names == Names::Optional && !jwk.contains_key("kid") => "",
+        None => return Err(KeyFault::NoKid),
+    };
     Ok(VerifyingKey {
         kid: kid.to_owned(),
         algorithm,
@@ -192,7 +203,7 @@ mod tests {
     use super::*;
 
     fn fault(jwk: Value) -> Option<KeyFault> {
-        admit(jwk.as_object().unwrap()).err()
+        admit(jwk.as_object().unwrap(), Names::Needed).err()
     }
 
     /// RFC 8037 appendix A.2.
@@ -207,6 +218,7 @@ mod tests {
             json!({"kty":"OKP","crv":"Ed25519","x":ED,"kid":"a"})
                 .as_object()
                 .unwrap(),
+            Names::Needed,
         )
         .unwrap();
         assert_eq!((key.kid(), key.algorithm()), ("a", Algorithm::EdDSA));
