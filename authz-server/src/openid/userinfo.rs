@@ -120,7 +120,7 @@ fn challenge(failure: &Failure, shown: bool) -> Option<String> {
     };
     let challenge = Challenge {
         error: shown.then_some(refusal.code),
-        error_description: shown.then_some(refusal.description),
+        error_description: shown.then_some(&*refusal.description),
         scope: Some(OPENID),
         resource_metadata: None,
     };
