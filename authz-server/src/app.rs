@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
+use shared::dpop::Nonces;
 use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns};
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) sign_ins: Throttle,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
+    /// What DPoP proofs are dated by (RFC 9449 §8).
+    pub(crate) nonces: Nonces,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -124,6 +127,7 @@ impl App {
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
+            nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

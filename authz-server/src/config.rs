@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) refresh_idle: Duration,
     /// How long after its rotation a refresh token still gives the same successor.
     pub(crate) refresh_retry_window: Duration,
+    /// Whether a DPoP proof needs a nonce of ours (RFC 9449 §8).
+    pub(crate) dpop_nonces_required: bool,
     /// How people sign in.
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
@@ -167,6 +169,14 @@ impl Config {
         if refresh_retry_window > MAX_RETRY_WINDOW {
             tokens.fault("refresh_retry_window", "must be 5m at most: a thief has as long");
         }
+        let dpop_nonces_required = match tokens.value::<String>("dpop_nonce", "off").as_deref() {
+            Some("required") => true,
+            Some("off") | None => false,
+            Some(_) => {
+                tokens.fault("dpop_nonce", "must be \"off\" or \"required\"");
+                false
+            }
+        };
         let is_local = tls == TlsMode::Off
             && !web::server::Listen::leaves_machine(&listen)
             && issuer
@@ -213,6 +223,7 @@ impl Config {
             refresh_ttl,
             refresh_idle,
             refresh_retry_window,
+            dpop_nonces_required,
             login,
             federation,
             per_ip,
