@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use shared::http_client::{ClientFault, GuardedClient, Own};
+use shared::dpop::Nonces;
 use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns};
@@ -61,6 +62,8 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Turns>,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
+    /// What DPoP proofs are dated by (RFC 9449 §8).
+    pub(crate) nonces: Nonces,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -140,6 +143,7 @@ impl App {
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
             outbound,
+            nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

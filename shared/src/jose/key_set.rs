@@ -133,7 +133,8 @@ impl KeySet {
     }
 }
 
-fn has_secret_material(jwk: &Map<String, Value>) -> bool {
+/// Whether a JWK holds a private or symmetric key.
+pub(super) fn has_secret_material(jwk: &Map<String, Value>) -> bool {
     jwk.get("kty").and_then(Value::as_str) == Some("oct")
         || ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
             .iter()
