@@ -48,7 +48,9 @@ impl AuthorizationDetails {
             return Err(refusal.because(format!("the type is {}", kind(other))));
         }
         let is_here = |location: &Value| {
-            let uri = location.as_str().and_then(|text| text.parse::<ResourceUri>().ok());
+            let uri = location
+                .as_str()
+                .and_then(|text| text.parse::<ResourceUri>().ok());
             uri.is_some_and(|uri| uri.lookup_key() == resource.lookup_key)
         };
         let locations = asked.0.iter().filter_map(|one| one.get("locations"));
@@ -62,7 +64,8 @@ impl AuthorizationDetails {
 
     /// A list as it was stored.
     pub(crate) fn stored(text: &str) -> Result<Self, DbFault> {
-        Self::read(text).map_err(|_| DbFault::Unexpected("stored authorization details are damaged".to_owned()))
+        Self::read(text)
+            .map_err(|_| DbFault::Unexpected("stored authorization details are damaged".to_owned()))
     }
 
     /// What of a stored grant is left for a request: it may narrow the list, element by element, and never widen it
@@ -153,7 +156,9 @@ pub(crate) fn kind(element: &Element) -> &str {
 /// Whether `name` can be the name of a type: visible ASCII, so that it can stand in a list of words.
 pub(crate) fn is_type_name(name: &str) -> bool {
     (1..=MAX_TYPE).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
 }
 
 fn may_ask(element: &Element, client: &Client, resource: &Resource) -> bool {
@@ -166,15 +171,22 @@ fn check_members(element: &Element) -> Result<(), OAuthError> {
     if !is_type_name(kind(element)) {
         return Err(refused("every authorization detail needs a type"));
     }
-    let is_list_of_text =
-        |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+    let is_list_of_text = |value: &Value| {
+        value
+            .as_array()
+            .is_some_and(|list| list.iter().all(Value::is_string))
+    };
     let lists = LISTS.iter().filter_map(|name| element.get(*name));
     let mut identifiers = element.get(IDENTIFIER).into_iter();
     if !lists.into_iter().all(is_list_of_text) || !identifiers.all(Value::is_string) {
-        return Err(refused("a common member of the authorization details has the wrong form"));
+        return Err(refused(
+            "a common member of the authorization details has the wrong form",
+        ));
     }
     if !element.iter().all(|(name, value)| is_plain(name) && shows(value)) {
-        return Err(refused("the authorization details contain characters that cannot be shown"));
+        return Err(refused(
+            "the authorization details contain characters that cannot be shown",
+        ));
     }
     Ok(())
 }
@@ -222,11 +234,11 @@ mod tests {
         }
     }
 
-    fn ask(text: &str) -> Result<AuthorizationDetails, &'static str> {
+    fn ask(text: &str) -> Result<AuthorizationDetails, String> {
         let (client, resource) = (client(&["call", "other"]), resource(&["call", "file"]));
         AuthorizationDetails::ask(text, (&client, &resource), &"a".parse().unwrap()).map_err(|refusal| {
             assert_eq!(refusal.code, ErrorCode::InvalidAuthorizationDetails);
-            refusal.description
+            refusal.description.to_string()
         })
     }
 
@@ -245,7 +257,11 @@ mod tests {
         let text = r#"[{"type":"call","actions":["a"],"identifier":"x","locations":["https://RS/mcp"],"limit":{"eur":1.5}}]"#;
         let asked = ask(text).unwrap();
         assert_eq!(AuthorizationDetails::stored(&asked.text()).unwrap(), asked);
-        for unknown in [r#"[{"type":"file"}]"#, r#"[{"type":"other"}]"#, r#"[{"type":"call"},{"type":"Call"}]"#] {
+        for unknown in [
+            r#"[{"type":"file"}]"#,
+            r#"[{"type":"other"}]"#,
+            r#"[{"type":"call"},{"type":"Call"}]"#,
+        ] {
             assert_eq!(
                 ask(unknown).unwrap_err(),
                 "this client may not ask for that type at this resource"
@@ -304,7 +320,10 @@ mod tests {
         let refused = Err(ErrorCode::InvalidAuthorizationDetails);
         assert_eq!(left(None, Some(&first), &all), refused);
         assert_eq!(left(Some(&first), Some(&both), &all), refused);
-        assert_eq!(left(Some(&both), Some(r#"[{"type":"call","n":2}]"#), &all), refused);
+        assert_eq!(
+            left(Some(&both), Some(r#"[{"type":"call","n":2}]"#), &all),
+            refused
+        );
         assert_eq!(left(Some(&both), Some(&format!("[{two}]")), &["call"]), refused);
     }
 }

@@ -5,6 +5,7 @@ use ::web::answer;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::dpop;
 use shared::jose::Algorithm;
 use shared::metadata::AuthorizationServer;
 
@@ -94,6 +95,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
             .map(|m| m.as_str().to_owned())
             .collect(),
         code_challenge_methods_supported: names(&["S256"]),
+        dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
@@ -110,7 +112,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
             .collect(),
         require_signed_request_object: false,
         pushed_authorization_request_endpoint: issuer.endpoint("/oauth/par"),
-        require_pushed_authorization_requests: app.config.require_pushed_requests,
+        require_pushed_authorization_requests: app.config.clients.require_pushed_requests,
         authorization_details_types_supported: details_types,
         service_documentation: issuer.endpoint("/docs/errors"),
     })

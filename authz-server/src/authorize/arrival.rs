@@ -86,8 +86,8 @@ async fn find(
     now: UnixSeconds,
 ) -> Result<Arrival, Failure> {
     // RFC 9101 §5: the parameter comes along.
-    let client_id = client_id
-        .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "client_id is missing"))?;
+    let client_id =
+        client_id.ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "client_id is missing"))?;
     let refused = |reason: &'static str| {
         let sentence = "the request_uri is unknown, expired or was used; begin again";
         Failure::from(OAuthError::new(ErrorCode::InvalidRequestUri, sentence).because(reason))
@@ -116,7 +116,7 @@ pub(super) fn check_way(app: &App, asked: &AuthorizationRequest, way: Way) -> Re
     let details = &asked.client.details;
     let sentence = match way {
         Way::Pushed => return Ok(()),
-        _ if app.config.require_pushed_requests || details.require_pushed_authorization_requests => {
+        _ if app.config.clients.require_pushed_requests || details.require_pushed_authorization_requests => {
             "this request must be pushed first"
         }
         Way::Plain if details.require_signed_request_object => "this client must sign its requests",
@@ -153,7 +153,11 @@ mod tests {
                 expires_at: NOW + Duration::from_secs(90),
             };
             let hash = SecretHash::of(reference.as_bytes());
-            assert!(db::pushed_request::insert(&app.db, &hash, &row, MOST).await.unwrap());
+            assert!(
+                db::pushed_request::insert(&app.db, &hash, &row, MOST)
+                    .await
+                    .unwrap()
+            );
             let open = async |client_id: Option<&str>, seconds: u64| {
                 let now = NOW + Duration::from_secs(seconds);
                 match find(&app, &reference, client_id, now).await {
@@ -166,12 +170,23 @@ mod tests {
             assert_eq!(open(Some("c_x"), 0).await, good);
             assert_eq!(open(Some("c_x"), 89).await, good);
             let over = |reason: &'static str| Err((ErrorCode::InvalidRequestUri, reason.into()));
-            assert_eq!(open(Some("c_x"), 90).await, over("the pushed request has expired"));
-            assert_eq!(open(Some("c_y"), 0).await, over("the pushed request is another client's"));
+            assert_eq!(
+                open(Some("c_x"), 90).await,
+                over("the pushed request has expired")
+            );
+            assert_eq!(
+                open(Some("c_y"), 0).await,
+                over("the pushed request is another client's")
+            );
             assert!(matches!(open(None, 0).await, Err((ErrorCode::InvalidRequest, _))));
-            let finish = app.db.write(async |tx| db::pushed_request::finish(tx, &hash, NOW).await);
+            let finish = app
+                .db
+                .write(async |tx| db::pushed_request::finish(tx, &hash, NOW).await);
             assert!(finish.await.unwrap());
-            assert_eq!(open(Some("c_x"), 0).await, over("the pushed request was answered before"));
+            assert_eq!(
+                open(Some("c_x"), 0).await,
+                over("the pushed request was answered before")
+            );
         }
     }
 }

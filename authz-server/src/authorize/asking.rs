@@ -29,7 +29,9 @@ pub(crate) async fn asking(app: &App, interaction: &Interaction) -> Result<Optio
         Err(Stop::Page(Failure::Db(fault))) => return Err(fault.into()),
         Err(_) => return Ok(None),
     };
-    let hint = Raw::scan(&arrival.query).ok().and_then(|mut raw| raw.take("login_hint"));
+    let hint = Raw::scan(&arrival.query)
+        .ok()
+        .and_then(|mut raw| raw.take("login_hint"));
     Ok(Some(Asking {
         client_name: request.client.name.clone(),
         login_hint: hint.filter(|hint| !hint.chars().any(char::is_control)),

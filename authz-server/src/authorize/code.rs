@@ -107,13 +107,17 @@ pub(super) async fn issue(
             code_challenge: asked.code_challenge.clone(),
             resource: asked.resource.uri.clone(),
             scopes: scopes.to_string(),
-            authorization_details: asked.authorization_details.as_ref().map(AuthorizationDetails::text),
+            authorization_details: asked
+                .authorization_details
+                .as_ref()
+                .map(AuthorizationDetails::text),
             nonce: asked.nonce.clone(),
             session_id: approver.session_id.map(str::to_owned),
             auth_time: approver.auth_time.0,
             methods: approver.methods.to_owned(),
             created_at: now.0,
             expires_at: (now + app.config.code_ttl).0,
+            dpop_jkt: asked.dpop_jkt.clone(),
         };
         authorization_code::insert(tx, &code.hash(), &row).await?;
         Ok(Outcome::Code(code.clone()))

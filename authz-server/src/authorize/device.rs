@@ -215,8 +215,14 @@ async fn look_up(
     let scopes = wished.intersection(&scopes::grantable(&client, resource));
     let details = row.authorization_details.as_deref();
     let details = details.map(AuthorizationDetails::stored).transpose()?;
-    let are_allowed = details.as_ref().is_none_or(|details| details.is_allowed(&client, resource));
-    if client.is_revoked || !are_allowed || !client.has_grant(GrantType::DeviceCode.as_str()) || scopes.is_empty() {
+    let are_allowed = details
+        .as_ref()
+        .is_none_or(|details| details.is_allowed(&client, resource));
+    if client.is_revoked
+        || !are_allowed
+        || !client.has_grant(GrantType::DeviceCode.as_str())
+        || scopes.is_empty()
+    {
         return Ok(None);
     }
     Ok(Some(Waiting {

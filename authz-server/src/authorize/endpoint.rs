@@ -64,7 +64,9 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     let answered = proceed(app, request, (&arrival, way), now).await;
     if let (Err(Stop::Back(..)), Some(reference)) = (&answered, arrival.pushed()) {
         // The client has its answer.
-        let finish = app.db.write(async |tx| db::pushed_request::finish(tx, &reference, now).await);
+        let finish = app
+            .db
+            .write(async |tx| db::pushed_request::finish(tx, &reference, now).await);
         finish.await.map_err(Failure::from)?;
     }
     answered

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::client::authenticate::{self, AuthenticatedClient, authenticate};
 use crate::db;
 use crate::db::pushed_request::{Most, NewPushedRow};
+use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 
@@ -43,7 +44,8 @@ struct PushedAnswer<'a> {
 /// `POST /oauth/par`.
 pub(crate) async fn push(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = accept(&app, &request, body).await;
-    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+    let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
+    dpop::with_nonce(&app, answer)
 }
 
 async fn accept(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
@@ -53,9 +55,12 @@ async fn accept(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     let now = clock::now();
     app.catch_up().await?;
     let client = authenticate(app, request, &mut params, now).await?;
-    let arrival = Arrival::of(parameters(app, &client, params, now).await?);
+    let mut arrival = Arrival::of(parameters(app, &client, params, now).await?);
     // Refused to the caller, whoever would be told at the authorization endpoint (RFC 9126 §2.3).
     let asked = AuthorizationRequest::read(app, &arrival).await?;
+    if let Some(proof) = dpop::proof_of(app, request, None, now).await? {
+        bind(&mut arrival, asked.dpop_jkt.as_deref(), proof.key())?;
+    }
     let reference = keep(app, request, (&client, &arrival.query), now).await?;
     tracing::debug!(client_id = asked.client.client_id, "a request was pushed");
     Ok(HttpResponse::Created()
@@ -96,6 +101,20 @@ async fn parameters(
         query.append_pair("resource", &resource);
     }
     Ok(query.finish())
+}
+
+/// A proof at this endpoint says what `dpop_jkt` would (RFC 9449 §10.1).
+fn bind(arrival: &mut Arrival, named: Option<&str>, proven: &str) -> Result<(), OAuthError> {
+    match named {
+        Some(named) if named == proven => {}
+        Some(_) => {
+            let sentence = "dpop_jkt is not the key of the DPoP proof";
+            return Err(OAuthError::new(ErrorCode::InvalidDpopProof, sentence));
+        }
+        // A thumbprint is base64url: it needs no encoding.
+        None => arrival.query.push_str(&format!("&dpop_jkt={proven}")),
+    }
+    Ok(())
 }
 
 /// Stores the request under a new reference. The table is bounded: what nobody comes for expires.

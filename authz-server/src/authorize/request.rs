@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use shared::access_token::is_thumbprint;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
@@ -29,9 +30,9 @@ const MAX_NONCE: usize = 512;
 /// Longest `login_hint`.
 const MAX_HINT: usize = 200;
 
-/// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display`, `id_token_hint` and
-/// `dpop_jkt` are not: a request may carry them, and they change nothing.
-pub(super) const PARAMETERS: [&str; 17] = [
+/// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display` and `id_token_hint` are
+/// not: a request may carry them, and they change nothing.
+pub(super) const PARAMETERS: [&str; 18] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -49,6 +50,7 @@ pub(super) const PARAMETERS: [&str; 17] = [
     "nonce",
     "registration",
     "authorization_details",
+    "dpop_jkt",
 ];
 
 /// Why a request goes no further, and who is told.
@@ -93,6 +95,8 @@ pub(super) struct AuthorizationRequest {
     /// Seconds since the person proved who they are, at most.
     pub(super) max_age: Option<i64>,
     pub(super) nonce: Option<String>,
+    /// The thumbprint of the key that must be shown when the code is redeemed (RFC 9449 §10).
+    pub(super) dpop_jkt: Option<String>,
     pub(super) ui_locales: Option<String>,
     /// RFC 9396 §3.
     pub(super) authorization_details: Option<AuthorizationDetails>,
@@ -153,6 +157,11 @@ impl AuthorizationRequest {
         };
         let nonce = bounded(raw.take("nonce"), MAX_NONCE, "the nonce is too long")?;
         bounded(raw.take("login_hint"), MAX_HINT, "the login_hint is too long")?;
+        let dpop_jkt = raw.take("dpop_jkt");
+        // Any other value would be a code that nobody can redeem.
+        if dpop_jkt.as_deref().is_some_and(|jkt| !is_thumbprint(jkt)) {
+            return Err(malformed("dpop_jkt is not a SHA-256 thumbprint").into());
+        }
         let [resource] = match raw.resources.as_slice() {
             [] => [None],
             [only] => [Some(only.as_str())],
@@ -183,6 +192,7 @@ impl AuthorizationRequest {
             prompt,
             max_age,
             nonce,
+            dpop_jkt,
             ui_locales: raw.take("ui_locales"),
             authorization_details,
             pushed: None,

@@ -150,14 +150,28 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
         for round in 0..20 {
             let name = format!("name {round}");
             let scopes = format!("a{round}");
-            let renamed = client::update(&db, "c_x", NOW, |row| row.name.clone_from(&name));
-            let narrowed = client::update(&db, "c_x", NOW, |row| row.scopes.clone_from(&scopes));
+            let renamed = client::update(&db, "c_x", NOW, |row| {
+                row.name.clone_from(&name);
+                Ok::<_, ()>(client::Consent::Stays)
+            });
+            let narrowed = client::update(&db, "c_x", NOW, |row| {
+                row.scopes.clone_from(&scopes);
+                Ok::<_, ()>(client::Consent::Stays)
+            });
             let (renamed, narrowed) = tokio::join!(renamed, narrowed);
-            assert!(renamed.unwrap() && narrowed.unwrap());
+            assert_eq!(renamed.unwrap(), client::Update::Done);
+            assert_eq!(narrowed.unwrap(), client::Update::Done);
             let row = client::find(&db, "c_x").await.unwrap().unwrap();
             assert_eq!((row.name, row.scopes), (name, scopes));
         }
-        assert!(!client::update(&db, "c_y", NOW, |_| ()).await.unwrap());
+        let refused = client::update(&db, "c_x", NOW, |row| {
+            row.name.clear();
+            Err("no")
+        });
+        assert_eq!(refused.await.unwrap(), client::Update::Refused("no"));
+        assert_eq!(client::find(&db, "c_x").await.unwrap().unwrap().name, "name 19");
+        let gone = client::update(&db, "c_y", NOW, |_| Ok::<_, ()>(client::Consent::IsVoid));
+        assert_eq!(gone.await.unwrap(), client::Update::Gone);
     }
 }
 
@@ -387,10 +401,7 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
     let places = Places::new();
     for url in places.urls() {
         let db = open(&url, "http://localhost:9000").await.unwrap();
-        let most = Most {
-            in_all: 5,
-            of_one: 3,
-        };
+        let most = Most { in_all: 5, of_one: 3 };
         let push = async |name: String, client_id: &str, at: i64| {
             let row = NewPushedRow {
                 client_id,
@@ -399,7 +410,9 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
                 created_at: UnixSeconds(at),
                 expires_at: UnixSeconds(at + 90),
             };
-            insert(&db, &SecretHash::of(name.as_bytes()), &row, most).await.unwrap()
+            insert(&db, &SecretHash::of(name.as_bytes()), &row, most)
+                .await
+                .unwrap()
         };
         for n in 0..3 {
             assert!(push(format!("x{n}"), "c_x", 1000).await, "{url}");
@@ -412,8 +425,12 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
         assert!(!push("z".to_owned(), "c_z", 1000).await, "{url}");
         // An answer frees a place, and counts once.
         let first = SecretHash::of(b"x0");
-        let finishes = all((0..8).map(|_| db.write(async |tx| finish(tx, &first, UnixSeconds(1001)).await))).await;
-        assert_eq!(finishes.into_iter().filter(|won| *won.as_ref().unwrap()).count(), 1);
+        let finishes =
+            all((0..8).map(|_| db.write(async |tx| finish(tx, &first, UnixSeconds(1001)).await))).await;
+        assert_eq!(
+            finishes.into_iter().filter(|won| *won.as_ref().unwrap()).count(),
+            1
+        );
         assert_eq!(find(&db, &first).await.unwrap().unwrap().finished_at, Some(1001));
         assert!(push("x4".to_owned(), "c_x", 1002).await, "{url}");
         // So does the end of its time, before anything is cleaned.

@@ -446,8 +446,17 @@ fn a_step_up_marks_what_is_new() {
     let html = |wanted| &pages.iter().find(|(name, _)| *name == wanted).unwrap().1;
     assert!(html("consent_step_up").contains("to do more?"));
     assert!(!html("consent").contains("In detail"));
-    for part in ["In detail", "bed 7", "<code>limit</code>", "{&#34;litres&#34;:20}", "Which one"] {
-        assert!(html("consent_step_up").contains(part) && html("device_confirm").contains(part), "{part}");
+    for part in [
+        "In detail",
+        "bed 7",
+        "<code>limit</code>",
+        "{&#34;litres&#34;:20}",
+        "Which one",
+    ] {
+        assert!(
+            html("consent_step_up").contains(part) && html("device_confirm").contains(part),
+            "{part}"
+        );
     }
     assert_eq!(html("consent_step_up").matches("class=\"badge\"").count(), 1);
     assert!(!html("consent").contains("class=\"badge\""));

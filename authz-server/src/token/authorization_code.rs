@@ -7,6 +7,7 @@
 
 use oxide_auth::code_grant::extensions::Pkce;
 use oxide_auth::primitives::grant::Value;
+use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -14,7 +15,7 @@ use shared::secret::{Secret, SecretHash};
 
 use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
-use super::{Lineage, Permit};
+use super::{Lineage, Permit, sender};
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
@@ -32,6 +33,8 @@ enum Verdict {
     WrongVerifier,
     /// A second valid use: the code was stolen, and nobody knows which of the two is the thief (OAuth 2.1 §4.1.3).
     Replayed,
+    /// It is bound to a key, and no proof came with it (RFC 9449 §10).
+    Unproven,
     Refused(&'static str),
 }
 
@@ -51,6 +54,7 @@ pub(super) async fn decide(
     asked: &TokenRequest,
     now: UnixSeconds,
 ) -> Result<Permit, Failure> {
+    let kept = sender::kept_for(client, asked);
     let client = client.client();
     let code = asked
         .code
@@ -70,6 +74,7 @@ pub(super) async fn decide(
             let outcome = app.db.write(async |tx| end_family(tx, &code, now).await).await?;
             return Err(refuse(&outcome, &known).into());
         }
+        Verdict::Unproven => return Err(sender::unproven("the code is bound to a key").into()),
         Verdict::Refused(reason) => return Err(family::no_longer().because(reason).into()),
     }
     let granted = Granted {
@@ -85,7 +90,7 @@ pub(super) async fn decide(
     let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
-    match redeem(app, (&code, &known), client, issued, now).await? {
+    match redeem(app, (&code, &known), (client, kept), issued, now).await? {
         Outcome::Redeemed(ends) => Ok(Permit {
             client: client.clone(),
             subject: known.code.user_id,
@@ -120,6 +125,14 @@ fn weigh(known: &KnownCode, client: &Client, asked: &TokenRequest, now: UnixSeco
         .is_some_and(|uri| *uri != code.redirect_uri)
     {
         return Verdict::Refused("redirect_uri is not that of the authorization request");
+    }
+    // Before the verifier: without the key, whoever has both can neither redeem the code nor end what came of it.
+    if let Some(key) = &code.dpop_jkt {
+        match asked.confirmation.as_ref().and_then(|shown| shown.jkt.as_ref()) {
+            Some(shown) if shown == key => {}
+            Some(_) => return Verdict::Refused("the proof is made with another key than dpop_jkt"),
+            None => return Verdict::Unproven,
+        }
     }
     let Some(verifier) = asked
         .code_verifier
@@ -172,7 +185,7 @@ fn matches(verifier: &Secret, challenge: &str) -> bool {
 async fn redeem(
     app: &App,
     (hash, known): (&SecretHash, &KnownCode),
-    client: &Client,
+    (client, kept): (&Client, Option<&Confirmation>),
     (family_id, refresh_token): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
@@ -191,6 +204,7 @@ async fn redeem(
         methods: &code.methods,
         nonce: code.nonce.as_deref(),
         authorization_details: code.authorization_details.as_deref(),
+        confirmation: kept,
     };
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, &code.grant_id, now).await? {

@@ -6,7 +6,7 @@ use shared::secret::SecretHash;
 
 use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
-use super::{Lineage, Permit};
+use super::{Lineage, Permit, sender};
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
@@ -111,6 +111,7 @@ async fn redeem(
     else {
         return Err(Failure::Internal("an approved device has no person".to_owned()));
     };
+    let kept = sender::kept_for(client, asked);
     let client = client.client();
     let granted = Granted {
         resource: &row.resource,
@@ -139,6 +140,7 @@ async fn redeem(
         methods: &methods,
         nonce: None,
         authorization_details: granted_details,
+        confirmation: kept,
     };
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, grant_id, now).await?

@@ -1,5 +1,6 @@
 //! A token request, parsed once. Nothing behind it sees raw parameters.
 
+use shared::access_token::Confirmation;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use shared::secret::Secret;
@@ -72,6 +73,8 @@ pub(super) struct TokenRequest {
     pub(super) device_code: Option<Secret>,
     /// RFC 9396 §6, as text.
     pub(super) authorization_details: Option<String>,
+    /// What the request proves possession of; [`super::sender::prove`] fills it in.
+    pub(super) confirmation: Option<Confirmation>,
 }
 
 impl TokenRequest {
@@ -98,6 +101,7 @@ impl TokenRequest {
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
             authorization_details: params.take("authorization_details"),
+            confirmation: None,
         })
     }
 }

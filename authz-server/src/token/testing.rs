@@ -177,6 +177,7 @@ impl House {
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
             authorization_details: None,
+            dpop_jkt: None,
         };
         let insert = self
             .app
@@ -218,6 +219,7 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         code: Some(code.clone()),
         device_code: None,
         authorization_details: None,
+        confirmation: None,
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
@@ -233,6 +235,7 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         code: None,
         device_code: None,
         authorization_details: None,
+        confirmation: None,
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),

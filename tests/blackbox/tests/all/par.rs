@@ -148,7 +148,11 @@ fn par_03_it_is_checked_as_the_authorization_endpoint_would(db: Db) {
     refused_400(&fleet.post_bare(PAR, &twice), "invalid_request");
     // A client that has no business with people.
     let service = fleet.client(&[]);
-    let answer = fleet.post(PAR, &service, &[("response_type", "code"), ("redirect_uri", CALLBACK)]);
+    let answer = fleet.post(
+        PAR,
+        &service,
+        &[("response_type", "code"), ("redirect_uri", CALLBACK)],
+    );
     refused_400(&answer, "invalid_request");
 }
 
@@ -271,7 +275,11 @@ fn par_09_only_what_was_pushed_counts(db: Db) {
     let mut ada = signed_in(&fleet);
     let page = ada.page(&sent(&fleet, &client, &uri, &others));
     let redirect = ada.decide(&page, "allow", &[]).redirect();
-    assert!(redirect.url.starts_with(&format!("{CALLBACK}?")), "{}", redirect.url);
+    assert!(
+        redirect.url.starts_with(&format!("{CALLBACK}?")),
+        "{}",
+        redirect.url
+    );
     assert_eq!(redirect.param("state"), None);
     let tokens = granted(&fleet.redeem(&client, &code(&fleet, &redirect), &pkce, &[]));
     assert_eq!(tokens["scope"], "mcp:read");
@@ -284,7 +292,10 @@ fn par_what_is_remembered_needs_no_page(db: Db) {
     let mut ada = signed_in(&fleet);
     let url = sent(&fleet, &client, &push(&fleet, &client, &pkce, &[]), &[]);
     let page = ada.page(&url);
-    code(&fleet, &ada.decide(&page, "allow", &[("remember", "on")]).redirect());
+    code(
+        &fleet,
+        &ada.decide(&page, "allow", &[("remember", "on")]).redirect(),
+    );
     let url = sent(&fleet, &client, &push(&fleet, &client, &pkce, &[]), &[]);
     let Outcome::Redirect(at_once) = ada.open(&url) else {
         panic!("asked again");
