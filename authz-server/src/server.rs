@@ -56,6 +56,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     }
     let listen = Listen {
         addresses: config.listen.clone(),
+        asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
         per_address: rates::by_address(config.per_ip),
@@ -64,6 +65,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let frame = Frame {
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.mutual_tls.from_header,
         strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
         encoded_below: &[],
         metrics: Arc::clone(&app.metrics),
