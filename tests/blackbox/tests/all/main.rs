@@ -8,6 +8,8 @@ mod client_credentials;
 mod codes;
 mod consent;
 mod device;
+mod dpop;
+mod dpop_node;
 mod foreign;
 mod form_action;
 mod http_framing;
