@@ -175,7 +175,7 @@ fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpRespon
     let uri = format!("{}#{}", app.config.issuer.endpoint("/docs/errors"), refusal.code);
     let body = ErrorBody {
         error: refusal.code.as_str(),
-        error_description: refusal.description,
+        error_description: &refusal.description,
         error_uri: Some(&uri),
     };
     let mut answer = answer::error_with(status, &body);

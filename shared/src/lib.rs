@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod oauth_error;
 pub mod scope;
 pub mod secret;
+pub mod signed_jwt;
 pub mod telemetry;
 pub mod tls;
 pub mod uri;

@@ -19,16 +19,22 @@ pub enum ErrorCode {
     ExpiredToken,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
     InsufficientScope,
+    /// RFC 7591 §3.2.2: a client's metadata are malformed, contradict themselves or ask for what there is not.
+    InvalidClientMetadata,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
     InvalidClient,
     /// RFC 9449 §5: the DPoP proof is missing, malformed, or made for something else.
     InvalidDpopProof,
     /// RFC 6749 §5.2: the grant is invalid, expired, revoked or belongs to another client.
     InvalidGrant,
+    /// RFC 7591 §3.2.2: a redirect URI cannot be registered.
+    InvalidRedirectUri,
     /// RFC 6749 §5.2: a parameter is missing, repeated or malformed.
     InvalidRequest,
     /// RFC 6749 §5.2: the scope is unknown, malformed or exceeds what is allowed.
     InvalidScope,
+    /// RFC 7591 §3.2.2: the software statement is no valid JWT of an issuer that we trust.
+    InvalidSoftwareStatement,
     /// RFC 8707 §2: the resource is unknown, malformed or not allowed.
     InvalidTarget,
     /// RFC 6750 §3.1: the token is expired, revoked, malformed or not for us.
@@ -47,6 +53,8 @@ pub enum ErrorCode {
     SlowDown,
     /// RFC 6749 §4.1.2.1: overloaded, or a part that we need is away; try again.
     TemporarilyUnavailable,
+    /// RFC 7591 §3.2.2: the software statement is of an issuer that we do not trust.
+    UnapprovedSoftwareStatement,
     /// RFC 6749 §5.2: the client may not use this grant.
     UnauthorizedClient,
     /// RFC 6749 §5.2: we do not know this grant.
@@ -69,10 +77,13 @@ impl ErrorCode {
             Self::ExpiredToken => "expired_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::InvalidGrant => "invalid_grant",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
             Self::LoginRequired => "login_required",
@@ -82,6 +93,7 @@ impl ErrorCode {
             Self::ServerError => "server_error",
             Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -108,7 +120,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A refusal. `description` is a fixed sentence for the caller and says nothing about others' data; `reason` is for
+/// A refusal. `description` is a sentence of ours for the caller and says nothing about others' data; `reason` is for
 /// the log alone.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {reason}")]
@@ -116,18 +128,19 @@ pub struct OAuthError {
     /// What the caller's program reads.
     pub code: ErrorCode,
     /// What the caller's developer reads (`error_description`).
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// What the operator reads in the log. Never sent.
     pub reason: Cow<'static, str>,
 }
 
 impl OAuthError {
     /// A refusal whose reason says no more than its description.
-    pub fn new(code: ErrorCode, description: &'static str) -> Self {
+    pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        let description = description.into();
         Self {
             code,
+            reason: description.clone(),
             description,
-            reason: Cow::Borrowed(description),
         }
     }
 

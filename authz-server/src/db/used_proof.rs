@@ -41,3 +41,38 @@ pub(crate) async fn consume(db: &Db, key: &SecretHash, expires_at: UnixSeconds) 
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
     delete_in_batches(db, FORGET, before).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::tests::{NOW, Places};
+    use crate::token::testing::all;
+
+    #[test]
+    fn parts_do_not_run_into_one_another() {
+        let hash = |kind, sender, jti| *key(kind, sender, jti).as_bytes();
+        assert_eq!(hash("a", "b", "c"), hash("a", "b", "c"));
+        assert_ne!(hash("a", "bc", "d"), hash("a", "b", "cd"));
+        assert_ne!(hash("ab", "c", "d"), hash("a", "bc", "d"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_many_who_show_one_proof_one_wins() {
+        let places = Places::new();
+        for url in places.urls() {
+            let db = Db::open(&url, &"https://as.example".parse().unwrap(), NOW)
+                .await
+                .unwrap();
+            let proof = key("assertion", "c", "j");
+            let racing = (0..16).map(|_| consume(&db, &proof, NOW));
+            let ends = all(racing).await;
+            let winners = ends.into_iter().filter(|end| matches!(end, Ok(true))).count();
+            assert_eq!(winners, 1, "{url}");
+            assert!(consume(&db, &key("assertion", "d", "j"), NOW).await.unwrap());
+            forget(&db, NOW).await.unwrap();
+            assert!(!consume(&db, &proof, NOW).await.unwrap());
+            forget(&db, UnixSeconds(NOW.0 + 1)).await.unwrap();
+            assert!(consume(&db, &proof, NOW).await.unwrap());
+        }
+    }
+}

@@ -132,7 +132,7 @@ fn challenge(failure: &Failure, headers: &HeaderMap) -> Option<String> {
     let challenge = Challenge {
         scheme: credentials(headers).map_or_else(|_| AuthScheme::default(), |(scheme, _)| scheme),
         error: shown.then_some(refusal.code),
-        error_description: shown.then_some(refusal.description),
+        error_description: shown.then_some(&*refusal.description),
         scope: Some(OPENID),
         resource_metadata: None,
     };

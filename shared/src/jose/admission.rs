@@ -35,6 +35,15 @@ pub enum KeyFault {
     SecretMaterial,
 }
 
+/// Whether a key must have a `kid`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Names {
+    /// Tokens of its owner always name their key.
+    Needed,
+    /// RFC 7517 §4.5.
+    Optional,
+}
+
 /// The key, the algorithms that fit its type, and the one that it names itself.
 type Read = (PublicKey, &'static [Algorithm], Option<Algorithm>);
 
@@ -59,7 +68,7 @@ fn read(jwk: &Map<String, Value>) -> Result<Read, KeyFault> {
 }
 
 /// Admits one member of a key set.
-pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> {
+pub(super) fn admit(jwk: &Map<String, Value>, names: Names) -> Result<VerifyingKey, KeyFault> {
     let (public, fitting, declared) = read(jwk)?;
     if let PublicKey::Ec(point) = &public {
         check_on_curve(point)?;
@@ -68,9 +77,11 @@ pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> 
     if !fitting.contains(&algorithm) {
         return Err(KeyFault::AlgorithmMismatch);
     }
-    let kid = text(jwk, "kid")
-        .filter(|kid| !kid.is_empty())
-        .ok_or(KeyFault::NoKid)?;
+    let kid = match text(jwk, "kid").filter(|kid| !kid.is_empty()) {
+        Some(kid) => kid,
+        None if names == Names::Optional && !jwk.contains_key("kid") => "",
+        None => return Err(KeyFault::NoKid),
+    };
     Ok(VerifyingKey {
         kid: kid.to_owned(),
         algorithm,
@@ -234,7 +245,7 @@ mod tests {
     use super::*;
 
     fn fault(jwk: Value) -> Option<KeyFault> {
-        admit(jwk.as_object().unwrap()).err()
+        admit(jwk.as_object().unwrap(), Names::Needed).err()
     }
 
     /// RFC 8037 appendix A.2.
@@ -249,6 +260,7 @@ mod tests {
             json!({"kty":"OKP","crv":"Ed25519","x":ED,"kid":"a"})
                 .as_object()
                 .unwrap(),
+            Names::Needed,
         )
         .unwrap();
         assert_eq!((key.kid(), key.algorithm()), ("a", Algorithm::EdDSA));
