@@ -9,6 +9,8 @@ mod codes;
 mod consent;
 mod consent_shown;
 mod device;
+mod dpop;
+mod dpop_node;
 mod ended_session;
 mod foreign;
 mod form_action;
