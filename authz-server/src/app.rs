@@ -17,7 +17,7 @@ use shared::tls::{ClientAuthorities, TlsFault};
 use shared::uri::Issuer;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Provider, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::{AuthMethod, Client};
@@ -65,6 +65,8 @@ pub(crate) struct App {
     pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
+    /// How much people have begun and not finished.
+    pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
     /// For addresses that a client named.
@@ -158,6 +160,7 @@ impl App {
             guesses: Guesses::new(),
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
             client_keys: ClientKeys::new(outbound.clone())?,
             client_authorities,
