@@ -14,6 +14,7 @@ use crate::account::users::UserFault;
 use crate::account::{Provider, link};
 use crate::app::{App, AppFault};
 use crate::cleanup;
+use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::routes;
@@ -91,6 +92,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         },
     )
     .await?;
+    // What was noted since the last clean-up would be lost.
+    if let Err(fault) = usage::write(&app, clock::now()).await {
+        tracing::warn!(reason = %fault, "the day of the clients' last use could not be written");
+    }
     Ok(())
 }
 
