@@ -22,6 +22,8 @@ use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::{AuthMethod, Client};
 use crate::client::keys::ClientKeys;
+use crate::client::registration::StatementIssuers;
+use crate::client::usage::Usage;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -59,6 +61,12 @@ pub(crate) struct App {
     /// What passkeys are made for; `None` where there are none.
     pub(crate) passkeys: Option<Webauthn>,
     pub(crate) device_codes: KeyedLimit,
+    /// Registrations of strangers, by address.
+    pub(crate) registrations: KeyedLimit,
+    /// Whose software statements count.
+    pub(crate) statements: StatementIssuers,
+    /// Which clients were used today.
+    pub(crate) usage: Usage,
     /// Wrong user codes.
     pub(crate) guesses: Guesses,
     /// The provider with whose accounts people may sign in.
@@ -157,6 +165,9 @@ impl App {
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
             device_codes: KeyedLimit::new(config.device_codes),
+            registrations: KeyedLimit::new(config.clients.registration.per_address),
+            statements: StatementIssuers::new(&config.clients.registration.statements)?,
+            usage: Usage::new(),
             guesses: Guesses::new(),
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),

@@ -5,6 +5,7 @@ mod federation;
 mod fetch_rule;
 mod login;
 mod mutual_tls;
+mod registration;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
 pub(crate) use self::mutual_tls::MutualTls;
+pub(crate) use self::registration::{RegistrationMode, StatementIssuer, StatementKeys};
 use crate::keys::ALGORITHMS;
 
 /// The file that is read when no other is named.
@@ -89,9 +91,8 @@ const MAX_CODE_TTL: Duration = Duration::from_secs(600);
 const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 6] = [
+const LATER: [(&str, &[&str]); 5] = [
     ("keys", &["rotate_every"]),
-    ("clients", &["registration"]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
@@ -404,10 +405,10 @@ mod tests {
     #[test]
     fn keys_of_later_features_are_refused_with_the_reason() {
         let faults =
-            read("[keys]\nrotate_every = \"30d\"\n[clients]\nregistration = \"open\"\n[admin]\nx = 1")
+            read("[keys]\nrotate_every = \"30d\"\n[admin]\nx = 1")
                 .unwrap_err();
         assert!(
-            faults.contains("3 fault(s)") && faults.contains("does not have yet"),
+            faults.contains("2 fault(s)") && faults.contains("does not have yet"),
             "{faults}"
         );
     }

@@ -13,6 +13,7 @@ use shared::metadata::AuthorizationServer;
 use crate::app::App;
 use crate::client::AuthMethod;
 use crate::client::authenticate::SIGNING_ALGORITHMS;
+use crate::config::RegistrationMode;
 use crate::error::{self, Failure};
 use crate::keys::ALGORITHMS;
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
@@ -103,6 +104,8 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
+        registration_endpoint: (app.config.clients.registration.mode != RegistrationMode::Off)
+            .then(|| issuer.endpoint("/oauth/register")),
         device_authorization_endpoint: Some(issuer.endpoint("/oauth/device_authorization")),
         claims_supported: names(&CLAIMS),
         authorization_response_iss_parameter_supported: true,

@@ -14,6 +14,7 @@ use crate::account::users::UserFault;
 use crate::account::{Provider, link};
 use crate::app::{App, AppFault};
 use crate::cleanup;
+use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::routes;
@@ -77,6 +78,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.device_codes.clone(),
         app.second_factor.clone(),
         app.crowd.late.clone(),
+        app.registrations.clone(),
     ];
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
@@ -93,6 +95,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         },
     )
     .await?;
+    // What was noted since the last clean-up would be lost.
+    if let Err(fault) = usage::write(&app, clock::now()).await {
+        tracing::warn!(reason = %fault, "the day of the clients' last use could not be written");
+    }
     Ok(())
 }
 

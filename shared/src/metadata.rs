@@ -38,6 +38,8 @@ pub struct AuthorizationServer {
     pub id_token_signing_alg_values_supported: Vec<String>,
     pub userinfo_endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,
     pub claims_supported: Vec<String>,
     pub authorization_response_iss_parameter_supported: bool,

@@ -3,10 +3,13 @@
 pub(crate) mod authenticate;
 mod details;
 pub(crate) mod keys;
+pub(crate) mod invite;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
+pub(crate) mod registration;
 pub(crate) mod trust;
+pub(crate) mod usage;
 
 use std::fmt;
 use std::str::FromStr;
