@@ -7,6 +7,7 @@ use super::interaction::{Interaction, Purpose};
 use super::request::{AuthorizationRequest, Stop};
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::client::Origin;
 use crate::db::access_grant::{self, GrantRow};
 use crate::error::Failure;
 
@@ -86,6 +87,19 @@ pub(super) fn is_fresh(
         || (!asked.prompt.login && asked.is_recent(person.authenticated_at, now))
 }
 
+/// Whether the person said yes to all of this before they were sent to sign in elsewhere, and came back from there. A
+/// yes from before anybody was signed in is not that of somebody who has signed in here instead.
+pub(super) fn was_allowed(asked: &AuthorizationRequest, person: &SignedIn, since: &Interaction) -> bool {
+    let Purpose::Authorize {
+        allowed: Some(shown), ..
+    } = &since.purpose
+    else {
+        return false;
+    };
+    let shown: Scope = shown.parse().unwrap_or_default();
+    since.brought_about(person) && person.is_from_elsewhere() && asked.scope.is_subset(&shown)
+}
+
 /// Whether a grant has not expired.
 pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
     grant.expires_at.is_none_or(|end| now.0 < end)
@@ -97,7 +111,9 @@ pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
 /// question of its own (RFC 9396 §11.2).
 pub(super) fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
     let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
-    !asked.prompt.consent
+    // Whose client nobody vouches for is asked each time, and sees that nobody does (OAuth 2.1 §7.3.1).
+    asked.client.origin != Origin::Registration
+        && !asked.prompt.consent
         && !asked.prompt.select_account
         && asked.authorization_details.is_none()
         && asked.scope.is_subset(&remembered)

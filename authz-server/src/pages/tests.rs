@@ -94,6 +94,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         interaction: Some(v.other),
         client: Some(v.client),
         username: "",
+        notice: Some(t.sign_in_with_new_password),
         error: None,
         passwords: true,
         passkeys: true,
@@ -101,6 +102,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
     };
     let wrong = SignIn {
         username: v.other,
+        notice: None,
         error: Some(t.wrong_password),
         client: None,
         upstream: None,
@@ -151,6 +153,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node_uri: v.uri,
         scopes: &v.scopes,
         details: &[],
+        granted: v.other,
         person: v.person,
         before_upstream: None,
     };
@@ -187,6 +190,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node_uri: v.uri,
         scopes: &v.scopes,
         details: &v.details,
+        granted: v.other,
         person: v.person,
     };
     vec![
