@@ -11,7 +11,7 @@ use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Provider, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
@@ -45,6 +45,8 @@ pub(crate) struct App {
     pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
+    /// How much people have begun and not finished.
+    pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
     /// SHA-256 of a token to its claims.
@@ -123,6 +125,7 @@ impl App {
             guesses: Guesses::new(),
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
             verified: Cache::new(VERIFIED_TOKENS),
             config,

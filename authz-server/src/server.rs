@@ -75,6 +75,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
         app.second_factor.clone(),
+        app.crowd.late.clone(),
     ];
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
