@@ -95,7 +95,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let was_allowed = matches!(interaction.purpose, Purpose::Authorize { allowed: true, .. });
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
-        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
+        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
