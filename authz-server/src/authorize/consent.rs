@@ -94,7 +94,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
-        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
+        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
