@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::clock;
 
 use crate::app::App;
+use crate::client::usage;
 use crate::db::{self, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
@@ -47,5 +48,13 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     db::revoked_token::forget(&app.db, before).await?;
     db::used_proof::forget(&app.db, before).await?;
     db::client_secret::forget(&app.db, before).await?;
+    db::initial_access_token::forget(&app.db, before).await?;
+    // First what was used: nobody is forgotten who was here today.
+    usage::write(app, now).await?;
+    let ended = db::client_life::expire(&app.db, now).await?;
+    if ended > 0 {
+        tracing::info!(ended, "registrations that nobody used have ended");
+    }
+    db::client_life::forget(&app.db, before).await?;
     db::change::forget(&app.db, now - CHANGES).await
 }

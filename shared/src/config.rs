@@ -170,7 +170,7 @@ impl Reader {
     /// How many `[[name]]` tables there are. Read each with `section(&format!("{name}.{index}"))`.
     pub fn count(&mut self, name: &str) -> usize {
         self.asked.insert(name.to_owned());
-        match self.root.get(name) {
+        match self.find(name) {
             None => 0,
             Some(Value::Array(tables)) if tables.iter().all(Value::is_table) => tables.len(),
             Some(_) => {

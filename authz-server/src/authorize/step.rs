@@ -7,6 +7,7 @@ use super::interaction::{Interaction, Purpose};
 use super::request::{AuthorizationRequest, Stop};
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::client::Origin;
 use crate::db::access_grant::{self, GrantRow};
 use crate::error::Failure;
 
@@ -120,7 +121,9 @@ pub(super) fn allows(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
 /// explicitly let us remember counts, for every client alike.
 pub(super) fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
     let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
-    !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
+    // Whose client nobody vouches for is asked each time, and sees that nobody does (OAuth 2.1 §7.3.1).
+    let is_known = asked.client.origin != Origin::Registration;
+    is_known && !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
 }
 
 /// What a code carries: what was asked for; when that adds to a standing grant, what was granted before as well, so

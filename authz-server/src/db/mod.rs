@@ -7,12 +7,14 @@ pub(crate) mod access_grant;
 pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
+pub(crate) mod client_life;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
 pub(crate) mod device_authorization;
 pub(crate) mod federated_identity;
 mod home;
+pub(crate) mod initial_access_token;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
@@ -21,6 +23,7 @@ pub(crate) mod passkey;
 pub(crate) mod recovery_code;
 pub(crate) mod redemption;
 pub(crate) mod refresh_token;
+pub(crate) mod registration;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
@@ -266,15 +269,18 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
+        client_life::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         device_authorization::STATEMENTS,
         federated_identity::STATEMENTS,
+        initial_access_token::STATEMENTS,
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,
         recovery_code::STATEMENTS,
         refresh_token::STATEMENTS,
+        registration::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,

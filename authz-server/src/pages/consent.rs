@@ -45,6 +45,11 @@ pub(crate) struct Consent<'a> {
 }
 
 impl Consent<'_> {
+    /// Whether the answer can be remembered: who is unverified is asked about each time.
+    fn can_remember(&self) -> bool {
+        self.identity != ClientIdentity::Unverified
+    }
+
     /// Whether some of the permissions were granted before.
     fn is_step_up(&self) -> bool {
         self.scopes.iter().any(|line| line.is_new) && self.scopes.iter().any(|line| !line.is_new)

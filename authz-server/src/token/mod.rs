@@ -13,6 +13,7 @@ pub(crate) mod device_authorization;
 mod device_code;
 pub(crate) mod family;
 mod introspect;
+mod introspection_jwt;
 mod issue;
 pub(crate) mod own;
 mod refresh_token;

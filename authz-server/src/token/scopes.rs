@@ -37,7 +37,7 @@ fn is_of_people(client: &Client) -> bool {
         .any(|grant| grant != super::GrantType::ClientCredentials.as_str())
 }
 
-fn identity() -> Scope {
+pub(crate) fn identity() -> Scope {
     // The names are constants of the grammar; a test reads them.
     Scope::from_tokens(IDENTITY).unwrap_or_default()
 }
