@@ -16,6 +16,7 @@ use crate::account::{self, Provider, Throttle, Turns};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
+use crate::client::document::Documents;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -61,6 +62,8 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Turns>,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
+    /// Clients whose id is the address of their metadata.
+    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -139,6 +142,7 @@ impl App {
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
+            documents: Documents::new(outbound.clone(), &config.clients),
             outbound,
             verified: Cache::new(VERIFIED_TOKENS),
             config,
@@ -161,9 +165,11 @@ impl App {
         &self.master
     }
 
-    /// The client named `id`, revoked or not.
+    /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
+    /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
-        self.registry.client(&self.db, &self.changes, id).await
+        let registered = self.registry.client(&self.db, &self.changes, id).await?;
+        Ok(registered.or_else(|| self.documents.copy(id)))
     }
 
     /// Every registered resource.

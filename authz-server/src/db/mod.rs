@@ -7,6 +7,7 @@ pub(crate) mod access_grant;
 pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
+pub(crate) mod client_document;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
@@ -249,6 +250,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
+        client_document::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         device_authorization::STATEMENTS,
