@@ -24,6 +24,7 @@ use crate::client::{AuthMethod, Client};
 use crate::client::keys::ClientKeys;
 use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
+use crate::client::document::Documents;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -85,6 +86,8 @@ pub(crate) struct App {
     pub(crate) client_keys: ClientKeys,
     /// The authorities whose certificates name clients.
     pub(crate) client_authorities: Option<ClientAuthorities>,
+    /// Clients whose id is the address of their metadata.
+    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -175,6 +178,7 @@ impl App {
             passwords: Turns::new(),
             client_keys: ClientKeys::new(outbound.clone())?,
             client_authorities,
+            documents: Documents::new(outbound.clone(), &config.clients),
             outbound,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
@@ -216,9 +220,11 @@ impl App {
         &self.master
     }
 
-    /// The client named `id`, revoked or not.
+    /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
+    /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
-        self.registry.client(&self.db, &self.changes, id).await
+        let registered = self.registry.client(&self.db, &self.changes, id).await?;
+        Ok(registered.or_else(|| self.documents.copy(id)))
     }
 
     /// Every registered resource.

@@ -24,7 +24,7 @@ use shared::secret::{Secret, SecretHash};
 use self::assertion::Assertion;
 pub(crate) use self::assertion::SIGNING_ALGORITHMS;
 pub(crate) use self::distinguished_name::DistinguishedName;
-use super::{AuthMethod, Client};
+use super::{AuthMethod, Client, document};
 use crate::app::App;
 use crate::error::Failure;
 use crate::params::Params;
@@ -87,7 +87,10 @@ pub(crate) async fn authenticate(
 ) -> Result<AuthenticatedClient, Failure> {
     let assertion = assertion::take(params)?;
     let verdict = match credentials(request, params, assertion.as_deref()) {
-        Ok(credentials) => check(app, request, credentials, now).await?,
+        Ok(credentials) => {
+            document::admit(app, &credentials.client_id, ClientAddress::of(request)).await?;
+            check(app, request, credentials, now).await?
+        }
         Err(refusal) => Err(refusal),
     };
     match verdict {
@@ -124,7 +127,7 @@ async fn check(
     now: UnixSeconds,
 ) -> Result<Result<AuthenticatedClient, OAuthError>, Failure> {
     let Credentials { client_id, proof } = credentials;
-    let Some(client) = app.client(&client_id).await? else {
+    let Some(client) = document::current(app, &client_id, now).await? else {
         return Ok(Err(refused(format!(
             "there is no client {}",
             printable(&client_id)
