@@ -22,6 +22,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) sign_ins: Throttle,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
+    /// Whose assertions are believed.
+    pub(crate) assertion_keys: AssertionKeys,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -124,6 +127,7 @@ impl App {
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
+            assertion_keys: AssertionKeys::new(&config.assertions),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,
@@ -155,13 +159,13 @@ impl App {
         self.registry.resources(&self.db, &self.changes).await
     }
 
-    /// Whether a token of ours was taken back, or everything of its family was.
+    /// Whether a token of ours was taken back, or anything that it came of was.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, DbFault> {
         let contain = |id| self.revocations.contain(&self.db, &self.changes, id);
-        if let Some(family_id) = family::of_token_id(token_id)
-            && contain(family_id).await?
-        {
-            return Ok(true);
+        for ancestor in family::ancestors_of(token_id) {
+            if contain(ancestor).await? {
+                return Ok(true);
+            }
         }
         contain(token_id).await
     }

@@ -1,7 +1,10 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod assertions;
+mod exchange;
 mod federation;
 mod login;
+mod trusted_issuer;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,9 +18,12 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
 pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
+pub(crate) use self::trusted_issuer::TrustedIssuer;
 use crate::keys::ALGORITHMS;
+use crate::policy::exchange::Edge;
 
 /// The file that is read when no other is named.
 pub(crate) const FILE: &str = "authz-server.toml";
@@ -57,6 +63,10 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
     pub(crate) federation: Option<Federation>,
+    /// Whose assertions are worth a token.
+    pub(crate) assertions: Assertions,
+    /// Along what tokens may be exchanged.
+    pub(crate) exchange: Vec<Edge>,
     /// Requests by address, before authentication.
     pub(crate) per_ip: Rate,
     /// Requests by authenticated client.
@@ -175,6 +185,8 @@ impl Config {
                 .is_some_and(|host| shared::uri::is_loopback(&host));
         let login = Login::read(&mut reader, is_local);
         let federation = Federation::read(&mut reader);
+        let assertions = Assertions::read(&mut reader);
+        let exchange = exchange::read(&mut reader);
         let mut limits = reader.section("limits");
         let mut rate = |key, default| limits.value(key, default);
         let rates = (
@@ -215,6 +227,8 @@ impl Config {
             refresh_retry_window,
             login,
             federation,
+            assertions,
+            exchange,
             per_ip,
             per_client,
             per_ip_failures,

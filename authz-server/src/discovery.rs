@@ -9,6 +9,7 @@ use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
 use crate::client::AuthMethod;
+use crate::config::Config;
 use crate::error::{self, Failure};
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
 use crate::token::GrantType;
@@ -16,6 +17,9 @@ use crate::token::scopes::IDENTITY;
 
 /// Documents may be kept by others for five minutes: short enough for a planned key rotation to reach them in time.
 const CACHED: &str = "public, max-age=300";
+
+/// Identity Assertion JWT Authorization Grant, "Resource Authorization Server Metadata".
+const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
 /// What each error code means, compiled in, so that `error_uri` works in an air-gapped fleet too.
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -75,8 +79,14 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         response_modes_supported: names(&["query"]),
         grant_types_supported: GrantType::ALL
             .iter()
+            .filter(|grant| is_configured(&app.config, **grant))
             .map(|grant| grant.as_str().to_owned())
             .collect(),
+        authorization_grant_profiles_supported: if app.config.assertions.id_jag.is_empty() {
+            Vec::new()
+        } else {
+            names(&[ID_JAG_PROFILE])
+        },
         token_endpoint_auth_methods_supported: AuthMethod::ALL
             .iter()
             .map(|m| m.as_str().to_owned())
@@ -99,6 +109,17 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         request_uri_parameter_supported: false,
         service_documentation: issuer.endpoint("/docs/errors"),
     })
+}
+
+/// Whether a grant can ever succeed here: some need somebody to believe, or an edge.
+fn is_configured(config: &Config, grant: GrantType) -> bool {
+    match grant {
+        GrantType::JwtBearer => {
+            !config.assertions.id_jag.is_empty() || !config.assertions.workloads.is_empty()
+        }
+        GrantType::TokenExchange => !config.exchange.is_empty(),
+        _ => true,
+    }
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).

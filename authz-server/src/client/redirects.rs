@@ -5,14 +5,20 @@ use super::register::RegisterFault;
 use crate::authorize::redirect_uri;
 
 /// The grants that a client can be registered for.
-const GRANTS: [&str; 4] = [
+const GRANTS: [&str; 6] = [
     "authorization_code",
     "client_credentials",
     "refresh_token",
     DEVICE_CODE,
+    JWT_BEARER,
+    TOKEN_EXCHANGE,
 ];
 /// RFC 8628 §3.4.
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// RFC 7523 §2.1.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// RFC 8693 §2.1.
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// The redirect URIs as a JSON list, if they fit the grants and the way the client authenticates.
 pub(super) fn checked(
@@ -29,6 +35,10 @@ pub(super) fn checked(
     let has = |name: &str| grants.iter().any(|grant| grant == name);
     if auth_methods == AuthMethod::None.as_str() && has("client_credentials") {
         return fault("a public client has no secret, so it cannot use client_credentials; leave out --public, or the grant".to_owned());
+    }
+    if auth_methods == AuthMethod::None.as_str() && has(TOKEN_EXCHANGE) {
+        // RFC 8693 §5: whoever found somebody's token could exchange it.
+        return fault("a public client proves nothing, so it cannot use token-exchange; leave out --public, or the grant".to_owned());
     }
     if has("authorization_code") == uris.is_empty() {
         return fault(
@@ -66,6 +76,9 @@ mod tests {
         assert_eq!(list, r#"["https://client.example/cb"]"#);
         check(&[DEVICE_CODE, "refresh_token"], &[], "none").unwrap();
         check(&["client_credentials"], &[], "client_secret_basic").unwrap();
+        check(&[JWT_BEARER], &[], "none").unwrap();
+        check(&[JWT_BEARER, TOKEN_EXCHANGE], &[], "client_secret_basic").unwrap();
+        assert!(check(&[TOKEN_EXCHANGE], &[], "none").is_err());
         for (grants, uris) in [
             (&["authorization_code"][..], &[][..]),
             (&["client_credentials"], &[cb]),

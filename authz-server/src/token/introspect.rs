@@ -14,7 +14,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 
 use super::issue::token_type;
-use super::own;
+use super::{own, parties};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
@@ -107,7 +107,10 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     let Some(client) = app.client(claims.client_id()).await? else {
         return Ok(false);
     };
-    if !client.honours(claims.issued_at()) || app.is_revoked(claims.token_id()).await? {
+    if !client.honours(claims.issued_at())
+        || app.is_revoked(claims.token_id()).await?
+        || !parties::stand(app, claims).await?
+    {
         return Ok(false);
     }
     let resources = app.resources().await?;
