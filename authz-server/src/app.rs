@@ -9,6 +9,8 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
+use shared::http_client::{ClientFault, GuardedClient, Own};
+use shared::dpop::Nonces;
 use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns};
@@ -27,6 +29,17 @@ use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
 const VERIFIED_TOKENS: usize = 10_000;
+
+/// The server cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppFault {
+    #[error(transparent)]
+    Keys(#[from] KeyFault),
+    #[error(transparent)]
+    Db(#[from] DbFault),
+    #[error("fetch_rule: {0}")]
+    Outbound(#[from] ClientFault),
+}
 
 /// One authorization server.
 pub(crate) struct App {
@@ -50,6 +63,10 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Turns>,
     /// Whose assertions are believed.
     pub(crate) assertion_keys: AssertionKeys,
+    /// For addresses that a client named.
+    pub(crate) outbound: GuardedClient,
+    /// What DPoP proofs are dated by (RFC 9449 §8).
+    pub(crate) nonces: Nonces,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -101,7 +118,7 @@ impl App {
         db: Db,
         provider: Option<Provider>,
         now: UnixSeconds,
-    ) -> Result<Arc<Self>, KeyFault> {
+    ) -> Result<Arc<Self>, AppFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
         let keys = Arc::new(Keys {
@@ -116,6 +133,7 @@ impl App {
         let (registry, revocations) = (Registry::new(), Revocations::new());
         let memories: Vec<Arc<dyn Memory>> = vec![keys.clone(), registry.clone(), revocations.clone()];
         let changes = Changes::new(db.clone(), memories).await?;
+        let outbound = GuardedClient::new(config.fetch_rules.clone(), own(&config))?;
         Ok(Arc::new(Self {
             metrics: Arc::new(Metrics::new("authz")),
             per_client: KeyedLimit::new(config.per_client),
@@ -128,6 +146,8 @@ impl App {
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
             assertion_keys: AssertionKeys::new(&config.assertions),
+            outbound,
+            nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,
@@ -201,5 +221,13 @@ impl App {
             as_of,
         }));
         Ok(ring)
+    }
+}
+
+/// Where this server is itself.
+fn own(config: &Config) -> Own {
+    Own {
+        host: config.issuer.url().host_str().map(str::to_owned),
+        listen: config.listen.iter().copied().chain(config.metrics_listen).collect(),
     }
 }

@@ -40,6 +40,7 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     db::refresh_token::forget(&app.db, before).await?;
     db::token_family::forget(&app.db, before).await?;
     db::revoked_token::forget(&app.db, before).await?;
+    db::used_proof::forget(&app.db, before).await?;
     db::client_secret::forget(&app.db, before).await?;
     db::change::forget(&app.db, now - CHANGES).await
 }

@@ -1,8 +1,10 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
 mod assertions;
+mod clients;
 mod exchange;
 mod federation;
+mod fetch_rule;
 mod login;
 mod trusted_issuer;
 
@@ -14,11 +16,13 @@ use std::time::Duration;
 use ::web::rates::Rate;
 use ipnet::IpNet;
 use shared::config::{ConfigFaults, Reader, Setting, Source, Span};
+use shared::http_client::GuardRule;
 use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
 pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
+pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
 pub(crate) use self::trusted_issuer::TrustedIssuer;
@@ -59,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) refresh_idle: Duration,
     /// How long after its rotation a refresh token still gives the same successor.
     pub(crate) refresh_retry_window: Duration,
+    /// Whether a DPoP proof needs a nonce of ours (RFC 9449 §8).
+    pub(crate) dpop_nonces_required: bool,
     /// How people sign in.
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
@@ -67,6 +73,10 @@ pub(crate) struct Config {
     pub(crate) assertions: Assertions,
     /// Along what tokens may be exchanged.
     pub(crate) exchange: Vec<Edge>,
+    /// How clients come to be known.
+    pub(crate) clients: Clients,
+    /// What may be fetched at addresses that clients name, besides the public Internet.
+    pub(crate) fetch_rules: Vec<GuardRule>,
     /// Requests by address, before authentication.
     pub(crate) per_ip: Rate,
     /// Requests by authenticated client.
@@ -87,7 +97,7 @@ const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
 const LATER: [(&str, &[&str]); 6] = [
     ("keys", &["rotate_every"]),
-    ("clients", &["registration", "metadata_documents"]),
+    ("clients", &["registration"]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
@@ -177,8 +187,17 @@ impl Config {
         if refresh_retry_window > MAX_RETRY_WINDOW {
             tokens.fault("refresh_retry_window", "must be 5m at most: a thief has as long");
         }
+        let stays_here = !web::server::Listen::leaves_machine(&listen);
+        let dpop_nonces_required = match tokens.value::<String>("dpop_nonce", "off").as_deref() {
+            Some("required") => true,
+            Some("off") | None => false,
+            Some(_) => {
+                tokens.fault("dpop_nonce", "must be \"off\" or \"required\"");
+                false
+            }
+        };
         let is_local = tls == TlsMode::Off
-            && !web::server::Listen::leaves_machine(&listen)
+            && stays_here
             && issuer
                 .as_ref()
                 .and_then(|issuer| issuer.url().host())
@@ -187,6 +206,8 @@ impl Config {
         let federation = Federation::read(&mut reader);
         let assertions = Assertions::read(&mut reader);
         let exchange = exchange::read(&mut reader);
+        let clients = Clients::read(&mut reader);
+        let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let mut limits = reader.section("limits");
         let mut rate = |key, default| limits.value(key, default);
         let rates = (
@@ -225,10 +246,13 @@ impl Config {
             refresh_ttl,
             refresh_idle,
             refresh_retry_window,
+            dpop_nonces_required,
             login,
             federation,
             assertions,
             exchange,
+            clients,
+            fetch_rules,
             per_ip,
             per_client,
             per_ip_failures,
@@ -390,6 +414,34 @@ mod tests {
             faults.contains("3 fault(s)") && faults.contains("does not have yet"),
             "{faults}"
         );
+    }
+
+    #[test]
+    fn what_is_fetched_is_named_and_bounded() {
+        let config = read("").unwrap();
+        assert!(config.clients.fetches_from("anybody.example") && config.fetch_rules.is_empty());
+        let some = "[clients]\nmetadata_documents = \"allowlist\"\ndocument_hosts = [\"*.lan.example\"]";
+        let config = read(some).unwrap();
+        assert!(config.clients.fetches_from("a.lan.example") && !config.clients.fetches_from("anybody.example"));
+        let config = read("[clients]\nmetadata_documents = \"off\"").unwrap();
+        assert!(!config.clients.fetches_from("a.lan.example"));
+        let rule = "[[fetch_rule]]\nhosts = [\"*.lan.example\"]\nallow_ranges = [\"10.0.0.0/8\"]\nca_file = \"ca.pem\"\n";
+        assert_eq!(read(rule).unwrap().fetch_rules.len(), 1);
+        let loopback = "[[fetch_rule]]\nhosts = [\"localhost\"]\nallow_ranges = [\"127.0.0.0/8\"]\n";
+        assert!(read(loopback).is_ok());
+        let outside = "[server]\nlisten = [\"0.0.0.0:9000\"]\nissuer = \"https://as.example\"\n[tls]\nmode = \"self-signed\"\n";
+        assert!(read(&format!("{outside}{rule}")).is_ok());
+        for (bad, part) in [
+            (format!("{outside}{loopback}"), "listens on loopback alone"),
+            ("[[fetch_rule]]\nhosts = [\"a.example\"]\nallow_ranges = [\"0.0.0.0/0\"]".to_owned(), "name the ranges"),
+            ("[[fetch_rule]]\nallow_ranges = [\"10.0.0.0/8\"]".to_owned(), "for which hosts"),
+            ("[[fetch_rule]]\nhosts = [\"*\"]".to_owned(), "a host is written like"),
+            ("[clients]\nmetadata_documents = \"allowlist\"".to_owned(), "whose documents"),
+            ("[clients]\ndocument_hosts = [\"a.example\"]".to_owned(), "counts only with"),
+        ] {
+            let faults = read(&bad).unwrap_err();
+            assert!(faults.contains(part), "{bad}: {faults}");
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct MasterKey {
     key: LessSafeKey,
     /// Derived, for the anti-forgery tokens of forms.
     forms: hmac::Key,
+    /// Derived, for the nonces of DPoP proofs.
+    nonces: hmac::Tag,
     path: String,
 }
 
@@ -89,10 +91,11 @@ impl MasterKey {
         check_mode(path).map_err(fault)?;
         let key = UnboundKey::new(&AES_256_GCM, &bytes)
             .map_err(|_| fault("it must have exactly 32 bytes".to_owned()))?;
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"edge-hive forms");
+        let derive = |purpose: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), purpose);
         Ok(Self {
             key: LessSafeKey::new(key),
-            forms: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            forms: hmac::Key::new(hmac::HMAC_SHA256, derive(b"edge-hive forms").as_ref()),
+            nonces: derive(b"edge-hive dpop nonces"),
             path: path.display().to_string(),
         })
     }
@@ -100,6 +103,11 @@ impl MasterKey {
     /// The key of the anti-forgery tokens; every instance with this master key has the same.
     pub(crate) fn forms(&self) -> &hmac::Key {
         &self.forms
+    }
+
+    /// The secret behind the nonces of DPoP proofs; the same at every instance with this master key.
+    pub(crate) fn nonces(&self) -> &[u8] {
+        self.nonces.as_ref()
     }
 
     /// Seals a secret of a person. `place` names the row and column, so that values cannot be swapped.

@@ -12,11 +12,10 @@ use shared::tls::{TlsFault, TlsMode};
 
 use crate::account::users::UserFault;
 use crate::account::{Provider, link};
-use crate::app::App;
+use crate::app::{App, AppFault};
 use crate::cleanup;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::keys::KeyFault;
 use crate::routes;
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
@@ -25,7 +24,7 @@ pub(crate) enum ServeFault {
     #[error(transparent)]
     Open(#[from] OpenFault),
     #[error(transparent)]
-    Keys(#[from] KeyFault),
+    App(#[from] AppFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error("federation.ca_file: {0}")]

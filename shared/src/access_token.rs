@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use self::confirmation::Confirmation;
+pub use self::confirmation::{Confirmation, is_thumbprint};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
 use crate::json;

@@ -1,18 +1,26 @@
 //! The one outbound HTTP client. It follows no redirect, sends nothing that identifies the user, and gives up on an
-//! answer that is too large or too slow.
+//! answer that is too large or too slow. [`HttpClient`] is for addresses that the operator named, [`GuardedClient`] for
+//! those that a stranger did.
 
+mod guard;
+mod rule;
+mod special_use;
+
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+pub use self::guard::{GuardFault, GuardedClient, Own};
+pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 use crate::secret::Secret;
 use crate::uri::is_loopback;
 
@@ -61,6 +69,23 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// `max-age` of `Cache-Control`, if it was given.
     pub max_age: Option<Duration>,
+    /// Whether `Cache-Control` says `no-store` or `no-cache`.
+    pub no_store: bool,
+    /// `Age`: how long it has been in caches on the way.
+    pub age: Duration,
+}
+
+impl Fetched {
+    /// How long the answer may be kept (RFC 9111 §4.2), within `bounds`: `usual` where it does not say, the least
+    /// where it says not at all.
+    pub fn fresh_for(&self, usual: Duration, bounds: RangeInclusive<Duration>) -> Duration {
+        let wanted = match (self.no_store, self.max_age) {
+            (true, _) => Duration::ZERO,
+            (false, Some(max_age)) => max_age.saturating_sub(self.age),
+            (false, None) => usual,
+        };
+        wanted.clamp(*bounds.start(), *bounds.end())
+    }
 }
 
 /// The client. Cheap to clone.
@@ -71,20 +96,8 @@ impl HttpClient {
     /// A client that trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn new(extra_authorities: Option<&Path>) -> Result<Self, ClientFault> {
-        let mut roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        if let Some(path) = extra_authorities {
-            add_authorities(&mut roots, path)?;
-        }
-        let tls =
-            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-                .map_err(|e| ClientFault::Library(e.to_string()))?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
         reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls_config(extra_authorities)?)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -153,6 +166,21 @@ impl HttpClient {
     }
 }
 
+/// Trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`. No certificate of ours.
+fn tls_config(extra_authorities: Option<&Path>) -> Result<rustls::ClientConfig, ClientFault> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(path) = extra_authorities {
+        add_authorities(&mut roots, path)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|e| ClientFault::Library(e.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// https, or plain http on this very machine.
 fn check_scheme(url: &Url) -> Result<(), FetchFault> {
     let local = url.host().is_some_and(|host| is_loopback(&host));
@@ -172,7 +200,12 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
     if answer.status().as_u16() != 200 {
         return Err(FetchFault::Status(answer.status().as_u16()));
     }
-    let max_age = max_age(answer.headers());
+    let headers = answer.headers();
+    let (max_age, no_store, age) = (
+        max_age(headers),
+        has_directive(headers, "no-store") || has_directive(headers, "no-cache"),
+        age(headers),
+    );
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(transport)? {
         if body.len() + chunk.len() > max_bytes {
@@ -180,7 +213,12 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Fetched { body, max_age })
+    Ok(Fetched {
+        body,
+        max_age,
+        no_store,
+        age,
+    })
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientFault> {
@@ -209,12 +247,29 @@ fn transport(error: reqwest::Error) -> FetchFault {
     FetchFault::Transport(cause.to_string())
 }
 
+/// The directives of every `Cache-Control`.
+fn directives(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(CACHE_CONTROL).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(CACHE_CONTROL)?.to_str().ok()?;
-    let seconds = value
-        .split(',')
-        .find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    let seconds = directives(headers).find_map(|directive| directive.strip_prefix("max-age="))?;
     seconds.parse().ok().map(Duration::from_secs)
+}
+
+fn has_directive(headers: &HeaderMap, name: &str) -> bool {
+    directives(headers).any(|directive| directive.eq_ignore_ascii_case(name))
+}
+
+/// RFC 9111 §5.1. One that is no number is not there.
+fn age(headers: &HeaderMap) -> Duration {
+    let value = headers.get(AGE).and_then(|value| value.to_str().ok());
+    let seconds = value.and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -244,6 +299,44 @@ mod tests {
         assert_eq!(
             (fetched.body.as_slice(), fetched.max_age),
             (b"{}".as_slice(), Some(Duration::from_secs(60)))
+        );
+    }
+
+    #[test]
+    fn cimd_16_how_long_an_answer_may_be_kept() {
+        let seconds = Duration::from_secs;
+        let fresh = |max_age: Option<u64>, no_store, age| {
+            let fetched = Fetched {
+                body: Vec::new(),
+                max_age: max_age.map(seconds),
+                no_store,
+                age: seconds(age),
+            };
+            fetched
+                .fresh_for(seconds(3600), seconds(60)..=seconds(86400))
+                .as_secs()
+        };
+        assert_eq!(fresh(Some(600), false, 0), 600);
+        assert_eq!(fresh(Some(600), false, 100), 500);
+        assert_eq!(fresh(Some(600), false, u64::MAX), 60);
+        assert_eq!(fresh(Some(31_536_000), false, 0), 86400);
+        assert_eq!(fresh(Some(600), true, 0), 60);
+        assert_eq!(fresh(None, false, 0), 3600);
+    }
+
+    #[tokio::test]
+    async fn reads_the_headers_that_say_so() {
+        let answer = ResponseTemplate::new(200)
+            .append_header("cache-control", "public, No-Store")
+            .append_header("cache-control", "max-age=7")
+            .insert_header("age", "5")
+            .set_body_string("{}");
+        let (_server, url) = server(answer).await;
+        let fetched = HttpClient::new(None).unwrap().fetch_json(&url, 2).await.unwrap();
+        assert!(fetched.no_store);
+        assert_eq!(
+            (fetched.max_age, fetched.age),
+            (Some(Duration::from_secs(7)), Duration::from_secs(5))
         );
     }
 

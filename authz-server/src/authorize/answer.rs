@@ -27,7 +27,7 @@ impl Destination {
         tracing::info!(error = %refusal.code, reason = %refusal.reason, "refused at the redirect URI");
         let members = [
             ("error", refusal.code.as_str()),
-            ("error_description", refusal.description),
+            ("error_description", &*refusal.description),
         ];
         self.send(app, &members)
     }

@@ -118,6 +118,7 @@ mod steps {
             prompt: Prompt::default(),
             max_age: None,
             nonce: None,
+            dpop_jkt: None,
             ui_locales: None,
         }
     }

@@ -6,6 +6,7 @@ use shared::config::Span;
 use shared::scope::Scope;
 
 use super::Outcome;
+use super::client_details::Details;
 use super::print::Report;
 use crate::client::register::{self, ClientMetadata, ClientView};
 use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
@@ -51,7 +52,8 @@ pub(super) struct Metadata {
     /// What kind of program it is: ai-agent, service, native or web
     #[arg(long, value_name = "TYPE")]
     r#type: Option<ClientType>,
-    /// The only method it authenticates with: `client_secret_basic` or `client_secret_post` [default: either]
+    /// The only method it authenticates with: `client_secret_basic`, `client_secret_post`, `private_key_jwt`,
+    /// `tls_client_auth`, `self_signed_tls_client_auth` [default: either of the first two]
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<AuthMethod>,
     /// Where its codes may be sent: https, loopback, or the scheme of a program; may be repeated
@@ -61,6 +63,8 @@ pub(super) struct Metadata {
     /// `client_credentials`, `jwt_bearer`, `token_exchange` [default: the first two with a redirect URI, the last without]
     #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
     grants: Vec<String>,
+    #[command(flatten)]
+    details: Details,
 }
 
 #[derive(Args)]
@@ -103,7 +107,7 @@ impl Command {
             Self::List => Report::rows(&register::list(db).await?, row),
             Self::Show { client_id } => Report::record(&register::show(db, &client_id).await?),
             Self::Update(update) => {
-                let mut metadata = update.metadata.read(update.name);
+                let mut metadata = update.metadata.read(update.name)?;
                 if update.any_resource {
                     metadata.resources = Some(Vec::new());
                 }
@@ -125,7 +129,7 @@ impl Create {
         if self.approve_as.is_some() && !config.login.testing_door {
             return Err("--approve-as is for tests: it needs login.testing_door = true".into());
         }
-        let mut metadata = self.metadata.read(Some(self.name));
+        let mut metadata = self.metadata.read(Some(self.name))?;
         if metadata.scopes.is_none() {
             metadata.scopes = Some(Scope::from_tokens(DEFAULT_SCOPES)?);
         }
@@ -137,9 +141,10 @@ impl Create {
 }
 
 impl Metadata {
-    fn read(self, name: Option<String>) -> ClientMetadata {
-        ClientMetadata {
+    fn read(self, name: Option<String>) -> Result<ClientMetadata, Box<dyn std::error::Error>> {
+        Ok(ClientMetadata {
             name,
+            more: self.details.members()?,
             client_type: self.r#type,
             scopes: self.scopes,
             resources: Some(self.resource).filter(|list| !list.is_empty()),
@@ -148,7 +153,7 @@ impl Metadata {
             grants: Some(self.grants)
                 .filter(|list| !list.is_empty())
                 .map(|list| list.into_iter().map(full_name).collect()),
-        }
+        })
     }
 }
 

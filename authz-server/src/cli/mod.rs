@@ -2,6 +2,7 @@
 //! beside them sees the change with its next request.
 
 mod client;
+mod client_details;
 mod health;
 mod print;
 mod resource;

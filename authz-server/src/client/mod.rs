@@ -2,8 +2,10 @@
 
 pub(crate) mod authenticate;
 mod details;
+pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
+pub(crate) mod trust;
 
 use std::fmt;
 use std::str::FromStr;

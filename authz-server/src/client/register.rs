@@ -3,23 +3,28 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
-use super::{AuthMethod, ClientType, Details, Origin, redirects};
-use crate::db::client::ClientRow;
+use super::metadata::{self, Metadata, MetadataFault, Policy};
+use super::{AuthMethod, ClientType, Details, Origin, trust};
+use crate::db::client::{ClientRow, Update};
 use crate::db::{self, Db, DbFault};
-
-/// Longest name of a client.
-const MAX_NAME: usize = 200;
 
 /// A client could not be created or changed. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegisterFault {
-    /// The metadata contradict themselves or ask for what is not there.
+    /// The command asks for what cannot be.
     #[error("{0}")]
-    Metadata(String),
+    Asked(String),
+    /// The metadata contradict themselves or ask for what is not there.
+    #[error(transparent)]
+    Metadata(#[from] MetadataFault),
+    /// A row could not be written as text.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
     /// There is no living client of that id.
     #[error("there is no client {0}, or it is revoked; see: authz-server client list")]
     NoSuchClient(String),
@@ -48,6 +53,51 @@ pub(crate) struct ClientMetadata {
     pub(crate) redirect_uris: Option<Vec<String>>,
     /// The grants it may use, by their registered names.
     pub(crate) grants: Option<Vec<String>>,
+    /// Further members of its metadata, by their registered names.
+    pub(crate) more: Map<String, Value>,
+}
+
+/// Members of which one takes the others' place.
+const ALTERNATIVES: [&[&str]; 2] = [
+    &["jwks", "jwks_uri"],
+    &[
+        "tls_client_auth_subject_dn",
+        "tls_client_auth_san_dns",
+        "tls_client_auth_san_uri",
+        "tls_client_auth_san_ip",
+        "tls_client_auth_san_email",
+    ],
+];
+
+impl ClientMetadata {
+    /// Writes what is named over `document`.
+    fn write_over(&self, document: &mut Map<String, Value>) {
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                document.insert(name.to_owned(), value);
+            }
+        };
+        set("client_name", self.name.clone().map(Value::from));
+        set("client_type", self.client_type.map(|kind| kind.as_str().into()));
+        set(
+            "scope",
+            self.scopes.as_ref().map(|scope| scope.to_string().into()),
+        );
+        set("redirect_uris", self.redirect_uris.clone().map(Value::from));
+        set("grant_types", self.grants.clone().map(Value::from));
+        if let Some(method) = self.auth_method {
+            set("token_endpoint_auth_method", Some(method.as_str().into()));
+            document.remove("token_endpoint_auth_methods_supported");
+        }
+        for group in ALTERNATIVES {
+            if group.iter().any(|name| self.more.contains_key(*name)) {
+                group.iter().for_each(|name| drop(document.remove(*name)));
+            }
+        }
+        document.extend(self.more.clone());
+        // It follows from the grants.
+        document.remove("response_types");
+    }
 }
 
 /// What is shown of a client (names of RFC 7591 §2 where it has them).
@@ -67,7 +117,17 @@ pub(crate) struct ClientView {
     /// The user as whom the testing door approves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) approves_as: Option<String>,
+    /// Who vouches for it: `operator`, `registration` (nobody) or `document` (the owner of its address).
+    pub(crate) origin: String,
+    #[serde(flatten)]
+    pub(crate) details: Details,
     pub(crate) client_id_issued_at: i64,
+    /// To the day; of clients that ever asked for a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_used_at: Option<i64>,
+    /// When a registration is forgotten that nobody uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked_at: Option<i64>,
     /// When each secret ends; `null` for one that does not.
@@ -83,50 +143,25 @@ pub(crate) async fn create(
     approves_as: Option<String>,
     now: UnixSeconds,
 ) -> Result<ClientView, RegisterFault> {
-    let name = metadata.name.unwrap_or_default();
-    check_name(&name)?;
-    let auth_methods = methods(metadata.auth_method);
-    let redirect_uris = metadata.redirect_uris.unwrap_or_default();
-    let grants = match metadata.grants {
-        Some(named) => named,
-        None if !redirect_uris.is_empty() => owned(&["authorization_code", "refresh_token"]),
-        None if auth_methods == AuthMethod::None.as_str() => Vec::new(),
-        None => owned(&["client_credentials"]),
-    };
+    let mut document = Map::new();
+    metadata.write_over(&mut document);
+    let described = Metadata::read(&document, &Policy::OPERATOR)?;
     if let Some(username) = &approves_as
         && db::user_account::find_by_username(db, username).await?.is_none()
     {
-        return Err(RegisterFault::Metadata(format!(
+        return Err(RegisterFault::Asked(format!(
             "there is no user {username}; see: authz-server user create"
         )));
     }
-    let redirect_uris = redirects::checked((&grants, &redirect_uris), &auth_methods)?;
     let row = ClientRow {
-        client_id: format!("c_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
-        name,
-        client_type: metadata
-            .client_type
-            .unwrap_or(ClientType::Service)
-            .as_str()
-            .to_owned(),
-        auth_methods,
-        grants: grants.join(" "),
-        scopes: metadata.scopes.unwrap_or_default().to_string(),
         resources: resources_json(db, metadata.resources.unwrap_or_default()).await?,
-        created_at: now.0,
-        tokens_not_before: 0,
-        revoked_at: None,
-        redirect_uris,
         approves_as,
-        origin: Origin::Operator.as_str().to_owned(),
-        details: json(&Details::default())?,
-        last_used_at: None,
-        expires_at: None,
+        ..described.new_row(new_client_id()?, Origin::Operator, now)?
     };
-    let secret = if row.auth_methods == AuthMethod::None.as_str() {
-        None
-    } else {
+    let secret = if described.uses_secret() {
         Some(Secret::generate(SecretKind::ClientSecret)?)
+    } else {
+        None
     };
     db::client::insert(db, &row, secret.as_ref().map(Secret::hash).as_ref()).await?;
     let client_secret = secret.map(|secret| secret.reveal().to_owned());
@@ -143,52 +178,37 @@ pub(crate) async fn update(
     metadata: ClientMetadata,
     now: UnixSeconds,
 ) -> Result<ClientView, RegisterFault> {
-    let row = living(db, client_id).await?;
-    if let Some(name) = &metadata.name {
-        check_name(name)?;
-    }
-    if let Some(method) = metadata.auth_method {
-        let public = AuthMethod::None.as_str();
-        if (row.auth_methods == public) != (method == AuthMethod::None) {
-            let reason = "a public client stays public and a confidential one confidential; create a new client instead";
-            return Err(RegisterFault::Metadata(reason.to_owned()));
-        }
-    }
-    let resources = match metadata.resources {
-        Some(named) => Some(resources_json(db, named).await?),
+    let resources = match &metadata.resources {
+        Some(named) => Some(resources_json(db, named.clone()).await?),
         None => None,
     };
-    let merged = (
-        metadata.grants.clone().unwrap_or_else(|| words(&row.grants)),
-        match metadata.redirect_uris.clone() {
-            Some(named) => named,
-            None => serde_json::from_str(&row.redirect_uris).unwrap_or_default(),
-        },
-    );
-    let redirect_uris = redirects::checked((&merged.0, &merged.1), &row.auth_methods)?;
-    let columns = |row: &mut ClientRow| {
-        set(&mut row.name, metadata.name.clone());
-        set(
-            &mut row.client_type,
-            metadata.client_type.map(|kind| kind.as_str().to_owned()),
-        );
-        set(
-            &mut row.auth_methods,
-            metadata.auth_method.map(|method| methods(Some(method))),
-        );
-        set(&mut row.scopes, metadata.scopes.as_ref().map(Scope::to_string));
-        set(&mut row.resources, resources.clone());
-        set(
-            &mut row.grants,
-            metadata.grants.as_ref().map(|grants| grants.join(" ")),
-        );
-        let named = metadata.redirect_uris.as_ref();
-        set(&mut row.redirect_uris, named.map(|_| redirect_uris.clone()));
+    let edit = |row: &mut ClientRow| {
+        let before = row.clone();
+        let mut document = metadata::document(row)?;
+        document.insert("client_type".to_owned(), row.client_type.clone().into());
+        metadata.write_over(&mut document);
+        // The whole of it, also what this command does not name: nothing old stays that would be refused now.
+        let described = Metadata::read(&document, &Policy::OPERATOR)?;
+        if (row.auth_methods == AuthMethod::None.as_str()) != (described.auth_methods == [AuthMethod::None]) {
+            let reason = "a public client stays public and a confidential one confidential; create a new client instead";
+            return Err(RegisterFault::Asked(reason.to_owned()));
+        }
+        described.write(row)?;
+        if let Some(resources) = &resources {
+            row.resources.clone_from(resources);
+        }
+        Ok(trust::consent_after(&before, row))
     };
-    if !db::client::update(db, client_id, now, columns).await? {
-        return Err(RegisterFault::NoSuchClient(client_id.to_owned()));
+    match db::client::update(db, client_id, now, edit).await? {
+        Update::Done => show(db, client_id).await,
+        Update::Gone => Err(RegisterFault::NoSuchClient(client_id.to_owned())),
+        Update::Refused(fault) => Err(fault),
     }
-    show(db, client_id).await
+}
+
+/// A new id: 128 random bits. It is no address, so it never looks like a metadata document's.
+pub(crate) fn new_client_id() -> Result<String, NoRandomness> {
+    Ok(format!("c_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
 /// Makes a new secret. The old ones work until `old_until`.
@@ -198,10 +218,13 @@ pub(crate) async fn rotate_secret(
     now: UnixSeconds,
     old_until: UnixSeconds,
 ) -> Result<ClientView, RegisterFault> {
-    if living(db, client_id).await?.auth_methods == AuthMethod::None.as_str() {
-        return Err(RegisterFault::Metadata(
-            "a public client has no secret".to_owned(),
-        ));
+    let methods = words(&living(db, client_id).await?.auth_methods);
+    if !methods
+        .iter()
+        .any(|name| name.parse().is_ok_and(AuthMethod::uses_secret))
+    {
+        let reason = "a public client has no secret, nor has one that proves itself with a key";
+        return Err(RegisterFault::Asked(reason.to_owned()));
     }
     let secret = Secret::generate(SecretKind::ClientSecret)?;
     if !db::client::rotate_secret(db, client_id, &secret.hash(), (now, old_until)).await? {
@@ -247,32 +270,6 @@ async fn living(db: &Db, client_id: &str) -> Result<ClientRow, RegisterFault> {
         .ok_or_else(|| RegisterFault::NoSuchClient(client_id.to_owned()))
 }
 
-fn set(column: &mut String, value: Option<String>) {
-    if let Some(value) = value {
-        *column = value;
-    }
-}
-
-fn check_name(name: &str) -> Result<(), RegisterFault> {
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-        return Err(RegisterFault::Metadata(format!(
-            "the name must have 1 to {MAX_NAME} bytes without control characters"
-        )));
-    }
-    Ok(())
-}
-
-fn methods(pinned: Option<AuthMethod>) -> String {
-    match pinned {
-        Some(method) => method.as_str().to_owned(),
-        None => format!(
-            "{} {}",
-            AuthMethod::ClientSecretBasic,
-            AuthMethod::ClientSecretPost
-        ),
-    }
-}
-
 /// The registered spelling of each resource, as a JSON list.
 async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterFault> {
     let registered = db::resource::list(db).await?;
@@ -284,21 +281,13 @@ async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterF
             .unwrap_or_default();
         let found = registered.iter().find(|resource| resource.lookup_key == key);
         let found = found.ok_or_else(|| {
-            RegisterFault::Metadata(format!(
+            RegisterFault::Asked(format!(
                 "the resource {name} is not registered; see: authz-server resource create"
             ))
         })?;
         uris.push(found.uri.clone());
     }
-    json(&uris)
-}
-
-fn json<T: Serialize>(value: &T) -> Result<String, RegisterFault> {
-    serde_json::to_string(value).map_err(|e| RegisterFault::Metadata(e.to_string()))
-}
-
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+    Ok(serde_json::to_string(&uris)?)
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -320,7 +309,11 @@ fn view(row: ClientRow, ends: Vec<Option<i64>>) -> ClientView {
         client_name: row.name,
         client_type: row.client_type,
         scope: row.scopes,
+        details: serde_json::from_str(&row.details).unwrap_or_default(),
+        origin: row.origin,
         client_id_issued_at: row.created_at,
+        last_used_at: row.last_used_at,
+        expires_at: row.expires_at,
         revoked_at: row.revoked_at,
         client_secrets_expire_at: ends,
     }

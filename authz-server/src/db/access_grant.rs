@@ -23,6 +23,8 @@ const REVOKE_OF_RESOURCE: &str =
     "UPDATE access_grant SET revoked_at = $2 WHERE resource = $1 AND revoked_at IS NULL";
 const REVOKE_OF_CLIENT: &str =
     "UPDATE access_grant SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
+const FORGET_REMEMBERED: &str = "UPDATE access_grant SET remembered_scopes = '' \
+     WHERE client_id = $1 AND revoked_at IS NULL AND remembered_scopes <> ''";
 const OF_USER: &str = "SELECT g.grant_id, c.name AS client_name, g.resource, g.scopes, g.created_at, g.expires_at, \
      (SELECT MAX(f.last_used_at) FROM token_family f WHERE f.grant_id = g.grant_id) AS last_used_at \
      FROM access_grant g JOIN client c ON c.client_id = g.client_id \
@@ -38,6 +40,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE_OF_USER,
     REVOKE_OF_CLIENT,
     REVOKE_OF_RESOURCE,
+    FORGET_REMEMBERED,
     OF_USER,
 ];
 
@@ -146,6 +149,13 @@ pub(crate) async fn revoke_all_of_client(
     let rows = end_all(tx, REVOKE_OF_CLIENT, client_id, now).await?;
     token_family::revoke(tx, Of::Client(client_id), "the client was revoked", now).await?;
     Ok(rows)
+}
+
+/// Lets nothing of what a client was granted go without asking any more. What was granted stands.
+pub(super) async fn forget_remembered(tx: &mut Tx, client_id: &str) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(FORGET_REMEMBERED).bind(client_id).execute(c).await.map(|_| ())
+    })
 }
 
 /// Ends everything that was granted at a resource that is forgotten: should another be registered by its name, nobody

@@ -99,38 +99,72 @@ async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     })
 }
 
-/// Lets `edit` change the changeable columns; `false` when there is no such living client. Read and written in one
-/// turn: of two who change different columns at once, neither undoes what the other did.
-pub(crate) async fn update(
+/// What became of an [`update`].
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Update<E> {
+    Done,
+    /// There is no such living client.
+    Gone,
+    /// The edit would not do; nothing was written.
+    Refused(E),
+}
+
+/// Whether what people let us remember about a client outlives a change of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Consent {
+    Stays,
+    /// They are asked again.
+    IsVoid,
+}
+
+/// Lets `edit` change the changeable columns. Read and written in one turn: of two who change different columns at
+/// once, neither undoes what the other did.
+pub(crate) async fn update<E>(
     db: &Db,
     client_id: &str,
     now: UnixSeconds,
-    edit: impl Fn(&mut ClientRow),
-) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        change::take_turn(tx).await?;
-        let Some(mut client) = find_living(tx, client_id).await? else {
-            return Ok(false);
-        };
-        edit(&mut client);
-        let rows = on!(tx tx, c => async {
-            let update = sqlx::query(UPDATE)
-                .bind(client_id)
-                .bind(&client.name)
-                .bind(&client.client_type)
-                .bind(&client.auth_methods)
-                .bind(&client.scopes)
-                .bind(&client.resources)
-                .bind(&client.redirect_uris)
-                .bind(&client.grants)
-                .bind(&client.details);
-            update.execute(c).await.map(|done| done.rows_affected())
-        })?;
-        noted(tx, rows, client_id, now).await
-    })
-    .await
+    edit: impl Fn(&mut ClientRow) -> Result<Consent, E>,
+) -> Result<Update<E>, DbFault> {
+    db.write(async |tx| update_in(tx, client_id, now, &edit).await)
+        .await
 }
 
+/// As [`update`], as a part of something larger.
+pub(crate) async fn update_in<E>(
+    tx: &mut Tx,
+    client_id: &str,
+    now: UnixSeconds,
+    edit: impl Fn(&mut ClientRow) -> Result<Consent, E>,
+) -> Result<Update<E>, DbFault> {
+    change::take_turn(tx).await?;
+    let Some(mut client) = find_living(tx, client_id).await? else {
+        return Ok(Update::Gone);
+    };
+    match edit(&mut client) {
+        Ok(Consent::Stays) => {}
+        Ok(Consent::IsVoid) => access_grant::forget_remembered(tx, client_id).await?,
+        Err(fault) => return Ok(Update::Refused(fault)),
+    }
+    write_row(tx, &client).await?;
+    change::record(tx, Noun::Client, client_id, now).await?;
+    Ok(Update::Done)
+}
+
+async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(UPDATE)
+            .bind(&client.client_id)
+            .bind(&client.name)
+            .bind(&client.client_type)
+            .bind(&client.auth_methods)
+            .bind(&client.scopes)
+            .bind(&client.resources)
+            .bind(&client.redirect_uris)
+            .bind(&client.grants)
+            .bind(&client.details);
+        update.execute(c).await.map(|_| ())
+    })
+}
 async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
     let client: Option<ClientRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
     Ok(client.filter(|client| client.revoked_at.is_none()))

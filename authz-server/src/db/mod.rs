@@ -28,6 +28,7 @@ pub(crate) mod signing_key;
 pub(crate) mod tests;
 pub(crate) mod token_family;
 pub(crate) mod totp;
+pub(crate) mod used_proof;
 pub(crate) mod user_account;
 
 use std::future::Future;
@@ -264,6 +265,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         signing_key::STATEMENTS,
         token_family::STATEMENTS,
         totp::STATEMENTS,
+        used_proof::STATEMENTS,
         user_account::STATEMENTS,
     ]
     .into_iter()

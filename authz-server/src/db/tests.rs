@@ -150,14 +150,28 @@ async fn two_who_change_different_columns_undo_nothing_of_each_other() {
         for round in 0..20 {
             let name = format!("name {round}");
             let scopes = format!("a{round}");
-            let renamed = client::update(&db, "c_x", NOW, |row| row.name.clone_from(&name));
-            let narrowed = client::update(&db, "c_x", NOW, |row| row.scopes.clone_from(&scopes));
+            let renamed = client::update(&db, "c_x", NOW, |row| {
+                row.name.clone_from(&name);
+                Ok::<_, ()>(client::Consent::Stays)
+            });
+            let narrowed = client::update(&db, "c_x", NOW, |row| {
+                row.scopes.clone_from(&scopes);
+                Ok::<_, ()>(client::Consent::Stays)
+            });
             let (renamed, narrowed) = tokio::join!(renamed, narrowed);
-            assert!(renamed.unwrap() && narrowed.unwrap());
+            assert_eq!(renamed.unwrap(), client::Update::Done);
+            assert_eq!(narrowed.unwrap(), client::Update::Done);
             let row = client::find(&db, "c_x").await.unwrap().unwrap();
             assert_eq!((row.name, row.scopes), (name, scopes));
         }
-        assert!(!client::update(&db, "c_y", NOW, |_| ()).await.unwrap());
+        let refused = client::update(&db, "c_x", NOW, |row| {
+            row.name.clear();
+            Err("no")
+        });
+        assert_eq!(refused.await.unwrap(), client::Update::Refused("no"));
+        assert_eq!(client::find(&db, "c_x").await.unwrap().unwrap().name, "name 19");
+        let gone = client::update(&db, "c_y", NOW, |_| Ok::<_, ()>(client::Consent::IsVoid));
+        assert_eq!(gone.await.unwrap(), client::Update::Gone);
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) use self::revoke::revoke;
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::{AuthenticatedClient, authenticate};
+use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::registry::Resource;
@@ -108,7 +109,8 @@ struct Descent {
 /// `POST /oauth/token`.
 pub(crate) async fn token(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = exchange(&app, &request, body, Params::form).await;
-    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+    let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
+    dpop::with_nonce(&app, answer)
 }
 
 /// `POST /mcp/auth/token`: the same, as a form or as JSON.
@@ -123,7 +125,8 @@ pub(crate) async fn token_form_or_json(
         Params::form
     };
     let answered = exchange(&app, &request, body, parse).await;
-    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+    let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
+    dpop::with_nonce(&app, answer)
 }
 
 async fn exchange(
@@ -179,7 +182,9 @@ async fn admit(
     let permit = match jwt_bearer::decide_alone(app, &asked, now).await {
         Ok(permit) => permit,
         Err(failure) => {
-            if matches!(&failure, Failure::Refused(_)) {
+            // Not when we cannot tell, nor when a good assertion asks for too much.
+            let is_guess = |code| matches!(code, ErrorCode::InvalidGrant | ErrorCode::UnauthorizedClient);
+            if matches!(&failure, Failure::Refused(refusal) if is_guess(refusal.code)) {
                 app.per_ip_failures.check(address)?;
             }
             return Err(failure);

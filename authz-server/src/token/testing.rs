@@ -174,6 +174,7 @@ impl House {
             methods: "pwd otp".to_owned(),
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
+            dpop_jkt: None,
         };
         let insert = self
             .app

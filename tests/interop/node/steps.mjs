@@ -1,6 +1,12 @@
 // What the scripts share: where they start from, how they tell a step, and a fetch that tells its requests.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 
 export { assert };
 
@@ -39,4 +45,28 @@ export function tellingFetch() {
     return answer;
   };
   return { fetch: fetchAndTell, requests };
+}
+
+// A command line of the authorization server, as its operator types it; returns what it prints as JSON. OPERATOR is the
+// program, AUTHZ_CONFIG its configuration.
+export function operator(...words) {
+  const { OPERATOR, AUTHZ_CONFIG } = process.env;
+  const text = execFileSync(OPERATOR, [...words, '--config', AUTHZ_CONFIG, '--json'], { encoding: 'utf8' });
+  return JSON.parse(text);
+}
+
+// A key pair of this run: the private JWK, the handles, and the file of its public set.
+export async function keyPair(algorithm) {
+  const pair = await generateKeyPair(algorithm, { extractable: true });
+  const kid = await calculateJwkThumbprint(await exportJWK(pair.publicKey));
+  const name = (jwk) => ({ ...jwk, kid, alg: algorithm });
+  const [publicJwk, privateJwk] = [name(await exportJWK(pair.publicKey)), name(await exportJWK(pair.privateKey))];
+  return { ...pair, kid, privateJwk, publicJwk, jwksFile: temporary('jwks.json', { keys: [publicJwk] }) };
+}
+
+// A file with a JSON document, in a folder of its own.
+export function temporary(name, document) {
+  const path = join(mkdtempSync(join(tmpdir(), 'edge-hive-interop-')), name);
+  writeFileSync(path, JSON.stringify(document));
+  return path;
 }

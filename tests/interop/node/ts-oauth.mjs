@@ -3,94 +3,15 @@
 // It is given the node's URL and a client id that an operator registered. Discovery from the node's 401, authorization
 // code with PKCE through the real pages, a step-up when a call needs more scopes, and a refresh.
 
-import { randomUUID } from 'node:crypto';
-
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
 
-import { launch, listen, person, visit } from './browser.mjs';
+import { Application } from './application.mjs';
+import { launch, listen, person } from './browser.mjs';
 import { assert, start, step, tellingFetch } from './steps.mjs';
 
 const { nodeUrl } = start();
 const clientId = process.env.PUBLIC_CLIENT_ID;
 const somebody = person();
-
-// What an application keeps: the client's registration, its tokens, and one authorization under way.
-class Provider {
-  #listener;
-  #state;
-  #verifier;
-  #tokens;
-  #asked;
-  #discovered;
-  #context;
-  seen = [];
-
-  constructor(listener, context) {
-    this.#listener = listener;
-    this.#context = context;
-  }
-
-  get redirectUrl() {
-    return this.#listener.redirectUri;
-  }
-
-  get clientMetadata() {
-    return { client_name: 'interop', redirect_uris: [this.redirectUrl], token_endpoint_auth_method: 'none' };
-  }
-
-  clientInformation() {
-    return { client_id: clientId };
-  }
-
-  state() {
-    this.#state = randomUUID();
-    return this.#state;
-  }
-
-  tokens() {
-    return this.#tokens;
-  }
-
-  saveTokens(tokens) {
-    this.#tokens = tokens;
-  }
-
-  saveCodeVerifier(verifier) {
-    this.#verifier = verifier;
-  }
-
-  codeVerifier() {
-    return this.#verifier;
-  }
-
-  saveDiscoveryState(state) {
-    this.#discovered = state;
-  }
-
-  discoveryState() {
-    return this.#discovered;
-  }
-
-  redirectToAuthorization(url) {
-    this.#asked = url;
-  }
-
-  // What the person does when the application has opened the browser; returns the parameters of the redirect.
-  async answer() {
-    assert.ok(this.#asked, 'the client opened no browser');
-    const { redirect, seen } = await visit(this.#asked, somebody, this.#context);
-    this.#asked = undefined;
-    this.seen.push(...seen);
-    assert.equal(redirect.searchParams.get('state'), this.#state);
-    assert.ok(redirect.searchParams.get('iss'), 'RFC 9207: the issuer comes with the code');
-    return redirect.searchParams;
-  }
-
-  // An access token that no longer works, as after its lifetime.
-  spoil() {
-    this.#tokens = { ...this.#tokens, access_token: `${this.#tokens.access_token.slice(0, -8)}AAAAAAAA` };
-  }
-}
 
 // The client goes on after a warning. Here it counts as a failure.
 const complaints = [];
@@ -112,7 +33,7 @@ async function useNode(versionNegotiation) {
   const listener = await listen();
   // A person's browser stays signed in between the first consent and the step-up.
   const context = await browser.newContext();
-  const provider = new Provider(listener, context);
+  const provider = new Application({ listener, context, person: somebody, information: { client_id: clientId } });
   const { fetch, requests } = tellingFetch();
   let client = fresh();
   let transport;

@@ -4,6 +4,7 @@
 mod load;
 mod meter;
 mod people;
+mod proofs;
 mod rows;
 
 use std::path::PathBuf;

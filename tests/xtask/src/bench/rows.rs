@@ -80,6 +80,11 @@ impl Bench {
             self.row(&mut rows, &format!("refresh, {database}"), |bench, name| {
                 bench.codes(name, "refresh", postgres)
             })?;
+            for (what, proof) in [("private_key_jwt", "assertion"), ("DPoP", "dpop")] {
+                self.row(&mut rows, &format!("token, {what}, {database}"), |bench, name| {
+                    bench.proofs(name, proof, postgres)
+                })?;
+            }
             self.row(
                 &mut rows,
                 &format!("password sign-in, {database}"),
@@ -259,7 +264,7 @@ impl Target {
         format!("{}/oauth/{name}", self.server.issuer)
     }
 
-    fn authorization(&self) -> String {
+    pub(super) fn authorization(&self) -> String {
         format!(
             "Basic {}",
             base64(format!("{}:{}", self.client.id, self.client.secret).as_bytes())
@@ -275,7 +280,7 @@ fn pinned(program: &PathBuf) -> Command {
 }
 
 /// A door that lets everyone in would be fast: without credentials the answer must be 401.
-fn refuse(url: &str, body: &str) -> Outcome<()> {
+pub(super) fn refuse(url: &str, body: &str) -> Outcome<()> {
     let kind = if body.starts_with('{') {
         "application/json"
     } else {
