@@ -42,7 +42,10 @@ impl Assertions {
     /// Reads every table.
     pub(super) fn read(reader: &mut Reader) -> Self {
         let replay: Option<String> = reader.section("federation").value("id_jag_replay", "reject");
-        if replay.as_deref().is_some_and(|word| !["reject", "allow"].contains(&word)) {
+        if replay
+            .as_deref()
+            .is_some_and(|word| !["reject", "allow"].contains(&word))
+        {
             reader.fault("federation.id_jag_replay", "must be reject or allow");
         }
         let id_jag = (0..reader.count("federation.id_jag"))
@@ -166,4 +169,103 @@ fn rule(reader: &mut Reader, path: &str, issuer: Option<&str>) -> Option<Rule> {
         subject: subject?,
         matches,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::config::Reader;
+
+    use crate::config::Config;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let reader = Reader::from_text(text.to_owned(), &BTreeMap::new()).unwrap();
+        Config::read(reader).map_err(|faults| faults.to_string())
+    }
+
+    const RULE: &str = "[[federation.workload.rule]]\nclient = \"c_x\"\nmatch = { sub = \"robot\" }\n\
+                        resource = \"https://rs.example/mcp\"\nscopes = \"a b\"\n";
+
+    fn platform(keys: &str) -> String {
+        format!("[[federation.workload]]\n{keys}\n{RULE}")
+    }
+
+    #[test]
+    fn every_way_to_say_where_keys_are() {
+        let config = read(&platform("name = \"p\"\nissuer = \"https://op.example\"")).unwrap();
+        let found = &config.assertions.workloads[0];
+        assert_eq!((found.name.as_str(), found.rules.len()), ("p", 1));
+        assert_eq!(found.rules[0].resource, "https://rs.example/mcp");
+        // Beside the provider of sign-ins, an issuer that is no address, keys that are elsewhere.
+        let text = format!(
+            "[federation]\nissuer = \"https://op.example\"\nclient_id = \"us\"\nid_jag_replay = \"allow\"\n{}\
+             [[federation.id_jag]]\nissuer = \"https://op.example/\"\njwks_uri = \"https://keys.example/k\"\nclients = [\"c_y\"]\n",
+            platform(
+                "name = \"p\"\nissuer = \"kubernetes/serviceaccount\"\njwks_uri = \"https://op.example/keys\""
+            )
+        );
+        let config = read(&text).unwrap();
+        assert!(config.federation.is_some() && config.assertions.id_jag_replay);
+        assert_eq!(config.assertions.id_jag[0].clients, ["c_y"]);
+    }
+
+    #[test]
+    fn what_would_let_the_wrong_ones_in_is_refused() {
+        let good = "name = \"p\"\nissuer = \"https://op.example\"\n";
+        for (bad, part) in [
+            (platform("issuer = \"https://op.example\""), "name (line 1)"),
+            (
+                platform("name = \"a:b\"\nissuer = \"https://op.example\""),
+                "name",
+            ),
+            (platform("name = \"p\""), "issuer"),
+            (
+                platform("name = \"p\"\nissuer = \"cluster\""),
+                "jwks_uri or jwks_file",
+            ),
+            (
+                platform(&format!("{good}jwks_uri = \"http://op.example/keys\"")),
+                "must be https",
+            ),
+            (
+                platform(&format!("{good}jwks_file = \"/nowhere.json\"")),
+                "cannot read /nowhere.json",
+            ),
+            (platform(&format!("{good}algorithms = [\"HS256\"]")), "algorithms"),
+            (platform(&format!("{good}algorithms = [\"none\"]")), "algorithms"),
+            (platform(&format!("{good}ca_file = \"/nowhere.pem\"")), "ca_file"),
+            (
+                format!("[[federation.workload]]\n{good}"),
+                "at least one [[federation.workload.rule]]",
+            ),
+            (platform(good) + &platform(good), "stands in two tables"),
+            (
+                platform(good).replace("sub = \"robot\"", ""),
+                "without conditions",
+            ),
+            (
+                platform(good).replace("\"robot\"", "\"ro*\""),
+                "before * must stand",
+            ),
+            (
+                platform(good).replace("scopes = \"a b\"", "subject = \"{email}\"\nscopes = \"a\""),
+                "of nothing else",
+            ),
+            (platform(good).replace("scopes = \"a b\"", ""), "scopes"),
+            (platform(good).replace("client = \"c_x\"", ""), "client"),
+            (platform(good).replace("https://rs", "http://rs"), "resource"),
+            (
+                "[federation]\nid_jag_replay = \"maybe\"".to_owned(),
+                "must be reject or allow",
+            ),
+            (
+                "[[federation.id_jag]]\nclients = [\"c\"]".to_owned(),
+                "federation.id_jag.0.issuer",
+            ),
+        ] {
+            let faults = read(&bad).expect_err(&bad);
+            assert!(faults.contains(part), "{part}: {faults}");
+        }
+    }
 }

@@ -38,3 +38,52 @@ fn edge(reader: &mut Reader, index: usize) -> Option<Edge> {
         consent: consent?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn an_edge_names_both_ends() {
+        let read = |text: &str| {
+            let reader = Reader::from_text(text.to_owned(), &BTreeMap::new()).unwrap();
+            Config::read(reader).map_err(|faults| faults.to_string())
+        };
+        let good = "[[exchange]]\nfrom_client = \"c_x\"\nsubject_audience = \"https://a.example/mcp\"\n\
+                    to_resource = \"https://b.example/mcp\"\nscopes = \"mcp:read\"\n";
+        let config = read(&format!(
+            "{good}{good}mode = \"impersonation\"\nconsent = \"person\"\n"
+        ))
+        .unwrap();
+        let modes: Vec<_> = config
+            .exchange
+            .iter()
+            .map(|edge| (edge.mode, edge.consent))
+            .collect();
+        assert_eq!(
+            modes,
+            [
+                (Mode::Delegation, Consent::Operator),
+                (Mode::Impersonation, Consent::Person)
+            ]
+        );
+        assert!(read("").unwrap().exchange.is_empty());
+        for (written, instead, part) in [
+            ("from_client = \"c_x\"\n", "", "exchange.0.from_client"),
+            ("subject_audience", "audience", "exchange.0.subject_audience"),
+            ("https://b.example/mcp", "b", "exchange.0.to_resource"),
+            ("mcp:read", "", "at least one is needed"),
+            (
+                "scopes",
+                "mode = \"both\"\nscopes",
+                "must be delegation or impersonation",
+            ),
+        ] {
+            let faults = read(&good.replace(written, instead)).expect_err(part);
+            assert!(faults.contains(part), "{part}: {faults}");
+        }
+    }
+}

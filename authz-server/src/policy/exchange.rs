@@ -92,7 +92,10 @@ pub(crate) fn edge<'e>(
     audience: &str,
     target: Option<&str>,
 ) -> Result<&'e Edge, Refusal> {
-    let mut own = edges.iter().filter(|edge| edge.from_client == client_id).peekable();
+    let mut own = edges
+        .iter()
+        .filter(|edge| edge.from_client == client_id)
+        .peekable();
     if own.peek().is_none() {
         return Err(Refusal::NoEdges);
     }
@@ -220,8 +223,13 @@ mod tests {
 
     #[test]
     fn an_edge_leads_from_one_place_to_one_other() {
-        let edges = [drawn("c_x", "r1", "r2"), drawn("c_x", "r1", "r3"), drawn("c_y", "r2", "r1")];
-        let find = |client, audience, target| edge(&edges, client, audience, target).map(|e| e.to_resource.clone());
+        let edges = [
+            drawn("c_x", "r1", "r2"),
+            drawn("c_x", "r1", "r3"),
+            drawn("c_y", "r2", "r1"),
+        ];
+        let find =
+            |client, audience, target| edge(&edges, client, audience, target).map(|e| e.to_resource.clone());
         assert_eq!(find("c_x", "r1", Some("r2")).unwrap(), "r2");
         assert_eq!(find("c_y", "r2", None).unwrap(), "r1");
         // Not backwards, not from elsewhere, not by others, and not by guessing.
@@ -269,8 +277,17 @@ mod tests {
             twenty = json!({"sub": format!("c_{n}"), "act": twenty});
         }
         assert_eq!(act(Mode::Impersonation, ME, Some(&twenty)), Err(Refusal::Depth));
-        for forged in [json!("c_x"), json!({}), json!({"sub": 7}), json!({"sub": "c_x", "act": []})] {
-            assert_eq!(act(Mode::Delegation, ME, Some(&forged)), Err(Refusal::Act), "{forged}");
+        for forged in [
+            json!("c_x"),
+            json!({}),
+            json!({"sub": 7}),
+            json!({"sub": "c_x", "act": []}),
+        ] {
+            assert_eq!(
+                act(Mode::Delegation, ME, Some(&forged)),
+                Err(Refusal::Act),
+                "{forged}"
+            );
         }
     }
 

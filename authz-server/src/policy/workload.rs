@@ -123,7 +123,10 @@ impl FromStr for Template {
             return Err("a } is not opened");
         }
         pieces.push(Piece::Text(rest.to_owned()));
-        if pieces.iter().all(|piece| matches!(piece, Piece::Text(text) if text.is_empty())) {
+        if pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Text(text) if text.is_empty()))
+        {
             return Err("it must not be empty");
         }
         Ok(Self(pieces))
@@ -176,16 +179,23 @@ impl Rule {
         if matches.is_empty() {
             return Err("a rule without conditions would let everybody in whom the issuer knows");
         }
-        let names = |name: &str| matches.iter().any(|one| one.claim == Claim(vec![name.to_owned()]));
+        let names = |name: &str| {
+            matches
+                .iter()
+                .any(|one| one.claim == Claim(vec![name.to_owned()]))
+        };
         if issuer == Some(GITHUB) && !OWNERS_AT_GITHUB.into_iter().any(names) {
             return Err(
                 "anybody can have a token of GitHub: name sub, repository, repository_id, repository_owner or repository_owner_id",
             );
         }
-        let is_constrained =
-            |claim: &Claim| *claim == Claim(vec!["sub".to_owned()]) || matches.iter().any(|one| one.claim == *claim);
+        let is_constrained = |claim: &Claim| {
+            *claim == Claim(vec!["sub".to_owned()]) || matches.iter().any(|one| one.claim == *claim)
+        };
         if !subject.is_none_or(|subject| subject.claims().all(is_constrained)) {
-            return Err("the subject is made of sub and of claims that the rule itself matches, and of nothing else");
+            return Err(
+                "the subject is made of sub and of claims that the rule itself matches, and of nothing else",
+            );
         }
         Ok(())
     }
@@ -264,7 +274,8 @@ mod tests {
             ("kubernetes.io/serviceaccount/name", "other"),
         ];
         assert!(!rule(&both, "{sub}").fits(&kubernetes()));
-        let named = claims(json!({"https://x.example/a~b": "1", "n": 7, "ok": true, "list": ["a"], "f": 1.5}));
+        let named =
+            claims(json!({"https://x.example/a~b": "1", "n": 7, "ok": true, "list": ["a"], "f": 1.5}));
         for (name, value, fits) in [
             ("https:~1~1x.example~1a~0b", "1", true),
             ("n", "7", true),
@@ -278,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_where_a_name_ends() {
-        let github = claims(json!({"sub": "repo:acme/tools:ref:refs/heads/main", "repository_owner": "acme"}));
+        let github =
+            claims(json!({"sub": "repo:acme/tools:ref:refs/heads/main", "repository_owner": "acme"}));
         assert!(rule(&[("sub", "repo:acme/*")], "{sub}").fits(&github));
         assert!(!rule(&[("sub", "repo:acm/*")], "{sub}").fits(&github));
         let spiffe = claims(json!({"sub": "spiffe://prod.example/ns/agents/sa/indexer"}));
@@ -317,7 +329,12 @@ mod tests {
             assert!(bad.parse::<Template>().is_err(), "{bad}");
         }
         let one = rule(&[("sub", "a/*")], "{sub}");
-        for sub in [json!("a/\n"), json!("a/ b"), json!("a/ü"), json!("a/".repeat(200))] {
+        for sub in [
+            json!("a/\n"),
+            json!("a/ b"),
+            json!("a/ü"),
+            json!("a/".repeat(200)),
+        ] {
             assert_eq!(one.subject("p", &claims(json!({"sub": sub}))), None, "{sub}");
         }
     }

@@ -69,11 +69,18 @@ pub(super) fn claimed_issuer<'i, T>(
     issuers: &'i [T],
     trust: impl Fn(&T) -> &TrustedIssuer,
 ) -> Result<&'i T, OAuthError> {
-    let claimed = jwt.unverified("iss").ok_or_else(|| not_valid(JwtFault("iss is missing")))?;
+    let claimed = jwt
+        .unverified("iss")
+        .ok_or_else(|| not_valid(JwtFault("iss is missing")))?;
     issuers
         .iter()
         .find(|known| trust(known).issuer == claimed)
-        .ok_or_else(|| refusal().because(format!("{} is no issuer that is believed here", printable(claimed))))
+        .ok_or_else(|| {
+            refusal().because(format!(
+                "{} is no issuer that is believed here",
+                printable(claimed)
+            ))
+        })
 }
 
 /// Verifies the signature with the issuer's keys, then makes the checks that every assertion needs (RFC 7523 §3,
@@ -119,7 +126,11 @@ fn check(jwt: VerifiedJwt, longest: Option<Duration>, now: UnixSeconds) -> Resul
     let text = |name, fault| {
         let value = jwt.text(name)?.ok_or(fault)?;
         let is_plain = value.len() <= MAX_ID && !value.contains(char::is_control);
-        if is_plain { Ok(value.to_owned()) } else { Err(fault) }
+        if is_plain {
+            Ok(value.to_owned())
+        } else {
+            Err(fault)
+        }
     };
     let subject = text("sub", JwtFault("sub is missing, or is no name"))?;
     let id = text("jti", JwtFault("jti is missing, or is no name"))?;

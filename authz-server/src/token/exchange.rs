@@ -54,7 +54,9 @@ pub(super) async fn decide(
     };
     let actor = Actor {
         issuer: app.config.issuer.as_str(),
-        subject: actor_token.as_ref().map_or(&client.client_id, |token| token.subject()),
+        subject: actor_token
+            .as_ref()
+            .map_or(&client.client_id, |token| token.subject()),
         client_id: &client.client_id,
     };
     let resource = match named(asked)? {
@@ -73,7 +75,7 @@ pub(super) async fn decide(
     };
     policy::may_act(subject.may_act(), actor).map_err(refuse)?;
     let act = policy::act(edge.mode, actor, subject.actor()).map_err(refuse)?;
-    if family::ancestors_of(subject.token_id()).count() > MAX_DEPTH {
+    if family::exchanges_behind(subject.token_id()) >= MAX_DEPTH {
         return Err(refuse(Refusal::Depth));
     }
     let bounds = [subject.scope(), &edge.scopes, &client.scopes, &resource.scopes];
@@ -208,13 +210,10 @@ async fn agreed(
     if edge.consent == Consent::Operator {
         return Ok(scope);
     }
-    let grant = db::access_grant::live(
-        &app.db,
-        subject.subject(),
-        &edge.from_client,
-        &edge.to_resource,
-    );
-    let grant = grant.await?.filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end));
+    let grant = db::access_grant::live(&app.db, subject.subject(), &edge.from_client, &edge.to_resource);
+    let grant = grant
+        .await?
+        .filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end));
     let allowed: Scope = match &grant {
         Some(grant) => grant
             .scopes
@@ -226,7 +225,12 @@ async fn agreed(
         return Ok(scope);
     }
     let sentence = "the person has not agreed that this client acts for them there";
-    let reason = format!("{} has not granted {} to {}", subject.subject(), scope, edge.from_client);
+    let reason = format!(
+        "{} has not granted {} to {}",
+        subject.subject(),
+        scope,
+        edge.from_client
+    );
     Err(OAuthError::new(ErrorCode::ConsentRequired, sentence)
         .because(reason)
         .into())
@@ -241,7 +245,10 @@ fn not_ours() -> OAuthError {
 
 fn refuse(refusal: Refusal) -> Failure {
     let (code, sentence) = match refusal {
-        Refusal::NoEdges => (ErrorCode::UnauthorizedClient, "this client may not exchange tokens"),
+        Refusal::NoEdges => (
+            ErrorCode::UnauthorizedClient,
+            "this client may not exchange tokens",
+        ),
         Refusal::NoSuchEdge | Refusal::Ambiguous => (
             ErrorCode::InvalidTarget,
             "this client may not exchange that token for one for that resource",
@@ -259,5 +266,7 @@ fn refuse(refusal: Refusal) -> Failure {
             "the shown token does not let this client act",
         ),
     };
-    OAuthError::new(code, sentence).because(refusal.to_string()).into()
+    OAuthError::new(code, sentence)
+        .because(refusal.to_string())
+        .into()
 }

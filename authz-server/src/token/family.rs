@@ -100,6 +100,13 @@ pub(crate) fn ancestors_of(token_id: &str) -> impl Iterator<Item = &str> {
     token_id.match_indices('.').map(|(end, _)| &token_id[..end])
 }
 
+/// How many exchanges led to an access token (RFC 8693).
+pub(super) fn exchanges_behind(token_id: &str) -> usize {
+    ancestors_of(token_id)
+        .filter(|ancestor| ancestor.contains('.') || !ancestor.starts_with(PREFIX))
+        .count()
+}
+
 /// What was granted, as a code or refresh token remembers it.
 #[derive(Debug)]
 pub(super) struct Granted<'a> {
@@ -234,5 +241,7 @@ mod tests {
         assert_eq!(of("f_x.y.z"), ["f_x", "f_x.y"]);
         assert!(of("Ue2Bd").is_empty());
         assert!(of(&new_id().unwrap()).is_empty());
+        let exchanges = ["x", "x.y", "x.y.z", "f_x.y", "f_x.y.z"].map(exchanges_behind);
+        assert_eq!(exchanges, [0, 1, 2, 0, 1]);
     }
 }

@@ -78,7 +78,9 @@ pub(super) async fn decide(
 /// The assertion is this client's: whoever found it at another cannot use it.
 fn check_client(provider: &IdentityProvider, client: &Client, jwt: &VerifiedJwt) -> Result<(), OAuthError> {
     if jwt.text("client_id").map_err(not_valid)? != Some(&client.client_id) {
-        return Err(not_valid(JwtFault("client_id is not the client that authenticated")));
+        return Err(not_valid(JwtFault(
+            "client_id is not the client that authenticated",
+        )));
     }
     if !provider.clients.is_empty() && !provider.clients.contains(&client.client_id) {
         let sentence = "this client may not bring assertions of that issuer";
@@ -131,7 +133,9 @@ async fn destination(
         }
         (several, Some(asked)) => {
             let asked = resources.find(asked);
-            let chosen = several.iter().find(|known| asked.is_some_and(|asked| asked.uri == known.uri));
+            let chosen = several
+                .iter()
+                .find(|known| asked.is_some_and(|asked| asked.uri == known.uri));
             let sentence = "the assertion is for another resource";
             chosen.ok_or_else(|| OAuthError::new(ErrorCode::InvalidTarget, sentence))?
         }
@@ -145,10 +149,9 @@ fn resources(jwt: &VerifiedJwt) -> Result<Vec<&str>, OAuthError> {
     match jwt.claims().get("resource") {
         None => Ok(Vec::new()),
         Some(Value::String(only)) => Ok(vec![only]),
-        Some(Value::Array(list)) if (1..=16).contains(&list.len()) => list
-            .iter()
-            .map(|one| one.as_str().ok_or_else(fault))
-            .collect(),
+        Some(Value::Array(list)) if (1..=16).contains(&list.len()) => {
+            list.iter().map(|one| one.as_str().ok_or_else(fault)).collect()
+        }
         Some(_) => Err(fault()),
     }
 }

@@ -91,7 +91,9 @@ fn read(asked: &TokenRequest) -> Result<SignedJwt<'_>, OAuthError> {
 
 fn check_type(jwt: SignedJwt<'_>) -> Result<SignedJwt<'_>, OAuthError> {
     if jwt.has_type(&OTHER_TYPES, false) {
-        return Err(assertion::not_valid(JwtFault("its typ is that of another purpose")));
+        return Err(assertion::not_valid(JwtFault(
+            "its typ is that of another purpose",
+        )));
     }
     Ok(jwt)
 }

@@ -18,6 +18,7 @@ mod id_jag;
 mod introspect;
 mod issue;
 mod jwt_bearer;
+mod named;
 pub(crate) mod own;
 mod parties;
 mod refresh_token;
@@ -43,6 +44,7 @@ use shared::secret::Secret;
 
 pub(crate) use self::device_authorization::device_authorization;
 pub(crate) use self::introspect::{introspect, is_active};
+pub(crate) use self::named::warn_of_unknown;
 pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
 pub(crate) use self::revoke::revoke;

@@ -46,7 +46,9 @@ async fn stands(app: &App, party: &str, claims: &VerifiedClaims) -> Result<bool,
 
 fn is_of_family(claims: &VerifiedClaims) -> bool {
     let mut ancestors = family::ancestors_of(claims.token_id());
-    ancestors.next().is_some_and(|first| first.starts_with(family::PREFIX))
+    ancestors
+        .next()
+        .is_some_and(|first| first.starts_with(family::PREFIX))
 }
 
 /// A person's family begins when they sign in; a token that an identity provider vouches for has none.
@@ -55,6 +57,10 @@ fn is_of_family(claims: &VerifiedClaims) -> bool {
 fn ids_of_parties_do_not_collide() {
     let prefixes = [USER, ELSEWHERE, WORKLOAD, "c_", family::PREFIX];
     for (at, one) in prefixes.iter().enumerate() {
-        assert!(prefixes[at + 1..].iter().all(|other| !other.starts_with(one) && !one.starts_with(other)));
+        assert!(
+            prefixes[at + 1..]
+                .iter()
+                .all(|other| !other.starts_with(one) && !one.starts_with(other))
+        );
     }
 }

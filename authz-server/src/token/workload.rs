@@ -79,13 +79,19 @@ async fn choose<'r>(
     let resources = app.resources().await?;
     let wanted = match (asked, fitting) {
         (Some(name), _) => name,
-        (None, [first, rest @ ..]) if rest.iter().all(|rule| rule.resource == first.resource) => &first.resource,
+        (None, [first, rest @ ..]) if rest.iter().all(|rule| rule.resource == first.resource) => {
+            &first.resource
+        }
         (None, _) => return Err(refusal("name the resource that the token is for").into()),
     };
     let found = resources
         .find(wanted)
         .ok_or_else(|| refusal("the resource is not known to this server"))?;
-    let is_about = |rule: &&&Rule| resources.find(&rule.resource).is_some_and(|known| known.uri == found.uri);
+    let is_about = |rule: &&&Rule| {
+        resources
+            .find(&rule.resource)
+            .is_some_and(|known| known.uri == found.uri)
+    };
     let rule = fitting
         .iter()
         .find(is_about)
@@ -104,7 +110,9 @@ async fn acting(
     let fault = match &client {
         None => "is not registered",
         Some(client) if client.is_revoked => "is revoked",
-        Some(client) if !client.has_grant(GrantType::JwtBearer.as_str()) => "is not registered for this grant",
+        Some(client) if !client.has_grant(GrantType::JwtBearer.as_str()) => {
+            "is not registered for this grant"
+        }
         Some(client) if !client.resources.is_empty() && !client.resources.contains(&resource.uri) => {
             "may not ask for that resource"
         }
@@ -113,7 +121,10 @@ async fn acting(
     match client {
         Some(client) if fault.is_empty() => Ok(client),
         _ => {
-            let reason = format!("a rule of {} names the client {}, which {fault}", platform.name, rule.client);
+            let reason = format!(
+                "a rule of {} names the client {}, which {fault}",
+                platform.name, rule.client
+            );
             Err(not_allowed().because(reason).into())
         }
     }

@@ -20,7 +20,11 @@ const FILE_FRESHNESS: Duration = Duration::from_secs(60);
 impl RemoteKeySet {
     /// The set of `owner` at an address.
     pub fn at(owner: &str, client: HttpClient, url: Url) -> Self {
-        Self::from_source(owner.to_owned(), Box::new(Address { client, url }), DEFAULT_MAX_STALE)
+        Self::from_source(
+            owner.to_owned(),
+            Box::new(Address { client, url }),
+            DEFAULT_MAX_STALE,
+        )
     }
 
     /// The set of `owner` in a file.
@@ -93,5 +97,76 @@ impl Source for File {
                 max_age: Some(FILE_FRESHNESS),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::json;
+
+    use super::*;
+
+    fn pair(seed: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+    }
+
+    fn set(keys: &[(&str, u8)]) -> String {
+        let jwk = |(kid, seed): &(&str, u8)| {
+            let x = URL_SAFE_NO_PAD.encode(pair(*seed).public_key().as_ref());
+            json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x})
+        };
+        json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()}).to_string()
+    }
+
+    fn signed(kid: Option<&str>, seed: u8) -> String {
+        let mut header = json!({"alg": "EdDSA"});
+        if let Some(kid) = kid {
+            header["kid"] = json!(kid);
+        }
+        let input = [header.to_string(), "{}".to_owned()].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let input = input.join(".");
+        let signature = URL_SAFE_NO_PAD.encode(pair(seed).sign(input.as_bytes()).as_ref());
+        format!("{input}.{signature}")
+    }
+
+    async fn signer(keys: &RemoteKeySet, kid: Option<&str>, seed: u8) -> Option<String> {
+        let token = signed(kid, seed);
+        let jwt = SignedJwt::parse(&token, 4096).unwrap();
+        match keys.signer_of(&jwt).await {
+            KeyLookup::Key(key) => Some(key.kid().to_owned()),
+            KeyLookup::UnknownKid => None,
+            KeyLookup::Unavailable { .. } => panic!("there are no keys"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_again_when_its_keys_do_not_suffice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        std::fs::write(&path, set(&[("a", 1), ("b", 2)])).unwrap();
+        let keys = RemoteKeySet::in_file("cluster", path.clone());
+        assert_eq!(signer(&keys, Some("a"), 1).await.as_deref(), Some("a"));
+        // Without a name, whichever fits.
+        assert_eq!(signer(&keys, None, 2).await.as_deref(), Some("b"));
+        std::fs::write(&path, set(&[("c", 3)])).unwrap();
+        // A known name with a wrong signature is a forgery, not news.
+        assert_eq!(signer(&keys, Some("a"), 3).await, None);
+        assert_eq!(signer(&keys, Some("b"), 2).await.as_deref(), Some("b"));
+        assert_eq!(signer(&keys, Some("c"), 3).await.as_deref(), Some("c"));
+        assert_eq!(signer(&keys, Some("b"), 2).await, None);
+    }
+
+    #[tokio::test]
+    async fn without_any_keys_nothing_is_decided() {
+        let keys = RemoteKeySet::in_file("cluster", "/nowhere/keys.json".into());
+        let token = signed(None, 1);
+        let jwt = SignedJwt::parse(&token, 4096).unwrap();
+        assert!(matches!(
+            keys.signer_of(&jwt).await,
+            KeyLookup::Unavailable { .. }
+        ));
     }
 }

@@ -49,7 +49,12 @@ impl Stage {
     fn set(db: Db) -> Self {
         let mut fleet = Fleet::start(db, &Wishes::default());
         let [second, shadow, asking, island] = [(); 4].map(|()| fleet.resource(&[]));
-        let grants = ["--grants", "token_exchange,client_credentials,authorization_code", "--redirect-uri", CALLBACK];
+        let grants = [
+            "--grants",
+            "token_exchange,client_credentials,authorization_code",
+            "--redirect-uri",
+            CALLBACK,
+        ];
         let gateway = fleet.client_for_any(&grants);
         let archive = fleet.client_for_any(&["--grants", "token_exchange"]);
         let stranger = fleet.client_for_any(&["--grants", "token_exchange"]);
@@ -65,8 +70,18 @@ impl Stage {
             UNLIMITED_SERVER.to_owned(),
             edge(&gateway, &first, &second, read_and_call),
             edge(&gateway, &second, &second, read_and_call),
-            edge(&gateway, &first, &shadow, &format!("{read_and_call}\nmode = \"impersonation\"")),
-            edge(&gateway, &first, &asking, &format!("{read_and_call}\nconsent = \"person\"")),
+            edge(
+                &gateway,
+                &first,
+                &shadow,
+                &format!("{read_and_call}\nmode = \"impersonation\""),
+            ),
+            edge(
+                &gateway,
+                &first,
+                &asking,
+                &format!("{read_and_call}\nconsent = \"person\""),
+            ),
             edge(&archive, &second, &shadow, "scopes = \"mcp:read\""),
         ]
         .concat();
@@ -143,7 +158,10 @@ fn tx_18_a_good_exchange_says_what_was_issued(db: Db) {
     assert_eq!(answer["issued_token_type"], ACCESS_TOKEN);
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(answer["scope"], "mcp:call mcp:read");
-    assert!(answer.get("refresh_token").is_none() && answer.get("id_token").is_none(), "{answer}");
+    assert!(
+        answer.get("refresh_token").is_none() && answer.get("id_token").is_none(),
+        "{answer}"
+    );
     let claims = claims(&answer);
     assert_eq!(claims["sub"], caller.id.as_str());
     assert_eq!(claims["client_id"], stage.gateway.id.as_str());
@@ -155,7 +173,10 @@ fn tx_18_a_good_exchange_says_what_was_issued(db: Db) {
     // The other name of the type, and the other name of the target.
     let jwt = ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt");
     granted(&stage.exchange(&stage.gateway, &token, &[jwt, ("audience", &stage.second)]));
-    let both = [("resource", stage.second.as_str()), ("audience", stage.second.as_str())];
+    let both = [
+        ("resource", stage.second.as_str()),
+        ("audience", stage.second.as_str()),
+    ];
     granted(&stage.exchange(&stage.gateway, &token, &both));
     // The shown token is as good as before.
     assert_eq!(stage.fleet.introspect(&caller, &token)["active"], true);
@@ -179,7 +200,11 @@ fn tx_18_an_edge_may_hide_who_acts(db: Db) {
     );
     // Nobody hides behind an actor token.
     let actor = stage.fleet.token(&stage.gateway, &stage.second);
-    let more = [to_shadow[0], ("actor_token", &actor), ("actor_token_type", ACCESS_TOKEN)];
+    let more = [
+        to_shadow[0],
+        ("actor_token", &actor),
+        ("actor_token_type", ACCESS_TOKEN),
+    ];
     refused_400(&stage.exchange(&stage.gateway, &token, &more), "invalid_request");
 }
 
@@ -192,10 +217,19 @@ fn tx_01_types_are_named_and_known(db: Db) {
         ("subject_token_type", ""),
         ("subject_token_type", "access_token"),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:saml2"),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
+        (
+            "subject_token_type",
+            "urn:ietf:params:oauth:token-type:refresh_token",
+        ),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
-        ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
-        ("requested_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        (
+            "requested_token_type",
+            "urn:ietf:params:oauth:token-type:refresh_token",
+        ),
+        (
+            "requested_token_type",
+            "urn:ietf:params:oauth:token-type:id_token",
+        ),
         ("requested_token_type", "x"),
         ("actor_token_type", ACCESS_TOKEN),
         ("actor_token", token.as_str()),
@@ -212,7 +246,13 @@ fn tx_02_the_token_is_there_once(db: Db) {
     let stage = Stage::shared(db);
     let (_, token) = stage.callers();
     let to = ("resource", stage.second.as_str());
-    for bad in ["", " ", &format!(" {token}"), &format!("{token} "), &format!("{token}\n")] {
+    for bad in [
+        "",
+        " ",
+        &format!(" {token}"),
+        &format!("{token} "),
+        &format!("{token}\n"),
+    ] {
         let answer = stage.exchange(&stage.gateway, &token, &[to, ("subject_token", bad)]);
         refused_400(&answer, "invalid_request");
     }
@@ -233,11 +273,20 @@ fn tx_04_only_an_access_token_is_one(db: Db) {
         .allowed(&mut stage.fleet.person(), &name, &client, (&pkce, &scope));
     let tokens = granted(&stage.fleet.redeem(&client, &redirect.code(), &pkce, &[]));
     for kind in ["id_token", "refresh_token"] {
-        refused_400(&stage.to_second(tokens[kind].as_str().unwrap()), "invalid_request");
+        refused_400(
+            &stage.to_second(tokens[kind].as_str().unwrap()),
+            "invalid_request",
+        );
     }
     // Other JWTs, of whoever's making.
     let key = forge::Key::ed25519("k");
-    for typ in ["client-authentication+jwt", "dpop+jwt", "statuslist+jwt", "JWT", "at+jwt"] {
+    for typ in [
+        "client-authentication+jwt",
+        "dpop+jwt",
+        "statuslist+jwt",
+        "JWT",
+        "at+jwt",
+    ] {
         let header = json!({"typ": typ, "alg": "EdDSA", "kid": "k"});
         let forged = key.sign(&header, &forge::claims(&stage.fleet.server.issuer, &stage.first));
         refused_400(&stage.to_second(&forged), "invalid_request");
@@ -273,7 +322,12 @@ both!(tx_06_only_where_an_edge_leads);
 fn tx_06_only_where_an_edge_leads(db: Db) {
     let stage = Stage::shared(db);
     let (_, token) = stage.callers();
-    for target in ["http://localhost/unknown", "not a uri", &stage.island, &stage.first] {
+    for target in [
+        "http://localhost/unknown",
+        "not a uri",
+        &stage.island,
+        &stage.first,
+    ] {
         for name in ["resource", "audience"] {
             let answer = stage.exchange(&stage.gateway, &token, &[(name, target)]);
             refused_400(&answer, "invalid_target");
@@ -281,11 +335,17 @@ fn tx_06_only_where_an_edge_leads(db: Db) {
     }
     // Several edges begin there: which one is meant?
     refused_400(&stage.exchange(&stage.gateway, &token, &[]), "invalid_target");
-    let apart = [("resource", stage.second.as_str()), ("audience", stage.shadow.as_str())];
+    let apart = [
+        ("resource", stage.second.as_str()),
+        ("audience", stage.shadow.as_str()),
+    ];
     refused_400(&stage.exchange(&stage.gateway, &token, &apart), "invalid_target");
     // The edge of the archive begins at the second resource, not at the first.
     let to_shadow = [("resource", stage.shadow.as_str())];
-    refused_400(&stage.exchange(&stage.archive, &token, &to_shadow), "invalid_target");
+    refused_400(
+        &stage.exchange(&stage.archive, &token, &to_shadow),
+        "invalid_target",
+    );
     let delegated = granted(&stage.to_second(&token));
     // Only one begins there.
     granted(&stage.exchange(&stage.archive, token_of(&delegated), &[]));
@@ -310,8 +370,14 @@ fn tx_07_a_scope_never_grows(db: Db) {
     let (_, whole) = stage.callers();
     let narrow = [("resource", stage.second.as_str()), ("scope", "mcp:read")];
     let less = granted(&stage.exchange(&stage.gateway, &whole, &narrow));
-    let again = [("resource", stage.second.as_str()), ("scope", "mcp:read mcp:call")];
-    refused_400(&stage.exchange(&stage.gateway, token_of(&less), &again), "invalid_scope");
+    let again = [
+        ("resource", stage.second.as_str()),
+        ("scope", "mcp:read mcp:call"),
+    ];
+    refused_400(
+        &stage.exchange(&stage.gateway, token_of(&less), &again),
+        "invalid_scope",
+    );
 }
 
 both!(tx_08_without_an_edge_nothing_is_said);
@@ -321,10 +387,16 @@ fn tx_08_without_an_edge_nothing_is_said(db: Db) {
     let to = [("resource", stage.second.as_str())];
     // A good token and a bad one: who may not exchange learns nothing about either.
     for shown in [token.as_str(), "x"] {
-        refused_400(&stage.exchange(&stage.stranger, shown, &to), "unauthorized_client");
+        refused_400(
+            &stage.exchange(&stage.stranger, shown, &to),
+            "unauthorized_client",
+        );
     }
     let without_grant = stage.fleet.client(&[]);
-    refused_400(&stage.exchange(&without_grant, &token, &to), "unauthorized_client");
+    refused_400(
+        &stage.exchange(&without_grant, &token, &to),
+        "unauthorized_client",
+    );
     granted(&stage.to_second(&token));
 }
 
@@ -340,7 +412,10 @@ fn tx_09_a_public_client_exchanges_nothing(db: Db) {
         ("subject_token_type", ACCESS_TOKEN),
         ("resource", &stage.second),
     ];
-    refused_400(&stage.fleet.post_bare("/oauth/token", &form), "unauthorized_client");
+    refused_400(
+        &stage.fleet.post_bare("/oauth/token", &form),
+        "unauthorized_client",
+    );
     // Nor can one be registered for it.
     let words = ["--public", "--grants", "token_exchange"];
     assert!(stage.fleet.server.create_public_client("p", &words).is_err());
@@ -379,7 +454,10 @@ fn tx_11_the_actor_is_who_can_prove_it(db: Db) {
         stage.exchange(&stage.gateway, &token, &more)
     };
     let own = stage.fleet.token(&stage.gateway, &stage.first);
-    assert_eq!(claims(&granted(&with(&own)))["act"], json!({"sub": stage.gateway.id}));
+    assert_eq!(
+        claims(&granted(&with(&own)))["act"],
+        json!({"sub": stage.gateway.id})
+    );
     // Another's token, a token that somebody acts with, a forged one.
     let another = stage.fleet.token(&caller, &stage.first);
     let acted = granted(&stage.to_second(&token));
@@ -408,13 +486,16 @@ fn tx_14_a_target_that_is_gone_is_none(db: Db) {
     let before = granted(&stage.to_second(&token));
     assert!(stage.is_active(&stage.gateway, &before));
     // No refresh token came, and the access token is none.
-    let form = [("grant_type", "refresh_token"), ("refresh_token", token_of(&before))];
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token_of(&before)),
+    ];
     let refreshed = stage.fleet.post("/oauth/token", &stage.gateway, &form);
     refused_400(&refreshed, "unauthorized_client");
     stage
         .fleet
         .server
-        .json(&["resource", "delete", &stage.second])
+        .json(&["resource", "delete", "--uri", &stage.second])
         .unwrap();
     refused_400(&stage.to_second(&token), "invalid_target");
     assert!(!stage.is_active(&stage.gateway, &before));
@@ -440,7 +521,10 @@ fn tx_15_what_came_of_a_token_ends_with_it(db: Db) {
     assert!(!stage.is_active(&stage.gateway, &one));
     assert!(!stage.is_active(&stage.archive, &two));
     assert!(stage.is_active(&stage.gateway, &sibling));
-    refused_400(&stage.exchange(&stage.archive, token_of(&one), &[]), "invalid_request");
+    refused_400(
+        &stage.exchange(&stage.archive, token_of(&one), &[]),
+        "invalid_request",
+    );
     // And the first one the rest.
     revoke(&caller, &token);
     assert!(!stage.is_active(&stage.gateway, &sibling));
@@ -474,7 +558,11 @@ fn tx_15_what_a_client_began_ends_with_the_client(db: Db) {
     let (caller, token) = stage.callers();
     let new = granted(&stage.to_second(&token));
     assert!(stage.is_active(&stage.gateway, &new));
-    stage.fleet.server.json(&["client", "revoke", &caller.id]).unwrap();
+    stage
+        .fleet
+        .server
+        .json(&["client", "revoke", &caller.id])
+        .unwrap();
     assert!(!stage.is_active(&stage.gateway, &new));
     refused_400(&stage.to_second(&token), "invalid_request");
 }

@@ -41,7 +41,10 @@ impl Stage {
 
     fn set(db: Db, federation: &str) -> Self {
         let mut fleet = Fleet::start(db, &Wishes::default());
-        let (provider, second) = (Provider::start(Key::p256("i-1")), Provider::start(Key::p256("i-2")));
+        let (provider, second) = (
+            Provider::start(Key::p256("i-1")),
+            Provider::start(Key::p256("i-2")),
+        );
         let client = fleet.client_for_any(&["--grants", "jwt_bearer", "--scopes", "mcp:read mcp:call"]);
         let partner = fleet.client_for_any(&["--grants", "jwt_bearer"]);
         let tables = format!(
@@ -95,7 +98,10 @@ impl Stage {
 
 /// As the conformance suite's provider does: no `kid`.
 fn sign_with(key: &Key, claims: &Value) -> String {
-    key.sign(&json!({"alg": key.algorithm(), "typ": "oauth-id-jag+jwt"}), claims)
+    key.sign(
+        &json!({"alg": key.algorithm(), "typ": "oauth-id-jag+jwt"}),
+        claims,
+    )
 }
 
 fn claims_of(answer: &Value) -> Value {
@@ -110,7 +116,10 @@ fn ema_an_id_jag_is_exchanged_for_a_token(db: Db) {
     let answer = granted(&answer);
     assert_eq!(answer["scope"], "mcp:call mcp:read");
     assert_eq!(answer["resource"], stage.fleet.node.url());
-    assert!(answer.get("refresh_token").is_none() && answer.get("id_token").is_none(), "{answer}");
+    assert!(
+        answer.get("refresh_token").is_none() && answer.get("id_token").is_none(),
+        "{answer}"
+    );
     let claims = claims_of(&answer);
     assert_eq!(claims["aud"], stage.fleet.node.url());
     assert_eq!(claims["client_id"], stage.client.id.as_str());
@@ -148,8 +157,15 @@ fn ema_the_client_proves_who_it_is(db: Db) {
     let words = ["--public", "--grants", "jwt_bearer", "--scopes", "mcp:read"];
     let public = stage.fleet.server.create_public_client("public", &words).unwrap();
     let theirs = stage.sign(&with(&stage.claims(), "client_id", json!(public)));
-    let form = [("grant_type", JWT_BEARER), ("assertion", &theirs), ("client_id", &public)];
-    refused_400(&stage.fleet.post_bare("/oauth/token", &form), "unauthorized_client");
+    let form = [
+        ("grant_type", JWT_BEARER),
+        ("assertion", &theirs),
+        ("client_id", &public),
+    ];
+    refused_400(
+        &stage.fleet.post_bare("/oauth/token", &form),
+        "unauthorized_client",
+    );
     let elsewhere = stage.fleet.client(&[]);
     refused_400(&stage.ask_as(&elsewhere, &assertion, &[]), "unauthorized_client");
     // It was for nobody but the client, and none of this has used it up.
@@ -241,7 +257,10 @@ fn jwt_28_an_id_jag_says_that_it_is_one(db: Db) {
     refused_400(&stage.ask(&untyped, &[]), "invalid_grant");
     // Known to nobody as a platform: the two lists of issuers are apart.
     assert!(stage.logged("is no issuer that is believed here"));
-    let spelled = key.sign(&json!({"alg": "ES256", "typ": "application/OAuth-ID-JAG+jwt"}), &stage.claims());
+    let spelled = key.sign(
+        &json!({"alg": "ES256", "typ": "application/OAuth-ID-JAG+jwt"}),
+        &stage.claims(),
+    );
     granted(&stage.ask(&spelled, &[]));
     refused_400(&stage.ask("", &[]), "invalid_request");
 }
@@ -253,12 +272,28 @@ fn ema_the_scope_is_what_all_agree_to(db: Db) {
         let assertion = stage.sign(&with(&stage.claims(), "scope", json!(stated)));
         stage.ask(&assertion, &[("scope", asked)])
     };
-    assert_eq!(granted(&with_scope("mcp:read mcp:call", ""))["scope"], "mcp:call mcp:read");
-    assert_eq!(granted(&with_scope("mcp:read mcp:call", "mcp:read"))["scope"], "mcp:read");
-    assert_eq!(granted(&with_scope("mcp:read", "mcp:read mcp:call"))["scope"], "mcp:read");
+    assert_eq!(
+        granted(&with_scope("mcp:read mcp:call", ""))["scope"],
+        "mcp:call mcp:read"
+    );
+    assert_eq!(
+        granted(&with_scope("mcp:read mcp:call", "mcp:read"))["scope"],
+        "mcp:read"
+    );
+    assert_eq!(
+        granted(&with_scope("mcp:read", "mcp:read mcp:call"))["scope"],
+        "mcp:read"
+    );
     // The resource knows it, the client may not have it.
-    assert_eq!(granted(&with_scope("mcp:read mcp:subscribe", ""))["scope"], "mcp:read");
-    for (stated, asked) in [("mcp:read", "mcp:call"), ("mcp:subscribe", ""), ("openid", "openid")] {
+    assert_eq!(
+        granted(&with_scope("mcp:read mcp:subscribe", ""))["scope"],
+        "mcp:read"
+    );
+    for (stated, asked) in [
+        ("mcp:read", "mcp:call"),
+        ("mcp:subscribe", ""),
+        ("openid", "openid"),
+    ] {
         refused_400(&with_scope(stated, asked), "invalid_scope");
     }
 }
@@ -287,7 +322,10 @@ fn ema_an_assertion_is_used_once(db: Db) {
     let stage = Stage::shared(db);
     let assertion = stage.sign(&stage.claims());
     // What is refused uses nothing up.
-    refused_400(&stage.ask(&assertion, &[("scope", "mcp:subscribe")]), "invalid_scope");
+    refused_400(
+        &stage.ask(&assertion, &[("scope", "mcp:subscribe")]),
+        "invalid_scope",
+    );
     granted(&stage.ask(&assertion, &[]));
     refused_400(&stage.ask(&assertion, &[]), "invalid_grant");
     assert!(stage.logged("id_jag_replayed"));
@@ -323,14 +361,23 @@ fn ema_a_person_who_is_known_here_is_that_person(db: Db) {
     // Ada signs in here with her account there.
     let mut browser = stage.fleet.person();
     let page = browser.page("/login");
-    let there = browser.submit(&page, &page.form("/login/upstream"), &[]).redirect();
+    let there = browser
+        .submit(&page, &page.form("/login/upstream"), &[])
+        .redirect();
     let code = stage.provider.code(&there, &stage.provider.claims(&there, "ada"));
     let state = there.param("state").unwrap();
     let answer = browser.get(&format!("/login/upstream/callback?state={state}&code={code}"));
     assert_eq!(answer.status, 303, "{answer}");
     let users = stage.fleet.server.json(&["user", "list"]).unwrap();
-    let users = users.as_array().or_else(|| users["users"].as_array()).unwrap().clone();
-    let (user_id, username) = (users[0]["user_id"].clone(), users[0]["username"].as_str().unwrap());
+    let users = users
+        .as_array()
+        .or_else(|| users["users"].as_array())
+        .unwrap()
+        .clone();
+    let (user_id, username) = (
+        users[0]["user_id"].clone(),
+        users[0]["username"].as_str().unwrap(),
+    );
     let known = granted(&stage.ask(&stage.sign(&stage.claims()), &[]));
     assert_eq!(claims_of(&known)["sub"], user_id);
     let is_active = |answer: &Value| {
