@@ -32,6 +32,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
@@ -78,6 +79,8 @@ pub(crate) struct App {
     pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
+    /// Whose assertions are believed.
+    pub(crate) assertion_keys: AssertionKeys,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
     /// What DPoP proofs are dated by (RFC 9449 §8).
@@ -179,6 +182,7 @@ impl App {
             client_keys: ClientKeys::new(outbound.clone())?,
             client_authorities,
             documents: Documents::new(outbound.clone(), &config.clients),
+            assertion_keys: AssertionKeys::new(&config.assertions),
             outbound,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
@@ -232,13 +236,13 @@ impl App {
         self.registry.resources(&self.db, &self.changes).await
     }
 
-    /// Whether a token of ours was taken back, or everything of its family was.
+    /// Whether a token of ours was taken back, or anything that it came of was.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, DbFault> {
         let contain = |id| self.revocations.contain(&self.db, &self.changes, id);
-        if let Some(family_id) = family::of_token_id(token_id)
-            && contain(family_id).await?
-        {
-            return Ok(true);
+        for ancestor in family::ancestors_of(token_id) {
+            if contain(ancestor).await? {
+                return Ok(true);
+            }
         }
         contain(token_id).await
     }

@@ -17,7 +17,7 @@ use crate::cleanup;
 use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::routes;
+use crate::{routes, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let app = Box::pin(App::new(config, db, provider, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
+    if let Err(failure) = token::warn_of_unknown(&app).await {
+        tracing::warn!(reason = %failure, "what the configuration names could not be looked up");
+    }
     offer_first_admin(&app, now).await?;
     let config = &app.config;
     let tls = config.tls.prepare()?;

@@ -23,7 +23,7 @@ use shared::secret::SecretHash;
 
 pub(crate) use self::details::Details;
 pub(crate) use self::document::Document;
-pub(crate) use self::redirects::DEVICE_CODE;
+pub(crate) use self::redirects::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
 use crate::db::client_secret::ClientSecretRow;

@@ -40,6 +40,9 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) confirmation: Option<&'a Confirmation>,
 }
 
+/// What the ids of families begin with.
+pub(super) const PREFIX: &str = "f_";
+
 impl<'a> NewFamily<'a> {
     fn row(&'a self, config: &Config, family_id: &'a str, now: UnixSeconds) -> NewFamilyRow<'a> {
         NewFamilyRow {
@@ -62,7 +65,7 @@ impl<'a> NewFamily<'a> {
 
 /// The id of a family to be.
 pub(crate) fn new_id() -> Result<String, NoRandomness> {
-    Ok(format!("f_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
+    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
 /// The first refresh token of a family to be, if the client may have one.
@@ -111,9 +114,17 @@ pub(super) fn idle_end(config: &Config, family_end: UnixSeconds, now: UnixSecond
     family_end.min(now + config.refresh_idle)
 }
 
-/// The family that an access token belongs to, by its `jti`; `None` when the client acted for itself.
-pub(crate) fn of_token_id(token_id: &str) -> Option<&str> {
-    token_id.split_once('.').map(|(family_id, _)| family_id)
+/// What an access token came of, by its `jti`: first its family, when a person stands behind it, then each token that
+/// was exchanged on the way to it (RFC 8693). To take one of them back takes back all that came of it.
+pub(crate) fn ancestors_of(token_id: &str) -> impl Iterator<Item = &str> {
+    token_id.match_indices('.').map(|(end, _)| &token_id[..end])
+}
+
+/// How many exchanges led to an access token (RFC 8693).
+pub(super) fn exchanges_behind(token_id: &str) -> usize {
+    ancestors_of(token_id)
+        .filter(|ancestor| ancestor.contains('.') || !ancestor.starts_with(PREFIX))
+        .count()
 }
 
 /// What was granted, as a code or refresh token remembers it.
@@ -244,9 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_of_families_name_one() {
-        assert_eq!(of_token_id("f_x.y"), Some("f_x"));
-        assert_eq!(of_token_id("Ue2Bd"), None);
-        assert_eq!(of_token_id(&new_id().unwrap()), None);
+    fn a_token_names_all_that_it_came_of() {
+        let of = |id: &str| ancestors_of(id).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(of("f_x.y"), ["f_x"]);
+        assert_eq!(of("f_x.y.z"), ["f_x", "f_x.y"]);
+        assert!(of("Ue2Bd").is_empty());
+        assert!(of(&new_id().unwrap()).is_empty());
+        let exchanges = ["x", "x.y", "x.y.z", "f_x.y", "f_x.y.z"].map(exchanges_behind);
+        assert_eq!(exchanges, [0, 1, 2, 0, 1]);
     }
 }

@@ -54,6 +54,15 @@ impl AuthenticatedClient {
         self.method == AuthMethod::None
     }
 
+    /// The client as which a workload acts whose assertion was verified ([`crate::token`]): whoever vouches for the
+    /// workload has proven what the client itself would have to.
+    pub(crate) fn vouched_for(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            method: AuthMethod::PrivateKeyJwt,
+        }
+    }
+
     /// A client that is taken to have proven itself, for tests of what comes after.
     #[cfg(test)]
     pub(crate) fn assumed(client: Arc<Client>) -> Self {
