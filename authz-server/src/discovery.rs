@@ -8,7 +8,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::dpop;
-use shared::jose::Algorithm;
 use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
@@ -111,7 +110,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         introspection_endpoint_auth_methods_supported: method_names(&|m| *m != AuthMethod::None),
         introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: method_names(&|_| true),
-        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         introspection_signing_alg_values_supported: ALGORITHMS.map(|alg| alg.as_str().to_owned()).to_vec(),
         tls_client_certificate_bound_access_tokens: app.config.mutual_tls.is_on(),
         mtls_endpoint_aliases: aliases(app),
@@ -129,12 +128,8 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         ui_locales_supported: names(&["en", "es"]),
         request_parameter_supported: true,
         client_id_metadata_document_supported: app.config.clients.metadata_documents != DocumentPolicy::Off,
-        request_parameter_supported: false,
         request_uri_parameter_supported: false,
-        request_object_signing_alg_values_supported: Algorithm::ALL
-            .iter()
-            .map(|algorithm| algorithm.as_str().to_owned())
-            .collect(),
+        request_object_signing_alg_values_supported: algorithms,
         require_signed_request_object: false,
         pushed_authorization_request_endpoint: issuer.endpoint("/oauth/par"),
         require_pushed_authorization_requests: app.config.clients.require_pushed_requests,

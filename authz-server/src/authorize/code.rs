@@ -97,8 +97,12 @@ pub(super) async fn issue(
         created_at: now.0,
         expires_at: (now + app.config.code_ttl).0,
         dpop_jkt: asked.dpop_jkt.clone(),
+        authorization_details: asked
+            .authorization_details
+            .as_ref()
+            .map(AuthorizationDetails::text),
     };
-    if let (Basis::Standing(grant), None) = (&basis, &finishing) {
+    if let (Basis::Standing(grant), None, None) = (&basis, &finishing, &asked.pushed) {
         let row = row(&grant.grant_id, &asked.scope);
         let is_kept = authorization_code::insert_under(&app.db, &code.hash(), &row).await?;
         return Ok(if is_kept { Outcome::Code(code) } else { Outcome::Gone });
@@ -124,27 +128,6 @@ pub(super) async fn issue(
         let Some((grant_id, scopes)) = allowed else {
             return Ok(Outcome::Gone);
         };
-        let row = CodeRow {
-            grant_id,
-            client_id: asked.client.client_id.clone(),
-            user_id: approver.user_id.to_owned(),
-            redirect_uri: asked.to.redirect_uri.clone(),
-            code_challenge: asked.code_challenge.clone(),
-            resource: asked.resource.uri.clone(),
-            scopes: scopes.to_string(),
-            authorization_details: asked
-                .authorization_details
-                .as_ref()
-                .map(AuthorizationDetails::text),
-            nonce: asked.nonce.clone(),
-            session_id: approver.session_id.map(str::to_owned),
-            auth_time: approver.auth_time.0,
-            methods: approver.methods.to_owned(),
-            created_at: now.0,
-            expires_at: (now + app.config.code_ttl).0,
-            dpop_jkt: asked.dpop_jkt.clone(),
-        };
-        authorization_code::insert(tx, &code.hash(), &row).await?;
         authorization_code::insert(tx, &code.hash(), &row(&grant_id, &scopes)).await?;
         Ok(Outcome::Code(code.clone()))
     });

@@ -22,7 +22,6 @@ use super::interaction::{self, Purpose};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
-use crate::client::Client;
 use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};

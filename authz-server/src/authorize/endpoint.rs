@@ -62,6 +62,9 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     }
     let now = clock::now();
     app.catch_up().await.map_err(Failure::from)?;
+    if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
+        document::admit(app, &client_id, ClientAddress::of(request)).await?;
+    }
     let (arrival, way) = Arrival::open(app, query, now).await?;
     let answered = proceed(app, request, (&arrival, way), now).await;
     if let (Err(Stop::Back(..)), Some(reference)) = (&answered, arrival.pushed()) {
@@ -82,10 +85,6 @@ async fn proceed(
 ) -> Result<HttpResponse, Stop> {
     let asked = AuthorizationRequest::read(app, arrival).await?;
     arrival::check_way(app, &asked, way)?;
-    if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
-        document::admit(app, &client_id, ClientAddress::of(request)).await?;
-    }
-    let asked = AuthorizationRequest::read(app, query).await?;
     if let Some(username) = &asked.client.approves_as {
         return through_the_door(app, &asked, username, now).await;
     }
@@ -93,15 +92,12 @@ async fn proceed(
     let person = account::find(app, &browser, now).await?;
     let page = match step::next(app, &asked, person.as_ref(), None, now).await? {
         Step::Remembered(person, grant) => {
-            let basis = (Approver::person(person), Basis::Remembered(&grant));
+            let basis = (Approver::person(person), Basis::Standing(&grant));
             match code::issue(app, &asked, basis, None, now).await? {
                 Outcome::Code(code) => return Ok(asked.to.grant(app, code.reveal())),
                 Outcome::Decided => return Err(Failure::Shown(Trouble::Decided).into()),
                 // Revoked at this very moment: they are asked again.
                 Outcome::Gone => Page::Consent,
-            let basis = (Approver::person(person), Basis::Standing(&grant));
-            if let Outcome::Code(code) = code::issue(app, &asked, basis, None, now).await? {
-                return Ok(asked.to.grant(app, code.reveal()));
             }
         }
         Step::Ask(..) => Page::Consent,

@@ -17,7 +17,6 @@ use super::negotiation;
 use super::redirect_uri;
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
-use crate::client::Client;
 use crate::client::{Client, document};
 use crate::error::{Failure, Trouble};
 use crate::params;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
-use shared::jose::KeySet;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::signed_jwt::{SignedJwt, Times, VerifiedJwt};
 use url::form_urlencoded::Serializer;
@@ -26,7 +25,6 @@ const TIMES: Times = Times {
 };
 
 /// The parameters inside of `object`, form-encoded; those beside it count for nothing (RFC 9101 §6.3).
-#[expect(clippy::unused_async, reason = "keys may have to be fetched")]
 pub(super) async fn read(
     app: &App,
     client: &Client,
@@ -45,10 +43,8 @@ pub(super) async fn read(
     if pinned.is_some_and(|alg| alg != jwt.algorithm().as_str()) {
         return Err(refused("the client is registered for another algorithm").into());
     }
-    let keys = client.details.jwks.as_ref().map(Value::to_string);
-    let keys = keys.and_then(|jwks| KeySet::parse_unnamed(jwks.as_bytes()).ok());
-    let keys = keys.ok_or_else(|| refused("the client has registered no keys"))?;
-    let verified = jwt.verify_with(&keys).map_err(|fault| refused(fault.0))?;
+    let verified = app.client_keys.verify(client, jwt).await;
+    let verified = verified.map_err(|reason| refused("its signature is wrong").because(reason))?;
     check(&verified, client, app.config.issuer.as_str(), now)?;
     Ok(parameters(verified.claims())?)
 }

@@ -11,13 +11,10 @@ pub(crate) const MAX_FAILURES: i64 = 3;
 const INSERT: &str = "INSERT INTO authorization_code (code_hash, grant_id, client_id, user_id, redirect_uri, code_challenge, resource, \
      scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt, authorization_details) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-
-     scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 /// Of a grant that stands, by a person and in a session that do.
 const INSERT_UNDER: &str = "INSERT INTO authorization_code (code_hash, grant_id, client_id, user_id, redirect_uri, code_challenge, \
-     resource, scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt) \
-     SELECT $1, g.grant_id, g.client_id, g.user_id, $5, $6, g.resource, $8, $9, $10, $11, $12, $13, $14, $15 \
+     resource, scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt, authorization_details) \
+     SELECT $1, g.grant_id, g.client_id, g.user_id, $5, $6, g.resource, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
      FROM access_grant g JOIN user_account u ON u.user_id = g.user_id \
      WHERE g.grant_id = $2 AND g.client_id = $3 AND g.user_id = $4 AND g.resource = $7 AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $13) AND u.disabled_at IS NULL \
@@ -84,30 +81,12 @@ macro_rules! bound {
             .bind($row.created_at)
             .bind($row.expires_at)
             .bind(&$row.dpop_jkt)
+            .bind(&$row.authorization_details)
     };
 }
 
 /// Keeps a code that is about to be sent.
 pub(crate) async fn insert(tx: &mut Tx, code: &SecretHash, row: &CodeRow) -> Result<(), DbFault> {
-    on!(tx tx, c => async {
-        let insert = sqlx::query(INSERT)
-            .bind(code.as_bytes())
-            .bind(&row.grant_id)
-            .bind(&row.client_id)
-            .bind(&row.user_id)
-            .bind(&row.redirect_uri)
-            .bind(&row.code_challenge)
-            .bind(&row.resource)
-            .bind(&row.scopes)
-            .bind(&row.nonce)
-            .bind(&row.session_id)
-            .bind(row.auth_time)
-            .bind(&row.methods)
-            .bind(row.created_at)
-            .bind(row.expires_at)
-            .bind(&row.dpop_jkt)
-            .bind(&row.authorization_details);
-        insert.execute(c).await.map(|_| ())
     on!(tx tx, c => async { bound!(INSERT, code, row).execute(c).await.map(|_| ()) })
 }
 

@@ -57,6 +57,7 @@ impl<'a> NewFamily<'a> {
             auth_time: self.auth_time,
             methods: self.methods,
             nonce: self.nonce,
+            authorization_details: self.authorization_details,
             expires_at: now + config.refresh_ttl,
             confirmation: self
                 .confirmation
@@ -88,23 +89,6 @@ pub(crate) async fn open(
     (family_id, refresh): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<UnixSeconds, DbFault> {
-    let row = NewFamilyRow {
-        family_id,
-        grant_id: new.grant_id,
-        client_id: &new.client.client_id,
-        user_id: new.user_id,
-        resource: new.resource,
-        scopes: new.scopes.to_string(),
-        auth_time: new.auth_time,
-        methods: new.methods,
-        nonce: new.nonce,
-        authorization_details: new.authorization_details,
-        expires_at: now + config.refresh_ttl,
-        confirmation: new
-            .confirmation
-            .and_then(|bound| serde_json::to_string(bound).ok()),
-    };
-    let end = db::token_family::open(tx, &row, now).await?;
     let end = db::token_family::open(tx, &new.row(config, family_id, now), now).await?;
     if let Some(refresh) = refresh {
         let idle_end = idle_end(config, end, now);

@@ -9,8 +9,7 @@ use crate::client::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE, authenticate};
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 12] = [
-pub(super) const PARAMETERS: [&str; 18] = [
+pub(super) const PARAMETERS: [&str; 19] = [
     "grant_type",
     "scope",
     "code",
