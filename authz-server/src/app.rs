@@ -18,6 +18,7 @@ use crate::changes::{Changes, Memory};
 use crate::client::Client;
 use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
+use crate::client::document::Documents;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -69,6 +70,8 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Turns>,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
+    /// Clients whose id is the address of their metadata.
+    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -150,6 +153,7 @@ impl App {
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             passwords: Turns::new(),
+            documents: Documents::new(outbound.clone(), &config.clients),
             outbound,
             verified: Cache::new(VERIFIED_TOKENS),
             config,
@@ -172,9 +176,11 @@ impl App {
         &self.master
     }
 
-    /// The client named `id`, revoked or not.
+    /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
+    /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
-        self.registry.client(&self.db, &self.changes, id).await
+        let registered = self.registry.client(&self.db, &self.changes, id).await?;
+        Ok(registered.or_else(|| self.documents.copy(id)))
     }
 
     /// Every registered resource.

@@ -9,7 +9,7 @@ use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
 use crate::client::AuthMethod;
-use crate::config::RegistrationMode;
+use crate::config::{DocumentPolicy, RegistrationMode};
 use crate::error::{self, Failure};
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
 use crate::token::GrantType;
@@ -98,6 +98,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
         ui_locales_supported: names(&["en", "es"]),
+        client_id_metadata_document_supported: app.config.clients.metadata_documents != DocumentPolicy::Off,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
         service_documentation: issuer.endpoint("/docs/errors"),

@@ -70,13 +70,14 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
-    let limits = vec![
+    let mut limits = vec![
         app.per_client.clone(),
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
         app.second_factor.clone(),
         app.registrations.clone(),
     ];
+    limits.extend(app.documents.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));

@@ -34,9 +34,16 @@ pub struct AuthorizationServer {
     pub authorization_response_iss_parameter_supported: bool,
     pub prompt_values_supported: Vec<String>,
     pub ui_locales_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_id_metadata_document_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
     pub service_documentation: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Protected resource metadata (RFC 9728 §2).

@@ -12,6 +12,7 @@ use super::request::AuthorizationRequest;
 use super::step::code_scope;
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::client::document;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::authorization_code::{self, CodeRow};
 use crate::db::{self, Tx};
@@ -76,6 +77,9 @@ pub(super) async fn issue(
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
     let code = Secret::generate(SecretKind::AuthorizationCode)?;
+    if matches!(basis, Basis::Approved { .. }) {
+        document::keep(app, &asked.client, now).await?;
+    }
     let new_grant_id = format!("g_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
     let outcome = app.db.write(async |tx| {
         if let Some((interaction, browser)) = &finishing

@@ -1,5 +1,6 @@
 //! `/oauth/authorize` (OAuth 2.1 §3.1): the first step of a request.
 
+use ::web::address::ClientAddress;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
@@ -8,10 +9,11 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
 use super::interaction::{self, Purpose};
-use super::request::{AuthorizationRequest, Stop};
+use super::request::{AuthorizationRequest, Raw, Stop};
 use super::step::{self, Step};
 use crate::account::{self, Browser};
 use crate::app::App;
+use crate::client::document;
 use crate::db;
 use crate::error::{self, Failure, Trouble};
 use crate::params::{MAX_FORM_BYTES, Params};
@@ -59,6 +61,9 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     }
     let now = clock::now();
     app.catch_up().await.map_err(Failure::from)?;
+    if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
+        document::admit(app, &client_id, ClientAddress::of(request)).await?;
+    }
     let asked = AuthorizationRequest::read(app, query).await?;
     if let Some(username) = &asked.client.approves_as {
         return through_the_door(app, &asked, username, now).await;

@@ -17,7 +17,7 @@ use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::{Secret, SecretHash};
 
-use super::{AuthMethod, Client};
+use super::{AuthMethod, Client, document};
 use crate::app::App;
 use crate::error::Failure;
 use crate::params::{Params, decode};
@@ -72,7 +72,10 @@ pub(crate) async fn authenticate(
     now: UnixSeconds,
 ) -> Result<AuthenticatedClient, Failure> {
     let verdict = match credentials(request, params) {
-        Ok(credentials) => check(app, credentials, now).await?,
+        Ok(credentials) => {
+            document::admit(app, &credentials.client_id, ClientAddress::of(request)).await?;
+            check(app, credentials, now).await?
+        }
         Err(refusal) => Err(refusal),
     };
     match verdict {
@@ -109,7 +112,7 @@ async fn check(
         secret,
         method,
     } = credentials;
-    let client = app.client(&client_id).await?;
+    let client = document::current(app, &client_id, now).await?;
     let hash = secret
         .as_ref()
         .map(Secret::hash)

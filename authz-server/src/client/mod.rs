@@ -3,6 +3,7 @@
 pub(crate) mod authenticate;
 mod details;
 pub(crate) mod invite;
+pub(crate) mod document;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
@@ -19,6 +20,7 @@ use shared::scope::Scope;
 use shared::secret::SecretHash;
 
 pub(crate) use self::details::Details;
+pub(crate) use self::document::Document;
 pub(crate) use self::redirects::DEVICE_CODE;
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
@@ -175,6 +177,8 @@ pub(crate) struct Client {
     pub(crate) is_revoked: bool,
     pub(crate) origin: Origin,
     pub(crate) details: Details,
+    /// Where its metadata come from, when they come from a document.
+    pub(crate) document: Option<Document>,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
 }
 
@@ -210,6 +214,7 @@ impl Client {
             is_revoked: row.revoked_at.is_some(),
             origin: row.origin.parse().map_err(|_| damaged("origin"))?,
             details: serde_json::from_str(&row.details).map_err(|_| damaged("details"))?,
+            document: None,
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
             client_id: row.client_id,
             name: row.name,

@@ -8,6 +8,7 @@ pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod client_life;
+pub(crate) mod client_document;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
@@ -254,6 +255,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         change::STATEMENTS,
         client::STATEMENTS,
         client_life::STATEMENTS,
+        client_document::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         device_authorization::STATEMENTS,
