@@ -10,9 +10,10 @@ use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use shared::http_client::{ClientFault, GuardedClient, Own};
+use shared::dpop::Nonces;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Provider, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
 use crate::client::Client;
@@ -66,12 +67,16 @@ pub(crate) struct App {
     pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
+    /// How much people have begun and not finished.
+    pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
     /// Clients whose id is the address of their metadata.
     pub(crate) documents: Documents,
+    /// What DPoP proofs are dated by (RFC 9449 §8).
+    pub(crate) nonces: Nonces,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -152,9 +157,11 @@ impl App {
             guesses: Guesses::new(),
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
             documents: Documents::new(outbound.clone(), &config.clients),
             outbound,
+            nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,

@@ -16,6 +16,9 @@ const INTERACTIONS: Duration = Duration::from_secs(60);
 /// Changes are kept this long. An instance that was stopped for longer reads everything again.
 const CHANGES: Duration = Duration::from_secs(86_400);
 
+/// Revoked grants are kept this long: what somebody may ask about afterwards.
+const GRANTS: Duration = Duration::from_secs(30 * 86_400);
+
 /// Cleans every ten minutes until the program ends.
 pub(crate) async fn run(app: Arc<App>) {
     let mut timer = tokio::time::interval(Duration::from_secs(600));
@@ -40,6 +43,8 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
     db::refresh_token::forget(&app.db, before).await?;
     db::token_family::forget(&app.db, before).await?;
+    // After whatever refers to them.
+    db::access_grant::forget(&app.db, now - GRANTS).await?;
     db::revoked_token::forget(&app.db, before).await?;
     db::used_proof::forget(&app.db, before).await?;
     db::client_secret::forget(&app.db, before).await?;

@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) refresh_idle: Duration,
     /// How long after its rotation a refresh token still gives the same successor.
     pub(crate) refresh_retry_window: Duration,
+    /// Whether a DPoP proof needs a nonce of ours (RFC 9449 §8).
+    pub(crate) dpop_nonces_required: bool,
     /// How people sign in.
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
@@ -177,6 +179,14 @@ impl Config {
             tokens.fault("refresh_retry_window", "must be 5m at most: a thief has as long");
         }
         let stays_here = !web::server::Listen::leaves_machine(&listen);
+        let dpop_nonces_required = match tokens.value::<String>("dpop_nonce", "off").as_deref() {
+            Some("required") => true,
+            Some("off") | None => false,
+            Some(_) => {
+                tokens.fault("dpop_nonce", "must be \"off\" or \"required\"");
+                false
+            }
+        };
         let is_local = tls == TlsMode::Off
             && stays_here
             && issuer
@@ -225,6 +235,7 @@ impl Config {
             refresh_ttl,
             refresh_idle,
             refresh_retry_window,
+            dpop_nonces_required,
             login,
             federation,
             clients,

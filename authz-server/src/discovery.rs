@@ -5,6 +5,7 @@ use ::web::answer;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::dpop;
 use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
@@ -88,6 +89,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
             .map(|m| m.as_str().to_owned())
             .collect(),
         code_challenge_methods_supported: names(&["S256"]),
+        dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),

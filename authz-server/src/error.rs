@@ -12,6 +12,7 @@ use shared::secret::NoRandomness;
 
 use crate::app::App;
 use crate::db::DbFault;
+use crate::dpop;
 use crate::pages::{self, Failed, Lang, Page, Reason, Texts};
 
 /// Why an endpoint did not do what was asked.
@@ -182,6 +183,9 @@ fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpRespon
     if refusal.code == ErrorCode::InvalidClient && request.headers().contains_key(AUTHORIZATION) {
         let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\", charset=\"UTF-8\"");
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if refusal.code == ErrorCode::UseDpopNonce {
+        dpop::offer_nonce(app, answer.headers_mut());
     }
     answer
 }

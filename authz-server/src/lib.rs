@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod db;
 mod discovery;
+mod dpop;
 mod error;
 mod health;
 mod keys;

@@ -76,6 +76,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.device_codes.clone(),
         app.second_factor.clone(),
         app.registrations.clone(),
+        app.crowd.late.clone(),
     ];
     limits.extend(app.documents.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));

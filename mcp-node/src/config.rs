@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub allowed_origins: Vec<String>,
     /// Values of `Host` that are ours beside those of the listen addresses and the resource.
     pub allowed_hosts: Vec<String>,
+    /// Whether DPoP proofs need a nonce of ours (RFC 9449 §9).
+    pub dpop_nonces_required: bool,
     /// Whether MCP and its plain-JSON forms are served.
     pub mcp_enabled: bool,
     /// The name for people; the node's id when not set.
@@ -98,6 +100,11 @@ impl NodeConfig {
         config
             .map(|config| Self { settings, ..config })
             .ok_or_else(|| ConfigFaults(Vec::new()))
+    }
+
+    /// Whether no token is taken but those that are bound to a key.
+    pub(crate) fn is_dpop_only(&self) -> bool {
+        self.issuers.iter().all(|issuer| issuer.dpop_required)
     }
 
     /// The values of `Host` that are ours, lower case, with the port unless it is the default one.
@@ -168,6 +175,13 @@ impl Parts {
             server.fault("allowed_hosts", reason);
         }
         let mcp_enabled = server.value("mcp_enabled", "true");
+        let dpop_nonce = server.value::<String>("dpop_nonce", "off");
+        if dpop_nonce
+            .as_deref()
+            .is_some_and(|nonce| !matches!(nonce, "off" | "required"))
+        {
+            server.fault("dpop_nonce", "write \"off\" or \"required\"");
+        }
 
         let mut node = reader.section("node");
         let name = node.optional("name");
@@ -207,6 +221,7 @@ impl Parts {
             trusted_proxies,
             allowed_origins,
             allowed_hosts,
+            dpop_nonces_required: dpop_nonce.as_deref() == Some("required"),
             mcp_enabled: mcp_enabled?,
             name,
             data_dir: data_dir?,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use self::confirmation::Confirmation;
+pub use self::confirmation::{Confirmation, is_thumbprint};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
 use crate::json;
@@ -132,7 +132,7 @@ impl Check {
             Self::Algorithm | Self::Key | Self::Signature => "the token's signature cannot be verified",
             Self::Audience => "the token was issued for another resource",
             Self::Times => "the token has expired or is not valid yet",
-            Self::Binding => "the token is bound to a key that was not shown",
+            Self::Binding => "the token was not shown in the way that its binding to a key asks for",
             _ => "the token is malformed or not an access token",
         }
     }

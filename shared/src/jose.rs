@@ -3,6 +3,7 @@
 
 mod admission;
 mod key_set;
+mod lone_key;
 #[cfg(feature = "sign")]
 mod sign;
 
@@ -16,6 +17,7 @@ use ring::signature;
 
 pub use self::admission::KeyFault;
 pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES, MAX_TRIES};
+pub use self::lone_key::thumbprint;
 #[cfg(feature = "sign")]
 pub use self::sign::{SigningFault, SigningKey};
 

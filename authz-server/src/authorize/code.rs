@@ -110,6 +110,7 @@ pub(super) async fn issue(
             methods: approver.methods.to_owned(),
             created_at: now.0,
             expires_at: (now + app.config.code_ttl).0,
+            dpop_jkt: asked.dpop_jkt.clone(),
         };
         authorization_code::insert(tx, &code.hash(), &row).await?;
         Ok(Outcome::Code(code.clone()))

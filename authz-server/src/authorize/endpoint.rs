@@ -90,10 +90,10 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     }
     let purpose = Purpose::Authorize {
         query: query.to_owned(),
-        allowed: false,
+        allowed: None,
         session_id: person.map(|person| person.session_id),
     };
-    let interaction = interaction::open(app, &browser, purpose, now).await?;
+    let interaction = interaction::open(app, request, &browser, purpose, now).await?;
     let mut response = match page {
         Page::SignIn => to_sign_in(app, &interaction.id),
         Page::Consent => see(interaction.resume_path(app)),
@@ -165,6 +165,6 @@ pub(super) fn to_sign_in(app: &App, interaction: &str) -> HttpResponse {
 }
 
 /// 303: whatever was posted here is not posted on (RFC 9700 §4.12).
-fn see(path: String) -> HttpResponse {
+pub(super) fn see(path: String) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }

@@ -87,6 +87,19 @@ pub(super) fn is_fresh(
         || (!asked.prompt.login && asked.is_recent(person.authenticated_at, now))
 }
 
+/// Whether the person said yes to all of this before they were sent to sign in elsewhere, and came back from there. A
+/// yes from before anybody was signed in is not that of somebody who has signed in here instead.
+pub(super) fn was_allowed(asked: &AuthorizationRequest, person: &SignedIn, since: &Interaction) -> bool {
+    let Purpose::Authorize {
+        allowed: Some(shown), ..
+    } = &since.purpose
+    else {
+        return false;
+    };
+    let shown: Scope = shown.parse().unwrap_or_default();
+    since.brought_about(person) && person.is_from_elsewhere() && asked.scope.is_subset(&shown)
+}
+
 /// Whether a grant has not expired.
 pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
     grant.expires_at.is_none_or(|end| now.0 < end)

@@ -9,11 +9,11 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 pub(crate) const MAX_FAILURES: i64 = 3;
 
 const INSERT: &str = "INSERT INTO authorization_code (code_hash, grant_id, client_id, user_id, redirect_uri, code_challenge, resource, \
-     scopes, nonce, session_id, auth_time, methods, created_at, expires_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+     scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 const FIND: &str = "SELECT c.grant_id, c.client_id, c.user_id, c.redirect_uri, c.code_challenge, c.resource, c.scopes, c.nonce, \
-     c.session_id, c.auth_time, c.methods, c.created_at, c.expires_at, c.failures, c.redeemed_at, g.scopes AS grant_scopes, \
+     c.session_id, c.auth_time, c.methods, c.created_at, c.expires_at, c.dpop_jkt, c.failures, c.redeemed_at, g.scopes AS grant_scopes, \
      CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
      AND (c.session_id IS NULL OR (s.ended_at IS NULL AND s.expires_at > $2)) THEN TRUE ELSE FALSE END AS stands \
      FROM authorization_code c JOIN access_grant g ON g.grant_id = c.grant_id JOIN user_account u ON u.user_id = c.user_id \
@@ -48,6 +48,8 @@ pub(crate) struct CodeRow {
     pub(crate) methods: String,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
+    /// The thumbprint of the key that must be shown when it is redeemed (RFC 9449 §10).
+    pub(crate) dpop_jkt: Option<String>,
 }
 
 /// Keeps a code that is about to be sent.
@@ -67,7 +69,8 @@ pub(crate) async fn insert(tx: &mut Tx, code: &SecretHash, row: &CodeRow) -> Res
             .bind(row.auth_time)
             .bind(&row.methods)
             .bind(row.created_at)
-            .bind(row.expires_at);
+            .bind(row.expires_at)
+            .bind(&row.dpop_jkt);
         insert.execute(c).await.map(|_| ())
     })
 }

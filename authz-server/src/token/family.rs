@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -35,6 +36,8 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
     pub(crate) nonce: Option<&'a str>,
+    /// The key to which its refresh tokens are bound.
+    pub(crate) confirmation: Option<&'a Confirmation>,
 }
 
 /// The id of a family to be.
@@ -71,6 +74,9 @@ pub(crate) async fn open(
         methods: new.methods,
         nonce: new.nonce,
         expires_at: now + config.refresh_ttl,
+        confirmation: new
+            .confirmation
+            .and_then(|bound| serde_json::to_string(bound).ok()),
     };
     let end = db::token_family::open(tx, &row, now).await?;
     if let Some(refresh) = refresh {

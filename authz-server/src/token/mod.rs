@@ -42,6 +42,7 @@ pub(crate) use self::revoke::revoke;
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::{AuthenticatedClient, authenticate};
+use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::registry::Resource;
@@ -84,7 +85,8 @@ struct Lineage {
 /// `POST /oauth/token`.
 pub(crate) async fn token(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = exchange(&app, &request, body, Params::form).await;
-    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+    let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
+    dpop::with_nonce(&app, answer)
 }
 
 /// `POST /mcp/auth/token`: the same, as a form or as JSON.
@@ -99,7 +101,8 @@ pub(crate) async fn token_form_or_json(
         Params::form
     };
     let answered = exchange(&app, &request, body, parse).await;
-    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+    let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
+    dpop::with_nonce(&app, answer)
 }
 
 async fn exchange(
@@ -113,9 +116,9 @@ async fn exchange(
     let now = clock::now();
     app.catch_up().await?;
     let client = authenticate(app, request, &mut params, now).await?;
-    let asked = TokenRequest::read(&mut params)?;
+    let mut asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
-    let confirmation = sender::prove(app, request, &client, now).await?;
+    asked.confirmation = sender::prove(app, request, &client, now).await?;
     let permit = match asked.grant_type {
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
         GrantType::RefreshToken => refresh_token::decide(app, &client, &asked, now).await?,
@@ -123,7 +126,7 @@ async fn exchange(
         GrantType::DeviceCode => device_code::decide(app, &client, &asked, now).await?,
     };
     let permit = Permit {
-        confirmation,
+        confirmation: asked.confirmation,
         ..permit
     };
     issue::issue(app, &permit, now).await

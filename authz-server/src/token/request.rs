@@ -1,5 +1,6 @@
 //! A token request, parsed once. Nothing behind it sees raw parameters.
 
+use shared::access_token::Confirmation;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use shared::secret::Secret;
@@ -69,6 +70,8 @@ pub(super) struct TokenRequest {
     pub(super) redirect_uri: Option<String>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) device_code: Option<Secret>,
+    /// What the request proves possession of; [`super::sender::prove`] fills it in.
+    pub(super) confirmation: Option<Confirmation>,
 }
 
 impl TokenRequest {
@@ -94,6 +97,7 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
+            confirmation: None,
         })
     }
 }

@@ -4,19 +4,122 @@
 use actix_web::HttpRequest;
 use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
+use shared::dpop::Proof;
+use shared::oauth_error::{ErrorCode, OAuthError};
 
+use super::family;
+use super::request::TokenRequest;
 use crate::app::App;
 use crate::client::authenticate::AuthenticatedClient;
+use crate::dpop;
 use crate::error::Failure;
 
 /// Checks the proofs that came with `request`. `None` when there are none and the client needs none: its tokens are
 /// bearer tokens.
-#[expect(clippy::unused_async, reason = "the proofs are remembered in the database")]
 pub(super) async fn prove(
-    _app: &App,
-    _request: &HttpRequest,
-    _client: &AuthenticatedClient,
-    _now: UnixSeconds,
+    app: &App,
+    request: &HttpRequest,
+    client: &AuthenticatedClient,
+    now: UnixSeconds,
 ) -> Result<Option<Confirmation>, Failure> {
-    Ok(None)
+    let proven = Confirmation {
+        jkt: key(app, request, client, now).await?,
+        certificate: None,
+    };
+    Ok(Some(proven).filter(|proven| *proven != Confirmation::default()))
+}
+
+/// The thumbprint of the key of the DPoP proof (RFC 9449 §5). A client that registered for it gets no token without
+/// (§5.2).
+async fn key(
+    app: &App,
+    request: &HttpRequest,
+    client: &AuthenticatedClient,
+    now: UnixSeconds,
+) -> Result<Option<String>, Failure> {
+    let proof = dpop::proof_of(app, request, None, now).await?;
+    if proof.is_none() && client.client().details.dpop_bound_access_tokens {
+        return Err(unproven("the client is registered with dpop_bound_access_tokens").into());
+    }
+    Ok(proof.as_ref().map(Proof::key).map(str::to_owned))
+}
+
+/// To what the refresh tokens of a new family are bound. Those of a client that authenticates are bound to it already
+/// (RFC 9449 §5): it may take another key at any time.
+pub(super) fn kept_for<'a>(
+    client: &AuthenticatedClient,
+    asked: &'a TokenRequest,
+) -> Option<&'a Confirmation> {
+    asked.confirmation.as_ref().filter(|_| client.is_public())
+}
+
+/// Whether the request proves possession of everything that is `kept`, the JSON of a [`Confirmation`].
+pub(super) fn check(kept: Option<&str>, asked: &TokenRequest) -> Result<(), Failure> {
+    let Some(kept) = kept else { return Ok(()) };
+    let kept: Confirmation = serde_json::from_str(kept)
+        .map_err(|_| Failure::Internal("the confirmation of a family is damaged".to_owned()))?;
+    let shown = asked.confirmation.clone().unwrap_or_default();
+    if kept.jkt.is_some() && shown.jkt.is_none() {
+        return Err(unproven("the refresh token is bound to a key").into());
+    }
+    let fits = |kept: &Option<String>, shown: &Option<String>| kept.is_none() || kept == shown;
+    if fits(&kept.jkt, &shown.jkt) && fits(&kept.certificate, &shown.certificate) {
+        return Ok(());
+    }
+    let refusal = family::no_longer();
+    Err(refusal
+        .because("the refresh token is bound to another key")
+        .into())
+}
+
+/// `invalid_dpop_proof` for a request that needed a proof and had none.
+pub(super) fn unproven(reason: &'static str) -> OAuthError {
+    let sentence = "a DPoP proof is needed: send the DPoP header";
+    OAuthError::new(ErrorCode::InvalidDpopProof, sentence).because(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::oauth_error::ErrorCode;
+    use shared::secret::Secret;
+
+    use super::*;
+    use crate::token::testing::{code_of, with_refresh_token};
+
+    fn verdict(kept: Option<&str>, jkt: Option<&str>, certificate: Option<&str>) -> Result<(), Failure> {
+        let mut asked = with_refresh_token(&Secret::from("ehr_x".to_owned()));
+        asked.confirmation = Some(Confirmation {
+            jkt: jkt.map(str::to_owned),
+            certificate: certificate.map(str::to_owned),
+        });
+        check(kept, &asked)
+    }
+
+    #[test]
+    fn what_was_kept_must_be_shown() {
+        let key = Some(r#"{"jkt":"k"}"#);
+        assert!(verdict(key, Some("k"), None).is_ok());
+        assert!(verdict(key, Some("k"), Some("c")).is_ok());
+        assert_eq!(
+            code_of(verdict(key, None, Some("c"))),
+            ErrorCode::InvalidDpopProof
+        );
+        assert_eq!(
+            code_of(verdict(key, Some("other"), None)),
+            ErrorCode::InvalidGrant
+        );
+        let certificate = Some(r#"{"x5t#S256":"c"}"#);
+        assert!(verdict(certificate, None, Some("c")).is_ok());
+        assert_eq!(code_of(verdict(certificate, None, None)), ErrorCode::InvalidGrant);
+        assert_eq!(
+            code_of(verdict(certificate, Some("c"), Some("d"))),
+            ErrorCode::InvalidGrant
+        );
+        // What is bound to nothing may come with a proof.
+        assert!(verdict(None, Some("k"), None).is_ok());
+        assert!(matches!(
+            verdict(Some("?"), None, None),
+            Err(Failure::Internal(_))
+        ));
+    }
 }

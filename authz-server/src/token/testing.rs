@@ -174,6 +174,7 @@ impl House {
             methods: "pwd otp".to_owned(),
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
+            dpop_jkt: None,
         };
         let insert = self
             .app
@@ -214,6 +215,7 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         resource: None,
         code: Some(code.clone()),
         device_code: None,
+        confirmation: None,
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
@@ -228,6 +230,7 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         resource: None,
         code: None,
         device_code: None,
+        confirmation: None,
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),

@@ -45,6 +45,7 @@ pub(super) static ES: Texts = Texts {
     passkey_failed: "La llave de acceso no funcionó. Inténtalo de nuevo o usa otra forma.",
     no_way_to_sign_in: "Aquí no hay ninguna forma de iniciar sesión. Consulta a quien administra este servidor.",
     wrong_password: "El nombre de usuario y la contraseña no coinciden. Revísalos e inténtalo de nuevo.",
+    sign_in_with_new_password: "Tu nueva contraseña está guardada. Inicia sesión con ella.",
 
     // The second step.
     second_factor_title: "Un paso más",
