@@ -10,6 +10,7 @@
 )]
 
 pub mod answers;
+pub mod assertion;
 pub mod balancer;
 pub mod database;
 pub mod dpop;

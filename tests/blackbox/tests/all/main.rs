@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod account;
+mod assertion;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
