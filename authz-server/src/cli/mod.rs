@@ -3,6 +3,7 @@
 
 mod client;
 mod client_details;
+mod client_document;
 mod health;
 mod print;
 mod resource;
