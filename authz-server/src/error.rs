@@ -12,6 +12,7 @@ use shared::secret::NoRandomness;
 
 use crate::app::App;
 use crate::db::DbFault;
+use crate::dpop;
 use crate::pages::{self, Failed, Lang, Page, Reason, Texts};
 
 /// Why an endpoint did not do what was asked.
@@ -178,10 +179,18 @@ fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpRespon
         error_uri: Some(&uri),
     };
     let mut answer = answer::error_with(status, &body);
+    if refusal.code == ErrorCode::TemporarilyUnavailable {
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
     // RFC 6749 §5.2: with the scheme that the client used.
     if refusal.code == ErrorCode::InvalidClient && request.headers().contains_key(AUTHORIZATION) {
         let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\", charset=\"UTF-8\"");
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if refusal.code == ErrorCode::UseDpopNonce {
+        dpop::offer_nonce(app, answer.headers_mut());
     }
     answer
 }

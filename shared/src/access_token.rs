@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use self::confirmation::Confirmation;
+pub use self::confirmation::{Confirmation, is_thumbprint};
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
 use crate::json;
@@ -132,7 +132,7 @@ impl Check {
             Self::Algorithm | Self::Key | Self::Signature => "the token's signature cannot be verified",
             Self::Audience => "the token was issued for another resource",
             Self::Times => "the token has expired or is not valid yet",
-            Self::Binding => "the token is bound to a key that was not shown",
+            Self::Binding => "the token was not shown in the way that its binding to a key asks for",
             _ => "the token is malformed or not an access token",
         }
     }
@@ -300,6 +300,7 @@ pub struct VerifiedClaims {
     client_type: Option<String>,
     confirmation: Option<Confirmation>,
     actor: Option<Value>,
+    may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
 }
 
@@ -356,6 +357,11 @@ impl VerifiedClaims {
     /// Who acts for the subject (`act`, RFC 8693 §4.1).
     pub fn actor(&self) -> Option<&Value> {
         self.actor.as_ref()
+    }
+
+    /// Who alone may act for the subject (`may_act`, RFC 8693 §4.4).
+    pub fn may_act(&self) -> Option<&Map<String, Value>> {
+        self.may_act.as_ref()
     }
 
     /// RFC 9396 §9.1; a list.

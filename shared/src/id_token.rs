@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ring::digest;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
-use crate::json;
 use crate::secret::{Secret, SecretHash};
+use crate::signed_jwt::{SignedJwt, VerifiedJwt, numeric_date};
 
 /// A longer token is refused before anything of it is decoded.
 pub const MAX_ID_TOKEN_BYTES: usize = 16 * 1024;
@@ -35,6 +35,8 @@ pub struct Expected<'a> {
     pub nonce: &'a Secret,
     /// The access token that came along, for `at_hash`.
     pub access_token: Option<&'a Secret>,
+    /// The person was asked to prove who they are from here on (`max_age=0`): then `auth_time` must say that they did.
+    pub authenticated_since: Option<UnixSeconds>,
 }
 
 /// Who signed in.
@@ -52,109 +54,85 @@ pub struct Identity {
 
 /// An ID token that has been taken apart. Nothing in it is true yet.
 pub struct UnverifiedIdToken<'a> {
-    signing_input: &'a [u8],
-    signature: Vec<u8>,
-    algorithm: Algorithm,
-    kid: String,
-    claims: Map<String, Value>,
+    jwt: SignedJwt<'a>,
 }
 
 impl<'a> UnverifiedIdToken<'a> {
     /// Takes the token apart and reads its header.
     pub fn parse(token: &'a str) -> Result<Self, IdTokenFault> {
-        if token.len() > MAX_ID_TOKEN_BYTES {
-            return Err(IdTokenFault("it is too long"));
-        }
-        let (signing_input, signature) = token
-            .rsplit_once('.')
-            .ok_or(IdTokenFault("it has not three parts"))?;
-        let (header, payload) = signing_input
-            .split_once('.')
-            .ok_or(IdTokenFault("it has not three parts"))?;
-        let decode = |part: &str| decode_base64url(part).ok_or(IdTokenFault("a part of it is not base64url"));
-        let members = |part: &str| {
-            json::object(&decode(part)?).map_err(|_| IdTokenFault("a part of it is no JSON object"))
-        };
-        let header = members(header)?;
-        // RFC 7515 §4.1.11: an extension that is not understood must not be passed over.
-        if ["crit", "b64", "zip"]
-            .iter()
-            .any(|name| header.contains_key(*name))
-        {
-            return Err(IdTokenFault("its header has an extension"));
-        }
+        let jwt = SignedJwt::parse(token, MAX_ID_TOKEN_BYTES).map_err(|fault| IdTokenFault(fault.0))?;
         // RFC 8725 §3.11: a JWT that was made for another purpose says so here.
-        let is_jwt =
-            |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("application/JWT");
-        if header
-            .get("typ")
-            .is_some_and(|typ| !typ.as_str().is_some_and(is_jwt))
-        {
+        if !jwt.has_type(&["JWT"], true) {
             return Err(IdTokenFault("its typ is not JWT"));
         }
-        let text = |name: &str| header.get(name).and_then(Value::as_str);
-        Ok(Self {
-            algorithm: text("alg")
-                .and_then(|alg| alg.parse().ok())
-                .ok_or(IdTokenFault("its alg is not a signature that is verified here"))?,
-            kid: text("kid").ok_or(IdTokenFault("it names no key"))?.to_owned(),
-            claims: members(payload)?,
-            signature: decode(signature)?,
-            signing_input: signing_input.as_bytes(),
-        })
+        Ok(Self { jwt })
     }
 
-    /// The name of the key that it claims.
-    pub fn kid(&self) -> &str {
-        &self.kid
+    /// The name of the key that it claims; it may have none (OpenID Connect Core §10.1).
+    pub fn kid(&self) -> Option<&str> {
+        self.jwt.kid()
     }
 
-    /// Makes every check, with the key that [`Self::kid`] names in the issuer's set.
+    /// The algorithm that it claims.
+    pub fn algorithm(&self) -> Algorithm {
+        self.jwt.algorithm()
+    }
+
+    /// Makes every check, with the key that [`Self::kid`] names in the issuer's set; without a name, with the only one
+    /// there for [`Self::algorithm`].
     pub fn verify(
         self,
         key: &VerifyingKey,
         expected: &Expected<'_>,
         now: UnixSeconds,
     ) -> Result<Identity, IdTokenFault> {
-        if self.algorithm != key.algorithm() || !key.verifies(self.signing_input, &self.signature) {
-            return Err(IdTokenFault("its signature is not that of the issuer's key"));
-        }
-        if self.text("iss") != Some(expected.issuer) {
+        let verified = self.jwt.verify(key);
+        let jwt = verified.map_err(|_| IdTokenFault("its signature is not that of the issuer's key"))?;
+        let claims = Claims { jwt };
+        if claims.text("iss") != Some(expected.issuer) {
             return Err(IdTokenFault("iss is another issuer"));
         }
-        self.check_audience(expected.client_id)?;
-        self.check_times(now)?;
-        let nonce = self.text("nonce").ok_or(IdTokenFault("nonce is missing"))?;
+        claims.check_audience(expected.client_id)?;
+        claims.check_times(now)?;
+        let nonce = claims.text("nonce").ok_or(IdTokenFault("nonce is missing"))?;
         if SecretHash::of(nonce.as_bytes()) != expected.nonce.hash() {
             return Err(IdTokenFault("nonce is that of another sign-in"));
         }
-        self.check_access_token(expected.access_token)?;
-        let subject = self.text("sub").unwrap_or_default();
+        claims.check_access_token(expected.access_token)?;
+        claims.check_authentication(expected.authenticated_since)?;
+        let subject = claims.text("sub").unwrap_or_default();
         if subject.is_empty()
             || subject.len() > MAX_SUBJECT
             || !subject.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
         {
             return Err(IdTokenFault("sub is not 1 to 255 ASCII characters"));
         }
-        let is_verified = self.claims.get("email_verified") == Some(&Value::Bool(true));
+        let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
         Ok(Identity {
             subject: subject.to_owned(),
-            name: self.text("name").map(str::to_owned),
-            preferred_username: self.text("preferred_username").map(str::to_owned),
-            verified_email: self.text("email").filter(|_| is_verified).map(str::to_owned),
+            name: claims.text("name").map(str::to_owned),
+            preferred_username: claims.text("preferred_username").map(str::to_owned),
+            verified_email: claims.text("email").filter(|_| is_verified).map(str::to_owned),
         })
     }
+}
 
+/// The claims, which the provider signed.
+struct Claims {
+    jwt: VerifiedJwt,
+}
+
+impl Claims {
     /// Rules 3 to 5: for us, and when for others too, then asked for by us.
     fn check_audience(&self, client_id: &str) -> Result<(), IdTokenFault> {
-        let others = match self.claims.get("aud") {
+        let others = match self.get("aud") {
             Some(Value::String(only)) if only == client_id => false,
             Some(Value::Array(list)) if list.iter().any(|one| one.as_str() == Some(client_id)) => {
                 list.len() > 1
             }
             _ => return Err(IdTokenFault("aud is another client")),
         };
-        match self.claims.get("azp") {
+        match self.get("azp") {
             None if !others => Ok(()),
             None => Err(IdTokenFault("it is for several clients and azp is missing")),
             Some(azp) if azp.as_str() == Some(client_id) => Ok(()),
@@ -164,7 +142,7 @@ impl<'a> UnverifiedIdToken<'a> {
 
     /// Rules 9 and 10.
     fn check_times(&self, now: UnixSeconds) -> Result<(), IdTokenFault> {
-        let time = |name: &str| self.claims.get(name).and_then(numeric_date);
+        let time = |name: &str| self.get(name).and_then(numeric_date);
         let (exp, iat) = (
             time("exp").ok_or(IdTokenFault("exp is missing"))?,
             time("iat").ok_or(IdTokenFault("iat is missing"))?,
@@ -175,18 +153,30 @@ impl<'a> UnverifiedIdToken<'a> {
         if iat > now + LEEWAY || iat < now - MAX_AGE {
             return Err(IdTokenFault("it was not issued just now"));
         }
-        if self.claims.contains_key("nbf") && time("nbf").is_none_or(|nbf| nbf > now + LEEWAY) {
+        if self.get("nbf").is_some() && time("nbf").is_none_or(|nbf| nbf > now + LEEWAY) {
             return Err(IdTokenFault("it is not valid yet"));
         }
         Ok(())
     }
 
-    /// §3.1.3.8: when `at_hash` is there, it is the left half of the access token's hash.
-    fn check_access_token(&self, access_token: Option<&Secret>) -> Result<(), IdTokenFault> {
-        let Some(at_hash) = self.claims.get("at_hash") else {
+    /// Rule 13, §3.1.2.1: `auth_time` must be there when `max_age` was asked for, and tell of a sign-in since then.
+    fn check_authentication(&self, since: Option<UnixSeconds>) -> Result<(), IdTokenFault> {
+        let Some(since) = since else {
             return Ok(());
         };
-        let algorithm = match self.algorithm {
+        let at = self.get("auth_time").and_then(numeric_date);
+        match at.ok_or(IdTokenFault("auth_time is missing"))? {
+            at if at < since - LEEWAY => Err(IdTokenFault("the person was not asked to sign in again")),
+            _ => Ok(()),
+        }
+    }
+
+    /// §3.1.3.8: when `at_hash` is there, it is the left half of the access token's hash.
+    fn check_access_token(&self, access_token: Option<&Secret>) -> Result<(), IdTokenFault> {
+        let Some(at_hash) = self.get("at_hash") else {
+            return Ok(());
+        };
+        let algorithm = match self.jwt.algorithm() {
             Algorithm::ES256 | Algorithm::PS256 | Algorithm::RS256 => &digest::SHA256,
             Algorithm::ES384 | Algorithm::PS384 | Algorithm::RS384 => &digest::SHA384,
             Algorithm::EdDSA | Algorithm::PS512 | Algorithm::RS512 => &digest::SHA512,
@@ -206,16 +196,13 @@ impl<'a> UnverifiedIdToken<'a> {
         }
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
-        self.claims.get(name).and_then(Value::as_str)
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.jwt.claims().get(name)
     }
-}
 
-/// RFC 7519 §2: a number of seconds, perhaps with a fraction. One that no clock will show is none.
-fn numeric_date(value: &Value) -> Option<UnixSeconds> {
-    const FAR: f64 = 1e11;
-    let seconds = value.as_f64().filter(|seconds| (0.0..FAR).contains(seconds))?;
-    Some(UnixSeconds(seconds as i64))
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
 }
 
 #[cfg(test)]
@@ -253,19 +240,27 @@ mod tests {
     }
 
     fn check(token: &str) -> Result<Identity, IdTokenFault> {
+        check_since(token, None)
+    }
+
+    fn check_since(token: &str, authenticated_since: Option<UnixSeconds>) -> Result<Identity, IdTokenFault> {
         let x = URL_SAFE_NO_PAD.encode(pair().public_key().as_ref());
         let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k"}]}).to_string();
         let set = KeySet::parse(set.as_bytes()).unwrap();
         let unverified = UnverifiedIdToken::parse(token)?;
-        let key = set.find(unverified.kid()).unwrap();
+        let key = match unverified.kid() {
+            Some(kid) => set.find(kid),
+            None => set.only(unverified.algorithm()),
+        };
         let (nonce, access_token) = (Secret::from("n".to_owned()), Secret::from("at".to_owned()));
         let expected = Expected {
             issuer: "https://op.example/",
             client_id: "us",
             nonce: &nonce,
             access_token: Some(&access_token),
+            authenticated_since,
         };
-        unverified.verify(key, &expected, NOW)
+        unverified.verify(key.unwrap(), &expected, NOW)
     }
 
     /// The outcome for the good token with one claim changed; `null` leaves it out.
@@ -342,12 +337,32 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_that_was_asked_for_is_a_new_one() {
+        let since = |auth_time: Value, since: Option<UnixSeconds>| {
+            let mut claims = good();
+            claims["auth_time"] = auth_time;
+            check_since(&sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims), since).is_ok()
+        };
+        assert!(since(json!(NOW.0), Some(NOW)) && since(json!(NOW.0 - 60), Some(NOW)));
+        for bad in [
+            json!(NOW.0 - 61),
+            json!(0),
+            json!("now"),
+            json!(null),
+            json!(1e300),
+        ] {
+            assert!(!since(bad.clone(), Some(NOW)), "{bad}");
+            assert!(since(bad.clone(), None), "{bad}: nobody asked");
+        }
+    }
+
+    #[test]
     fn headers_that_confuse_are_refused() {
         for header in [
             json!({"alg": "none", "kid": "k"}),
             json!({"alg": "HS256", "kid": "k"}),
             json!({"alg": "RS256", "kid": "k"}),
-            json!({"alg": "EdDSA"}),
+            json!({"alg": "EdDSA", "kid": 1}),
             json!({"alg": "EdDSA", "kid": "k", "crit": ["x"]}),
             json!({"alg": "EdDSA", "kid": "k", "typ": "at+jwt"}),
             json!({"alg": "EdDSA", "kid": "k", "typ": "logout+jwt"}),
@@ -355,6 +370,8 @@ mod tests {
             assert!(check(&sign(&header, &good())).is_err(), "{header}");
         }
         assert!(check(&sign(&json!({"alg": "EdDSA", "kid": "k", "typ": "jwt"}), &good())).is_ok());
+        // Without a name it is the issuer's only key for that algorithm.
+        assert!(check(&sign(&json!({"alg": "EdDSA"}), &good())).is_ok());
         let token = sign(&json!({"alg": "EdDSA", "kid": "k"}), &good());
         let mut forged = token.clone();
         let at = forged.find('.').unwrap() + 5;

@@ -3,6 +3,8 @@
 
 mod admission;
 mod key_set;
+mod lone_key;
+mod public_key_info;
 #[cfg(feature = "sign")]
 mod sign;
 
@@ -15,7 +17,8 @@ use ring::digest::{SHA256, digest};
 use ring::signature;
 
 pub use self::admission::KeyFault;
-pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES};
+pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES, MAX_TRIES};
+pub use self::lone_key::thumbprint;
 #[cfg(feature = "sign")]
 pub use self::sign::{SigningFault, SigningKey};
 

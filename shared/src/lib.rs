@@ -6,6 +6,7 @@
 pub mod access_token;
 pub mod clock;
 pub mod config;
+pub mod dpop;
 pub mod http_client;
 pub mod id_token;
 pub mod jose;
@@ -15,6 +16,7 @@ pub mod metadata;
 pub mod oauth_error;
 pub mod scope;
 pub mod secret;
+pub mod signed_jwt;
 pub mod telemetry;
 pub mod tls;
 pub mod uri;

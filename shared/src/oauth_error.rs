@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use crate::dpop;
+
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
@@ -21,6 +23,8 @@ pub enum ErrorCode {
     InvalidClientMetadata,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
     InvalidClient,
+    /// RFC 9449 §5: the DPoP proof is missing, malformed, or made for something else.
+    InvalidDpopProof,
     /// RFC 6749 §5.2: the grant is invalid, expired, revoked or belongs to another client.
     InvalidGrant,
     /// RFC 7591 §3.2.2: a redirect URI cannot be registered.
@@ -59,6 +63,8 @@ pub enum ErrorCode {
     UnsupportedResponseType,
     /// RFC 7009 §2.2.1: we cannot revoke tokens of this type.
     UnsupportedTokenType,
+    /// RFC 9449 §8: the DPoP proof needs the nonce that comes with this answer.
+    UseDpopNonce,
 }
 
 impl ErrorCode {
@@ -72,6 +78,7 @@ impl ErrorCode {
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClient => "invalid_client",
             Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidRequest => "invalid_request",
@@ -91,6 +98,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 
@@ -144,10 +152,39 @@ impl OAuthError {
     }
 }
 
-/// A `WWW-Authenticate: Bearer` challenge (RFC 6750 §3, RFC 9728 §5.1). Clients read the first scheme and the first
-/// occurrence of each parameter, so there is one challenge with everything in it.
+/// How a token is shown in `Authorization`, and asked for in `WWW-Authenticate`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuthScheme {
+    /// RFC 6750.
+    #[default]
+    Bearer,
+    /// RFC 9449 §7.
+    Dpop,
+}
+
+impl AuthScheme {
+    /// The scheme of this name; names have no case (RFC 9110 §11.1).
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Bearer, Self::Dpop]
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+/// A `WWW-Authenticate` challenge (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1). Clients read the first scheme and the
+/// first occurrence of each parameter, so there is one challenge with everything in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Challenge<'a> {
+    /// How the token was, or is to be, shown.
+    pub scheme: AuthScheme,
     /// The code; absent when the request carried no credentials at all (RFC 6750 §3.1).
     pub error: Option<ErrorCode>,
     /// One sentence.
@@ -160,12 +197,17 @@ pub struct Challenge<'a> {
 
 impl fmt::Display for Challenge<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bearer")?;
+        let algorithms = match self.scheme {
+            AuthScheme::Bearer => None,
+            AuthScheme::Dpop => Some(dpop::algorithms().collect::<Vec<_>>().join(" ")),
+        };
+        f.write_str(self.scheme.as_str())?;
         let parameters = [
             ("error", self.error.map(ErrorCode::as_str)),
             ("error_description", self.error_description),
             ("scope", self.scope),
             ("resource_metadata", self.resource_metadata),
+            ("algs", algorithms.as_deref()),
         ];
         let mut separator = " ";
         for (name, value) in parameters {
@@ -197,6 +239,19 @@ mod tests {
         assert_eq!(
             challenge.to_string(),
             r#"Bearer scope="mcp:read", resource_metadata="https://h/x""#
+        );
+    }
+
+    #[test]
+    fn a_challenge_for_a_proof_names_its_algorithms() {
+        let challenge = Challenge {
+            scheme: AuthScheme::Dpop,
+            error: Some(ErrorCode::UseDpopNonce),
+            ..Default::default()
+        };
+        assert_eq!(
+            challenge.to_string(),
+            r#"DPoP error="use_dpop_nonce", algs="ES256 EdDSA Ed25519 ES384 PS256""#
         );
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use shared::access_token::is_thumbprint;
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
@@ -26,9 +27,9 @@ const MAX_NONCE: usize = 512;
 /// Longest `login_hint`.
 const MAX_HINT: usize = 200;
 
-/// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display`, `id_token_hint` and
-/// `dpop_jkt` are not: a request may carry them, and they change nothing.
-const PARAMETERS: [&str; 16] = [
+/// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display` and `id_token_hint` are
+/// not: a request may carry them, and they change nothing.
+const PARAMETERS: [&str; 17] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -45,6 +46,7 @@ const PARAMETERS: [&str; 16] = [
     "ui_locales",
     "nonce",
     "registration",
+    "dpop_jkt",
 ];
 
 /// Why a request goes no further, and who is told.
@@ -89,6 +91,8 @@ pub(super) struct AuthorizationRequest {
     /// Seconds since the person proved who they are, at most.
     pub(super) max_age: Option<i64>,
     pub(super) nonce: Option<String>,
+    /// The thumbprint of the key that must be shown when the code is redeemed (RFC 9449 §10).
+    pub(super) dpop_jkt: Option<String>,
     pub(super) ui_locales: Option<String>,
 }
 
@@ -142,6 +146,11 @@ impl AuthorizationRequest {
         };
         let nonce = bounded(raw.take("nonce"), MAX_NONCE, "the nonce is too long")?;
         bounded(raw.take("login_hint"), MAX_HINT, "the login_hint is too long")?;
+        let dpop_jkt = raw.take("dpop_jkt");
+        // Any other value would be a code that nobody can redeem.
+        if dpop_jkt.as_deref().is_some_and(|jkt| !is_thumbprint(jkt)) {
+            return Err(malformed("dpop_jkt is not a SHA-256 thumbprint").into());
+        }
         let [resource] = match raw.resources.as_slice() {
             [] => [None],
             [only] => [Some(only.as_str())],
@@ -169,6 +178,7 @@ impl AuthorizationRequest {
             prompt,
             max_age,
             nonce,
+            dpop_jkt,
             ui_locales: raw.take("ui_locales"),
         })
     }

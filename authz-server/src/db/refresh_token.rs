@@ -7,7 +7,7 @@ use shared::secret::SecretHash;
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const FIND: &str = "SELECT r.family_id, r.created_at, r.expires_at, r.replaced_at, f.client_id, f.user_id, f.resource, f.scopes, \
-     f.auth_time, f.methods, f.created_at AS granted_at, g.scopes AS grant_scopes, \
+     f.auth_time, f.methods, f.created_at AS granted_at, f.confirmation, g.scopes AS grant_scopes, \
      CASE WHEN g.expires_at < f.expires_at THEN g.expires_at ELSE f.expires_at END AS ends_at, \
      CASE WHEN f.revoked_at IS NULL AND f.expires_at > $2 AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL THEN TRUE ELSE FALSE END AS stands \
@@ -42,6 +42,8 @@ pub(crate) struct RefreshTokenRow {
     pub(crate) methods: String,
     /// When the family began.
     pub(crate) granted_at: i64,
+    /// JSON: the key to which the family's refresh tokens are bound.
+    pub(crate) confirmation: Option<String>,
     /// When family or grant ends, whichever is sooner.
     pub(crate) ends_at: i64,
     /// What the person allows by now.

@@ -1,17 +1,19 @@
 //! Userinfo (OpenID Connect Core §5.3): what a client may know of the person whose access token it has.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use shared::clock;
-use shared::oauth_error::{Challenge, ErrorCode, OAuthError};
+use shared::oauth_error::{AuthScheme, Challenge, ErrorCode, OAuthError};
 use shared::scope::Scope;
 
 use crate::account::User;
 use crate::app::App;
 use crate::db;
+use crate::dpop;
 use crate::error::{self, Failure};
 use crate::token::own;
 use crate::token::scopes::OPENID;
@@ -33,27 +35,34 @@ struct UserInfo<'a> {
 
 /// `GET` and `POST /oauth/userinfo`. The token comes in the header and nowhere else (OAuth 2.1 §5.1.1).
 pub(crate) async fn userinfo(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
-    let failure = match tell(&app, request.headers()).await {
-        Ok(answer) => return answer,
+    let failure = match tell(&app, &request).await {
+        Ok(answer) => return dpop::with_nonce(&app, answer),
         Err(failure) => failure,
     };
-    let challenge = challenge(&failure, request.headers().contains_key(AUTHORIZATION));
+    let challenge = challenge(&failure, request.headers());
+    let wants_proof = matches!(&failure, Failure::Refused(refusal)
+        if matches!(refusal.code, ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce));
     let mut answer = error::answer(&app, &request, failure);
     if let Some(value) = challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
         answer.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
-    answer
+    if wants_proof {
+        // RFC 9449 §7.1, §9: here the proof belongs to the credentials. At a token endpoint it is a part of the request.
+        *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    dpop::with_nonce(&app, answer)
 }
 
-async fn tell(app: &App, headers: &HeaderMap) -> Result<HttpResponse, Failure> {
-    let token = bearer_token(headers)?;
+async fn tell(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+    let shown = credentials(request.headers())?;
     let now = clock::now();
     app.catch_up().await?;
     let refused = |reason: &'static str| Failure::from(invalid_token().because(reason));
-    let claims = match own::verify(app, token, now).await? {
+    let claims = match own::verify(app, shown.1, now).await? {
         Some(claims) if crate::token::is_active(app, &claims, now).await? => claims,
         _ => return Err(refused("the token is not an active one of ours")),
     };
+    dpop::check_binding(app, request, shown, (&claims, now)).await?;
     if !claims.scope().contains(OPENID) {
         let refusal = OAuthError::new(
             ErrorCode::InsufficientScope,
@@ -85,8 +94,8 @@ fn described<'a>(user: &'a User, scope: &Scope) -> UserInfo<'a> {
     }
 }
 
-/// The one `Authorization: Bearer …` header (RFC 6750 §2.1).
-fn bearer_token(headers: &HeaderMap) -> Result<&str, OAuthError> {
+/// The one `Authorization` header: a bearer token (RFC 6750 §2.1), or one bound to a key (RFC 9449 §7.1).
+fn credentials(headers: &HeaderMap) -> Result<(AuthScheme, &str), OAuthError> {
     let mut values = headers.get_all(AUTHORIZATION);
     let value = values
         .next()
@@ -97,13 +106,14 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, OAuthError> {
             "there are two Authorization headers",
         ));
     }
-    value
+    let (scheme, token) = value
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim_matches(' '))
-        .ok_or_else(|| invalid_token().because("the Authorization header is not Bearer"))
+        .unwrap_or_default();
+    let scheme = AuthScheme::named(scheme)
+        .ok_or_else(|| invalid_token().because("the Authorization header is not Bearer, nor DPoP"))?;
+    Ok((scheme, token.trim_matches(' ')))
 }
 
 fn invalid_token() -> OAuthError {
@@ -113,12 +123,14 @@ fn invalid_token() -> OAuthError {
     )
 }
 
-/// RFC 6750 §3; without a code when nothing was shown (§3.1).
-fn challenge(failure: &Failure, shown: bool) -> Option<String> {
+/// RFC 6750 §3, in the scheme that was used; without a code when nothing was shown (§3.1).
+fn challenge(failure: &Failure, headers: &HeaderMap) -> Option<String> {
     let Failure::Refused(refusal) = failure else {
         return None;
     };
+    let shown = headers.contains_key(AUTHORIZATION);
     let challenge = Challenge {
+        scheme: credentials(headers).map_or_else(|_| AuthScheme::default(), |(scheme, _)| scheme),
         error: shown.then_some(refusal.code),
         error_description: shown.then_some(&*refusal.description),
         scope: Some(OPENID),
@@ -157,32 +169,44 @@ mod tests {
         assert_eq!(told("openid email", None), r#"{"sub":"u_1"}"#);
     }
 
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
     #[test]
-    fn one_bearer_header_and_nothing_else() {
+    fn one_header_of_two_schemes_and_nothing_else() {
         let read = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
-            }
-            bearer_token(&headers).map(str::to_owned).map_err(|e| e.code)
+            let headers = headers(values);
+            credentials(&headers)
+                .map(|(scheme, token)| (scheme, token.to_owned()))
+                .map_err(|e| e.code)
         };
-        assert_eq!(read(&["Bearer x.y"]).unwrap(), "x.y");
-        assert_eq!(read(&["bearer  x"]).unwrap(), "x");
+        assert_eq!(read(&["Bearer x.y"]), Ok((AuthScheme::Bearer, "x.y".to_owned())));
+        assert_eq!(read(&["bearer  x"]), Ok((AuthScheme::Bearer, "x".to_owned())));
+        assert_eq!(read(&["dpop x"]), Ok((AuthScheme::Dpop, "x".to_owned())));
         assert_eq!(read(&[]), Err(ErrorCode::InvalidToken));
         assert_eq!(read(&["Basic eA=="]), Err(ErrorCode::InvalidToken));
         assert_eq!(read(&["Bearer"]), Err(ErrorCode::InvalidToken));
-        assert_eq!(read(&["Bearer x", "Bearer y"]), Err(ErrorCode::InvalidRequest));
+        assert_eq!(read(&["Bearer x", "DPoP y"]), Err(ErrorCode::InvalidRequest));
     }
 
     #[test]
     fn a_challenge_names_an_error_only_when_something_was_shown() {
         let failure = Failure::from(invalid_token());
-        assert_eq!(challenge(&failure, false).unwrap(), r#"Bearer scope="openid""#);
-        assert!(
-            challenge(&failure, true)
-                .unwrap()
-                .contains(r#"error="invalid_token""#)
+        assert_eq!(
+            challenge(&failure, &headers(&[])).unwrap(),
+            r#"Bearer scope="openid""#
         );
-        assert_eq!(challenge(&Failure::Internal(String::new()), true), None);
+        let bearer = challenge(&failure, &headers(&["Bearer x"])).unwrap();
+        assert!(bearer.starts_with(r#"Bearer error="invalid_token""#), "{bearer}");
+        let bound = challenge(&failure, &headers(&["DPoP x"])).unwrap();
+        assert!(bound.starts_with(r#"DPoP error="invalid_token""#), "{bound}");
+        assert!(bound.contains("algs="), "{bound}");
+        let ours = Failure::Internal(String::new());
+        assert_eq!(challenge(&ours, &headers(&["Bearer x"])), None);
     }
 }

@@ -7,6 +7,7 @@
 
 use oxide_auth::code_grant::extensions::Pkce;
 use oxide_auth::primitives::grant::Value;
+use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -14,7 +15,7 @@ use shared::secret::{Secret, SecretHash};
 
 use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
-use super::{Lineage, Permit};
+use super::{Lineage, Permit, sender};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -31,6 +32,8 @@ enum Verdict {
     WrongVerifier,
     /// A second valid use: the code was stolen, and nobody knows which of the two is the thief (OAuth 2.1 §4.1.3).
     Replayed,
+    /// It is bound to a key, and no proof came with it (RFC 9449 §10).
+    Unproven,
     Refused(&'static str),
 }
 
@@ -50,6 +53,7 @@ pub(super) async fn decide(
     asked: &TokenRequest,
     now: UnixSeconds,
 ) -> Result<Permit, Failure> {
+    let kept = sender::kept_for(client, asked);
     let client = client.client();
     let code = asked
         .code
@@ -69,6 +73,7 @@ pub(super) async fn decide(
             let outcome = app.db.write(async |tx| end_family(tx, &code, now).await).await?;
             return Err(refuse(&outcome, &known).into());
         }
+        Verdict::Unproven => return Err(sender::unproven("the code is bound to a key").into()),
         Verdict::Refused(reason) => return Err(family::no_longer().because(reason).into()),
     }
     let granted = Granted {
@@ -81,7 +86,7 @@ pub(super) async fn decide(
     let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
-    match redeem(app, (&code, &known), client, issued, now).await? {
+    match redeem(app, (&code, &known), (client, kept), issued, now).await? {
         Outcome::Redeemed(ends) => Ok(Permit {
             client: client.clone(),
             subject: known.code.user_id,
@@ -116,6 +121,14 @@ fn weigh(known: &KnownCode, client: &Client, asked: &TokenRequest, now: UnixSeco
         .is_some_and(|uri| *uri != code.redirect_uri)
     {
         return Verdict::Refused("redirect_uri is not that of the authorization request");
+    }
+    // Before the verifier: without the key, whoever has both can neither redeem the code nor end what came of it.
+    if let Some(key) = &code.dpop_jkt {
+        match asked.confirmation.as_ref().and_then(|shown| shown.jkt.as_ref()) {
+            Some(shown) if shown == key => {}
+            Some(_) => return Verdict::Refused("the proof is made with another key than dpop_jkt"),
+            None => return Verdict::Unproven,
+        }
     }
     let Some(verifier) = asked
         .code_verifier
@@ -168,7 +181,7 @@ fn matches(verifier: &Secret, challenge: &str) -> bool {
 async fn redeem(
     app: &App,
     (hash, known): (&SecretHash, &KnownCode),
-    client: &Client,
+    (client, kept): (&Client, Option<&Confirmation>),
     (family_id, refresh_token): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
@@ -186,13 +199,17 @@ async fn redeem(
         auth_time: UnixSeconds(code.auth_time),
         methods: &code.methods,
         nonce: code.nonce.as_deref(),
+        confirmation: kept,
     };
+    let issued = (family_id, refresh_token);
+    if let Some(ends) = family::open_at_once(app, hash, &new, issued, now).await? {
+        return Ok(Outcome::Redeemed(ends));
+    }
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, &code.grant_id, now).await? {
             return Ok(Outcome::Ended);
         }
         if db::authorization_code::redeem(tx, hash, family_id, now).await? {
-            let issued = (family_id, refresh_token);
             let ends = family::open(tx, &app.config, &new, issued, now).await?;
             return Ok(Outcome::Redeemed(ends));
         }

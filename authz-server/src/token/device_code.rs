@@ -6,7 +6,7 @@ use shared::secret::SecretHash;
 
 use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
-use super::{Lineage, Permit};
+use super::{Lineage, Permit, sender};
 use crate::app::App;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
@@ -110,6 +110,7 @@ async fn redeem(
     else {
         return Err(Failure::Internal("an approved device has no person".to_owned()));
     };
+    let kept = sender::kept_for(client, asked);
     let client = client.client();
     let granted = Granted {
         resource: &row.resource,
@@ -134,6 +135,7 @@ async fn redeem(
         auth_time: UnixSeconds(auth_time),
         methods: &methods,
         nonce: None,
+        confirmation: kept,
     };
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, grant_id, now).await?

@@ -12,7 +12,7 @@ use shared::secret::{Secret, SecretKind};
 
 use super::family::{self, Granted};
 use super::request::TokenRequest;
-use super::{Lineage, Permit, successor};
+use super::{Lineage, Permit, sender, successor};
 use crate::app::App;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::config::Config;
@@ -54,6 +54,8 @@ pub(super) async fn decide(
     if !known.stands {
         return Err(refusal("the grant, the person or the family has ended"));
     }
+    // Before anything is used: without the key, a stolen token can neither be redeemed nor end the family.
+    sender::check(known.confirmation.as_deref(), asked)?;
     let granted = Granted {
         resource: &known.resource,
         scopes: &known.scopes,

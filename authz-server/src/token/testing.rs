@@ -12,7 +12,7 @@ use shared::oauth_error::ErrorCode;
 use shared::secret::{Secret, SecretKind};
 
 use super::authorization_code;
-use super::request::{GrantType, TokenRequest};
+use super::request::{ExchangeRequest, GrantType, TokenRequest};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -174,6 +174,7 @@ impl House {
             methods: "pwd otp".to_owned(),
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
+            dpop_jkt: None,
         };
         let insert = self
             .app
@@ -214,9 +215,12 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         resource: None,
         code: Some(code.clone()),
         device_code: None,
+        confirmation: None,
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 
@@ -228,9 +232,12 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         resource: None,
         code: None,
         device_code: None,
+        confirmation: None,
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 

@@ -43,8 +43,8 @@ impl Confirmation {
     }
 }
 
-/// The base64url of a SHA-256.
-fn is_thumbprint(text: &str) -> bool {
+/// Whether `text` is the base64url of a SHA-256.
+pub fn is_thumbprint(text: &str) -> bool {
     text.len() == 43
         && text
             .bytes()

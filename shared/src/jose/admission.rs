@@ -30,15 +30,31 @@ pub enum KeyFault {
     /// Small order, not canonical, or not on the curve.
     #[error("the point is not acceptable")]
     BadPoint,
+    /// A private or symmetric key where a public one belongs.
+    #[error("the key contains secret key material")]
+    SecretMaterial,
 }
 
-/// Admits one member of a key set.
-pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> {
+/// Whether a key must have a `kid`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Names {
+    /// Tokens of its owner always name their key.
+    Needed,
+    /// RFC 7517 §4.5.
+    Optional,
+}
+
+/// The key, the algorithms that fit its type, and the one that it names itself.
+type Read = (PublicKey, &'static [Algorithm], Option<Algorithm>);
+
+fn read(jwk: &Map<String, Value>) -> Result<Read, KeyFault> {
     if jwk.get("use").is_some_and(|usage| usage != "sig") || !may_verify(jwk) {
         return Err(KeyFault::NotForSignatures);
     }
     let declared = match jwk.get("alg") {
         None => None,
+        // RFC 9864 §2.2 gives what RFC 8037 calls EdDSA a name of its own for this curve.
+        Some(Value::String(name)) if name == "Ed25519" => Some(Algorithm::EdDSA),
         Some(Value::String(name)) => Some(name.parse::<Algorithm>().map_err(|_| KeyFault::Unsupported)?),
         Some(_) => return Err(KeyFault::Malformed),
     };
@@ -48,15 +64,44 @@ pub(super) fn admit(jwk: &Map<String, Value>) -> Result<VerifyingKey, KeyFault> 
         "RSA" => (rsa(jwk)?, RSA_ALGORITHMS),
         _ => return Err(KeyFault::Unsupported),
     };
+    Ok((public, fitting, declared))
+}
+
+/// Admits one member of a key set.
+pub(super) fn admit(jwk: &Map<String, Value>, names: Names) -> Result<VerifyingKey, KeyFault> {
+    let (public, fitting, declared) = read(jwk)?;
+    if let PublicKey::Ec(point) = &public {
+        check_on_curve(point)?;
+    }
     let algorithm = declared.unwrap_or(fitting[0]);
     if !fitting.contains(&algorithm) {
         return Err(KeyFault::AlgorithmMismatch);
     }
-    let kid = text(jwk, "kid")
-        .filter(|kid| !kid.is_empty())
-        .ok_or(KeyFault::NoKid)?;
+    let kid = match text(jwk, "kid").filter(|kid| !kid.is_empty()) {
+        Some(kid) => kid,
+        None if names == Names::Optional && !jwk.contains_key("kid") => "",
+        None => return Err(KeyFault::NoKid),
+    };
     Ok(VerifyingKey {
         kid: kid.to_owned(),
+        algorithm,
+        public,
+    })
+}
+
+/// Admits a key that is used at once, and for `algorithm` only. Whether a point lies on its curve is left to that use:
+/// ring looks before it verifies, and looking twice would double what a proof costs a node.
+pub(super) fn admit_as(
+    jwk: &Map<String, Value>,
+    algorithm: Algorithm,
+    kid: String,
+) -> Result<VerifyingKey, KeyFault> {
+    let (public, fitting, declared) = read(jwk)?;
+    if !fitting.contains(&algorithm) || declared.is_some_and(|declared| declared != algorithm) {
+        return Err(KeyFault::AlgorithmMismatch);
+    }
+    Ok(VerifyingKey {
+        kid,
         algorithm,
         public,
     })
@@ -123,9 +168,9 @@ fn has_small_order(key: &[u8; 32]) -> bool {
 }
 
 fn elliptic(jwk: &Map<String, Value>) -> Result<(PublicKey, &'static [Algorithm]), KeyFault> {
-    let (size, fitting, curve): (usize, &[Algorithm], _) = match text(jwk, "crv") {
-        Some("P-256") => (32, &[Algorithm::ES256], &agreement::ECDH_P256),
-        Some("P-384") => (48, &[Algorithm::ES384], &agreement::ECDH_P384),
+    let (size, fitting): (usize, &[Algorithm]) = match text(jwk, "crv") {
+        Some("P-256") => (32, &[Algorithm::ES256]),
+        Some("P-384") => (48, &[Algorithm::ES384]),
         _ => return Err(KeyFault::Unsupported),
     };
     let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
@@ -133,13 +178,21 @@ fn elliptic(jwk: &Map<String, Value>) -> Result<(PublicKey, &'static [Algorithm]
         return Err(KeyFault::Malformed);
     }
     let point = [&[4], x.as_slice(), y.as_slice()].concat();
-    // An agreement checks that the peer's point is on the curve; its result is thrown away.
+    Ok((PublicKey::Ec(point), fitting))
+}
+
+/// An agreement checks that the peer's point is on the curve; its result is thrown away.
+fn check_on_curve(point: &[u8]) -> Result<(), KeyFault> {
+    let curve = if point.len() == 65 {
+        &agreement::ECDH_P256
+    } else {
+        &agreement::ECDH_P384
+    };
     let probe = agreement::EphemeralPrivateKey::generate(curve, &crate::secret::system_random());
     let on_curve = probe.and_then(|probe| {
-        agreement::agree_ephemeral(probe, &agreement::UnparsedPublicKey::new(curve, &point), |_| ())
+        agreement::agree_ephemeral(probe, &agreement::UnparsedPublicKey::new(curve, point), |_| ())
     });
-    on_curve.map_err(|_| KeyFault::BadPoint)?;
-    Ok((PublicKey::Ec(point), fitting))
+    on_curve.map_err(|_| KeyFault::BadPoint)
 }
 
 fn rsa(jwk: &Map<String, Value>) -> Result<PublicKey, KeyFault> {
@@ -192,7 +245,7 @@ mod tests {
     use super::*;
 
     fn fault(jwk: Value) -> Option<KeyFault> {
-        admit(jwk.as_object().unwrap()).err()
+        admit(jwk.as_object().unwrap(), Names::Needed).err()
     }
 
     /// RFC 8037 appendix A.2.
@@ -207,6 +260,7 @@ mod tests {
             json!({"kty":"OKP","crv":"Ed25519","x":ED,"kid":"a"})
                 .as_object()
                 .unwrap(),
+            Names::Needed,
         )
         .unwrap();
         assert_eq!((key.kid(), key.algorithm()), ("a", Algorithm::EdDSA));

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::admission::{KeyFault, admit};
+use super::admission::{KeyFault, Names, admit};
 use super::{Algorithm, VerifyingKey};
 use crate::json::{self, JsonFault};
 
 /// A set with more keys is refused.
 pub const MAX_KEYS: usize = 32;
+/// How many keys are tried for a signature that names none.
+pub const MAX_TRIES: usize = 4;
 /// A larger document is refused.
 pub const MAX_SET_BYTES: usize = 64 * 1024;
 
@@ -43,6 +45,15 @@ pub struct KeySet {
 impl KeySet {
     /// Reads a set. Keys that are not admitted are listed in [`Self::rejected`]; the others stay usable.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetFault> {
+        Self::read(document, Names::Needed)
+    }
+
+    /// As [`Self::parse`], but a key may go unnamed (RFC 7517 §4.5): for sets of clients, which often have one key.
+    pub fn parse_unnamed(document: &[u8]) -> Result<Self, KeySetFault> {
+        Self::read(document, Names::Optional)
+    }
+
+    fn read(document: &[u8], names: Names) -> Result<Self, KeySetFault> {
         if document.len() > MAX_SET_BYTES {
             return Err(KeySetFault::TooLarge);
         }
@@ -65,7 +76,7 @@ impl KeySet {
             if !kid.is_empty() && !kids.insert(kid) {
                 return Err(KeySetFault::RepeatedKid);
             }
-            match admit(jwk) {
+            match admit(jwk, names) {
                 Ok(key) => set.keys.push(key),
                 Err(fault) => set.rejected.push((kid.to_owned(), fault)),
             }
@@ -76,6 +87,27 @@ impl KeySet {
     /// The key named `kid`.
     pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
         self.keys.iter().find(|key| key.kid() == kid)
+    }
+
+    /// The keys that may have made a signature: the one named `kid` if a name is given, else those of `algorithm`, of
+    /// which at most [`MAX_TRIES`] are worth the time.
+    pub fn candidates<'a>(
+        &'a self,
+        kid: Option<&'a str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'a VerifyingKey> {
+        self.keys
+            .iter()
+            .filter(move |key| {
+                key.algorithm == algorithm && kid.is_none_or(|kid| !kid.is_empty() && key.kid == kid)
+            })
+            .take(MAX_TRIES)
+    }
+
+    /// The only key for `algorithm`; `None` when there is none, or more than one, since nothing tells which.
+    pub fn only(&self, algorithm: Algorithm) -> Option<&VerifyingKey> {
+        let mut fitting = self.keys.iter().filter(|key| key.algorithm() == algorithm);
+        fitting.next().filter(|_| fitting.next().is_none())
     }
 
     /// Keeps the keys of `older` where this set has another key under the same name, and returns those names: a key
@@ -89,6 +121,11 @@ impl KeySet {
             }
         }
         changed
+    }
+
+    /// The admitted keys.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter()
     }
 
     /// The admitted keys' names and algorithms.
@@ -107,7 +144,8 @@ impl KeySet {
     }
 }
 
-fn has_secret_material(jwk: &Map<String, Value>) -> bool {
+/// Whether a JWK holds a private or symmetric key.
+pub(super) fn has_secret_material(jwk: &Map<String, Value>) -> bool {
     jwk.get("kty").and_then(Value::as_str) == Some("oct")
         || ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
             .iter()
@@ -133,6 +171,19 @@ mod tests {
         let set = parse(json!([ed("good"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
         assert!(set.find("good").is_some() && set.find("weak").is_none());
         assert_eq!(set.rejected(), [("weak".to_owned(), KeyFault::WeakRsa)]);
+    }
+
+    #[test]
+    fn the_only_key_of_an_algorithm_needs_no_name() {
+        let set = parse(json!([ed("a"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
+        assert_eq!(set.only(Algorithm::EdDSA).map(VerifyingKey::kid), Some("a"));
+        assert!(set.only(Algorithm::RS256).is_none());
+        assert!(
+            parse(json!([ed("a"), ed("b")]))
+                .unwrap()
+                .only(Algorithm::EdDSA)
+                .is_none()
+        );
     }
 
     #[test]
@@ -164,7 +215,7 @@ mod tests {
             parse(json!([ed("a"), ed("a")])),
             Err(KeySetFault::RepeatedKid)
         ));
-        let many: Vec<_> = (0..33).map(|n| ed(&n.to_string())).collect();
+        let many: Vec<_> = (0..=MAX_KEYS).map(|n| ed(&n.to_string())).collect();
         assert!(matches!(parse(json!(many)), Err(KeySetFault::TooLarge)));
         assert!(matches!(KeySet::parse(b"{}"), Err(KeySetFault::NoKeys)));
         assert!(matches!(
@@ -172,5 +223,30 @@ mod tests {
             Err(KeySetFault::TooLarge)
         ));
         assert!(parse(json!([ed("a"), ed("b")])).is_ok());
+    }
+
+    #[test]
+    fn a_key_without_a_name_is_for_sets_of_clients_only() {
+        let mut unnamed = ed("");
+        unnamed.as_object_mut().unwrap().remove("kid");
+        let document = json!({"keys": [unnamed, ed("a")]}).to_string();
+        let set = KeySet::parse(document.as_bytes()).unwrap();
+        assert_eq!(set.rejected(), [(String::new(), KeyFault::NoKid)]);
+        let set = KeySet::parse_unnamed(document.as_bytes()).unwrap();
+        let tried = |kid, algorithm| set.candidates(kid, algorithm).count();
+        assert_eq!(tried(None, Algorithm::EdDSA), 2);
+        assert_eq!(tried(Some("a"), Algorithm::EdDSA), 1);
+        assert_eq!(tried(Some("b"), Algorithm::EdDSA), 0);
+        assert_eq!(tried(Some("a"), Algorithm::ES256), 0);
+        // A name that is nothing names nothing.
+        assert_eq!(tried(Some(""), Algorithm::EdDSA), 0);
+        let many: Vec<_> = (0..9).map(|n| ed(&n.to_string())).collect();
+        assert_eq!(
+            parse(json!(many))
+                .unwrap()
+                .candidates(None, Algorithm::EdDSA)
+                .count(),
+            MAX_TRIES
+        );
     }
 }

@@ -10,8 +10,10 @@
 )]
 
 pub mod answers;
+pub mod assertion;
 pub mod balancer;
 pub mod database;
+pub mod dpop;
 pub mod fleet;
 pub mod forge;
 pub mod html;
