@@ -84,7 +84,7 @@ impl Clients {
         let mut rate = |key, default| clients.value(key, default).unwrap_or_else(Rate::unlimited);
         Self {
             registration,
-            fetches_per_address: rate("fetches_per_address", "60/min"),
+            fetches_per_address: rate("fetches_per_address", "20/min"),
             fetches_per_host: rate("fetches_per_host", "60/min"),
             scopes: clients
                 .value("scopes", "mcp:read mcp:call mcp:resources mcp:subscribe")
