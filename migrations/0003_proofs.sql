@@ -64,10 +64,9 @@ CREATE TABLE registration (
 
 -- Client ID Metadata Documents: fetched ones in use, and those that an operator pinned.
 CREATE TABLE client_document (
-    client_id TEXT PRIMARY KEY,
+    client_id TEXT PRIMARY KEY REFERENCES client (client_id),
     content TEXT NOT NULL,
-    -- Of redirect URIs, keys and the way of authentication: when it changes, people are asked again.
-    trust_hash BYTEA NOT NULL,
+    -- Never fetched.
     is_pinned BOOLEAN NOT NULL,
     fetched_at BIGINT NOT NULL,
     fresh_until BIGINT NOT NULL

@@ -24,6 +24,7 @@ use crate::client::{AuthMethod, Client};
 use crate::client::keys::ClientKeys;
 use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
+use crate::client::document::Documents;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -31,6 +32,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
@@ -77,6 +79,8 @@ pub(crate) struct App {
     pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
+    /// Whose assertions are believed.
+    pub(crate) assertion_keys: AssertionKeys,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
     /// What DPoP proofs are dated by (RFC 9449 §8).
@@ -85,6 +89,8 @@ pub(crate) struct App {
     pub(crate) client_keys: ClientKeys,
     /// The authorities whose certificates name clients.
     pub(crate) client_authorities: Option<ClientAuthorities>,
+    /// Clients whose id is the address of their metadata.
+    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -175,6 +181,8 @@ impl App {
             passwords: Turns::new(),
             client_keys: ClientKeys::new(outbound.clone())?,
             client_authorities,
+            documents: Documents::new(outbound.clone(), &config.clients),
+            assertion_keys: AssertionKeys::new(&config.assertions),
             outbound,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
@@ -216,9 +224,11 @@ impl App {
         &self.master
     }
 
-    /// The client named `id`, revoked or not.
+    /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
+    /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
-        self.registry.client(&self.db, &self.changes, id).await
+        let registered = self.registry.client(&self.db, &self.changes, id).await?;
+        Ok(registered.or_else(|| self.documents.copy(id)))
     }
 
     /// Every registered resource.
@@ -226,13 +236,13 @@ impl App {
         self.registry.resources(&self.db, &self.changes).await
     }
 
-    /// Whether a token of ours was taken back, or everything of its family was.
+    /// Whether a token of ours was taken back, or anything that it came of was.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, DbFault> {
         let contain = |id| self.revocations.contain(&self.db, &self.changes, id);
-        if let Some(family_id) = family::of_token_id(token_id)
-            && contain(family_id).await?
-        {
-            return Ok(true);
+        for ancestor in family::ancestors_of(token_id) {
+            if contain(ancestor).await? {
+                return Ok(true);
+            }
         }
         contain(token_id).await
     }

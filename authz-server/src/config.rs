@@ -1,11 +1,14 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod assertions;
 mod clients;
+mod exchange;
 mod federation;
 mod fetch_rule;
 mod login;
 mod mutual_tls;
 mod registration;
+mod trusted_issuer;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,12 +23,15 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
 pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
 pub(crate) use self::mutual_tls::MutualTls;
 pub(crate) use self::registration::{RegistrationMode, StatementIssuer, StatementKeys};
+pub(crate) use self::trusted_issuer::TrustedIssuer;
 use crate::keys::ALGORITHMS;
+use crate::policy::exchange::Edge;
 
 /// The file that is read when no other is named.
 pub(crate) const FILE: &str = "authz-server.toml";
@@ -69,6 +75,10 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
     pub(crate) federation: Option<Federation>,
+    /// Whose assertions are worth a token.
+    pub(crate) assertions: Assertions,
+    /// Along what tokens may be exchanged.
+    pub(crate) exchange: Vec<Edge>,
     /// How clients come to be known.
     pub(crate) clients: Clients,
     /// What may be fetched at addresses that clients name, besides the public Internet.
@@ -202,6 +212,8 @@ impl Config {
                 .is_some_and(|host| shared::uri::is_loopback(&host));
         let login = Login::read(&mut reader, is_local);
         let federation = Federation::read(&mut reader);
+        let assertions = Assertions::read(&mut reader);
+        let exchange = exchange::read(&mut reader);
         let clients = Clients::read(&mut reader);
         let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let mut limits = reader.section("limits");
@@ -246,6 +258,8 @@ impl Config {
             dpop_nonces_required,
             login,
             federation,
+            assertions,
+            exchange,
             clients,
             fetch_rules,
             per_ip,

@@ -13,7 +13,7 @@ use shared::metadata::AuthorizationServer;
 use crate::app::App;
 use crate::client::AuthMethod;
 use crate::client::authenticate::SIGNING_ALGORITHMS;
-use crate::config::RegistrationMode;
+use crate::config::{Config, DocumentPolicy, RegistrationMode};
 use crate::error::{self, Failure};
 use crate::keys::ALGORITHMS;
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
@@ -22,6 +22,9 @@ use crate::token::scopes::IDENTITY;
 
 /// Documents may be kept by others for five minutes: short enough for a planned key rotation to reach them in time.
 const CACHED: &str = "public, max-age=300";
+
+/// Identity Assertion JWT Authorization Grant, "Resource Authorization Server Metadata".
+const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
 /// What each error code means, compiled in, so that `error_uri` works in an air-gapped fleet too.
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -87,8 +90,14 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         response_modes_supported: names(&["query"]),
         grant_types_supported: GrantType::ALL
             .iter()
+            .filter(|grant| is_configured(&app.config, **grant))
             .map(|grant| grant.as_str().to_owned())
             .collect(),
+        authorization_grant_profiles_supported: if app.config.assertions.id_jag.is_empty() {
+            Vec::new()
+        } else {
+            names(&[ID_JAG_PROFILE])
+        },
         token_endpoint_auth_methods_supported: method_names(&|_| true),
         token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         // A public client may not introspect.
@@ -111,6 +120,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
         ui_locales_supported: names(&["en", "es"]),
+        client_id_metadata_document_supported: app.config.clients.metadata_documents != DocumentPolicy::Off,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
         service_documentation: issuer.endpoint("/docs/errors"),
@@ -131,6 +141,17 @@ fn aliases(app: &App) -> BTreeMap<String, String> {
     ];
     let alias = |(name, path): (&str, &str)| (name.to_owned(), base.endpoint(path));
     endpoints.into_iter().map(alias).collect()
+}
+
+/// Whether a grant can ever succeed here: some need somebody to believe, or an edge.
+fn is_configured(config: &Config, grant: GrantType) -> bool {
+    match grant {
+        GrantType::JwtBearer => {
+            !config.assertions.id_jag.is_empty() || !config.assertions.workloads.is_empty()
+        }
+        GrantType::TokenExchange => !config.exchange.is_empty(),
+        _ => true,
+    }
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).

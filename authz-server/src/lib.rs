@@ -19,6 +19,7 @@ mod keys;
 mod openid;
 mod pages;
 mod params;
+mod policy;
 mod registry;
 mod resource;
 mod revocations;

@@ -10,7 +10,7 @@ use shared::scope::Scope;
 use shared::uri::ResourceUri;
 
 use crate::changes::{Changes, Memory};
-use crate::client::Client;
+use crate::client::{Client, Document, Origin};
 use crate::db::change::{Change, Noun};
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
@@ -102,7 +102,12 @@ impl Registry {
             return Ok(None);
         };
         let secrets = db::client_secret::of_client(db, id).await?;
-        let client = Arc::new(Client::from_rows(row, secrets)?);
+        let mut client = Client::from_rows(row, secrets)?;
+        if client.origin == Origin::Document {
+            let row = db::client_document::find(db, id).await?;
+            client.document = row.as_ref().map(Document::written);
+        }
+        let client = Arc::new(client);
         changes.fill(epoch, || self.clients.insert(id.to_owned(), Arc::clone(&client)));
         Ok(Some(client))
     }

@@ -17,7 +17,7 @@ use crate::cleanup;
 use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::routes;
+use crate::{routes, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let app = Box::pin(App::new(config, db, provider, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
+    if let Err(failure) = token::warn_of_unknown(&app).await {
+        tracing::warn!(reason = %failure, "what the configuration names could not be looked up");
+    }
     offer_first_admin(&app, now).await?;
     let config = &app.config;
     let tls = config.tls.prepare()?;
@@ -72,7 +75,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
-    let limits = vec![
+    let mut limits = vec![
         app.per_client.clone(),
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
@@ -80,6 +83,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.crowd.late.clone(),
         app.registrations.clone(),
     ];
+    limits.extend(app.documents.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));

@@ -21,6 +21,8 @@ pub struct AuthorizationServer {
     pub response_types_supported: Vec<String>,
     pub response_modes_supported: Vec<String>,
     pub grant_types_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<String>,
     pub token_endpoint_auth_methods_supported: Vec<String>,
     pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
@@ -45,9 +47,16 @@ pub struct AuthorizationServer {
     pub authorization_response_iss_parameter_supported: bool,
     pub prompt_values_supported: Vec<String>,
     pub ui_locales_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_id_metadata_document_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
     pub service_documentation: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Protected resource metadata (RFC 9728 §2).

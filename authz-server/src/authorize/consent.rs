@@ -22,6 +22,7 @@ use super::request::{AuthorizationRequest, Stop};
 use super::step::{self, Step};
 use crate::account::{self, Browser, Provider, SignedIn};
 use crate::app::App;
+use crate::client::{Client, Origin, document};
 use crate::db;
 use crate::db::access_grant::GrantRow;
 use crate::error::{Failure, Trouble};
@@ -94,7 +95,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
-        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
+        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
@@ -221,6 +222,7 @@ fn page(
         .map(|scope| ScopeLine::new(lang, scope, grant.is_some() && !before.contains(scope)))
         .collect();
     let uri = &asked.to.redirect_uri;
+    let host = document::host(&asked.client);
     let template = Consent {
         page: Page {
             lang,
@@ -229,7 +231,7 @@ fn page(
         },
         interaction: &interaction.id,
         client: &asked.client.name,
-        identity: ClientIdentity::Operator,
+        identity: identity(&asked.client, host.as_deref()),
         redirect_host: &redirect_uri::shown(uri),
         is_loopback: redirect_uri::is_loopback(uri),
         node: &asked.resource.title(),
@@ -250,6 +252,15 @@ fn page(
     let mut response = pages::render(&template, StatusCode::OK, &[&client, &provider]);
     browser.remember(&mut response);
     response
+}
+
+/// Who vouches for a client.
+fn identity<'a>(client: &Client, host: Option<&'a str>) -> ClientIdentity<'a> {
+    match (client.origin, host) {
+        (Origin::Operator, _) => ClientIdentity::Operator,
+        (Origin::Document, Some(host)) => ClientIdentity::Host(host),
+        (Origin::Document | Origin::Registration, _) => ClientIdentity::Unverified,
+    }
 }
 
 /// The value of `i` in a query; empty without one. It is base64url, so there is nothing to decode.

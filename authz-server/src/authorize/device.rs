@@ -21,7 +21,7 @@ use super::approval::{Approval, Lasts, approve};
 use super::interaction::{self, Purpose};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
-use crate::client::Client;
+use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};
 use crate::error::{self, Failure};
@@ -176,7 +176,7 @@ async fn question(
     let page = page(app, request, &csrf);
     let confirm = DeviceConfirm {
         user_code: &shown(code),
-        client: &waiting.client.name,
+        client: &document::shown(&waiting.client),
         address: &waiting.row.address,
         agent: &waiting.row.user_agent,
         asked_at: UnixSeconds(waiting.row.created_at),
@@ -206,7 +206,7 @@ async fn look_up(
         return Ok(None);
     };
     app.guesses.was_right(who);
-    let client = app.client(&row.client_id).await?;
+    let client = document::current(app, &row.client_id, now).await?;
     let resources = app.resources().await?;
     let (Some(client), Some(resource)) = (client, resources.find(&row.resource)) else {
         return Ok(None);
@@ -253,6 +253,9 @@ pub(super) async fn write_down(
         remember: false,
         lasts: Lasts::AsBefore,
     };
+    if is_allowed {
+        document::keep(app, &waiting.client, now).await?;
+    }
     let written = app.db.write(async |tx| {
         if !db::session::stands(tx, (decider.user_id, decider.session_id), now).await? {
             return Ok(false);

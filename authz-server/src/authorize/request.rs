@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use shared::access_token::is_thumbprint;
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
 
@@ -14,7 +14,7 @@ use super::answer::Destination;
 use super::negotiation;
 use super::redirect_uri;
 use crate::app::App;
-use crate::client::Client;
+use crate::client::{Client, document};
 use crate::error::{Failure, Trouble};
 use crate::params;
 use crate::registry::Resource;
@@ -254,7 +254,7 @@ impl Raw {
 /// The client, unless it is unknown or revoked: then nobody can be trusted to be told.
 async fn living_client(app: &App, client_id: Option<String>) -> Result<Arc<Client>, Failure> {
     let client_id = client_id.ok_or_else(|| malformed("client_id is missing"))?;
-    let found = app.client(&client_id).await?;
+    let found = document::current(app, &client_id, clock::now()).await?;
     let found = found.filter(|client| !client.is_revoked);
     found.ok_or(Failure::Shown(Trouble::Client))
 }

@@ -36,8 +36,7 @@ pub(super) async fn next<'p>(
     };
     let (user, client) = (&person.user.user_id, &asked.client.client_id);
     let grant = access_grant::live(&app.db, user, client, &asked.resource.uri).await?;
-    // A resource that was forgotten and registered again is another one: nobody was asked about that.
-    let grant = grant.filter(|grant| stands(grant, now) && grant.updated_at >= asked.resource.created_at.0);
+    let grant = grant.filter(|grant| is_for(grant, asked, now));
     match grant {
         Some(grant) if covers(&grant, asked) => Ok(Step::Remembered(person, grant)),
         grant => Ok(Step::Ask(person, grant)),
@@ -100,9 +99,21 @@ pub(super) fn was_allowed(asked: &AuthorizationRequest, person: &SignedIn, since
     since.brought_about(person) && person.is_from_elsewhere() && asked.scope.is_subset(&shown)
 }
 
+/// Whether a grant has not expired, and is for the resource that is asked for: one that was forgotten and registered
+/// again is another, about which nobody was asked.
+pub(super) fn is_for(grant: &GrantRow, asked: &AuthorizationRequest, now: UnixSeconds) -> bool {
+    stands(grant, now) && grant.updated_at >= asked.resource.created_at.0
+}
+
 /// Whether a grant has not expired.
 pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
     grant.expires_at.is_none_or(|end| now.0 < end)
+}
+
+/// Whether everything asked for was granted before.
+pub(super) fn allows(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
+    let granted: Scope = grant.scopes.parse().unwrap_or_default();
+    asked.scope.is_subset(&granted)
 }
 
 /// Whether everything asked for is remembered, and the client does not want the person to be asked all the same. A

@@ -11,7 +11,7 @@ use super::client_invite::{self, Invite};
 use super::client_list::List;
 use super::print::Report;
 use crate::client::register::{self, ClientMetadata};
-use crate::client::{AuthMethod, ClientType, DEVICE_CODE};
+use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::config::Config;
 use crate::db::Db;
 
@@ -66,7 +66,7 @@ pub(super) struct Metadata {
     #[arg(long, value_name = "URI")]
     redirect_uri: Vec<String>,
     /// The grants it may use, separated by commas: `authorization_code`, `refresh_token`, `device_code`,
-    /// `client_credentials` [default: the first two with a redirect URI, the last without]
+    /// `client_credentials`, `jwt_bearer`, `token_exchange` [default: the first two with a redirect URI, the last without]
     #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
     grants: Vec<String>,
     #[command(flatten)]
@@ -167,8 +167,10 @@ impl Metadata {
 
 /// The registered name of a grant that people write in short.
 fn full_name(grant: String) -> String {
-    if grant == "device_code" {
-        return DEVICE_CODE.to_owned();
+    match grant.as_str() {
+        "device_code" => DEVICE_CODE.to_owned(),
+        "jwt_bearer" => JWT_BEARER.to_owned(),
+        "token_exchange" => TOKEN_EXCHANGE.to_owned(),
+        _ => grant,
     }
-    grant
 }

@@ -4,6 +4,7 @@ pub(crate) mod authenticate;
 mod details;
 pub(crate) mod keys;
 pub(crate) mod invite;
+pub(crate) mod document;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
@@ -21,7 +22,8 @@ use shared::scope::Scope;
 use shared::secret::SecretHash;
 
 pub(crate) use self::details::Details;
-pub(crate) use self::redirects::DEVICE_CODE;
+pub(crate) use self::document::Document;
+pub(crate) use self::redirects::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
 use crate::db::client_secret::ClientSecretRow;
@@ -179,6 +181,8 @@ pub(crate) struct Client {
     pub(crate) details: Details,
     /// What [`keys::ClientKeys`] made of the registered key set.
     keys: OnceLock<Arc<keys::Keys>>,
+    /// Where its metadata come from, when they come from a document.
+    pub(crate) document: Option<Document>,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
 }
 
@@ -215,6 +219,7 @@ impl Client {
             origin: row.origin.parse().map_err(|_| damaged("origin"))?,
             details: serde_json::from_str(&row.details).map_err(|_| damaged("details"))?,
             keys: OnceLock::new(),
+            document: None,
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
             client_id: row.client_id,
             name: row.name,

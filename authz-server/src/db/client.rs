@@ -85,7 +85,7 @@ pub(crate) async fn insert_in(
     change::record(tx, Noun::Client, &client.client_id, now).await
 }
 
-async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+pub(super) async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         let insert = sqlx::query(INSERT)
             .bind(&client.client_id)
@@ -163,7 +163,7 @@ pub(crate) async fn update_in<E>(
     Ok(Update::Done)
 }
 
-async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+pub(super) async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         let update = sqlx::query(UPDATE)
             .bind(&client.client_id)
@@ -178,8 +178,13 @@ async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
         update.execute(c).await.map(|_| ())
     })
 }
+/// A client, revoked or not, as the transaction sees it.
+pub(super) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
+}
+
 async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
-    let client: Option<ClientRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
+    let client = find_in(tx, client_id).await?;
     Ok(client.filter(|client| client.revoked_at.is_none()))
 }
 

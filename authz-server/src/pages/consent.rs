@@ -5,10 +5,6 @@ use askama::Template;
 use super::{Page, ScopeLine};
 
 /// How a client is known.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "so far every client is registered by the operator")
-)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientIdentity<'a> {
     /// The operator of this server registered it.

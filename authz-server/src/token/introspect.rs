@@ -16,7 +16,7 @@ use shared::secret::Secret;
 use super::family::{self, Granted};
 use super::issue::token_type;
 use super::request::GrantType;
-use super::{introspection_jwt, own};
+use super::{introspection_jwt, own, parties};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
@@ -111,7 +111,10 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     let Some(client) = app.client(claims.client_id()).await? else {
         return Ok(false);
     };
-    if !client.honours(claims.issued_at()) || app.is_revoked(claims.token_id()).await? {
+    if !client.honours(claims.issued_at())
+        || app.is_revoked(claims.token_id()).await?
+        || !parties::stand(app, claims).await?
+    {
         return Ok(false);
     }
     let resources = app.resources().await?;

@@ -98,11 +98,15 @@ pub(super) fn unproven(reason: &'static str) -> OAuthError {
 
 #[cfg(test)]
 mod tests {
-    use shared::oauth_error::ErrorCode;
+    use std::sync::Arc;
+
+    use actix_web::test::TestRequest;
     use shared::secret::Secret;
 
     use super::*;
-    use crate::token::testing::{code_of, with_refresh_token};
+    use crate::client::Client;
+    use crate::db::tests::NOW;
+    use crate::token::testing::{House, client_row, code_of, with_refresh_token};
 
     fn verdict(kept: Option<&str>, jkt: Option<&str>, certificate: Option<&str>) -> Result<(), Failure> {
         let mut asked = with_refresh_token(&Secret::from("ehr_x".to_owned()));
@@ -139,5 +143,24 @@ mod tests {
             verdict(Some("?"), None, None),
             Err(Failure::Internal(_))
         ));
+    }
+
+    /// What comes of a request without proof, for a client with these details.
+    async fn unproven_request(details: &str) -> Result<Option<Confirmation>, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let house = House::new(&format!("sqlite:{}/test.db", folder.path().display()), "").await;
+        let mut row = client_row("client_credentials", "a");
+        details.clone_into(&mut row.details);
+        let client = Client::from_rows(row, Vec::new()).unwrap();
+        let client = AuthenticatedClient::assumed(Arc::new(client));
+        let request = TestRequest::post().uri("/oauth/token").to_http_request();
+        prove(&house.app, &request, &client, NOW).await
+    }
+
+    #[tokio::test]
+    async fn dpop_33_a_client_that_registered_for_it_gets_nothing_without_a_proof() {
+        assert_eq!(unproven_request("{}").await.unwrap(), None);
+        let refused = unproven_request(r#"{"dpop_bound_access_tokens":true}"#).await;
+        assert_eq!(code_of(refused), ErrorCode::InvalidDpopProof);
     }
 }

@@ -12,7 +12,7 @@ use shared::oauth_error::ErrorCode;
 use shared::secret::{Secret, SecretKind};
 
 use super::authorization_code;
-use super::request::{GrantType, TokenRequest};
+use super::request::{ExchangeRequest, GrantType, TokenRequest};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -219,6 +219,8 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 
@@ -234,6 +236,8 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 

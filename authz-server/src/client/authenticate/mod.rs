@@ -24,7 +24,7 @@ use shared::secret::{Secret, SecretHash};
 use self::assertion::Assertion;
 pub(crate) use self::assertion::SIGNING_ALGORITHMS;
 pub(crate) use self::distinguished_name::DistinguishedName;
-use super::{AuthMethod, Client};
+use super::{AuthMethod, Client, document};
 use crate::app::App;
 use crate::error::Failure;
 use crate::params::Params;
@@ -52,6 +52,15 @@ impl AuthenticatedClient {
     /// Whether nothing was proven: the client is public.
     pub(crate) fn is_public(&self) -> bool {
         self.method == AuthMethod::None
+    }
+
+    /// The client as which a workload acts whose assertion was verified ([`crate::token`]): whoever vouches for the
+    /// workload has proven what the client itself would have to.
+    pub(crate) fn vouched_for(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            method: AuthMethod::PrivateKeyJwt,
+        }
     }
 
     /// A client that is taken to have proven itself, for tests of what comes after.
@@ -87,7 +96,10 @@ pub(crate) async fn authenticate(
 ) -> Result<AuthenticatedClient, Failure> {
     let assertion = assertion::take(params)?;
     let verdict = match credentials(request, params, assertion.as_deref()) {
-        Ok(credentials) => check(app, request, credentials, now).await?,
+        Ok(credentials) => {
+            document::admit(app, &credentials.client_id, ClientAddress::of(request)).await?;
+            check(app, request, credentials, now).await?
+        }
         Err(refusal) => Err(refusal),
     };
     match verdict {
@@ -124,7 +136,7 @@ async fn check(
     now: UnixSeconds,
 ) -> Result<Result<AuthenticatedClient, OAuthError>, Failure> {
     let Credentials { client_id, proof } = credentials;
-    let Some(client) = app.client(&client_id).await? else {
+    let Some(client) = document::current(app, &client_id, now).await? else {
         return Ok(Err(refused(format!(
             "there is no client {}",
             printable(&client_id)

@@ -160,7 +160,7 @@ pub(super) static EN: Texts = Texts {
     remove: "Remove",
     remove_passkey: "Remove {name}",
     totp_title: "Two-step codes",
-    totp_lead: "After your password, a code from an app on your phone.",
+    totp_lead: "After your password or your account elsewhere, a code from an app on your phone.",
     totp_on: "Two-step codes are on.",
     totp_off: "Two-step codes are off.",
     totp_start: "Set up two-step codes",

@@ -160,7 +160,7 @@ pub(super) static ES: Texts = Texts {
     remove: "Quitar",
     remove_passkey: "Quitar {name}",
     totp_title: "Códigos de dos pasos",
-    totp_lead: "Después de tu contraseña, un código de una aplicación de tu teléfono.",
+    totp_lead: "Después de tu contraseña o de tu cuenta de otro sitio, un código de una aplicación de tu teléfono.",
     totp_on: "Los códigos de dos pasos están activados.",
     totp_off: "Los códigos de dos pasos están desactivados.",
     totp_start: "Configurar los códigos de dos pasos",

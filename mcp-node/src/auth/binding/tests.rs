@@ -1,15 +1,10 @@
 use actix_web::http::header::AUTHORIZATION;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{Ed25519KeyPair, KeyPair};
-use serde_json::{Value, json};
-use shared::jose::sha256_base64url;
 
 use super::*;
 use crate::auth::Door;
 use crate::config::NodeConfig;
 use crate::issuers::Issuers;
-use crate::testing::{AUDIENCE, Forge, NOW};
+use crate::testing::{Forge, Holder, NOW};
 
 #[test]
 fn the_address_is_the_configured_one() {
@@ -34,35 +29,6 @@ fn the_address_is_the_configured_one() {
         ("https://n.example/mcp", "/mcpx", "https://n.example/mcpx"),
     ] {
         assert_eq!(target(resource, path), seen);
-    }
-}
-
-/// A client with a key.
-struct Holder(Ed25519KeyPair);
-
-impl Holder {
-    fn new(seed: u8) -> Self {
-        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
-    }
-
-    fn jwk(&self) -> Value {
-        json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(self.0.public_key())})
-    }
-
-    fn confirmation(&self) -> Value {
-        json!({"jkt": shared::jose::thumbprint(self.jwk().as_object().unwrap()).unwrap()})
-    }
-
-    /// A good proof for `token`, but for `change`.
-    fn proof(&self, token: &str, jti: &str, change: impl FnOnce(&mut Value)) -> String {
-        let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": self.jwk()});
-        let ath = sha256_base64url(token.as_bytes());
-        let mut claims = json!({"jti": jti, "htm": "POST", "htu": AUDIENCE, "iat": NOW.0, "ath": ath});
-        change(&mut claims);
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self.0.sign(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
 
