@@ -26,6 +26,8 @@ mod introspection;
 mod known_browser;
 mod limits;
 mod metadata;
+mod mutual_tls;
+mod mutual_tls_proxy;
 mod node;
 mod node_protocol;
 mod openid;
