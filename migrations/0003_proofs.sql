@@ -8,6 +8,7 @@ ALTER TABLE client ADD COLUMN origin TEXT NOT NULL DEFAULT 'operator' CHECK (ori
 ALTER TABLE client ADD COLUMN last_used_at BIGINT;
 -- When a client that registered itself is forgotten unless somebody grants it something.
 ALTER TABLE client ADD COLUMN expires_at BIGINT;
+CREATE INDEX client_expires ON client (expires_at);
 
 -- What may be shown once: assertions, DPoP proofs. The hash names kind, sender and jti.
 CREATE TABLE used_proof (
@@ -41,8 +42,11 @@ CREATE INDEX pushed_request_expires ON pushed_request (expires_at);
 -- RFC 7591 §3: what lets a stranger register, so many times.
 CREATE TABLE initial_access_token (
     token_hash BYTEA PRIMARY KEY,
-    name TEXT NOT NULL,
+    -- What operators call it; not a secret.
+    name TEXT NOT NULL UNIQUE,
     uses_left BIGINT NOT NULL,
+    -- Whether its clients may have tokens without a person.
+    may_act_alone BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     revoked_at BIGINT
@@ -51,11 +55,12 @@ CREATE TABLE initial_access_token (
 CREATE TABLE registration (
     client_id TEXT PRIMARY KEY REFERENCES client (client_id),
     token_hash BYTEA NOT NULL UNIQUE,
-    -- Where it was made from, for quotas.
+    -- As the invite said.
+    may_act_alone BOOLEAN NOT NULL,
+    -- Where it was made from, for operators who look.
     address TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );
-CREATE INDEX registration_address ON registration (address);
 
 -- Client ID Metadata Documents: fetched ones in use, and those that an operator pinned.
 CREATE TABLE client_document (

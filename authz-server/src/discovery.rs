@@ -1,6 +1,8 @@
 //! Who we are and what works here: authorization server metadata (RFC 8414), the same document in the places where
 //! OpenID Connect clients look, the key set, and the page about errors.
 
+use std::collections::BTreeMap;
+
 use ::web::answer;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
@@ -10,8 +12,10 @@ use shared::metadata::AuthorizationServer;
 
 use crate::app::App;
 use crate::client::AuthMethod;
-use crate::config::Config;
+use crate::client::authenticate::SIGNING_ALGORITHMS;
+use crate::config::{Config, RegistrationMode};
 use crate::error::{self, Failure};
+use crate::keys::ALGORITHMS;
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
 use crate::token::GrantType;
 use crate::token::scopes::IDENTITY;
@@ -64,10 +68,16 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
     scopes.dedup();
     let issuer = &app.config.issuer;
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let with_secret = [
-        AuthMethod::ClientSecretBasic.as_str(),
-        AuthMethod::ClientSecretPost.as_str(),
-    ];
+    let methods: Vec<_> = AuthMethod::ALL.into_iter().filter(|m| app.takes(*m)).collect();
+    let method_names = |of: &dyn Fn(&AuthMethod) -> bool| {
+        let chosen = methods.iter().filter(|method| of(method));
+        chosen
+            .map(|method| method.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let algorithms = SIGNING_ALGORITHMS
+        .map(|algorithm| algorithm.as_str().to_owned())
+        .to_vec();
     Ok(AuthorizationServer {
         issuer: issuer.as_str().to_owned(),
         authorization_endpoint: issuer.endpoint("/oauth/authorize"),
@@ -88,20 +98,23 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         } else {
             names(&[ID_JAG_PROFILE])
         },
-        token_endpoint_auth_methods_supported: AuthMethod::ALL
-            .iter()
-            .map(|m| m.as_str().to_owned())
-            .collect(),
-        introspection_endpoint_auth_methods_supported: names(&with_secret),
-        revocation_endpoint_auth_methods_supported: AuthMethod::ALL
-            .iter()
-            .map(|m| m.as_str().to_owned())
-            .collect(),
+        token_endpoint_auth_methods_supported: method_names(&|_| true),
+        token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        // A public client may not introspect.
+        introspection_endpoint_auth_methods_supported: method_names(&|m| *m != AuthMethod::None),
+        introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        revocation_endpoint_auth_methods_supported: method_names(&|_| true),
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        introspection_signing_alg_values_supported: ALGORITHMS.map(|alg| alg.as_str().to_owned()).to_vec(),
+        tls_client_certificate_bound_access_tokens: app.config.mutual_tls.is_on(),
+        mtls_endpoint_aliases: aliases(app),
         code_challenge_methods_supported: names(&["S256"]),
         dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
+        registration_endpoint: (app.config.clients.registration.mode != RegistrationMode::Off)
+            .then(|| issuer.endpoint("/oauth/register")),
         device_authorization_endpoint: Some(issuer.endpoint("/oauth/device_authorization")),
         claims_supported: names(&CLAIMS),
         authorization_response_iss_parameter_supported: true,
@@ -122,6 +135,22 @@ fn is_configured(config: &Config, grant: GrantType) -> bool {
         GrantType::TokenExchange => !config.exchange.is_empty(),
         _ => true,
     }
+}
+
+/// The endpoints at which a client may show a certificate, under the addresses where it is asked for one (RFC 8705 §5).
+fn aliases(app: &App) -> BTreeMap<String, String> {
+    let Some(base) = &app.config.mutual_tls.url else {
+        return BTreeMap::new();
+    };
+    let endpoints = [
+        ("token_endpoint", "/oauth/token"),
+        ("introspection_endpoint", "/oauth/introspect"),
+        ("revocation_endpoint", "/oauth/revoke"),
+        ("device_authorization_endpoint", "/oauth/device_authorization"),
+        ("userinfo_endpoint", "/oauth/userinfo"),
+    ];
+    let alias = |(name, path): (&str, &str)| (name.to_owned(), base.endpoint(path));
+    endpoints.into_iter().map(alias).collect()
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).

@@ -13,6 +13,8 @@ use actix_web::{Error, HttpResponse, Resource, web};
 use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
 use crate::app::App;
 use crate::authorize::device;
+use crate::client::registration;
+use crate::config::RegistrationMode;
 use crate::pages::assets;
 use crate::{authorize, discovery, health, openid, token};
 
@@ -67,8 +69,21 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(authorize::authorize_form)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
+    if app.config.clients.registration.mode != RegistrationMode::Off {
+        registrations(&below, config);
+    }
     people(&below, config);
     own_account(&below, config);
+}
+
+/// Where clients register and look after their registration; from pages of any origin too, as [`readable`].
+fn registrations(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    let registrations = post(&below("/oauth/register")).route(web::post().to(registration::register));
+    let one = resource(&below("/oauth/register/{client_id}"), "GET, HEAD, PUT, DELETE, OPTIONS")
+        .route(get().to(registration::read))
+        .route(web::put().to(registration::update))
+        .route(web::delete().to(registration::delete));
+    config.service(readable(registrations)).service(readable(one));
 }
 
 /// The pages of people, without CORS: they are for browsers, and for nobody's script.
@@ -181,7 +196,7 @@ fn readable(
 
 async fn preflight() -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"))
+        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"))
         .insert_header((
             ACCESS_CONTROL_ALLOW_HEADERS,
             "Authorization, Content-Type, Accept, DPoP, MCP-Protocol-Version",

@@ -14,6 +14,7 @@ use crate::account::users::UserFault;
 use crate::account::{Provider, link};
 use crate::app::{App, AppFault};
 use crate::cleanup;
+use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::{routes, token};
@@ -59,6 +60,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     }
     let listen = Listen {
         addresses: config.listen.clone(),
+        asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
         per_address: rates::by_address(config.per_ip),
@@ -67,6 +69,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let frame = Frame {
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.mutual_tls.from_header,
         strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
         encoded_below: &[],
         metrics: Arc::clone(&app.metrics),
@@ -77,6 +80,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
         app.second_factor.clone(),
+        app.crowd.late.clone(),
+        app.registrations.clone(),
     ];
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
@@ -93,6 +98,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         },
     )
     .await?;
+    // What was noted since the last clean-up would be lost.
+    if let Err(fault) = usage::write(&app, clock::now()).await {
+        tracing::warn!(reason = %fault, "the day of the clients' last use could not be written");
+    }
     Ok(())
 }
 

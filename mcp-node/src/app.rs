@@ -6,14 +6,16 @@ use ::web::address::ClientAddress;
 use ::web::answer;
 use ::web::metrics::Metrics;
 use ::web::rates::KeyedLimit;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
 use shared::clock::now;
+use shared::dpop::ProofFault;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Caller, Door};
-use crate::error::Refusal;
+use crate::auth::{Caller, Door, Shown};
+use crate::error::{Asks, Refusal};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
 use crate::mcp::{self, Transport};
@@ -26,6 +28,9 @@ use crate::status::{NodeStatus, Observer};
 /// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
 pub(crate) const CALLERS: &str = "mcp_node::callers";
 
+/// RFC 9449 §8.1.
+const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// The state of one node.
 pub(crate) struct Node {
     pub(crate) observer: Observer,
@@ -35,8 +40,8 @@ pub(crate) struct Node {
     pub(crate) origins: Origins,
     pub(crate) logs: Logs,
     pub(crate) documents: Documents,
-    /// Where this resource's metadata is: part of every challenge.
-    pub(crate) resource_metadata: String,
+    /// What every challenge asks for.
+    pub(crate) asks: Asks,
     /// The path of the resource, `/mcp` for example.
     pub(crate) resource_path: String,
     /// The largest request body, in bytes.
@@ -73,10 +78,11 @@ impl Hints {
 impl Node {
     /// Who sent `request`, if its token is good and its client has not asked too often.
     pub(crate) async fn admit(&self, request: &HttpRequest) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.door.authenticate(request.headers(), now()).await.inspect_err(|refusal| {
+        let caller = self.door.authenticate(&Shown::from(request), now()).await.inspect_err(|refusal| {
             let client = ClientAddress::of(request).0;
             match refusal {
-                Refusal::Token(fault) => tracing::info!(target: CALLERS, %client, check = %fault.check, reason = fault.reason, "a token was refused"),
+                Refusal::Token(fault) | Refusal::BoundToken(fault) => tracing::info!(target: CALLERS, %client, check = %fault.check, reason = fault.reason, "a token was refused"),
+                Refusal::Proof(fault) => tracing::info!(target: CALLERS, %client, check = refusal.reason(), reason = %fault, "a proof was refused"),
                 refusal => tracing::debug!(target: CALLERS, %client, reason = refusal.reason(), "a request was turned away"),
             }
         })?;
@@ -90,7 +96,18 @@ impl Node {
     /// The answer to a refused request. `hint` is the scope that it would need.
     pub(crate) fn refuse(&self, refusal: &Refusal, hint: &str) -> HttpResponse {
         self.count(refusal);
-        refusal.answer(&self.resource_metadata, hint)
+        let mut answer = refusal.answer(&self.asks, hint);
+        if matches!(refusal, Refusal::Proof(ProofFault::Nonce(_))) {
+            self.offer_nonce(answer.headers_mut());
+        }
+        answer
+    }
+
+    /// The nonce for the caller's next proof (RFC 9449 §8.2, §9).
+    pub(crate) fn offer_nonce(&self, headers: &mut HeaderMap) {
+        if let Ok(nonce) = HeaderValue::from_str(&self.door.nonces().current(now())) {
+            headers.insert(NONCE, nonce);
+        }
     }
 
     /// Counts a refusal.

@@ -3,19 +3,21 @@
 //! A token that was verified once is remembered until it expires, under its SHA-256; it is still refused as soon as
 //! its issuer no longer publishes the key that signed it.
 
+mod binding;
 mod caller;
 mod credentials;
+mod used_proofs;
 
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
 use quick_cache::sync::Cache;
 use ring::digest::{SHA256, digest};
-use shared::access_token::{Check, TokenFault};
 use shared::clock::UnixSeconds;
+use shared::dpop::Nonces;
 
+pub(crate) use self::binding::{Bindings, Shown};
 pub use self::caller::Caller;
-use self::credentials::bearer_token;
+use self::credentials::Credentials;
 use crate::error::Refusal;
 use crate::issuers::{Issuers, LEEWAY, NotVerified};
 
@@ -25,6 +27,7 @@ const REMEMBERED_TOKENS: usize = 8192;
 /// The door of one node.
 pub(crate) struct Door {
     issuers: Issuers,
+    bindings: Bindings,
     /// By the SHA-256 of the token.
     verified: Cache<[u8; 32], Arc<Caller>>,
     /// Whom everybody is taken for, when the benchmark has opened the door.
@@ -34,9 +37,10 @@ pub(crate) struct Door {
 
 impl Door {
     /// A door for tokens of `issuers`.
-    pub(crate) fn new(issuers: Issuers) -> Self {
+    pub(crate) fn new(issuers: Issuers, bindings: Bindings) -> Self {
         Self {
             issuers,
+            bindings,
             verified: Cache::new(REMEMBERED_TOKENS),
             #[cfg(feature = "open-door")]
             everybody: std::sync::OnceLock::new(),
@@ -51,18 +55,31 @@ impl Door {
         Ok(())
     }
 
-    /// Who sent a request with these headers. Tokens anywhere but in `Authorization` are not looked at
-    /// (OAuth 2.1 §5.1).
+    /// Who sent a request. Tokens anywhere but in `Authorization` are not looked at (OAuth 2.1 §5.1).
     pub(crate) async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        shown: &Shown<'_>,
         now: UnixSeconds,
     ) -> Result<Arc<Caller>, Refusal> {
         #[cfg(feature = "open-door")]
         if let Some(caller) = self.everybody.get() {
             return Ok(Arc::clone(caller));
         }
-        let token = bearer_token(headers)?;
+        let credentials = Credentials::read(shown.headers)?;
+        let admitted = match self.remembered(credentials.token, now).await {
+            Ok(caller) => {
+                let bound = self.issuers.check_bound(caller.issuer_index(), caller.claims());
+                bound
+                    .and_then(|()| self.bindings.check(shown, &credentials, &caller, now))
+                    .map(|()| caller)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        admitted.map_err(|refusal| refusal.in_scheme(credentials.scheme))
+    }
+
+    /// Whoever the token is for, verified now or before.
+    async fn remembered(&self, token: &str, now: UnixSeconds) -> Result<Arc<Caller>, Refusal> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(caller) = self.verified.get(&key) {
@@ -86,13 +103,13 @@ impl Door {
         &self.issuers
     }
 
+    /// The nonces of its proofs (RFC 9449 §9).
+    pub(crate) fn nonces(&self) -> &Nonces {
+        self.bindings.nonces()
+    }
+
     async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Caller, Refusal> {
         match self.issuers.verify(token, now).await {
-            // What asks for a proof that nobody here checks is refused (RFC 7800 §3.1).
-            Ok(verified) if verified.claims.confirmation().is_some() => Err(Refusal::Token(TokenFault::new(
-                Check::Binding,
-                "cnf asks for a proof",
-            ))),
             Ok(verified) => Ok(Caller::new(verified)),
             Err(NotVerified::Refused(fault)) => Err(Refusal::Token(fault)),
             Err(NotVerified::Unavailable { retry_after }) => Err(Refusal::Unavailable { retry_after }),

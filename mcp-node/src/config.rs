@@ -1,5 +1,6 @@
 //! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
 
+mod client_certificates;
 mod issuer;
 mod size;
 
@@ -13,6 +14,7 @@ use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate}
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
+pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{IssuerConfig, IssuerKind};
 pub use self::size::ByteCount;
 use crate::scopes::ScopeTable;
@@ -42,6 +44,8 @@ pub struct NodeConfig {
     pub allowed_origins: Vec<String>,
     /// Values of `Host` that are ours beside those of the listen addresses and the resource.
     pub allowed_hosts: Vec<String>,
+    /// Whether DPoP proofs need a nonce of ours (RFC 9449 §9).
+    pub dpop_nonces_required: bool,
     /// Whether MCP and its plain-JSON forms are served.
     pub mcp_enabled: bool,
     /// The name for people; the node's id when not set.
@@ -62,6 +66,8 @@ pub struct NodeConfig {
     pub body_limit: ByteCount,
     /// How the listen addresses speak TLS.
     pub tls: TlsMode,
+    /// Whether callers can show certificates, to which tokens may be bound.
+    pub client_certificates: ClientCertificates,
     /// What is in force and where it came from, for `config show`.
     pub settings: Vec<Setting>,
 }
@@ -98,6 +104,11 @@ impl NodeConfig {
         config
             .map(|config| Self { settings, ..config })
             .ok_or_else(|| ConfigFaults(Vec::new()))
+    }
+
+    /// Whether no token is taken but those that are bound to a key.
+    pub(crate) fn is_dpop_only(&self) -> bool {
+        self.issuers.iter().all(|issuer| issuer.dpop_required)
     }
 
     /// The values of `Host` that are ours, lower case, with the port unless it is the default one.
@@ -153,7 +164,7 @@ impl Parts {
         }
         let metrics_listen = server.optional("metrics_listen");
         let resource: Option<ResourceUri> = server.value("resource", "http://localhost:8080/mcp");
-        let trusted_proxies = server.list("trusted_proxies", "");
+        let trusted_proxies: Vec<ipnet::IpNet> = server.list("trusted_proxies", "");
         let allowed_origins: Vec<String> = server.list("allowed_origins", "");
         for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
             let reason =
@@ -168,6 +179,13 @@ impl Parts {
             server.fault("allowed_hosts", reason);
         }
         let mcp_enabled = server.value("mcp_enabled", "true");
+        let dpop_nonce = server.value::<String>("dpop_nonce", "off");
+        if dpop_nonce
+            .as_deref()
+            .is_some_and(|nonce| !matches!(nonce, "off" | "required"))
+        {
+            server.fault("dpop_nonce", "write \"off\" or \"required\"");
+        }
 
         let mut node = reader.section("node");
         let name = node.optional("name");
@@ -200,6 +218,7 @@ impl Parts {
             let reason = "tokens must not cross a network in clear: set [tls] mode, or listen on 127.0.0.1 behind a proxy";
             reader.fault("server.listen", reason);
         }
+        let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
             metrics_listen,
@@ -207,6 +226,7 @@ impl Parts {
             trusted_proxies,
             allowed_origins,
             allowed_hosts,
+            dpop_nonces_required: dpop_nonce.as_deref() == Some("required"),
             mcp_enabled: mcp_enabled?,
             name,
             data_dir: data_dir?,
@@ -217,6 +237,7 @@ impl Parts {
             per_client: per_client?,
             body_limit: body_limit?,
             tls,
+            client_certificates,
             settings: Vec::new(),
         })
     }

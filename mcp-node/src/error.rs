@@ -8,7 +8,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use shared::access_token::TokenFault;
-use shared::oauth_error::{Challenge, ErrorCode};
+use shared::dpop::ProofFault;
+use shared::oauth_error::{AuthScheme, Challenge, ErrorCode};
 use shared::scope::Scope;
 
 /// A request that the door or the scope table turns away.
@@ -20,13 +21,22 @@ pub(crate) enum Refusal {
     TwoCredentials,
     /// A token that failed a check.
     Token(TokenFault),
+    /// The same, shown with the scheme DPoP.
+    BoundToken(TokenFault),
+    /// A DPoP proof that is missing or not good (RFC 9449 §7.1, §9).
+    Proof(ProofFault),
+    /// No more proofs can be remembered.
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The issuer cannot be reached and there are no usable keys of it.
     Unavailable {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The token lacks a scope; these are all that the operation needs.
-    Scope(Scope),
+    /// The token, shown in this scheme, lacks a scope; these are all that the operation needs.
+    Scope(Scope, AuthScheme),
     /// The client has used up its allowance.
     TooMany(Exceeded),
 }
@@ -34,6 +44,10 @@ pub(crate) enum Refusal {
 const NO_TOKEN: &str = "an access token is needed; WWW-Authenticate says where to get one";
 const TWO_CREDENTIALS: &str = "send exactly one Authorization header";
 const UNAVAILABLE: &str = "the authorization server cannot be reached, so tokens cannot be checked now";
+const PROOF: &str =
+    "a DPoP proof is needed that was made for this request, just now and with the key of the token";
+const NONCE: &str = "the DPoP proof needs the nonce of the header DPoP-Nonce";
+const FULL: &str = "too many DPoP proofs are being remembered; try again";
 const SCOPE: &str = "the token lacks a scope that this operation needs";
 
 impl Refusal {
@@ -42,9 +56,12 @@ impl Refusal {
         match self {
             Self::NoToken => "no_token",
             Self::TwoCredentials => "two_credentials",
-            Self::Token(fault) => fault.check.as_str(),
+            Self::Token(fault) | Self::BoundToken(fault) => fault.check.as_str(),
+            Self::Proof(ProofFault::Invalid(_)) => "dpop_proof",
+            Self::Proof(ProofFault::Nonce(_)) => "dpop_nonce",
+            Self::Full { .. } => "dpop_proofs_full",
             Self::Unavailable { .. } => "issuer_unavailable",
-            Self::Scope(_) => "insufficient_scope",
+            Self::Scope(..) => "insufficient_scope",
             Self::TooMany(_) => "rate",
         }
     }
@@ -54,81 +71,101 @@ impl Refusal {
         match self {
             Self::NoToken => NO_TOKEN,
             Self::TwoCredentials => TWO_CREDENTIALS,
-            Self::Token(fault) => fault.check.public_sentence(),
+            Self::Token(fault) | Self::BoundToken(fault) => fault.check.public_sentence(),
+            Self::Proof(ProofFault::Invalid(_)) => PROOF,
+            Self::Proof(ProofFault::Nonce(_)) => NONCE,
+            Self::Full { .. } => FULL,
             Self::Unavailable { .. } => UNAVAILABLE,
-            Self::Scope(_) => SCOPE,
+            Self::Scope(..) => SCOPE,
             Self::TooMany(_) => "too many requests; wait as Retry-After says",
         }
     }
 
-    /// The answer as OAuth JSON. `resource_metadata` is where this resource's metadata is; `hint` is the scope that
-    /// the request would need.
-    pub(crate) fn answer(&self, resource_metadata: &str, hint: &str) -> HttpResponse {
+    /// A fault of a token that was shown in `scheme`: the challenge names the same.
+    pub(crate) fn in_scheme(self, scheme: AuthScheme) -> Self {
+        match (self, scheme) {
+            (Self::Token(fault), AuthScheme::Dpop) => Self::BoundToken(fault),
+            (other, _) => other,
+        }
+    }
+
+    /// The answer as OAuth JSON. `hint` is the scope that the request would need.
+    pub(crate) fn answer(&self, asks: &Asks, hint: &str) -> HttpResponse {
         match self {
-            Self::NoToken => {
-                self.challenging(StatusCode::UNAUTHORIZED, "unauthorized", resource_metadata, hint)
-            }
-            Self::Token(_) => {
-                self.challenging(StatusCode::UNAUTHORIZED, "invalid_token", resource_metadata, hint)
-            }
-            Self::Scope(_) => self.challenging(
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                resource_metadata,
-                hint,
-            ),
-            Self::TwoCredentials => {
-                answer::error(StatusCode::BAD_REQUEST, "invalid_request", self.sentence())
-            }
-            Self::Unavailable { retry_after } => {
+            Self::Unavailable { retry_after } | Self::Full { retry_after } => {
                 answer::unavailable(self.sentence(), retry_after.as_secs().max(1))
             }
             Self::TooMany(exceeded) => exceeded.answer(),
+            Self::TwoCredentials => {
+                answer::error(StatusCode::BAD_REQUEST, "invalid_request", self.sentence())
+            }
+            _ => {
+                let status = match self {
+                    Self::Scope(..) => StatusCode::FORBIDDEN,
+                    _ => StatusCode::UNAUTHORIZED,
+                };
+                let code = self.code().map_or("unauthorized", ErrorCode::as_str);
+                let mut answer = answer::error(status, code, self.sentence());
+                if let Some(challenge) = self.challenge(asks, hint) {
+                    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                }
+                answer
+            }
+        }
+    }
+
+    /// The code in the challenge; none when nothing was shown (RFC 6750 §3.1).
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Token(_) | Self::BoundToken(_) => Some(ErrorCode::InvalidToken),
+            Self::Proof(ProofFault::Invalid(_)) => Some(ErrorCode::InvalidDpopProof),
+            Self::Proof(ProofFault::Nonce(_)) => Some(ErrorCode::UseDpopNonce),
+            Self::Scope(..) => Some(ErrorCode::InsufficientScope),
+            _ => None,
         }
     }
 
     /// The value of `WWW-Authenticate`, for the refusals that have one.
-    pub(crate) fn challenge(&self, resource_metadata: &str, hint: &str) -> Option<HeaderValue> {
-        let resource_metadata = Some(resource_metadata);
-        let text = match self {
-            Self::NoToken => Challenge {
-                scope: Some(hint),
-                resource_metadata,
-                ..Challenge::default()
-            }
-            .to_string(),
-            Self::Token(_) => Challenge {
-                error: Some(ErrorCode::InvalidToken),
-                error_description: Some(self.sentence()),
-                scope: Some(hint),
-                resource_metadata,
-            }
-            .to_string(),
-            Self::Scope(needed) => Challenge {
-                error: Some(ErrorCode::InsufficientScope),
-                error_description: Some(self.sentence()),
-                scope: Some(&needed.to_string()),
-                resource_metadata,
-            }
-            .to_string(),
+    pub(crate) fn challenge(&self, asks: &Asks, hint: &str) -> Option<HeaderValue> {
+        let scheme = match self {
+            Self::NoToken if asks.dpop_only => AuthScheme::Dpop,
+            Self::NoToken | Self::Token(_) => AuthScheme::Bearer,
+            Self::BoundToken(_) | Self::Proof(_) => AuthScheme::Dpop,
+            Self::Scope(_, scheme) => *scheme,
             _ => return None,
         };
+        let needed = match self {
+            Self::Scope(needed, _) => needed.to_string(),
+            _ => hint.to_owned(),
+        };
+        let code = self.code();
+        let challenge = Challenge {
+            scheme,
+            error: code,
+            error_description: code.map(|_| self.sentence()),
+            scope: Some(&needed),
+            resource_metadata: Some(&asks.resource_metadata),
+        };
+        let mut text = challenge.to_string();
+        // RFC 9449 §7.1: both are taken. Behind the other, because clients read the first one.
+        if scheme == AuthScheme::Bearer && !matches!(self, Self::Scope(..)) {
+            let offer = Challenge {
+                scheme: AuthScheme::Dpop,
+                ..Challenge::default()
+            };
+            text = format!("{text}, {offer}");
+        }
         HeaderValue::from_str(&text).ok()
     }
+}
 
-    fn challenging(
-        &self,
-        status: StatusCode,
-        code: &str,
-        resource_metadata: &str,
-        hint: &str,
-    ) -> HttpResponse {
-        let mut answer = answer::error(status, code, self.sentence());
-        if let Some(challenge) = self.challenge(resource_metadata, hint) {
-            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
-        answer
-    }
+/// What every challenge asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asks {
+    /// Where this resource's metadata is.
+    pub(crate) resource_metadata: String,
+    /// Whether no bearer token is taken.
+    pub(crate) dpop_only: bool,
 }
 
 #[cfg(test)]
@@ -137,8 +174,17 @@ mod tests {
 
     use super::*;
 
+    fn asks(dpop_only: bool) -> Asks {
+        Asks {
+            resource_metadata: "https://n/.well-known/oauth-protected-resource/mcp".to_owned(),
+            dpop_only,
+        }
+    }
+
+    const OFFER: &str = "DPoP algs=\"ES256 EdDSA Ed25519 ES384 PS256\"";
+
     fn shown(refusal: &Refusal) -> (u16, String) {
-        let answer = refusal.answer("https://n/.well-known/oauth-protected-resource/mcp", "mcp:read");
+        let answer = refusal.answer(&asks(false), "mcp:read");
         let challenge = answer
             .headers()
             .get(WWW_AUTHENTICATE)
@@ -149,15 +195,15 @@ mod tests {
     #[test]
     fn the_answers_of_the_contract() {
         let metadata = "resource_metadata=\"https://n/.well-known/oauth-protected-resource/mcp\"";
-        let no_token = format!("Bearer scope=\"mcp:read\", {metadata}");
+        let no_token = format!("Bearer scope=\"mcp:read\", {metadata}, {OFFER}");
         assert_eq!(shown(&Refusal::NoToken), (401, no_token));
         let expired = Refusal::Token(TokenFault::new(Check::Times, "it expired 61 s ago"));
         let sentence = "the token has expired or is not valid yet";
         let invalid = format!(
-            "Bearer error=\"invalid_token\", error_description=\"{sentence}\", scope=\"mcp:read\", {metadata}"
+            "Bearer error=\"invalid_token\", error_description=\"{sentence}\", scope=\"mcp:read\", {metadata}, {OFFER}"
         );
         assert_eq!(shown(&expired), (401, invalid));
-        let scope = Refusal::Scope("mcp:call ops".parse().unwrap());
+        let scope = Refusal::Scope("mcp:call ops".parse().unwrap(), AuthScheme::Bearer);
         let lacking = format!(
             "Bearer error=\"insufficient_scope\", error_description=\"{SCOPE}\", scope=\"mcp:call ops\", {metadata}"
         );
@@ -166,11 +212,48 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_token_is_answered_in_its_own_scheme() {
+        let metadata = "resource_metadata=\"https://n/.well-known/oauth-protected-resource/mcp\"";
+        let algorithms = OFFER.strip_prefix("DPoP ").unwrap();
+        let other_key = Refusal::Token(TokenFault::new(Check::Binding, "x")).in_scheme(AuthScheme::Dpop);
+        let (status, challenge) = shown(&other_key);
+        assert_eq!(status, 401);
+        assert!(
+            challenge.starts_with("DPoP error=\"invalid_token\""),
+            "{challenge}"
+        );
+        assert!(
+            challenge.ends_with(&format!("scope=\"mcp:read\", {metadata}, {algorithms}")),
+            "{challenge}"
+        );
+        for (fault, code) in [
+            (ProofFault::Invalid("x".into()), "invalid_dpop_proof"),
+            (ProofFault::Nonce("x"), "use_dpop_nonce"),
+        ] {
+            let (status, challenge) = shown(&Refusal::Proof(fault));
+            assert_eq!(status, 401);
+            assert!(
+                challenge.starts_with(&format!("DPoP error=\"{code}\"")),
+                "{challenge}"
+            );
+        }
+        let scope = Refusal::Scope("ops".parse().unwrap(), AuthScheme::Dpop);
+        assert!(shown(&scope).1.starts_with("DPoP error=\"insufficient_scope\""));
+        // Where nothing else is taken, nothing else is asked for.
+        let only = Refusal::NoToken.challenge(&asks(true), "mcp:read").unwrap();
+        let only = only.to_str().unwrap();
+        assert!(
+            only.starts_with("DPoP scope=") && !only.contains("Bearer"),
+            "{only}"
+        );
+    }
+
+    #[test]
     fn an_unreachable_issuer_is_not_the_callers_fault() {
         let answer = Refusal::Unavailable {
             retry_after: Duration::from_secs(7),
         }
-        .answer("m", "s");
+        .answer(&asks(false), "s");
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.headers().get("retry-after").unwrap(), "7");
         assert!(!answer.headers().contains_key(WWW_AUTHENTICATE));

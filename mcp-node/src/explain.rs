@@ -1,10 +1,14 @@
 //! `token explain`: each check that the node would make, in order, with its verdict. The token is never shown.
 
+mod proof;
+
 use serde::Serialize;
-use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
+use shared::access_token::{Check, Confirmation, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
 use shared::jose::{KeySet, VerifyingKey};
 use shared::jwks::{KeyLookup, RemoteKeySet};
+
+pub(crate) use self::proof::ShownProof;
 
 /// An issuer whose tokens would be taken, and where its keys are.
 pub(crate) struct Candidate {
@@ -62,10 +66,17 @@ pub(crate) struct Claims {
     audience: String,
     issued_at: i64,
     expires_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_to: Option<Confirmation>,
 }
 
-/// Makes every check against the issuer that the token names.
-pub(crate) async fn explain(token: &str, candidates: &[Candidate], now: UnixSeconds) -> Explanation {
+/// Makes every check against the issuer that the token names; and those of the proof, if the token needs one.
+pub(crate) async fn explain(
+    token: &str,
+    candidates: &[Candidate],
+    proof: Option<&ShownProof>,
+    now: UnixSeconds,
+) -> Explanation {
     let verdict = verify(token, candidates, now).await;
     let failed = verdict.as_ref().err();
     let steps = Check::ALL.into_iter().map(|check| {
@@ -85,9 +96,12 @@ pub(crate) async fn explain(token: &str, candidates: &[Candidate], now: UnixSeco
             reason,
         }
     });
+    let mut steps: Vec<_> = steps.collect();
+    let bound = verdict.as_ref().ok().and_then(VerifiedClaims::confirmation);
+    steps.extend(bound.map(|bound| proof::step(bound, token, proof, now)));
     Explanation {
-        accepted: failed.is_none(),
-        steps: steps.collect(),
+        accepted: steps.iter().all(|step| !matches!(step.verdict, Verdict::Failed)),
+        steps,
         claims: verdict.as_ref().ok().map(Claims::of),
     }
 }
@@ -151,6 +165,7 @@ impl Claims {
             audience: claims.audience().to_owned(),
             issued_at: claims.issued_at().0,
             expires_at: claims.expires_at().0,
+            bound_to: claims.confirmation().cloned(),
         }
     }
 }
@@ -171,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_good_token_passes_every_check() {
         let forge = Forge::new("https://as.example");
-        let explanation = explain(&forge.token(|_| {}), &candidates(&forge), NOW).await;
+        let explanation = explain(&forge.token(|_| {}), &candidates(&forge), None, NOW).await;
         assert!(explanation.accepted);
         assert!(
             explanation
@@ -187,7 +202,7 @@ mod tests {
     async fn the_first_failure_is_named_and_the_rest_is_skipped() {
         let forge = Forge::new("https://as.example");
         let token = forge.token(|claims| claims["aud"] = "https://other/mcp".into());
-        let explanation = explain(&token, &candidates(&forge), NOW).await;
+        let explanation = explain(&token, &candidates(&forge), None, NOW).await;
         let verdicts: Vec<_> = explanation
             .steps
             .iter()
@@ -207,7 +222,7 @@ mod tests {
             Forge::new("https://as.example"),
             Forge::new("https://other.example"),
         );
-        let explanation = explain(&theirs.token(|_| {}), &candidates(&ours), NOW).await;
+        let explanation = explain(&theirs.token(|_| {}), &candidates(&ours), None, NOW).await;
         let failed = explanation
             .steps
             .iter()

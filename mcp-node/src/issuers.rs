@@ -10,6 +10,7 @@ use shared::jose::VerifyingKey;
 use shared::jwks::{KeyLookup, KeySetSettings, RemoteKeySet};
 
 use crate::config::{IssuerConfig, IssuerKind};
+use crate::error::Refusal;
 
 /// How far the clocks of an issuer and this node may differ.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ pub(crate) struct TrustedIssuer {
     pub(crate) expectation: Expectation,
     /// Its keys.
     pub(crate) keys: RemoteKeySet,
+    /// Whether its tokens must be bound to a key (RFC 9728 §2, `dpop_bound_access_tokens_required`).
+    dpop_required: bool,
 }
 
 /// All of them.
@@ -77,6 +80,7 @@ impl Issuers {
             issuers.push(TrustedIssuer {
                 expectation: expectation(issuer),
                 keys,
+                dpop_required: issuer.dpop_required,
             });
         }
         Ok(Self(issuers))
@@ -108,6 +112,17 @@ impl Issuers {
             issuer: index,
             key,
         })
+    }
+
+    /// Whether a token is bound to a key, where its issuer's must be.
+    pub(crate) fn check_bound(&self, issuer: usize, claims: &VerifiedClaims) -> Result<(), Refusal> {
+        let needed = self.0.get(issuer).is_none_or(|issuer| issuer.dpop_required);
+        let bound = claims.confirmation().is_some_and(|bound| bound.jkt.is_some());
+        if bound || !needed {
+            return Ok(());
+        }
+        let reason = "the token is bound to no key, and this issuer's must be";
+        Err(Refusal::Token(TokenFault::new(Check::Binding, reason)))
     }
 
     /// Whether the key by which a token was accepted is still its issuer's.

@@ -21,7 +21,6 @@ use self::message::Message;
 pub(crate) use self::resources::{ResourceFault, read as read_resource};
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
-use crate::error::Refusal;
 use crate::scopes::LISTEN;
 
 /// The endpoint.
@@ -53,9 +52,9 @@ pub(crate) async fn post<H: ServerHandler>(
         .scopes
         .check(caller.claims().scope(), message.method(), message.tool())
     {
-        let insufficient = Refusal::Scope(needed);
+        let insufficient = caller.lacks(needed);
         node.count(&insufficient);
-        return refusal::insufficient_scope(&insufficient, &message, &node.resource_metadata);
+        return refusal::insufficient_scope(&insufficient, &message, &node.asks);
     }
     if message.is_notification() {
         // Nothing is kept between requests, so there is nothing that a notification could change.

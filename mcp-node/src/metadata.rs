@@ -5,6 +5,7 @@ use ::web::answer;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use shared::dpop;
 use shared::metadata::ProtectedResource;
 
 use crate::app::Node;
@@ -54,6 +55,8 @@ impl Documents {
             authorization_servers,
             scopes_supported: config.scopes.for_metadata(),
             bearer_methods_supported: vec!["header".to_owned()],
+            dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
+            dpop_bound_access_tokens_required: config.is_dpop_only(),
             resource_name: name.to_owned(),
         };
         Self {

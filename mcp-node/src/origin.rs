@@ -54,7 +54,21 @@ fn is_local(host: &str) -> bool {
 
 /// The middleware for endpoints that carry tokens: a foreign page gets 403, a preflight its answer before any
 /// authentication, every other answer the headers that let the page read it.
+///
+/// Where proofs need a nonce, every answer carries the next one (RFC 9449 §8.2).
 pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let node = request.app_data::<web::Data<Node>>().cloned();
+    let mut response = screen(request, next).await?;
+    if let Some(node) = node.filter(|node| node.door.nonces().are_required()) {
+        node.offer_nonce(response.headers_mut());
+    }
+    Ok(response)
+}
+
+async fn screen(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {

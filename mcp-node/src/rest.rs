@@ -10,7 +10,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 use crate::app::Node;
-use crate::error::Refusal;
 use crate::mcp::{ResourceFault, read_resource, tools};
 use crate::origin::guard;
 use crate::scopes::{CALL_TOOL, READ_RESOURCE};
@@ -48,7 +47,7 @@ async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<
         Err(sentence) => return answer::error(StatusCode::BAD_REQUEST, "invalid_request", sentence),
     };
     if let Err(needed) = node.scopes.check(caller.claims().scope(), CALL_TOOL, Some(&name)) {
-        return node.refuse(&Refusal::Scope(needed), &node.hints.call);
+        return node.refuse(&caller.lacks(needed), &node.hints.call);
     }
     match tools::call(&node, &name, arguments.as_ref()) {
         Some(mut result) => {
@@ -74,7 +73,7 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
         Err(refusal) => return node.refuse(&refusal, &node.hints.read),
     };
     if let Err(needed) = node.scopes.check(caller.claims().scope(), READ_RESOURCE, None) {
-        return node.refuse(&Refusal::Scope(needed), &node.hints.read);
+        return node.refuse(&caller.lacks(needed), &node.hints.read);
     }
     // From the raw path: the router's own decoding leaves some characters encoded.
     let raw = request.uri().path().split_once("/resources/").map(|(_, uri)| uri);

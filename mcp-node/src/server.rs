@@ -10,12 +10,14 @@ use ::web::server::{Listen, asked_to_stop};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
 use shared::http_client::ClientFault;
+use shared::secret::NoRandomness;
 use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
-use crate::auth::Door;
+use crate::auth::{Bindings, Door};
 use crate::config::NodeConfig;
+use crate::error::Asks;
 use crate::health;
 use crate::identity::{self, IdentityFault};
 use crate::issuers::Issuers;
@@ -41,6 +43,8 @@ pub enum ServeFault {
     Identity(#[from] IdentityFault),
     #[error(transparent)]
     Listen(#[from] std::io::Error),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
@@ -108,12 +112,18 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, name),
-        door: Door::new(Issuers::new(&config.issuers)?),
+        door: Door::new(
+            Issuers::new(&config.issuers)?,
+            Bindings::new(config.resource.clone(), config.dpop_nonces_required)?,
+        ),
         scopes: config.scopes.clone(),
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts()),
         logs: Logs::new(ring, config.logs.clone()),
-        resource_metadata: config.resource.metadata_url(),
+        asks: Asks {
+            resource_metadata: config.resource.metadata_url(),
+            dpop_only: config.is_dpop_only(),
+        },
         resource_path: config.resource.url().path().trim_end_matches('/').to_owned(),
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
@@ -139,13 +149,20 @@ async fn start<H: ServerHandler>(
     let frame = Frame {
         hosts: config.hosts().into_iter().collect(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.client_certificates.from_header,
         strict_transport: config.tls != TlsMode::Off || config.resource.url().scheme() == "https",
         encoded_below: ENCODED_BELOW,
         metrics: Arc::clone(&node.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
+    let (asking_addresses, addresses) = if config.client_certificates.are_requested {
+        (config.listen, Vec::new())
+    } else {
+        (Vec::new(), config.listen)
+    };
     let listen = Listen {
-        addresses: config.listen,
+        addresses,
+        asking_addresses,
         metrics_address: config.metrics_listen,
         tls,
         per_address: per_address.clone(),

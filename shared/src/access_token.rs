@@ -132,7 +132,7 @@ impl Check {
             Self::Algorithm | Self::Key | Self::Signature => "the token's signature cannot be verified",
             Self::Audience => "the token was issued for another resource",
             Self::Times => "the token has expired or is not valid yet",
-            Self::Binding => "the token is bound to a key that was not shown",
+            Self::Binding => "the token was not shown in the way that its binding to a key asks for",
             _ => "the token is malformed or not an access token",
         }
     }

@@ -25,6 +25,8 @@ pub const MAX_AGE: Duration = Duration::from_secs(60);
 pub const CLOCKS: Duration = Duration::from_secs(30);
 /// How long a proof that is dated by its `iat` can be good, from the first moment to the last.
 const DATED_LIFE: Duration = Duration::from_secs(MAX_AGE.as_secs() + 2 * CLOCKS.as_secs());
+/// No proof is good for longer, whatever dates it.
+pub const LONGEST_LIFE: Duration = Nonces::LIFE;
 /// A longer proof is refused before anything of it is decoded.
 pub const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// RFC 9449 §4.2 asks for 96 random bits or a UUID; whatever a client takes fits in here.

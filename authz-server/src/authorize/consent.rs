@@ -1,7 +1,7 @@
 //! `/consent`: the person sees who asks for what, and decides (RFC 9700 §4.14 on clickjacking, OAuth 2.1 §7.3).
 //!
-//! The page carries the id of an interaction and nothing else. What is granted is read again from what the client
-//! sent, for the person who is signed in now.
+//! The page carries the id of an interaction, and the scopes that it shows. What is granted is read again from what the
+//! client sent, for the person who is signed in now, and is never more than they were shown.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use url::Url;
 
 use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
-use super::endpoint::{stopped, to_sign_in};
+use super::endpoint::{see, stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
 use super::redirect_uri;
 use super::request::{AuthorizationRequest, Stop};
@@ -28,7 +28,7 @@ use crate::error::{Failure, Trouble};
 use crate::pages::{self, ClientIdentity, Consent, Lang, Page, ScopeLine};
 
 /// The fields of the form.
-const FIELDS: &[&str] = &["i", "decision", "duration", "remember"];
+const FIELDS: &[&str] = &["i", "decision", "duration", "remember", "scope"];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `GET /consent?i=`.
@@ -92,10 +92,9 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let asked = read(app, &interaction).await?;
     let person = account::find(app, &browser, now).await?;
     let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
-    let was_allowed = matches!(interaction.purpose, Purpose::Authorize { allowed: true, .. });
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
-        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
+        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
@@ -104,6 +103,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
                 lasts: Lasts::AsBefore,
             };
             // They have said yes to just this before they signed in elsewhere.
+            let was_allowed = step::was_allowed(&asked, person, &interaction);
             (*person, grant.as_ref(), was_allowed.then_some(approved))
         }
     };
@@ -137,6 +137,11 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
         Some("allow") => {}
         Some("deny") => return refuse(app, (&asked, &interaction), &browser, now).await,
         _ => return Err(malformed("the form has no decision").into()),
+    }
+    let shown = fields.take("scope").and_then(|text| text.parse::<Scope>().ok());
+    if !step::code_scope(&asked, before).is_subset(&shown.unwrap_or_default()) {
+        // The operator, or the person in another tab, has changed what a yes would give: they look once more.
+        return Ok(see(interaction.resume_path(app)));
     }
     let basis = Basis::Approved {
         before,
@@ -230,6 +235,7 @@ fn page(
         node: &asked.resource.title(),
         node_uri: &asked.resource.uri,
         scopes: &scopes,
+        granted: &granted.to_string(),
         person,
         before_upstream,
     };

@@ -63,12 +63,12 @@ impl Guesses {
 }
 
 /// A request that waits, and what it is about by now.
-struct Waiting {
-    row: DeviceRow,
-    client: Arc<Client>,
-    resource: Arc<Resource>,
+pub(super) struct Waiting {
+    pub(super) row: DeviceRow,
+    pub(super) client: Arc<Client>,
+    pub(super) resource: Arc<Resource>,
     /// What of the wish is still allowed.
-    scopes: Scope,
+    pub(super) scopes: Scope,
 }
 
 /// `GET /device`: the field for the code, filled in when the address has it; after sign-in, the question.
@@ -117,7 +117,7 @@ pub(crate) async fn enter(app: web::Data<App>, request: HttpRequest, body: web::
 /// `POST /device/decision`: the person has compared and pressed.
 pub(crate) async fn decide(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = async {
-        let fields = ["user_code", "decision"];
+        let fields = ["user_code", "decision", "scope"];
         let (browser, mut params) = account::form(&app, &request, body, &fields).await?;
         let now = clock::now();
         app.catch_up().await?;
@@ -127,11 +127,16 @@ pub(crate) async fn decide(app: web::Data<App>, request: HttpRequest, body: web:
             return Ok(wrong(&app, &request, &browser));
         };
         let Some(person) = account::find(&app, &browser, now).await? else {
-            return sign_in_first(&app, &browser, code, now).await;
+            return sign_in_first(&app, (&request, &browser), code, now).await;
         };
         let Some(waiting) = look_up(&app, &request, &person, &code, now).await? else {
             return Ok(wrong(&app, &request, &browser));
         };
+        let shown = params.take("scope").and_then(|text| text.parse().ok());
+        if is_allowed && !waiting.scopes.is_subset(&shown.unwrap_or_default()) {
+            // The operator has changed what a yes would give: they look once more.
+            return question(&app, &request, &browser, &code, now).await;
+        }
         if !write_down(&app, &person, &waiting, is_allowed, now).await? {
             return Ok(wrong(&app, &request, &browser));
         }
@@ -162,7 +167,7 @@ async fn question(
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let Some(person) = account::find(app, browser, now).await? else {
-        return sign_in_first(app, browser, code.to_owned(), now).await;
+        return sign_in_first(app, (request, browser), code.to_owned(), now).await;
     };
     let Some(waiting) = look_up(app, request, &person, code, now).await? else {
         return Ok(wrong(app, request, browser));
@@ -178,6 +183,7 @@ async fn question(
         node: &waiting.resource.title(),
         node_uri: &waiting.resource.uri,
         scopes: &ScopeLine::list(page.lang, waiting.scopes.iter()),
+        granted: &waiting.scopes.to_string(),
         person: &person.user.display_name,
         page,
     };
@@ -223,7 +229,7 @@ async fn look_up(
 
 /// Keeps the decision: `true` for exactly one. The request is taken before the grant is touched, against the order of
 /// locks: nobody else can want a grant while they hold a request that still waits, so no circle comes of it.
-async fn write_down(
+pub(super) async fn write_down(
     app: &App,
     person: &SignedIn,
     waiting: &Waiting,
@@ -265,11 +271,11 @@ async fn write_down(
 
 async fn sign_in_first(
     app: &App,
-    browser: &Browser,
+    (request, browser): (&HttpRequest, &Browser),
     user_code: String,
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
-    let opened = interaction::open(app, browser, Purpose::Device { user_code }, now).await?;
+    let opened = interaction::open(app, request, browser, Purpose::Device { user_code }, now).await?;
     let place = format!("{}/login?i={}", app.config.issuer.path(), opened.id);
     let mut response = HttpResponse::SeeOther().insert_header((LOCATION, place)).finish();
     browser.remember(&mut response);

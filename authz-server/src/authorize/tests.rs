@@ -1,5 +1,7 @@
 //! What a standing grant saves a person from, and what it does not.
 
+mod standing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +107,7 @@ mod steps {
     use crate::authorize::step::{code_scope, covers, is_fresh, stands};
     use crate::db::access_grant::GrantRow;
 
-    fn asked(scope: &str) -> AuthorizationRequest {
+    pub(super) fn asked(scope: &str) -> AuthorizationRequest {
         AuthorizationRequest {
             client: Arc::new(client("a b c")),
             to: Destination {
@@ -190,7 +192,7 @@ mod steps {
             id: "i".to_owned(),
             purpose: Purpose::Authorize {
                 query: String::new(),
-                allowed: false,
+                allowed: None,
                 session_id: session_id.map(str::to_owned),
             },
             started_at: UnixSeconds(500),

@@ -7,8 +7,10 @@ use shared::scope::Scope;
 
 use super::Outcome;
 use super::client_details::Details;
+use super::client_invite::{self, Invite};
+use super::client_list::List;
 use super::print::Report;
-use crate::client::register::{self, ClientMetadata, ClientView};
+use crate::client::register::{self, ClientMetadata};
 use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::config::Config;
 use crate::db::Db;
@@ -17,8 +19,8 @@ use crate::db::Db;
 pub(super) enum Command {
     /// Create a client; prints its id and, once and never again, its secret
     Create(Create),
-    /// List every client
-    List,
+    /// List clients
+    List(List),
     /// Show one client
     Show {
         /// The client's id
@@ -39,6 +41,10 @@ pub(super) enum Command {
         /// The client's id
         client_id: String,
     },
+    /// Make a token that lets somebody register clients; shown once. With --revoke, end one
+    Invite(Invite),
+    /// List those tokens
+    Invites,
 }
 
 #[derive(Args)]
@@ -104,7 +110,9 @@ impl Command {
         let now = clock::now();
         match self {
             Self::Create(create) => create.run(db, config).await,
-            Self::List => Report::rows(&register::list(db).await?, row),
+            Self::List(list) => list.run(db, now).await,
+            Self::Invite(invite) => invite.run(db, now).await,
+            Self::Invites => client_invite::list(db, now).await,
             Self::Show { client_id } => Report::record(&register::show(db, &client_id).await?),
             Self::Update(update) => {
                 let mut metadata = update.metadata.read(update.name)?;
@@ -165,19 +173,4 @@ fn full_name(grant: String) -> String {
         "token_exchange" => TOKEN_EXCHANGE.to_owned(),
         _ => grant,
     }
-}
-
-fn row(client: &ClientView) -> Vec<String> {
-    let state = if client.revoked_at.is_some() {
-        "revoked"
-    } else {
-        "active"
-    };
-    vec![
-        client.client_id.clone(),
-        state.to_owned(),
-        client.client_type.clone(),
-        client.scope.clone(),
-        client.client_name.clone(),
-    ]
 }

@@ -2,13 +2,18 @@
 
 pub(crate) mod authenticate;
 mod details;
+pub(crate) mod keys;
+pub(crate) mod invite;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
+pub(crate) mod registration;
 pub(crate) mod trust;
+pub(crate) mod usage;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use shared::clock::UnixSeconds;
@@ -172,6 +177,8 @@ pub(crate) struct Client {
     pub(crate) is_revoked: bool,
     pub(crate) origin: Origin,
     pub(crate) details: Details,
+    /// What [`keys::ClientKeys`] made of the registered key set.
+    keys: OnceLock<Arc<keys::Keys>>,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
 }
 
@@ -207,6 +214,7 @@ impl Client {
             is_revoked: row.revoked_at.is_some(),
             origin: row.origin.parse().map_err(|_| damaged("origin"))?,
             details: serde_json::from_str(&row.details).map_err(|_| damaged("details"))?,
+            keys: OnceLock::new(),
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
             client_id: row.client_id,
             name: row.name,

@@ -8,9 +8,13 @@ use shared::config::Reader;
 use shared::http_client::HostPattern;
 use shared::scope::Scope;
 
+use super::registration::Registration;
+
 /// How clients come to be known.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
+    /// Whether clients may register themselves, and for how long that lasts.
+    pub(crate) registration: Registration,
     /// Whether a `client_id` may be the address of the client's own metadata.
     pub(crate) metadata_documents: DocumentPolicy,
     /// Whose documents are fetched under [`DocumentPolicy::Allowlist`].
@@ -60,6 +64,7 @@ impl fmt::Display for DocumentPolicy {
 impl Clients {
     /// Reads the section.
     pub(super) fn read(reader: &mut Reader) -> Self {
+        let registration = Registration::read(reader);
         let mut clients = reader.section("clients");
         let metadata_documents = clients
             .value("metadata_documents", "on")
@@ -75,6 +80,7 @@ impl Clients {
         }
         let mut rate = |key, default| clients.value(key, default).unwrap_or_else(Rate::unlimited);
         Self {
+            registration,
             fetches_per_address: rate("fetches_per_address", "60/min"),
             fetches_per_host: rate("fetches_per_host", "60/min"),
             scopes: clients

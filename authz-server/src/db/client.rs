@@ -67,15 +67,22 @@ pub(crate) async fn insert(
     client: &ClientRow,
     secret_hash: Option<&shared::secret::SecretHash>,
 ) -> Result<(), DbFault> {
+    db.write(async |tx| insert_in(tx, client, secret_hash).await)
+        .await
+}
+
+/// As [`insert`], as a part of something larger.
+pub(crate) async fn insert_in(
+    tx: &mut Tx,
+    client: &ClientRow,
+    secret_hash: Option<&shared::secret::SecretHash>,
+) -> Result<(), DbFault> {
     let now = UnixSeconds(client.created_at);
-    db.write(async |tx| {
-        insert_row(tx, client).await?;
-        if let Some(hash) = secret_hash {
-            client_secret::insert(tx, &client.client_id, hash, now).await?;
-        }
-        change::record(tx, Noun::Client, &client.client_id, now).await
-    })
-    .await
+    insert_row(tx, client).await?;
+    if let Some(hash) = secret_hash {
+        client_secret::insert(tx, &client.client_id, hash, now).await?;
+    }
+    change::record(tx, Noun::Client, &client.client_id, now).await
 }
 
 async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
@@ -107,6 +114,12 @@ pub(crate) enum Update<E> {
     Gone,
     /// The edit would not do; nothing was written.
     Refused(E),
+}
+
+impl<E> Update<E> {
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
 }
 
 /// Whether what people let us remember about a client outlives a change of it.

@@ -66,6 +66,11 @@ async fn every_statement_is_understood_by_both_databases() {
                 .map_err(|e| format!("{url}: {statement}: {e}"))
                 .unwrap();
         }
+        if matches!(db, Db::Pg(_)) {
+            for statement in redemption::POSTGRES_STATEMENTS {
+                prepare(&db, statement).await.unwrap();
+            }
+        }
         assert!(prepare(&db, "SELECT nothing FROM nowhere").await.is_err());
     }
 }

@@ -77,6 +77,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         interaction: Some(v.other),
         client: Some(v.client),
         username: "",
+        notice: Some(t.sign_in_with_new_password),
         error: None,
         passwords: true,
         passkeys: true,
@@ -84,6 +85,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
     };
     let wrong = SignIn {
         username: v.other,
+        notice: None,
         error: Some(t.wrong_password),
         client: None,
         upstream: None,
@@ -133,6 +135,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node: v.node,
         node_uri: v.uri,
         scopes: &v.scopes,
+        granted: v.other,
         person: v.person,
         before_upstream: None,
     };
@@ -167,6 +170,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node: v.node,
         node_uri: v.uri,
         scopes: &v.scopes,
+        granted: v.other,
         person: v.person,
     };
     vec![

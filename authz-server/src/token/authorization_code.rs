@@ -201,12 +201,15 @@ async fn redeem(
         nonce: code.nonce.as_deref(),
         confirmation: kept,
     };
+    let issued = (family_id, refresh_token);
+    if let Some(ends) = family::open_at_once(app, hash, &new, issued, now).await? {
+        return Ok(Outcome::Redeemed(ends));
+    }
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, &code.grant_id, now).await? {
             return Ok(Outcome::Ended);
         }
         if db::authorization_code::redeem(tx, hash, family_id, now).await? {
-            let issued = (family_id, refresh_token);
             let ends = family::open(tx, &app.config, &new, issued, now).await?;
             return Ok(Outcome::Redeemed(ends));
         }

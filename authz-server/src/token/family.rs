@@ -9,7 +9,7 @@ use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
-use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
+use shared::secret::{NoRandomness, Secret, SecretHash, SecretKind, random_bytes};
 
 use super::scopes;
 use crate::app::App;
@@ -40,6 +40,26 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) confirmation: Option<&'a Confirmation>,
 }
 
+impl<'a> NewFamily<'a> {
+    fn row(&'a self, config: &Config, family_id: &'a str, now: UnixSeconds) -> NewFamilyRow<'a> {
+        NewFamilyRow {
+            family_id,
+            grant_id: self.grant_id,
+            client_id: &self.client.client_id,
+            user_id: self.user_id,
+            resource: self.resource,
+            scopes: self.scopes.to_string(),
+            auth_time: self.auth_time,
+            methods: self.methods,
+            nonce: self.nonce,
+            expires_at: now + config.refresh_ttl,
+            confirmation: self
+                .confirmation
+                .and_then(|bound| serde_json::to_string(bound).ok()),
+        }
+    }
+}
+
 /// What the ids of families begin with.
 pub(super) const PREFIX: &str = "f_";
 
@@ -66,27 +86,27 @@ pub(crate) async fn open(
     (family_id, refresh): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<UnixSeconds, DbFault> {
-    let row = NewFamilyRow {
-        family_id,
-        grant_id: new.grant_id,
-        client_id: &new.client.client_id,
-        user_id: new.user_id,
-        resource: new.resource,
-        scopes: new.scopes.to_string(),
-        auth_time: new.auth_time,
-        methods: new.methods,
-        nonce: new.nonce,
-        expires_at: now + config.refresh_ttl,
-        confirmation: new
-            .confirmation
-            .and_then(|bound| serde_json::to_string(bound).ok()),
-    };
-    let end = db::token_family::open(tx, &row, now).await?;
+    let end = db::token_family::open(tx, &new.row(config, family_id, now), now).await?;
     if let Some(refresh) = refresh {
         let idle_end = idle_end(config, end, now);
         db::refresh_token::insert(tx, &refresh.hash(), family_id, (now, idle_end)).await?;
     }
     Ok(end)
+}
+
+/// Redeems `code` and begins its family, where the database can do both in one statement; returns when the family
+/// ends. `None`, and nothing has happened, when it cannot, or the code is not to be had: a transaction finds out why.
+pub(super) async fn open_at_once(
+    app: &App,
+    code: &SecretHash,
+    new: &NewFamily<'_>,
+    (family_id, refresh): (&str, Option<&Secret>),
+    now: UnixSeconds,
+) -> Result<Option<UnixSeconds>, DbFault> {
+    let row = new.row(&app.config, family_id, now);
+    let hash = refresh.map(Secret::hash);
+    let kept = (hash.as_ref(), idle_end(&app.config, row.expires_at, now));
+    db::redemption::at_once(&app.db, code, &row, kept, now).await
 }
 
 /// When a refresh token ends that nobody uses: never later than its family (RFC 9700 §4.14.2).

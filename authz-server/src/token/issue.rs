@@ -48,6 +48,7 @@ pub(super) async fn issue(
 ) -> Result<HttpResponse, Failure> {
     let scope = permit.scope.to_string();
     let keys = app.keys().await?;
+    app.usage.note(&permit.client.client_id, now);
     let access_token = access_token(app, &keys, (permit, terms), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {

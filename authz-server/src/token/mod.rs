@@ -16,6 +16,7 @@ mod exchange;
 pub(crate) mod family;
 mod id_jag;
 mod introspect;
+mod introspection_jwt;
 mod issue;
 mod jwt_bearer;
 mod named;

@@ -45,7 +45,7 @@ fn is_of_people(client: &Client) -> bool {
         .any(|grant| !IMPERSONAL.iter().any(|known| known.as_str() == grant))
 }
 
-fn identity() -> Scope {
+pub(crate) fn identity() -> Scope {
     // The names are constants of the grammar; a test reads them.
     Scope::from_tokens(IDENTITY).unwrap_or_default()
 }

@@ -6,7 +6,10 @@ use http::request::Parts;
 use rmcp::model::Extensions;
 use shared::access_token::VerifiedClaims;
 use shared::jose::VerifyingKey;
+use shared::oauth_error::AuthScheme;
+use shared::scope::Scope;
 
+use crate::error::Refusal;
 use crate::issuers::Verified;
 
 /// Someone whose access token passed every check. Only the door makes one.
@@ -34,6 +37,22 @@ impl Caller {
     /// What its token says. A subject is unique only together with the issuer.
     pub fn claims(&self) -> &VerifiedClaims {
         &self.claims
+    }
+
+    /// The refusal of an operation that needs these scopes.
+    pub(crate) fn lacks(&self, needed: Scope) -> Refusal {
+        let bound = self
+            .claims
+            .confirmation()
+            .is_some_and(|bound| bound.jkt.is_some());
+        Refusal::Scope(
+            needed,
+            if bound {
+                AuthScheme::Dpop
+            } else {
+                AuthScheme::Bearer
+            },
+        )
     }
 
     /// The place of the issuer in the node's list.

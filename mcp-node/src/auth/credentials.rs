@@ -1,29 +1,45 @@
-//! The `Authorization` header (RFC 6750 §2.1).
+//! The `Authorization` header (RFC 6750 §2.1, RFC 9449 §7.1).
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use shared::access_token::{Check, MAX_TOKEN_BYTES, TokenFault};
+use shared::oauth_error::AuthScheme;
 
 use crate::error::Refusal;
 
-/// The token of the one `Authorization: Bearer …` header. The scheme is compared without case (RFC 9110 §11.1).
-pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION);
-    let Some(value) = values.next() else {
-        return Err(Refusal::NoToken);
-    };
-    if values.next().is_some() {
-        return Err(Refusal::TwoCredentials);
-    }
-    let malformed = |reason: &str| Refusal::Token(TokenFault::new(Check::Structure, reason));
-    let text = value
-        .to_str()
-        .map_err(|_| malformed("the Authorization header is not ASCII"))?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+/// A token, and how it is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credentials<'a> {
+    pub(super) scheme: AuthScheme,
+    pub(super) token: &'a str,
+}
+
+impl<'a> Credentials<'a> {
+    /// Those of the one `Authorization` header.
+    pub(super) fn read(headers: &'a HeaderMap) -> Result<Self, Refusal> {
+        let mut values = headers.get_all(AUTHORIZATION);
+        let Some(value) = values.next() else {
+            return Err(Refusal::NoToken);
+        };
+        if values.next().is_some() {
+            return Err(Refusal::TwoCredentials);
+        }
+        let text = value
+            .to_str()
+            .map_err(|_| malformed("the Authorization header is not ASCII"))?;
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         // Another scheme is no token at all: the answer says which one is wanted, and no error code.
-        return Err(Refusal::NoToken);
+        let scheme = AuthScheme::named(scheme).ok_or(Refusal::NoToken)?;
+        check(token.trim_matches(' '))
+            .map(|token| Self { scheme, token })
+            .map_err(|refusal| refusal.in_scheme(scheme))
     }
-    let token = token.trim_matches(' ');
+}
+
+fn malformed(reason: &str) -> Refusal {
+    Refusal::Token(TokenFault::new(Check::Structure, reason))
+}
+
+fn check(token: &str) -> Result<&str, Refusal> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refusal::Token(TokenFault::new(
             Check::Size,
@@ -49,11 +65,11 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        match bearer_token(&headers) {
-            Ok(token) => token.to_owned(),
+        match Credentials::read(&headers) {
+            Ok(Credentials { scheme, token }) => format!("{} {token}", scheme.as_str()),
             Err(Refusal::NoToken) => "none".to_owned(),
             Err(Refusal::TwoCredentials) => "two".to_owned(),
-            Err(Refusal::Token(fault)) => fault.check.to_string(),
+            Err(Refusal::Token(fault) | Refusal::BoundToken(fault)) => fault.check.to_string(),
             Err(other) => panic!("unexpected: {other:?}"),
         }
     }
@@ -61,17 +77,20 @@ mod tests {
     #[test]
     fn the_scheme_has_no_case() {
         for value in ["Bearer a.b-c", "bearer a.b-c", "BEARER   a.b-c "] {
-            assert_eq!(verdict(&[value.as_bytes()]), "a.b-c", "{value}");
+            assert_eq!(verdict(&[value.as_bytes()]), "Bearer a.b-c", "{value}");
+        }
+        for value in ["DPoP a.b-c", "dpop a.b-c"] {
+            assert_eq!(verdict(&[value.as_bytes()]), "DPoP a.b-c", "{value}");
         }
     }
 
     #[test]
-    fn what_is_no_bearer_token() {
+    fn what_is_no_token() {
         assert_eq!(verdict(&[]), "none");
         assert_eq!(verdict(&[b""]), "none");
         assert_eq!(verdict(&[b"Basic YTpi"]), "none");
-        assert_eq!(verdict(&[b"DPoP a.b.c"]), "none");
         assert_eq!(verdict(&[b"Bearer a.b.c", b"Bearer a.b.c"]), "two");
+        assert_eq!(verdict(&[b"Bearer a.b.c", b"DPoP a.b.c"]), "two");
         for malformed in [
             &b"Bearer"[..],
             b"Bearer ",
@@ -80,6 +99,7 @@ mod tests {
             b"Bearer a,b",
             b"Bearer a=",
             b"Bearer \xff",
+            b"DPoP ",
         ] {
             assert_eq!(verdict(&[malformed]), "structure", "{malformed:?}");
         }

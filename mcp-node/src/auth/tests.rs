@@ -1,4 +1,4 @@
-use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use shared::access_token::Check;
 use wiremock::MockServer;
 
@@ -11,7 +11,9 @@ fn door(issuers: &[&str]) -> Door {
         .iter()
         .map(|url| format!("[[issuer]]\nurl = \"{url}\"\n"))
         .collect();
-    Door::new(Issuers::new(&NodeConfig::from_text(&text).unwrap().issuers).unwrap())
+    let config = NodeConfig::from_text(&text).unwrap();
+    let bindings = Bindings::new(config.resource.clone(), config.dpop_nonces_required).unwrap();
+    Door::new(Issuers::new(&config.issuers).unwrap(), bindings)
 }
 
 async fn verdict(door: &Door, token: &str, now: UnixSeconds) -> Result<Arc<Caller>, Refusal> {
@@ -20,7 +22,12 @@ async fn verdict(door: &Door, token: &str, now: UnixSeconds) -> Result<Arc<Calle
         AUTHORIZATION,
         HeaderValue::from_str(&format!("Bearer {token}")).unwrap(),
     );
-    door.authenticate(&headers, now).await
+    let shown = Shown {
+        headers: &headers,
+        method: "POST",
+        path: "/mcp",
+    };
+    door.authenticate(&shown, now).await
 }
 
 async fn failed_check(door: &Door, token: &str) -> Check {

@@ -14,7 +14,7 @@ use shared::uri::Issuer;
 
 use super::{Failure, block_on, load, print};
 use crate::config::IssuerConfig;
-use crate::explain::{Candidate, Explanation, Keys, Verdict, explain};
+use crate::explain::{Candidate, Explanation, Keys, ShownProof, Verdict, explain};
 use crate::issuers::{LEEWAY, expectation};
 
 #[derive(Subcommand)]
@@ -37,13 +37,23 @@ pub(super) struct Arguments {
     /// The audience to demand, instead of the configured one
     #[arg(long, value_name = "URL")]
     audience: Option<String>,
+    /// A file with the DPoP proof that came with the token
+    #[arg(long, value_name = "FILE", requires = "url")]
+    dpop_proof: Option<PathBuf>,
+    /// The method of the request that the proof is for
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    method: String,
+    /// The address of that request
+    #[arg(long, value_name = "URL")]
+    url: Option<url::Url>,
 }
 
 pub(super) fn run(file: Option<PathBuf>, command: &Command, json: bool) -> Result<ExitCode, Failure> {
     let Command::Explain(arguments) = command;
     let candidates = candidates(file, arguments)?;
     let token = read_token(arguments.token_file.as_deref())?;
-    let explanation = block_on(explain(&token, &candidates, now()))?;
+    let proof = proof(arguments)?;
+    let explanation = block_on(explain(&token, &candidates, proof.as_ref(), now()))?;
     print(json, &explanation, || lines(&explanation))?;
     Ok(if explanation.accepted {
         ExitCode::SUCCESS
@@ -130,7 +140,21 @@ fn read_token(file: Option<&Path>) -> Result<String, Failure> {
     .map_err(|e| format!("cannot read the token: {e}"))?;
     let token = text.trim();
     // People paste the whole header.
-    Ok(token.strip_prefix("Bearer ").unwrap_or(token).to_owned())
+    let schemes = ["Bearer ", "DPoP "];
+    let bare = schemes.iter().find_map(|scheme| token.strip_prefix(scheme));
+    Ok(bare.unwrap_or(token).to_owned())
+}
+
+fn proof(arguments: &Arguments) -> Result<Option<ShownProof>, Failure> {
+    let (Some(path), Some(url)) = (&arguments.dpop_proof, &arguments.url) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    Ok(Some(ShownProof {
+        text: text.trim().to_owned(),
+        method: arguments.method.clone(),
+        url: url.clone(),
+    }))
 }
 
 fn lines(explanation: &Explanation) -> String {

@@ -35,6 +35,8 @@ pub struct IssuerConfig {
     pub scope_claim: Option<String>,
     /// Certificate authorities to trust beside the public ones, as PEM.
     pub ca_file: Option<PathBuf>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// How long its last good key set serves while it cannot be reached.
     pub max_stale: Duration,
 }
@@ -120,6 +122,13 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
             "HS256 is not part of this version; use a key set",
         );
     }
+    let dpop = section.value::<String>("dpop", "allowed");
+    if dpop
+        .as_deref()
+        .is_some_and(|dpop| !matches!(dpop, "allowed" | "required"))
+    {
+        section.fault("dpop", "write \"allowed\" or \"required\"");
+    }
     let scope_claim = section.optional("scope_claim");
     let ca_file = section.optional("ca_file");
     let max_stale: Option<Span> = section.value("max_stale", "24h");
@@ -137,6 +146,7 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
         jwks_uri,
         scope_claim,
         ca_file,
+        dpop_required: dpop.as_deref() == Some("required"),
         max_stale: max_stale?.0,
     })
 }

@@ -6,7 +6,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use serde_json::{Map, Value, json};
 
 use super::message::{Message, RpcError};
-use crate::error::Refusal;
+use crate::error::{Asks, Refusal};
 
 /// MCP leaves codes outside of JSON-RPC's range to applications; ours is the HTTP status.
 const INSUFFICIENT_SCOPE: i32 = 403;
@@ -30,17 +30,13 @@ pub(super) fn json_rpc(status: StatusCode, error: &RpcError) -> HttpResponse {
 }
 
 /// 403 with the challenge that names every scope that this operation needs (RFC 6750 §3.1).
-pub(super) fn insufficient_scope(
-    refusal: &Refusal,
-    message: &Message<'_>,
-    resource_metadata: &str,
-) -> HttpResponse {
+pub(super) fn insufficient_scope(refusal: &Refusal, message: &Message<'_>, asks: &Asks) -> HttpResponse {
     let mut error = message.error(INSUFFICIENT_SCOPE, refusal.sentence());
-    if let Refusal::Scope(needed) = refusal {
+    if let Refusal::Scope(needed, _) = refusal {
         error.details = Some(json!({"error": "insufficient_scope", "scope": needed}));
     }
     let mut answer = json_rpc(StatusCode::FORBIDDEN, &error);
-    if let Some(challenge) = refusal.challenge(resource_metadata, "") {
+    if let Some(challenge) = refusal.challenge(asks, "") {
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     answer

@@ -17,7 +17,6 @@ use super::addressed_elsewhere;
 use super::seats::{Full, Seat};
 use crate::app::Node;
 use crate::auth::Caller;
-use crate::error::Refusal;
 use crate::scopes::LISTEN;
 
 /// How often something is sent: half of what proxies and browsers take for a dead connection.
@@ -35,7 +34,7 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
     if let Err(needed) = node.scopes.check(caller.claims().scope(), LISTEN, None) {
-        return node.refuse(&Refusal::Scope(needed), &node.hints.listen);
+        return node.refuse(&caller.lacks(needed), &node.hints.listen);
     }
     let owner = (caller.issuer_index(), caller.claims().subject().to_owned());
     let seat = match node.streams.take(owner) {

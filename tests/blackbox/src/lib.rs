@@ -12,6 +12,7 @@
 pub mod answers;
 pub mod balancer;
 pub mod database;
+pub mod dpop;
 pub mod fleet;
 pub mod forge;
 pub mod html;

@@ -45,6 +45,7 @@ pub(super) static EN: Texts = Texts {
     passkey_failed: "The passkey did not work. Try again, or use another way.",
     no_way_to_sign_in: "No way to sign in is set up here. Please ask the operator of this server.",
     wrong_password: "That username and password do not match. Check both and try again.",
+    sign_in_with_new_password: "Your new password is set. Sign in with it.",
 
     // The second step.
     second_factor_title: "One more step",
@@ -159,7 +160,7 @@ pub(super) static EN: Texts = Texts {
     remove: "Remove",
     remove_passkey: "Remove {name}",
     totp_title: "Two-step codes",
-    totp_lead: "After your password, a code from an app on your phone.",
+    totp_lead: "After your password or your account elsewhere, a code from an app on your phone.",
     totp_on: "Two-step codes are on.",
     totp_off: "Two-step codes are off.",
     totp_start: "Set up two-step codes",

@@ -45,6 +45,7 @@ pub(super) static ES: Texts = Texts {
     passkey_failed: "La llave de acceso no funcionó. Inténtalo de nuevo o usa otra forma.",
     no_way_to_sign_in: "Aquí no hay ninguna forma de iniciar sesión. Consulta a quien administra este servidor.",
     wrong_password: "El nombre de usuario y la contraseña no coinciden. Revísalos e inténtalo de nuevo.",
+    sign_in_with_new_password: "Tu nueva contraseña está guardada. Inicia sesión con ella.",
 
     // The second step.
     second_factor_title: "Un paso más",
@@ -159,7 +160,7 @@ pub(super) static ES: Texts = Texts {
     remove: "Quitar",
     remove_passkey: "Quitar {name}",
     totp_title: "Códigos de dos pasos",
-    totp_lead: "Después de tu contraseña, un código de una aplicación de tu teléfono.",
+    totp_lead: "Después de tu contraseña o de tu cuenta de otro sitio, un código de una aplicación de tu teléfono.",
     totp_on: "Los códigos de dos pasos están activados.",
     totp_off: "Los códigos de dos pasos están desactivados.",
     totp_start: "Configurar los códigos de dos pasos",

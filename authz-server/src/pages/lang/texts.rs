@@ -31,6 +31,7 @@ pub(crate) struct Texts {
     pub(crate) passkey_failed: &'static str,
     pub(crate) no_way_to_sign_in: &'static str,
     pub(crate) wrong_password: &'static str,
+    pub(crate) sign_in_with_new_password: &'static str,
 
     // The second step.
     pub(crate) second_factor_title: &'static str,
