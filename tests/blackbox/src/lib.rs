@@ -22,6 +22,7 @@ pub mod lone_node;
 pub mod people;
 pub mod person;
 pub mod provider;
+pub mod registered;
 pub mod tls;
 pub mod wire;
 

@@ -28,6 +28,7 @@ mod parameters;
 mod pkce;
 mod refresh;
 mod refresh_race;
+mod registration;
 mod revocation;
 mod second_step;
 mod secrets_at_rest;
