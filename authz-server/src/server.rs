@@ -17,7 +17,7 @@ use crate::cleanup;
 use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::routes;
+use crate::{routes, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let app = Box::pin(App::new(config, db, provider, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
+    if let Err(failure) = token::warn_of_unknown(&app).await {
+        tracing::warn!(reason = %failure, "what the configuration names could not be looked up");
+    }
     offer_first_admin(&app, now).await?;
     let config = &app.config;
     let tls = config.tls.prepare()?;
@@ -57,6 +60,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     }
     let listen = Listen {
         addresses: config.listen.clone(),
+        asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
         per_address: rates::by_address(config.per_ip),
@@ -65,6 +69,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let frame = Frame {
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.mutual_tls.from_header,
         strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
         encoded_below: &[],
         metrics: Arc::clone(&app.metrics),
@@ -75,8 +80,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
         app.second_factor.clone(),
-        app.registrations.clone(),
         app.crowd.late.clone(),
+        app.registrations.clone(),
     ];
     limits.extend(app.documents.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));

@@ -1,5 +1,7 @@
 //! For unit tests: an issuer that signs whatever it is told to, and a whole node without its listener.
 
+mod holder;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use shared::jose::Algorithm;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+pub(crate) use self::holder::Holder;
 use crate::app::{Node, routes};
 use crate::config::NodeConfig;
 use crate::health;

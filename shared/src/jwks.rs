@@ -5,6 +5,7 @@
 //! is older than the operator allows. Every span is measured on the monotonic clock, so that a jump of the wall clock
 //! neither floods the issuer nor keeps a set for ever.
 
+mod elsewhere;
 mod source;
 
 use std::fmt;

@@ -7,11 +7,12 @@ use shared::scope::Scope;
 
 use super::Outcome;
 use super::client_details::Details;
+use super::client_document::{Address, Import};
 use super::client_invite::{self, Invite};
 use super::client_list::List;
 use super::print::Report;
 use crate::client::register::{self, ClientMetadata};
-use crate::client::{AuthMethod, ClientType, DEVICE_CODE};
+use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::config::Config;
 use crate::db::Db;
 
@@ -36,6 +37,12 @@ pub(super) enum Command {
         #[arg(long, default_value = "1h", value_name = "TIME")]
         overlap: Span,
     },
+    /// Take a client's metadata document from a file instead of from its address
+    Import(Import),
+    /// Fetch a client's metadata document now, and keep it as it is
+    Pin(Address),
+    /// Let a pinned metadata document be fetched again
+    Unpin(Address),
     /// End a client and every token it has
     Revoke {
         /// The client's id
@@ -66,7 +73,7 @@ pub(super) struct Metadata {
     #[arg(long, value_name = "URI")]
     redirect_uri: Vec<String>,
     /// The grants it may use, separated by commas: `authorization_code`, `refresh_token`, `device_code`,
-    /// `client_credentials` [default: the first two with a redirect URI, the last without]
+    /// `client_credentials`, `jwt_bearer`, `token_exchange` [default: the first two with a redirect URI, the last without]
     #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
     grants: Vec<String>,
     #[command(flatten)]
@@ -124,6 +131,9 @@ impl Command {
             Self::RotateSecret { client_id, overlap } => {
                 Report::record(&register::rotate_secret(db, &client_id, now, now + overlap.0).await?)
             }
+            Self::Import(import) => import.run(db, config).await,
+            Self::Pin(address) => address.pin(db, config).await,
+            Self::Unpin(address) => address.unpin(db).await,
             Self::Revoke { client_id } => {
                 register::revoke(db, &client_id, now).await?;
                 Ok(Report::line("the client is revoked; its tokens are inactive"))
@@ -167,8 +177,10 @@ impl Metadata {
 
 /// The registered name of a grant that people write in short.
 fn full_name(grant: String) -> String {
-    if grant == "device_code" {
-        return DEVICE_CODE.to_owned();
+    match grant.as_str() {
+        "device_code" => DEVICE_CODE.to_owned(),
+        "jwt_bearer" => JWT_BEARER.to_owned(),
+        "token_exchange" => TOKEN_EXCHANGE.to_owned(),
+        _ => grant,
     }
-    grant
 }

@@ -7,6 +7,9 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
      FROM access_grant WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND revoked_at IS NULL";
+const LIVE_OF_USERNAME: &str = "SELECT g.grant_id, g.user_id, g.client_id, g.resource, g.scopes, g.remembered_scopes, \
+     g.created_at, g.updated_at, g.expires_at FROM user_account u JOIN access_grant g ON g.user_id = u.user_id \
+     WHERE u.username = $1 AND u.disabled_at IS NULL AND g.client_id = $2 AND g.resource = $3 AND g.revoked_at IS NULL";
 const HOLD: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
      expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
      ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE SET updated_at = access_grant.updated_at \
@@ -39,6 +42,7 @@ const FORGET: &str = "DELETE FROM access_grant WHERE grant_id IN \
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     LIVE,
+    LIVE_OF_USERNAME,
     HOLD,
     AMEND,
     LOCK,
@@ -74,6 +78,18 @@ pub(crate) async fn live(
     resource: &str,
 ) -> Result<Option<GrantRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIVE).bind(user_id).bind(client_id).bind(resource).fetch_optional(c))
+}
+
+/// As [`live`], by the name of a person who is not disabled.
+pub(crate) async fn live_of_username(
+    db: &Db,
+    username: &str,
+    client_id: &str,
+    resource: &str,
+) -> Result<Option<GrantRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(LIVE_OF_USERNAME).bind(username).bind(client_id).bind(resource).fetch_optional(c)
+    })
 }
 
 /// Holds the living grant of a person to a client at a resource until the transaction ends; `fresh` becomes it when

@@ -143,18 +143,18 @@ pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> 
     delete_in_batches(db, FORGET, before).await
 }
 
-/// So many interactions of one browser that nobody knows, for tests of what happens then.
+/// So many times a thousand interactions of one browser that nobody knows, for tests of what happens then.
 #[cfg(test)]
-pub(crate) async fn fill(
-    db: &Db,
-    (name, count): (&str, i64),
-    expires_at: UnixSeconds,
-) -> Result<(), DbFault> {
-    const FILL: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+pub(crate) async fn fill(db: &Db, thousands: i64, expires_at: UnixSeconds) -> Result<(), DbFault> {
+    const FILL: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
          INSERT INTO interaction (interaction_id, browser_hash, kind, content, started_at, expires_at) \
-         SELECT $2 || i, $3, 'device', '{}', 0, $4 FROM n";
-    on!(db, c => async {
-        let fill = sqlx::query(FILL).bind(count).bind(name).bind(name.as_bytes()).bind(expires_at.0);
-        fill.execute(c).await.map(|_| ())
-    })
+         SELECT $1 || i, $2, 'device', '{}', 0, $3 FROM n";
+    for _ in 0..thousands {
+        let name = format!("{:?} ", shared::secret::random_bytes::<8>());
+        on!(db, c => async {
+            let fill = sqlx::query(FILL).bind(&name).bind(name.as_bytes()).bind(expires_at.0);
+            fill.execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
 }

@@ -15,8 +15,8 @@ use shared::secret::Secret;
 
 use super::family::{self, Granted};
 use super::issue::token_type;
-use super::own;
 use super::request::GrantType;
+use super::{introspection_jwt, own, parties};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
@@ -88,7 +88,8 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
     if own::is_refresh_token(&token) {
-        return refresh_token(app, caller.client(), &Secret::from(token), now).await;
+        let body = refresh_token(app, caller.client(), &Secret::from(token), now).await?;
+        return respond(app, request, caller.client(), body, now).await;
     }
     let claims = match own::verify(app, &token, now).await? {
         Some(claims)
@@ -98,7 +99,8 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         }
         _ => None,
     };
-    answer(claims.as_ref())
+    let body = answer(claims.as_ref())?;
+    respond(app, request, caller.client(), body, now).await
 }
 
 /// Whether the token still stands: not expired, not revoked, its client neither, its resource still registered.
@@ -109,7 +111,10 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     let Some(client) = app.client(claims.client_id()).await? else {
         return Ok(false);
     };
-    if !client.honours(claims.issued_at()) || app.is_revoked(claims.token_id()).await? {
+    if !client.honours(claims.issued_at())
+        || app.is_revoked(claims.token_id()).await?
+        || !parties::stand(app, claims).await?
+    {
         return Ok(false);
     }
     let resources = app.resources().await?;
@@ -136,7 +141,7 @@ async fn refresh_token(
     caller: &Client,
     token: &Secret,
     now: UnixSeconds,
-) -> Result<HttpResponse, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let found = db::refresh_token::find(&app.db, &token.hash(), now).await?;
     let newest = found.filter(|row| {
         row.client_id == caller.client_id
@@ -146,7 +151,7 @@ async fn refresh_token(
             && now.0 < row.expires_at
     });
     let Some(row) = newest else {
-        return Ok(respond(INACTIVE.to_vec()));
+        return Ok(INACTIVE.to_vec());
     };
     let granted = Granted {
         resource: &row.resource,
@@ -156,7 +161,7 @@ async fn refresh_token(
     };
     let scope = match family::settle(app, caller, &granted, (None, None)).await {
         Ok((_, left)) => left,
-        Err(Failure::Refused(_)) => return Ok(respond(INACTIVE.to_vec())),
+        Err(Failure::Refused(_)) => return Ok(INACTIVE.to_vec()),
         Err(failure) => return Err(failure),
     };
     let active = ActiveRefreshToken {
@@ -168,11 +173,10 @@ async fn refresh_token(
         iat: UnixSeconds(row.created_at),
         exp: UnixSeconds(row.expires_at),
     };
-    let body = serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))?;
-    Ok(respond(body))
+    serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))
 }
 
-fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure> {
+fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<Vec<u8>, Failure> {
     let body = match claims {
         None => INACTIVE.to_vec(),
         Some(claims) => {
@@ -196,12 +200,21 @@ fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure>
             serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))?
         }
     };
-    Ok(respond(body))
+    Ok(body)
 }
 
-fn respond(body: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
+async fn respond(
+    app: &App,
+    request: &HttpRequest,
+    caller: &Client,
+    body: Vec<u8>,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    if let Some(algorithm) = introspection_jwt::wanted(request, caller) {
+        return introspection_jwt::sign(app, caller, algorithm, &body, now).await;
+    }
+    Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(body)
+        .body(body))
 }

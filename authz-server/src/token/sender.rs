@@ -1,6 +1,7 @@
 //! Sender constraint: what the client of a token request proves possession of, and to which its tokens are bound
 //! (RFC 9449, RFC 8705 §3).
 
+use ::web::client_certificate;
 use actix_web::HttpRequest;
 use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
@@ -24,7 +25,7 @@ pub(super) async fn prove(
 ) -> Result<Option<Confirmation>, Failure> {
     let proven = Confirmation {
         jkt: key(app, request, client, now).await?,
-        certificate: None,
+        certificate: certificate(request, client)?,
     };
     Ok(Some(proven).filter(|proven| *proven != Confirmation::default()))
 }
@@ -42,6 +43,23 @@ async fn key(
         return Err(unproven("the client is registered with dpop_bound_access_tokens").into());
     }
     Ok(proof.as_ref().map(Proof::key).map(str::to_owned))
+}
+
+/// The thumbprint of the certificate of the connection, for a client that registered for it: it gets no token without
+/// (RFC 8705 §3.4).
+fn certificate(request: &HttpRequest, client: &AuthenticatedClient) -> Result<Option<String>, Failure> {
+    if !client.client().details.tls_client_certificate_bound_access_tokens {
+        return Ok(None);
+    }
+    let shown = client_certificate::of(request).map(|shown| shown.thumbprint());
+    shown.map(Some).ok_or_else(|| {
+        let sentence =
+            "this client's tokens are bound to its certificate: show it, at the mutual-TLS address";
+        let reason = "the client is registered with tls_client_certificate_bound_access_tokens";
+        OAuthError::new(ErrorCode::InvalidRequest, sentence)
+            .because(reason)
+            .into()
+    })
 }
 
 /// To what the refresh tokens of a new family are bound. Those of a client that authenticates are bound to it already
@@ -80,11 +98,15 @@ pub(super) fn unproven(reason: &'static str) -> OAuthError {
 
 #[cfg(test)]
 mod tests {
-    use shared::oauth_error::ErrorCode;
+    use std::sync::Arc;
+
+    use actix_web::test::TestRequest;
     use shared::secret::Secret;
 
     use super::*;
-    use crate::token::testing::{code_of, with_refresh_token};
+    use crate::client::Client;
+    use crate::db::tests::NOW;
+    use crate::token::testing::{House, client_row, code_of, with_refresh_token};
 
     fn verdict(kept: Option<&str>, jkt: Option<&str>, certificate: Option<&str>) -> Result<(), Failure> {
         let mut asked = with_refresh_token(&Secret::from("ehr_x".to_owned()));
@@ -121,5 +143,24 @@ mod tests {
             verdict(Some("?"), None, None),
             Err(Failure::Internal(_))
         ));
+    }
+
+    /// What comes of a request without proof, for a client with these details.
+    async fn unproven_request(details: &str) -> Result<Option<Confirmation>, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let house = House::new(&format!("sqlite:{}/test.db", folder.path().display()), "").await;
+        let mut row = client_row("client_credentials", "a");
+        details.clone_into(&mut row.details);
+        let client = Client::from_rows(row, Vec::new()).unwrap();
+        let client = AuthenticatedClient::assumed(Arc::new(client));
+        let request = TestRequest::post().uri("/oauth/token").to_http_request();
+        prove(&house.app, &request, &client, NOW).await
+    }
+
+    #[tokio::test]
+    async fn dpop_33_a_client_that_registered_for_it_gets_nothing_without_a_proof() {
+        assert_eq!(unproven_request("{}").await.unwrap(), None);
+        let refused = unproven_request(r#"{"dpop_bound_access_tokens":true}"#).await;
+        assert_eq!(code_of(refused), ErrorCode::InvalidDpopProof);
     }
 }

@@ -4,7 +4,7 @@ use actix_web::http::{Method, header};
 use actix_web::test::TestRequest;
 use serde_json::json;
 
-use crate::testing::{Forge, Site, body_of};
+use crate::testing::{Forge, Holder, Site, body_of};
 
 #[actix_web::test]
 async fn metadata_stands_at_both_places_and_every_page_may_read_it() {
@@ -314,4 +314,52 @@ async fn without_mcp_the_node_only_says_what_it_is() {
     }
     let metadata = TestRequest::get().uri("/.well-known/oauth-protected-resource");
     assert_eq!(site.send(metadata).await.status(), 200);
+}
+
+#[actix_web::test]
+async fn dpop_28_30_where_proofs_need_a_nonce_every_answer_carries_the_next() {
+    let site = Site::with_server("dpop_nonce = \"required\"").await;
+    let holder = Holder::new(1);
+    let now = shared::clock::now();
+    let token = site
+        .forge
+        .token_at(now, |claims| claims["cnf"] = holder.confirmation());
+    let call = |nonce: Option<&str>, jti: &str| {
+        let proof = holder.proof(&token, jti, |claims| {
+            claims["htu"] = json!("http://localhost:8080/mcp/tools/call");
+            claims["iat"] = json!(now.0);
+            if let Some(nonce) = nonce {
+                claims["nonce"] = json!(nonce);
+            }
+        });
+        TestRequest::post()
+            .uri("/mcp/tools/call")
+            .insert_header(("authorization", format!("DPoP {token}")))
+            .insert_header(("dpop", proof))
+            .insert_header(("origin", "https://app.example"))
+            .set_json(json!({"name": "get_status"}))
+    };
+    let refused = site.send(call(None, "a")).await;
+    assert_eq!(refused.status(), 401);
+    let challenge = refused.headers().get(header::WWW_AUTHENTICATE).unwrap();
+    assert!(
+        challenge
+            .to_str()
+            .unwrap()
+            .starts_with("DPoP error=\"use_dpop_nonce\"")
+    );
+    let exposed = refused
+        .headers()
+        .get(header::ACCESS_CONTROL_EXPOSE_HEADERS)
+        .unwrap();
+    assert!(exposed.to_str().unwrap().contains("DPoP-Nonce"));
+    let nonce = refused.headers().get("dpop-nonce").unwrap().to_str().unwrap();
+    let answer = site.send(call(Some(nonce), "b")).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().contains_key("dpop-nonce"));
+    // Where none is asked for, none is offered.
+    let plain = Site::start().await;
+    let answer = plain.send(TestRequest::post().uri("/mcp/tools/call")).await;
+    assert_eq!(answer.status(), 401);
+    assert!(!answer.headers().contains_key("dpop-nonce"));
 }

@@ -123,6 +123,11 @@ impl KeySet {
         changed
     }
 
+    /// The admitted keys.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter()
+    }
+
     /// The admitted keys' names and algorithms.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Algorithm)> {
         self.keys.iter().map(|key| (key.kid(), key.algorithm()))

@@ -1,15 +1,10 @@
 use actix_web::http::header::AUTHORIZATION;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{Ed25519KeyPair, KeyPair};
-use serde_json::{Value, json};
-use shared::jose::sha256_base64url;
 
 use super::*;
 use crate::auth::Door;
 use crate::config::NodeConfig;
 use crate::issuers::Issuers;
-use crate::testing::{AUDIENCE, Forge, NOW};
+use crate::testing::{Forge, Holder, NOW};
 
 #[test]
 fn the_address_is_the_configured_one() {
@@ -37,35 +32,6 @@ fn the_address_is_the_configured_one() {
     }
 }
 
-/// A client with a key.
-struct Holder(Ed25519KeyPair);
-
-impl Holder {
-    fn new(seed: u8) -> Self {
-        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
-    }
-
-    fn jwk(&self) -> Value {
-        json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(self.0.public_key())})
-    }
-
-    fn confirmation(&self) -> Value {
-        json!({"jkt": shared::jose::thumbprint(self.jwk().as_object().unwrap()).unwrap()})
-    }
-
-    /// A good proof for `token`, but for `change`.
-    fn proof(&self, token: &str, jti: &str, change: impl FnOnce(&mut Value)) -> String {
-        let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": self.jwk()});
-        let ath = sha256_base64url(token.as_bytes());
-        let mut claims = json!({"jti": jti, "htm": "POST", "htu": AUDIENCE, "iat": NOW.0, "ath": ath});
-        change(&mut claims);
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self.0.sign(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
 fn door(issuer: &str, more: &str) -> Door {
     let text = format!("{more}\n[[issuer]]\nurl = \"{issuer}\"\n");
     let config = NodeConfig::from_text(&text).unwrap();
@@ -75,6 +41,16 @@ fn door(issuer: &str, more: &str) -> Door {
 
 /// What the door says to these two headers: `ok`, or the word for metrics with the scheme of the answer.
 async fn verdict(door: &Door, authorization: &str, proofs: &[&str]) -> String {
+    verdict_on(door, None, authorization, proofs).await
+}
+
+/// As [`verdict`], on a connection with this certificate.
+async fn verdict_on(
+    door: &Door,
+    certificate: Option<&[u8]>,
+    authorization: &str,
+    proofs: &[&str],
+) -> String {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
     for proof in proofs {
@@ -84,6 +60,7 @@ async fn verdict(door: &Door, authorization: &str, proofs: &[&str]) -> String {
         headers: &headers,
         method: "POST",
         path: "/mcp",
+        certificate: certificate.and_then(|der| ClientCertificate::new(vec![der.to_vec().into()])),
     };
     match door.authenticate(&shown, NOW).await {
         Ok(_) => "ok".to_owned(),
@@ -218,4 +195,34 @@ async fn what_is_bound_to_something_else_too_is_refused() {
         verdict(&door, &format!("DPoP {token}"), &[&proof]).await,
         "DPoP binding"
     );
+}
+
+#[tokio::test]
+async fn jwt_39_a_token_bound_to_a_certificate_needs_that_certificate() {
+    let (_server, forge) = Forge::published().await;
+    let door = door(&forge.issuer, "");
+    let own: &[u8] = b"the certificate";
+    let thumbprint = sha256_base64url(own);
+    let token = forge.token(|claims| claims["cnf"] = json!({"x5t#S256": thumbprint}));
+    let header = format!("Bearer {token}");
+    assert_eq!(verdict_on(&door, Some(own), &header, &[]).await, "ok");
+    // The token is remembered now, and its certificate is asked for all the same.
+    assert_eq!(verdict_on(&door, None, &header, &[]).await, "Bearer binding");
+    assert_eq!(
+        verdict_on(&door, Some(b"another"), &header, &[]).await,
+        "Bearer binding"
+    );
+    // A token that is bound to nothing is taken on any connection.
+    let free = format!("Bearer {}", forge.token(|_| {}));
+    assert_eq!(verdict_on(&door, Some(own), &free, &[]).await, "ok");
+    // Bound to both, it needs both.
+    let holder = Holder::new(1);
+    let both = forge.token(|claims| {
+        claims["cnf"] = holder.confirmation();
+        claims["cnf"]["x5t#S256"] = json!(thumbprint);
+    });
+    let (header, proof) = (format!("DPoP {both}"), holder.proof(&both, "j-1", |_| {}));
+    assert_ne!(verdict(&door, &header, &[&proof]).await, "ok");
+    assert_ne!(verdict_on(&door, Some(own), &header, &[]).await, "ok");
+    assert_eq!(verdict_on(&door, Some(own), &header, &[&proof]).await, "ok");
 }

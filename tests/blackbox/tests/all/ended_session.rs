@@ -56,7 +56,8 @@ fn rev_09_a_device_is_let_in_by_a_session_that_stands(db: Db) {
     let mut person = signed_in(&fleet, &username);
     for device in [&late, &in_time] {
         let (page, form) = question(&mut person, device);
-        person.submit(&page, &form, &[("decision", "allow")]).page();
+        let (_, answer) = person.submit_once(&page, &form, &[("decision", "allow")]);
+        assert_eq!(answer.status, 200, "{answer}");
     }
     granted(&in_time.poll(&fleet));
     end_others(&fleet, &username);

@@ -2,6 +2,7 @@
 
 use blackbox::answers::{granted, refused_400};
 use blackbox::balancer::Balancer;
+use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
 use serde_json::Value;
@@ -22,6 +23,11 @@ struct Pair {
 
 impl Pair {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// `more` is TOML of both instances.
+    fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Db::Postgres.create();
         let ports = [free_port().unwrap(), free_port().unwrap()];
@@ -32,7 +38,7 @@ impl Pair {
             let mut server = AuthzServer::new(built("authz-server"), &place, ports[number]);
             server.issuer.clone_from(&issuer);
             server.database.clone_from(&database);
-            server.extra = UNLIMITED_SERVER.into();
+            server.extra = format!("{more}{UNLIMITED_SERVER}");
             server.write_config().unwrap();
             server
         };
@@ -132,6 +138,34 @@ fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
             "{before:?} {after:?}"
         );
     }
+}
+
+#[test]
+fn dpop_19_29_a_nonce_is_good_at_the_other_instance_and_a_proof_is_not_postgres() {
+    let pair = Pair::start_with("[tokens]\ndpop_nonce = \"required\"\n");
+    let words = ["--scopes", SCOPES, "--resource", RESOURCE];
+    let client = pair.first.create_client("two", &words).unwrap();
+    let holder = Holder::fresh();
+    let url = format!("{}/oauth/token", pair.issuer);
+    let ask = |proof: &str| {
+        let request = Request::post(&url).unwrap().basic(&client.id, &client.secret);
+        let request = request.form(&[("grant_type", "client_credentials")]);
+        request.header("DPoP", proof).send().unwrap()
+    };
+    let refused = ask(&holder.proof("POST", &url));
+    refused_400(&refused, "use_dpop_nonce");
+    let nonce = refused.header("dpop-nonce").unwrap();
+    let proof = holder.spoilt("POST", &url, |_, claims| claims["nonce"] = nonce.into());
+    // Each of these meets the other instance than the one before.
+    let before = pair.balancer.served();
+    assert_eq!(granted(&ask(&proof))["token_type"], "DPoP");
+    for _ in 0..2 {
+        refused_400(&ask(&proof), "invalid_dpop_proof");
+    }
+    let after = pair.balancer.served();
+    assert!(before.iter().zip(&after).all(|(before, after)| after > before));
+    let next = holder.spoilt("POST", &url, |_, claims| claims["nonce"] = nonce.into());
+    granted(&ask(&next));
 }
 
 fn text(answer: &Value, name: &str) -> String {
