@@ -24,9 +24,9 @@ pub mod lone_node;
 pub mod people;
 pub mod person;
 pub mod provider;
-pub mod registered;
 pub mod published;
 pub mod publisher;
+pub mod registered;
 pub mod tls;
 pub mod wire;
 

@@ -6,6 +6,7 @@ mod assertion;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
+mod client_details;
 mod codes;
 mod consent;
 mod consent_shown;

@@ -53,6 +53,9 @@ fn dcr_17_only_its_own_token_opens_a_registration(db: Db) {
             assert_eq!(answer.text(), answers[0].text());
         }
     }
+    let logs = fleet.logs();
+    assert!(logs.contains("no registration access token was shown"), "{logs}");
+    assert!(logs.contains("is not that of a living registration"), "{logs}");
     assert_eq!(granted(&fleet.manage("GET", id, token, None))["client_id"], id);
     assert_eq!(
         granted(&fleet.manage("GET", owner(&other).0, foreign, None))["client_id"],
@@ -179,6 +182,9 @@ fn dcr_a_client_gets_a_new_secret_and_the_old_one_overlaps(db: Db) {
     assert_eq!(rotated["client_secret_expires_at"], 0);
     assert!(rotated["previous_client_secret_expires_at"].is_i64(), "{rotated}");
     assert!(known(old) && known(new));
+    // The next one ends what was ending already.
+    let newest = granted(&fleet.manage("PUT", id, token, Some(&rotate)));
+    assert!(!known(old) && known(new) && known(text(&newest, "client_secret")));
 }
 
 both!(dcr_23_what_is_deleted_is_over);
@@ -214,7 +220,14 @@ fn introspector(fleet: &Fleet) -> Credentials {
     let client = fleet.client(&[]);
     fleet
         .server
-        .json(&["resource", "update", "--uri", &fleet.node.url(), "--client", &client.id])
+        .json(&[
+            "resource",
+            "update",
+            "--uri",
+            &fleet.node.url(),
+            "--client",
+            &client.id,
+        ])
         .unwrap();
     client
 }

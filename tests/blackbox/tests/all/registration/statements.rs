@@ -2,6 +2,7 @@
 
 use blackbox::answers::{json as body_of, refused_400};
 use blackbox::forge::{self, Key, hs256, key_set};
+use blackbox::issuer::Issuer;
 use blackbox::registered::{fleet_with, public, text};
 use blackbox::{Db, both};
 use serde_json::{Value, json};
@@ -68,9 +69,47 @@ fn dcr_14_a_statement_of_somebody_trusted_overrides(db: Db) {
     ] {
         refused_400(&send(&bad), "invalid_software_statement");
     }
+    let logs = fleet.logs();
+    for reason in [
+        "its signature is not that",
+        "it has expired",
+        "it is for another server",
+        "iss is missing",
+    ] {
+        assert!(logs.contains(reason), "{reason}: {logs}");
+    }
     // What it says is judged like everything else.
     let wrong = forge::with(&claims, "redirect_uris", json!(["http://client.example/cb"]));
     refused_400(&send(&json!(key.sign(&header, &wrong))), "invalid_redirect_uri");
     let alive = forge::with(&claims, "exp", json!(forge::now() + 3600));
     assert_eq!(send(&json!(key.sign(&header, &alive))).status, 201);
+}
+
+both!(dcr_14_the_keys_of_statements_may_be_published);
+fn dcr_14_the_keys_of_statements_may_be_published(db: Db) {
+    let key = Key::ed25519("published");
+    let approver = Issuer::start(key_set(&[&key]));
+    let address = format!("http://localhost:{}", approver.port());
+    let fleet = fleet_with(
+        db,
+        &format!(
+            "registration = \"open\"\n\n[[clients.software_statement]]\nissuer = \"{address}\"\njwks_uri = \"{address}/keys\"\n"
+        ),
+    );
+    let claims = json!({"iss": address, "software_id": "approved"});
+    let header = json!({"alg": "EdDSA", "kid": "published"});
+    let statement =
+        |key: &Key, header: &Value| public(&json!({"software_statement": key.sign(header, &claims)}));
+    let client = fleet.registered(&statement(&key, &header));
+    assert_eq!(client["software_id"], "approved");
+    let unknown = forge::with(&header, "kid", json!("other"));
+    refused_400(
+        &fleet.register(&statement(&key, &unknown), None),
+        "invalid_software_statement",
+    );
+    let stranger = Key::ed25519("published");
+    refused_400(
+        &fleet.register(&statement(&stranger, &header), None),
+        "invalid_software_statement",
+    );
 }
