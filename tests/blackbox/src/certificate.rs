@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _, RevokedCertParams, SanType,
     SerialNumber, date_time_ymd,
 };
@@ -179,6 +179,8 @@ impl Identity {
 
 fn params(common_name: &str, names: &[Name<'_>]) -> CertificateParams {
     let mut params = CertificateParams::default();
+    // The default has a common name already, in front.
+    params.distinguished_name = DistinguishedName::new();
     for (kind, value) in [
         (DnType::CountryName, "AT"),
         (DnType::OrganizationName, "Edge Hive"),
