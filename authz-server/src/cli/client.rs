@@ -7,6 +7,7 @@ use shared::scope::Scope;
 
 use super::Outcome;
 use super::client_details::Details;
+use super::client_document::{Address, Import};
 use super::client_invite::{self, Invite};
 use super::client_list::List;
 use super::print::Report;
@@ -36,6 +37,12 @@ pub(super) enum Command {
         #[arg(long, default_value = "1h", value_name = "TIME")]
         overlap: Span,
     },
+    /// Take a client's metadata document from a file instead of from its address
+    Import(Import),
+    /// Fetch a client's metadata document now, and keep it as it is
+    Pin(Address),
+    /// Let a pinned metadata document be fetched again
+    Unpin(Address),
     /// End a client and every token it has
     Revoke {
         /// The client's id
@@ -124,6 +131,9 @@ impl Command {
             Self::RotateSecret { client_id, overlap } => {
                 Report::record(&register::rotate_secret(db, &client_id, now, now + overlap.0).await?)
             }
+            Self::Import(import) => import.run(db, config).await,
+            Self::Pin(address) => address.pin(db, config).await,
+            Self::Unpin(address) => address.unpin(db).await,
             Self::Revoke { client_id } => {
                 register::revoke(db, &client_id, now).await?;
                 Ok(Report::line("the client is revoked; its tokens are inactive"))

@@ -24,6 +24,8 @@ pub mod lone_node;
 pub mod people;
 pub mod person;
 pub mod provider;
+pub mod published;
+pub mod publisher;
 pub mod tls;
 pub mod wire;
 

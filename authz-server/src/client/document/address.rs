@@ -3,13 +3,13 @@
 use url::Url;
 
 /// Longest address.
-pub(crate) const MAX_BYTES: usize = 500;
+const MAX_BYTES: usize = 500;
 
 /// The address that `client_id` is; `None` when it is an ordinary id, or an address that cannot be one.
 ///
 /// It is judged as it is written: an address that a parser would repair, or write in another way, means one thing to us
 /// and another to whoever publishes there.
-pub(crate) fn address(client_id: &str) -> Option<Url> {
+pub(super) fn address(client_id: &str) -> Option<Url> {
     if !client_id.starts_with("https://") || client_id.len() > MAX_BYTES {
         return None;
     }

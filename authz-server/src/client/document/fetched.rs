@@ -18,9 +18,9 @@ use crate::config::Clients;
 use crate::db::client_document::DocumentRow;
 
 /// A larger document is not read to its end (Client ID Metadata Documents, "Maximum Response Size").
-const MAX_BYTES: usize = 5 * 1024;
+pub(super) const MAX_BYTES: usize = 5 * 1024;
 /// How long a document is relied on that does not say, and the least and the most whatever it says.
-const FRESH: Duration = Duration::from_secs(3600);
+pub(super) const FRESH: Duration = Duration::from_secs(3600);
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
 /// Clients in memory for which there is no row; the least used make room.

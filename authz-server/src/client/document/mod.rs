@@ -14,6 +14,7 @@
 mod address;
 mod content;
 mod fetched;
+mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use ::web::address::ClientAddress;
 use shared::clock::UnixSeconds;
 use url::Url;
 
-pub(crate) use self::address::address;
+use self::address::address;
 pub(crate) use self::fetched::Documents;
+pub(crate) use self::stored::{Standing, import, pin, unpin};
 use super::{Client, Origin};
 use crate::app::App;
 use crate::db::client::ClientRow;
@@ -127,7 +129,7 @@ async fn renewed(
     let before = client_document::find(&app.db, url.as_str()).await?;
     if let (Some((row, document)), Some(before)) = (unwritten, before) {
         // Whoever waited for the same fetch has written it already.
-        if before.fetched_at < document.fetched_at && !before.is_pinned {
+        if now.0 >= before.fresh_until && !before.is_pinned {
             client_document::write(&app.db, (row, document), content::impact, now).await?;
         }
         app.catch_up().await?;

@@ -81,7 +81,9 @@ impl Stage {
     }
 
     fn ask_as(&self, client: &Credentials, assertion: &str, more: &[(&str, &str)]) -> Answer {
-        self.fleet.remember(assertion);
+        if !assertion.is_empty() {
+            self.fleet.remember(assertion);
+        }
         let usual = [("grant_type", JWT_BEARER), ("assertion", assertion)];
         self.fleet.post("/oauth/token", client, &[&usual, more].concat())
     }
@@ -208,7 +210,7 @@ fn ema_every_claim_is_demanded_and_compared(db: Db) {
         ("aud", json!(stage.fleet.node.url())),
         ("client_id", json!("c_other")),
         ("client_id", json!([stage.client.id])),
-        ("exp", json!(now - 61)),
+        ("exp", json!(now - 60)),
         ("exp", json!(now + 7200)),
         ("exp", json!("soon")),
         ("iat", json!(now + 120)),

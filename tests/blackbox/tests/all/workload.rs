@@ -274,7 +274,7 @@ fn wif_the_assertion_is_for_us_and_of_now(db: Db) {
     }
     assert!(stage.logged("aud is not this server alone"));
     for (name, value) in [
-        ("exp", json!(now - 61)),
+        ("exp", json!(now - 60)),
         ("exp", json!("soon")),
         ("exp", json!(1e300)),
         ("exp", Value::Null),
