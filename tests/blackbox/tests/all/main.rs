@@ -24,6 +24,7 @@ mod http_framing;
 mod http_rules;
 mod id_jag;
 mod introspection;
+mod introspection_jwt;
 mod known_browser;
 mod limits;
 mod metadata;
