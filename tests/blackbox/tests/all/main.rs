@@ -3,6 +3,7 @@
 
 mod account;
 mod assertion;
+mod authorization_details;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
@@ -20,6 +21,7 @@ mod http_framing;
 mod http_rules;
 mod id_jag;
 mod introspection;
+mod jar;
 mod known_browser;
 mod limits;
 mod metadata;
