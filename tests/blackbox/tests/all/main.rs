@@ -3,6 +3,7 @@
 
 mod account;
 mod assertion;
+mod authorization_details;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
@@ -25,6 +26,7 @@ mod http_rules;
 mod id_jag;
 mod introspection;
 mod introspection_jwt;
+mod jar;
 mod known_browser;
 mod limits;
 mod metadata;
