@@ -22,6 +22,8 @@ ALTER TABLE authorization_code ADD COLUMN dpop_jkt TEXT;
 -- RFC 9396: a JSON list, as granted.
 ALTER TABLE authorization_code ADD COLUMN authorization_details TEXT;
 ALTER TABLE device_authorization ADD COLUMN authorization_details TEXT;
+-- The types that a resource understands, separated by spaces.
+ALTER TABLE resource ADD COLUMN authorization_details_types TEXT NOT NULL DEFAULT '';
 ALTER TABLE token_family ADD COLUMN authorization_details TEXT;
 -- RFC 7800 §3.1: the key to which the family's refresh tokens are bound, as JSON; NULL where the client authenticates.
 ALTER TABLE token_family ADD COLUMN confirmation TEXT;
@@ -30,6 +32,8 @@ ALTER TABLE token_family ADD COLUMN confirmation TEXT;
 CREATE TABLE pushed_request (
     reference_hash BYTEA PRIMARY KEY,
     client_id TEXT NOT NULL,
+    -- Of a client that proves nothing: strangers who know its id have places of their own.
+    address TEXT NOT NULL,
     -- The parameters, form-encoded.
     content TEXT NOT NULL,
     created_at BIGINT NOT NULL,

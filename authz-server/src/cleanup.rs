@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::clock;
 
 use crate::app::App;
+use crate::authorize::interaction;
 use crate::client::usage;
 use crate::db::{self, DbFault};
 
@@ -38,6 +39,8 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     db::device_authorization::forget(&app.db, before).await?;
     // Anybody can open one, so they do not stay: nothing is decided by what is over.
     db::interaction::forget(&app.db, now - INTERACTIONS).await?;
+    // Whoever came with one has ten minutes to decide, and its end must be known then.
+    db::pushed_request::forget(&app.db, now - interaction::LIFE - INTERACTIONS).await?;
     db::one_time_link::forget(&app.db, before).await?;
     db::session::forget(&app.db, before).await?;
     // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).

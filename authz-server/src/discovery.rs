@@ -66,6 +66,12 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         .collect();
     scopes.sort_unstable();
     scopes.dedup();
+    let mut details_types: Vec<String> = resources
+        .iter()
+        .flat_map(|resource| resource.authorization_details_types.iter().cloned())
+        .collect();
+    details_types.sort_unstable();
+    details_types.dedup();
     let issuer = &app.config.issuer;
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let methods: Vec<_> = AuthMethod::ALL.into_iter().filter(|m| app.takes(*m)).collect();
@@ -104,7 +110,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         introspection_endpoint_auth_methods_supported: method_names(&|m| *m != AuthMethod::None),
         introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: method_names(&|_| true),
-        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         introspection_signing_alg_values_supported: ALGORITHMS.map(|alg| alg.as_str().to_owned()).to_vec(),
         tls_client_certificate_bound_access_tokens: app.config.mutual_tls.is_on(),
         mtls_endpoint_aliases: aliases(app),
@@ -120,9 +126,14 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         authorization_response_iss_parameter_supported: true,
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
         ui_locales_supported: names(&["en", "es"]),
+        request_parameter_supported: true,
         client_id_metadata_document_supported: app.config.clients.metadata_documents != DocumentPolicy::Off,
-        request_parameter_supported: false,
         request_uri_parameter_supported: false,
+        request_object_signing_alg_values_supported: algorithms,
+        require_signed_request_object: false,
+        pushed_authorization_request_endpoint: issuer.endpoint("/oauth/par"),
+        require_pushed_authorization_requests: app.config.clients.require_pushed_requests,
+        authorization_details_types_supported: details_types,
         service_documentation: issuer.endpoint("/docs/errors"),
     })
 }

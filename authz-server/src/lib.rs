@@ -4,6 +4,7 @@
 
 mod account;
 mod app;
+mod authorization_details;
 mod authorize;
 mod changes;
 mod cleanup;

@@ -30,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) access_ttl: std::time::Duration,
     /// The client as which the resource server introspects.
     pub(crate) client_id: Option<String>,
+    /// The types of authorization details that it understands (RFC 9396 §2).
+    pub(crate) authorization_details_types: Vec<String>,
     /// Tokens from before were for another resource of that name.
     pub(crate) created_at: UnixSeconds,
 }
@@ -153,6 +155,11 @@ fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
         algorithm: row.alg.parse().map_err(|_| damaged("alg"))?,
         access_ttl: UnixSeconds(row.access_ttl).since(UnixSeconds(0)),
         client_id: row.client_id,
+        authorization_details_types: row
+            .authorization_details_types
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
         created_at: UnixSeconds(row.created_at),
         lookup_key: row.lookup_key,
         name: row.name,

@@ -51,6 +51,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(key_set))
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
+        .service(readable(post(&below("/oauth/par")).route(web::post().to(authorize::push))))
         .service(readable(
             post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
         ))

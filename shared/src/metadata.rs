@@ -51,6 +51,12 @@ pub struct AuthorizationServer {
     pub client_id_metadata_document_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
+    pub request_object_signing_alg_values_supported: Vec<String>,
+    pub require_signed_request_object: bool,
+    pub pushed_authorization_request_endpoint: String,
+    pub require_pushed_authorization_requests: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub authorization_details_types_supported: Vec<String>,
     pub service_documentation: String,
 }
 

@@ -99,7 +99,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         let Some(Interaction {
             id,
             purpose: Purpose::Authorize {
-                query, session_id, ..
+                arrival, session_id, ..
             },
             started_at,
         }) = waiting
@@ -110,7 +110,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         };
         if params.take("decision").as_deref() != Some("allow") {
             let purpose = Purpose::Authorize {
-                query,
+                arrival,
                 allowed: None,
                 session_id,
             };
@@ -122,7 +122,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
             return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
         let purpose = Purpose::Authorize {
-            query,
+            arrival,
             allowed: Some(params.take("scope").unwrap_or_default()),
             session_id,
         };

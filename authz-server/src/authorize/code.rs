@@ -12,6 +12,7 @@ use super::request::AuthorizationRequest;
 use super::step::code_scope;
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::document;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::authorization_code::{self, CodeRow};
@@ -96,8 +97,12 @@ pub(super) async fn issue(
         created_at: now.0,
         expires_at: (now + app.config.code_ttl).0,
         dpop_jkt: asked.dpop_jkt.clone(),
+        authorization_details: asked
+            .authorization_details
+            .as_ref()
+            .map(AuthorizationDetails::text),
     };
-    if let (Basis::Standing(grant), None) = (&basis, &finishing) {
+    if let (Basis::Standing(grant), None, None) = (&basis, &finishing, &asked.pushed) {
         let row = row(&grant.grant_id, &asked.scope);
         let is_kept = authorization_code::insert_under(&app.db, &code.hash(), &row).await?;
         return Ok(if is_kept { Outcome::Code(code) } else { Outcome::Gone });
@@ -105,6 +110,12 @@ pub(super) async fn issue(
     let outcome = app.db.write(async |tx| {
         if let Some((interaction, browser)) = &finishing
             && !db::interaction::finish(tx, interaction, browser, now).await?
+        {
+            return Ok(Outcome::Decided);
+        }
+        // RFC 9126 §7.3: a reference serves one answer, however often its page was shown.
+        if let Some(reference) = &asked.pushed
+            && !db::pushed_request::finish(tx, reference, now).await?
         {
             return Ok(Outcome::Decided);
         }

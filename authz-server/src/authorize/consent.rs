@@ -26,7 +26,7 @@ use crate::client::{Client, Origin, document};
 use crate::db;
 use crate::db::access_grant::GrantRow;
 use crate::error::{Failure, Trouble};
-use crate::pages::{self, ClientIdentity, Consent, Lang, Page, ScopeLine};
+use crate::pages::{self, ClientIdentity, Consent, DetailItem, Lang, Page, ScopeLine};
 
 /// The fields of the form.
 const FIELDS: &[&str] = &["i", "decision", "duration", "remember", "scope"];
@@ -164,9 +164,15 @@ async fn refuse(
     now: UnixSeconds,
 ) -> Result<HttpResponse, Stop> {
     let hash = browser.hash();
-    let finished = app
-        .db
-        .write(async |tx| db::interaction::finish(tx, &interaction.id, &hash, now).await);
+    let finished = app.db.write(async |tx| {
+        if !db::interaction::finish(tx, &interaction.id, &hash, now).await? {
+            return Ok(false);
+        }
+        match &asked.pushed {
+            Some(reference) => db::pushed_request::finish(tx, reference, now).await,
+            None => Ok(true),
+        }
+    });
     if !finished.await.map_err(Failure::from)? {
         return Err(Failure::Shown(Trouble::Decided).into());
     }
@@ -191,7 +197,7 @@ async fn open_one(app: &App, browser: &Browser, id: &str, now: UnixSeconds) -> R
 /// The client's request, read again.
 async fn read(app: &App, interaction: &Interaction) -> Result<AuthorizationRequest, Stop> {
     match &interaction.purpose {
-        Purpose::Authorize { query, .. } => AuthorizationRequest::read(app, query).await,
+        Purpose::Authorize { arrival, .. } => AuthorizationRequest::read(app, arrival).await,
         Purpose::Device { .. } => Err(Failure::Forbidden("the interaction is a device's").into()),
     }
 }
@@ -237,6 +243,7 @@ fn page(
         node: &asked.resource.title(),
         node_uri: &asked.resource.uri,
         scopes: &scopes,
+        details: &DetailItem::list(lang, asked.authorization_details.as_ref()),
         granted: &granted.to_string(),
         person,
         before_upstream,

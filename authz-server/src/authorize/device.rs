@@ -21,11 +21,12 @@ use super::approval::{Approval, Lasts, approve};
 use super::interaction::{self, Purpose};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};
 use crate::error::{self, Failure};
-use crate::pages::{Code, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
+use crate::pages::{Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
 use crate::registry::Resource;
 use crate::token::device_authorization::{ALPHABET, CODE_LETTERS, shown};
 use crate::token::{GrantType, scopes};
@@ -69,6 +70,7 @@ pub(super) struct Waiting {
     pub(super) resource: Arc<Resource>,
     /// What of the wish is still allowed.
     pub(super) scopes: Scope,
+    pub(super) details: Option<AuthorizationDetails>,
 }
 
 /// `GET /device`: the field for the code, filled in when the address has it; after sign-in, the question.
@@ -183,6 +185,7 @@ async fn question(
         node: &waiting.resource.title(),
         node_uri: &waiting.resource.uri,
         scopes: &ScopeLine::list(page.lang, waiting.scopes.iter()),
+        details: &DetailItem::list(page.lang, waiting.details.as_ref()),
         granted: &waiting.scopes.to_string(),
         person: &person.user.display_name,
         page,
@@ -216,7 +219,16 @@ async fn look_up(
         .parse()
         .map_err(|_| Failure::Internal("a device's scope is damaged".to_owned()))?;
     let scopes = wished.intersection(&scopes::grantable(&client, resource));
-    if client.is_revoked || !client.has_grant(GrantType::DeviceCode.as_str()) || scopes.is_empty() {
+    let details = row.authorization_details.as_deref();
+    let details = details.map(AuthorizationDetails::stored).transpose()?;
+    let are_allowed = details
+        .as_ref()
+        .is_none_or(|details| details.is_allowed(&client, resource));
+    if client.is_revoked
+        || !are_allowed
+        || !client.has_grant(GrantType::DeviceCode.as_str())
+        || scopes.is_empty()
+    {
         return Ok(None);
     }
     Ok(Some(Waiting {
@@ -224,6 +236,7 @@ async fn look_up(
         row,
         client,
         scopes,
+        details,
     }))
 }
 

@@ -7,6 +7,7 @@ use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 
 use super::approval::Lasts;
+use super::arrival::{self, Arrival, Way};
 use super::code::{self, Approver, Basis, Outcome};
 use super::interaction::{self, Purpose};
 use super::request::{AuthorizationRequest, Raw, Stop};
@@ -64,7 +65,26 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
         document::admit(app, &client_id, ClientAddress::of(request)).await?;
     }
-    let asked = AuthorizationRequest::read(app, query).await?;
+    let (arrival, way) = Arrival::open(app, query, now).await?;
+    let answered = proceed(app, request, (&arrival, way), now).await;
+    if let (Err(Stop::Back(..)), Some(reference)) = (&answered, arrival.pushed()) {
+        // The client has its answer.
+        let finish = app
+            .db
+            .write(async |tx| db::pushed_request::finish(tx, &reference, now).await);
+        finish.await.map_err(Failure::from)?;
+    }
+    answered
+}
+
+async fn proceed(
+    app: &App,
+    request: &HttpRequest,
+    (arrival, way): (&Arrival, Way),
+    now: UnixSeconds,
+) -> Result<HttpResponse, Stop> {
+    let asked = AuthorizationRequest::read(app, arrival).await?;
+    arrival::check_way(app, &asked, way)?;
     if let Some(username) = &asked.client.approves_as {
         return through_the_door(app, &asked, username, now).await;
     }
@@ -73,11 +93,12 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     let page = match step::next(app, &asked, person.as_ref(), None, now).await? {
         Step::Remembered(person, grant) => {
             let basis = (Approver::person(person), Basis::Standing(&grant));
-            if let Outcome::Code(code) = code::issue(app, &asked, basis, None, now).await? {
-                return Ok(asked.to.grant(app, code.reveal()));
+            match code::issue(app, &asked, basis, None, now).await? {
+                Outcome::Code(code) => return Ok(asked.to.grant(app, code.reveal())),
+                Outcome::Decided => return Err(Failure::Shown(Trouble::Decided).into()),
+                // Revoked at this very moment: they are asked again.
+                Outcome::Gone => Page::Consent,
             }
-            // Revoked at this very moment: they are asked again.
-            Page::Consent
         }
         Step::Ask(..) => Page::Consent,
         Step::SignIn => Page::SignIn,
@@ -89,7 +110,7 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
         });
     }
     let purpose = Purpose::Authorize {
-        query: query.to_owned(),
+        arrival: arrival.clone(),
         allowed: None,
         session_id: person.map(|person| person.session_id),
     };

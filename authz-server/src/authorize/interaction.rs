@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::random_bytes;
 
+use super::arrival::Arrival;
 use crate::account::{Browser, SignedIn, crowd};
 use crate::app::App;
 use crate::db;
@@ -24,8 +25,9 @@ pub(crate) const LIFE: Duration = Duration::from_secs(600);
 pub(crate) enum Purpose {
     /// A client sent them to the authorization endpoint.
     Authorize {
-        /// Its request, exactly as it came; read and checked again at every step.
-        query: String,
+        /// Its request; read and checked again at every step.
+        #[serde(flatten)]
+        arrival: Arrival,
         /// What they have allowed already, before they signed in elsewhere: the scopes that the page showed.
         allowed: Option<String>,
         /// The session in which it came; every sign-in makes another.

@@ -51,10 +51,10 @@ pub(crate) async fn wants_sign_in(
     person: &SignedIn,
     now: UnixSeconds,
 ) -> Result<bool, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+    let Purpose::Authorize { arrival, .. } = &interaction.purpose else {
         return Ok(false);
     };
-    match AuthorizationRequest::read(app, query).await {
+    match AuthorizationRequest::read(app, arrival).await {
         Ok(asked) => Ok(!is_fresh(&asked, person, Some(interaction), now)),
         Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
         // Whatever is wrong with it is said where it is used.
@@ -64,10 +64,10 @@ pub(crate) async fn wants_sign_in(
 
 /// Whether the client wants the person to prove who they are, and not only that they are signed in somewhere.
 pub(crate) async fn wants_proof(app: &App, interaction: &Interaction) -> Result<bool, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+    let Purpose::Authorize { arrival, .. } = &interaction.purpose else {
         return Ok(false);
     };
-    match AuthorizationRequest::read(app, query).await {
+    match AuthorizationRequest::read(app, arrival).await {
         Ok(asked) => Ok(asked.prompt.login || asked.max_age.is_some()),
         Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
         Err(_) => Ok(false),
@@ -118,12 +118,16 @@ pub(super) fn allows(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
 
 /// Whether everything asked for is remembered, and the client does not want the person to be asked all the same. A
 /// program on loopback or behind a private scheme could be anybody (RFC 8252 §8.6), so only what the person has
-/// explicitly let us remember counts, for every client alike.
+/// explicitly let us remember counts, for every client alike. Authorization details are never remembered: each list is a
+/// question of its own (RFC 9396 §11.2).
 pub(super) fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
     let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
     // Whose client nobody vouches for is asked each time, and sees that nobody does (OAuth 2.1 §7.3.1).
-    let is_known = asked.client.origin != Origin::Registration;
-    is_known && !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
+    asked.client.origin != Origin::Registration
+        && !asked.prompt.consent
+        && !asked.prompt.select_account
+        && asked.authorization_details.is_none()
+        && asked.scope.is_subset(&remembered)
 }
 
 /// What a code carries: what was asked for; when that adds to a standing grant, what was granted before as well, so

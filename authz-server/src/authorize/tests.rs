@@ -46,6 +46,7 @@ fn resource(scopes: &str) -> Resource {
         algorithm: Algorithm::EdDSA,
         access_ttl: Duration::from_secs(60),
         client_id: None,
+        authorization_details_types: Vec::new(),
         created_at: UnixSeconds(0),
     }
 }
@@ -102,6 +103,7 @@ mod steps {
     use super::*;
     use crate::account::{SignedIn, User};
     use crate::authorize::answer::Destination;
+    use crate::authorize::arrival::Arrival;
     use crate::authorize::interaction::{Interaction, Purpose};
     use crate::authorize::request::{AuthorizationRequest, Prompt};
     use crate::authorize::step::{code_scope, covers, is_fresh, stands};
@@ -122,6 +124,8 @@ mod steps {
             nonce: None,
             dpop_jkt: None,
             ui_locales: None,
+            authorization_details: None,
+            pushed: None,
         }
     }
 
@@ -191,7 +195,7 @@ mod steps {
         let begun = |session_id: Option<&str>| Interaction {
             id: "i".to_owned(),
             purpose: Purpose::Authorize {
-                query: String::new(),
+                arrival: Arrival::of(String::new()),
                 allowed: None,
                 session_id: session_id.map(str::to_owned),
             },

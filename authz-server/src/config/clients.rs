@@ -19,6 +19,8 @@ pub(crate) struct Clients {
     pub(crate) metadata_documents: DocumentPolicy,
     /// Whose documents are fetched under [`DocumentPolicy::Allowlist`].
     pub(crate) document_hosts: Vec<HostPattern>,
+    /// Whether every authorization request must be pushed first (RFC 9126 §5).
+    pub(crate) require_pushed_requests: bool,
     /// What clients may ask for that no operator has registered.
     pub(crate) scopes: Scope,
     /// Fetches that one address may cause.
@@ -78,6 +80,7 @@ impl Clients {
             let reason = "counts only with metadata_documents = \"allowlist\"";
             clients.fault("document_hosts", reason);
         }
+        let require_pushed_requests = clients.value("require_pushed_requests", "false").unwrap_or(true);
         let mut rate = |key, default| clients.value(key, default).unwrap_or_else(Rate::unlimited);
         Self {
             registration,
@@ -88,6 +91,7 @@ impl Clients {
                 .unwrap_or_default(),
             metadata_documents,
             document_hosts,
+            require_pushed_requests,
         }
     }
 

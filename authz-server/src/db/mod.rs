@@ -21,6 +21,7 @@ mod lease;
 mod lite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
+pub(crate) mod pushed_request;
 pub(crate) mod recovery_code;
 pub(crate) mod redemption;
 pub(crate) mod refresh_token;
@@ -280,6 +281,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,
+        pushed_request::STATEMENTS,
         recovery_code::STATEMENTS,
         refresh_token::STATEMENTS,
         registration::STATEMENTS,

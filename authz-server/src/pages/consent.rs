@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, ScopeLine};
+use super::{DetailItem, Page, ScopeLine};
 
 /// How a client is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub(crate) struct Consent<'a> {
     pub(crate) node: &'a str,
     pub(crate) node_uri: &'a str,
     pub(crate) scopes: &'a [ScopeLine],
+    pub(crate) details: &'a [DetailItem],
     /// The same, space separated: the form says what was shown.
     pub(crate) granted: &'a str,
     /// Who is signed in; not shown with `before_upstream`.

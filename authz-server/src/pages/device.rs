@@ -3,7 +3,7 @@
 use askama::Template;
 use shared::clock::UnixSeconds;
 
-use super::{Code, Page, ScopeLine};
+use super::{Code, DetailItem, Page, ScopeLine};
 
 /// `GET /device`. Its form goes to `/device` (`user_code`).
 #[derive(Template)]
@@ -34,6 +34,7 @@ pub(crate) struct DeviceConfirm<'a> {
     pub(crate) node: &'a str,
     pub(crate) node_uri: &'a str,
     pub(crate) scopes: &'a [ScopeLine],
+    pub(crate) details: &'a [DetailItem],
     /// The same, space separated: the form says what was shown.
     pub(crate) granted: &'a str,
     /// Who is signed in.

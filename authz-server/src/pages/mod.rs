@@ -8,6 +8,7 @@ mod agent;
 pub(crate) mod assets;
 mod code;
 mod consent;
+mod details;
 mod device;
 mod headers;
 mod lang;
@@ -27,6 +28,7 @@ pub(crate) use self::account::{
 };
 pub(crate) use self::code::Code;
 pub(crate) use self::consent::{ClientIdentity, Consent};
+pub(crate) use self::details::DetailItem;
 pub(crate) use self::device::{DeviceConfirm, DeviceDone, DeviceEntry};
 pub(crate) use self::headers::{form_source, render};
 pub(crate) use self::lang::{Lang, Reason, Texts, fill};

@@ -36,6 +36,8 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
     pub(crate) nonce: Option<&'a str>,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<&'a str>,
     /// The key to which its refresh tokens are bound.
     pub(crate) confirmation: Option<&'a Confirmation>,
 }
@@ -55,6 +57,7 @@ impl<'a> NewFamily<'a> {
             auth_time: self.auth_time,
             methods: self.methods,
             nonce: self.nonce,
+            authorization_details: self.authorization_details,
             expires_at: now + config.refresh_ttl,
             confirmation: self
                 .confirmation

@@ -9,7 +9,7 @@ use crate::client::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE, authenticate};
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 18] = [
+pub(super) const PARAMETERS: [&str; 19] = [
     "grant_type",
     "scope",
     "code",
@@ -17,6 +17,7 @@ pub(super) const PARAMETERS: [&str; 18] = [
     "redirect_uri",
     "refresh_token",
     "device_code",
+    "authorization_details",
     "assertion",
     "subject_token",
     "subject_token_type",
@@ -85,6 +86,8 @@ pub(super) struct TokenRequest {
     pub(super) redirect_uri: Option<String>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) device_code: Option<Secret>,
+    /// RFC 9396 §6, as text.
+    pub(super) authorization_details: Option<String>,
     /// What the request proves possession of; [`super::sender::prove`] fills it in.
     pub(super) confirmation: Option<Confirmation>,
     /// RFC 7523 §2.1.
@@ -127,6 +130,7 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
+            authorization_details: params.take("authorization_details"),
             confirmation: None,
             assertion: params.take("assertion").map(Secret::from),
             exchange: ExchangeRequest {

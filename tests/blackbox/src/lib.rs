@@ -12,6 +12,7 @@
 pub mod answers;
 pub mod assertion;
 pub mod balancer;
+pub mod certificate;
 pub mod database;
 pub mod dpop;
 pub mod fleet;

@@ -71,6 +71,7 @@ async fn a_yes_counts_in_a_session_that_stands() {
         assert!(matches!(in_time.unwrap(), Outcome::Code(_)), "{url}");
 
         let row = DeviceRow {
+            authorization_details: None,
             user_code: "BBBBBBBB".to_owned(),
             client_id: "c_x".to_owned(),
             resource: NODE.to_owned(),
@@ -87,6 +88,7 @@ async fn a_yes_counts_in_a_session_that_stands() {
                 .unwrap()
         );
         let waiting = Waiting {
+            details: None,
             row,
             client: Arc::clone(house.client.client()),
             resource: Arc::clone(app.resources().await.unwrap().find(NODE).unwrap()),

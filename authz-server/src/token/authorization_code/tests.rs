@@ -243,6 +243,7 @@ async fn a_code_is_redeemed_at_once_or_nothing_happens() {
         let app = &house.app;
         let scopes: Scope = "a b".parse().unwrap();
         let new = NewFamily {
+            authorization_details: None,
             grant_id: &house.grant_id,
             client: house.client.client(),
             user_id: "u_1",
