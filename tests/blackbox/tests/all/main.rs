@@ -15,6 +15,7 @@ mod device;
 mod documents;
 mod documents_change;
 mod documents_guard;
+mod documents_keys;
 mod dpop;
 mod dpop_node;
 mod ended_session;
