@@ -443,9 +443,10 @@ fn dpop_a_device_is_bound_to_the_key_that_it_polls_with(db: Db) {
             &[("user_code", text(&begun, "user_code"))],
         )
         .page();
-    person
+    let done = person
         .submit(&page, &page.form("/device/decision"), &[("decision", "allow")])
         .page();
+    assert_eq!(done.answer.status, 200, "{}", done.answer);
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", &client_id),
