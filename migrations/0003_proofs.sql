@@ -8,6 +8,7 @@ ALTER TABLE client ADD COLUMN origin TEXT NOT NULL DEFAULT 'operator' CHECK (ori
 ALTER TABLE client ADD COLUMN last_used_at BIGINT;
 -- When a client that registered itself is forgotten unless somebody grants it something.
 ALTER TABLE client ADD COLUMN expires_at BIGINT;
+CREATE INDEX client_expires ON client (expires_at);
 
 -- What may be shown once: assertions, DPoP proofs. The hash names kind, sender and jti.
 CREATE TABLE used_proof (
@@ -21,6 +22,8 @@ ALTER TABLE authorization_code ADD COLUMN dpop_jkt TEXT;
 -- RFC 9396: a JSON list, as granted.
 ALTER TABLE authorization_code ADD COLUMN authorization_details TEXT;
 ALTER TABLE device_authorization ADD COLUMN authorization_details TEXT;
+-- The types that a resource understands, separated by spaces.
+ALTER TABLE resource ADD COLUMN authorization_details_types TEXT NOT NULL DEFAULT '';
 ALTER TABLE token_family ADD COLUMN authorization_details TEXT;
 -- RFC 7800 §3.1: the key to which the family's refresh tokens are bound, as JSON; NULL where the client authenticates.
 ALTER TABLE token_family ADD COLUMN confirmation TEXT;
@@ -29,6 +32,8 @@ ALTER TABLE token_family ADD COLUMN confirmation TEXT;
 CREATE TABLE pushed_request (
     reference_hash BYTEA PRIMARY KEY,
     client_id TEXT NOT NULL,
+    -- Of a client that proves nothing: strangers who know its id have places of their own.
+    address TEXT NOT NULL,
     -- The parameters, form-encoded.
     content TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -41,8 +46,11 @@ CREATE INDEX pushed_request_expires ON pushed_request (expires_at);
 -- RFC 7591 §3: what lets a stranger register, so many times.
 CREATE TABLE initial_access_token (
     token_hash BYTEA PRIMARY KEY,
-    name TEXT NOT NULL,
+    -- What operators call it; not a secret.
+    name TEXT NOT NULL UNIQUE,
     uses_left BIGINT NOT NULL,
+    -- Whether its clients may have tokens without a person.
+    may_act_alone BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     revoked_at BIGINT
@@ -51,18 +59,18 @@ CREATE TABLE initial_access_token (
 CREATE TABLE registration (
     client_id TEXT PRIMARY KEY REFERENCES client (client_id),
     token_hash BYTEA NOT NULL UNIQUE,
-    -- Where it was made from, for quotas.
+    -- As the invite said.
+    may_act_alone BOOLEAN NOT NULL,
+    -- Where it was made from, for operators who look.
     address TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );
-CREATE INDEX registration_address ON registration (address);
 
 -- Client ID Metadata Documents: fetched ones in use, and those that an operator pinned.
 CREATE TABLE client_document (
-    client_id TEXT PRIMARY KEY,
+    client_id TEXT PRIMARY KEY REFERENCES client (client_id),
     content TEXT NOT NULL,
-    -- Of redirect URIs, keys and the way of authentication: when it changes, people are asked again.
-    trust_hash BYTEA NOT NULL,
+    -- Never fetched.
     is_pinned BOOLEAN NOT NULL,
     fetched_at BIGINT NOT NULL,
     fresh_until BIGINT NOT NULL

@@ -5,18 +5,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::web::metrics::Metrics;
 use ::web::rates::KeyedLimit;
+use actix_web::HttpRequest;
+use actix_web::http::header::HOST;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use shared::http_client::{ClientFault, GuardedClient, Own};
 use shared::dpop::Nonces;
+use shared::tls::{ClientAuthorities, TlsFault};
+use shared::uri::Issuer;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Provider, Throttle, Turns};
+use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Memory};
-use crate::client::Client;
+use crate::client::{AuthMethod, Client};
+use crate::client::keys::ClientKeys;
+use crate::client::registration::StatementIssuers;
+use crate::client::usage::Usage;
+use crate::client::document::Documents;
 use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -24,6 +32,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
 /// Tokens of ours whose signature has been checked already.
@@ -36,6 +45,8 @@ pub(crate) enum AppFault {
     Keys(#[from] KeyFault),
     #[error(transparent)]
     Db(#[from] DbFault),
+    #[error("tls.client_ca_file: {0}")]
+    Authorities(#[from] TlsFault),
     #[error("fetch_rule: {0}")]
     Outbound(#[from] ClientFault),
 }
@@ -52,18 +63,34 @@ pub(crate) struct App {
     /// What passkeys are made for; `None` where there are none.
     pub(crate) passkeys: Option<Webauthn>,
     pub(crate) device_codes: KeyedLimit,
+    /// Registrations of strangers, by address.
+    pub(crate) registrations: KeyedLimit,
+    /// Whose software statements count.
+    pub(crate) statements: StatementIssuers,
+    /// Which clients were used today.
+    pub(crate) usage: Usage,
     /// Wrong user codes.
     pub(crate) guesses: Guesses,
     /// The provider with whose accounts people may sign in.
     pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
+    /// How much people have begun and not finished.
+    pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
+    /// Whose assertions are believed.
+    pub(crate) assertion_keys: AssertionKeys,
     /// For addresses that a client named.
     pub(crate) outbound: GuardedClient,
     /// What DPoP proofs are dated by (RFC 9449 §8).
     pub(crate) nonces: Nonces,
+    /// The public keys of clients.
+    pub(crate) client_keys: ClientKeys,
+    /// The authorities whose certificates name clients.
+    pub(crate) client_authorities: Option<ClientAuthorities>,
+    /// Clients whose id is the address of their metadata.
+    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
     master: Arc<MasterKey>,
@@ -130,6 +157,12 @@ impl App {
         let (registry, revocations) = (Registry::new(), Revocations::new());
         let memories: Vec<Arc<dyn Memory>> = vec![keys.clone(), registry.clone(), revocations.clone()];
         let changes = Changes::new(db.clone(), memories).await?;
+        let authorities = &config.mutual_tls;
+        let client_authorities = authorities
+            .client_ca_file
+            .as_ref()
+            .map(|ca_file| ClientAuthorities::read(ca_file, authorities.client_crl_file.as_deref()))
+            .transpose()?;
         let outbound = GuardedClient::new(config.fetch_rules.clone(), own(&config))?;
         Ok(Arc::new(Self {
             metrics: Arc::new(Metrics::new("authz")),
@@ -138,10 +171,18 @@ impl App {
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
             device_codes: KeyedLimit::new(config.device_codes),
+            registrations: KeyedLimit::new(config.clients.registration.per_address),
+            statements: StatementIssuers::new(&config.clients.registration.statements)?,
+            usage: Usage::new(),
             guesses: Guesses::new(),
             provider,
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
+            client_keys: ClientKeys::new(outbound.clone())?,
+            client_authorities,
+            documents: Documents::new(outbound.clone(), &config.clients),
+            assertion_keys: AssertionKeys::new(&config.assertions),
             outbound,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
@@ -160,14 +201,34 @@ impl App {
         self.changes.catch_up().await
     }
 
+    /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.
+    pub(crate) fn base_of(&self, request: &HttpRequest) -> &Issuer {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let alias = self.config.mutual_tls.url.as_ref();
+        alias
+            .filter(|alias| host.is_some_and(|host| host.eq_ignore_ascii_case(alias.url().authority())))
+            .unwrap_or(&self.config.issuer)
+    }
+
+    /// Whether clients can authenticate by `method` here: not everywhere can they show a certificate.
+    pub(crate) fn takes(&self, method: AuthMethod) -> bool {
+        match method {
+            AuthMethod::TlsClientAuth => self.client_authorities.is_some(),
+            AuthMethod::SelfSignedTlsClientAuth => self.config.mutual_tls.is_on(),
+            _ => true,
+        }
+    }
+
     /// The key under which secrets of people are sealed.
     pub(crate) fn master(&self) -> &MasterKey {
         &self.master
     }
 
-    /// The client named `id`, revoked or not.
+    /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
+    /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
-        self.registry.client(&self.db, &self.changes, id).await
+        let registered = self.registry.client(&self.db, &self.changes, id).await?;
+        Ok(registered.or_else(|| self.documents.copy(id)))
     }
 
     /// Every registered resource.
@@ -175,13 +236,13 @@ impl App {
         self.registry.resources(&self.db, &self.changes).await
     }
 
-    /// Whether a token of ours was taken back, or everything of its family was.
+    /// Whether a token of ours was taken back, or anything that it came of was.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, DbFault> {
         let contain = |id| self.revocations.contain(&self.db, &self.changes, id);
-        if let Some(family_id) = family::of_token_id(token_id)
-            && contain(family_id).await?
-        {
-            return Ok(true);
+        for ancestor in family::ancestors_of(token_id) {
+            if contain(ancestor).await? {
+                return Ok(true);
+            }
         }
         contain(token_id).await
     }
@@ -224,6 +285,10 @@ impl App {
 fn own(config: &Config) -> Own {
     Own {
         host: config.issuer.url().host_str().map(str::to_owned),
-        listen: config.listen.iter().copied().chain(config.metrics_listen).collect(),
+        listen: [&config.listen[..], &config.mutual_tls.listen]
+            .concat()
+            .into_iter()
+            .chain(config.metrics_listen)
+            .collect(),
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use shared::clock;
 
 use crate::app::App;
+use crate::authorize::interaction;
+use crate::client::usage;
 use crate::db::{self, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
@@ -14,6 +16,9 @@ const MARGIN: Duration = Duration::from_secs(3600);
 const INTERACTIONS: Duration = Duration::from_secs(60);
 /// Changes are kept this long. An instance that was stopped for longer reads everything again.
 const CHANGES: Duration = Duration::from_secs(86_400);
+
+/// Revoked grants are kept this long: what somebody may ask about afterwards.
+const GRANTS: Duration = Duration::from_secs(30 * 86_400);
 
 /// Cleans every ten minutes until the program ends.
 pub(crate) async fn run(app: Arc<App>) {
@@ -34,13 +39,25 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     db::device_authorization::forget(&app.db, before).await?;
     // Anybody can open one, so they do not stay: nothing is decided by what is over.
     db::interaction::forget(&app.db, now - INTERACTIONS).await?;
+    // Whoever came with one has ten minutes to decide, and its end must be known then.
+    db::pushed_request::forget(&app.db, now - interaction::LIFE - INTERACTIONS).await?;
     db::one_time_link::forget(&app.db, before).await?;
     db::session::forget(&app.db, before).await?;
     // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
     db::refresh_token::forget(&app.db, before).await?;
     db::token_family::forget(&app.db, before).await?;
+    // After whatever refers to them.
+    db::access_grant::forget(&app.db, now - GRANTS).await?;
     db::revoked_token::forget(&app.db, before).await?;
     db::used_proof::forget(&app.db, before).await?;
     db::client_secret::forget(&app.db, before).await?;
+    db::initial_access_token::forget(&app.db, before).await?;
+    // First what was used: nobody is forgotten who was here today.
+    usage::write(app, now).await?;
+    let ended = db::client_life::expire(&app.db, now).await?;
+    if ended > 0 {
+        tracing::info!(ended, "registrations that nobody used have ended");
+    }
+    db::client_life::forget(&app.db, before).await?;
     db::change::forget(&app.db, now - CHANGES).await
 }

@@ -1,9 +1,14 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod assertions;
 mod clients;
+mod exchange;
 mod federation;
 mod fetch_rule;
 mod login;
+mod mutual_tls;
+mod registration;
+mod trusted_issuer;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -18,10 +23,15 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
 pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
 pub(crate) use self::login::Login;
+pub(crate) use self::mutual_tls::MutualTls;
+pub(crate) use self::registration::{RegistrationMode, StatementIssuer, StatementKeys};
+pub(crate) use self::trusted_issuer::TrustedIssuer;
 use crate::keys::ALGORITHMS;
+use crate::policy::exchange::Edge;
 
 /// The file that is read when no other is named.
 pub(crate) const FILE: &str = "authz-server.toml";
@@ -41,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// TLS.
     pub(crate) tls: TlsMode,
+    /// Certificates of clients.
+    pub(crate) mutual_tls: MutualTls,
     /// `sqlite:` or `postgres:`.
     pub(crate) database_url: String,
     /// What resources sign with unless they say otherwise.
@@ -63,6 +75,10 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// The OpenID Provider with whose accounts people may sign in.
     pub(crate) federation: Option<Federation>,
+    /// Whose assertions are worth a token.
+    pub(crate) assertions: Assertions,
+    /// Along what tokens may be exchanged.
+    pub(crate) exchange: Vec<Edge>,
     /// How clients come to be known.
     pub(crate) clients: Clients,
     /// What may be fetched at addresses that clients name, besides the public Internet.
@@ -85,9 +101,8 @@ const MAX_CODE_TTL: Duration = Duration::from_secs(600);
 const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 6] = [
+const LATER: [(&str, &[&str]); 5] = [
     ("keys", &["rotate_every"]),
-    ("clients", &["registration"]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
@@ -113,13 +128,16 @@ impl Config {
         let issuer: Option<Issuer> = server.value("issuer", "http://localhost:9000");
         let data_dir: PathBuf = server.value("data_dir", "./data").unwrap_or_default();
         let more_hosts: Vec<String> = server.list("hosts", "");
-        let trusted_proxies = server.list("trusted_proxies", "");
+        let trusted_proxies: Vec<IpNet> = server.list("trusted_proxies", "");
         let metrics_listen: Option<SocketAddr> = server.optional("metrics_listen");
         if listen.is_empty() {
             server.fault("listen", "at least one address is needed");
         }
-        let names = certificate_names(issuer.as_ref(), &listen);
+        let mutual_tls = MutualTls::read(&mut reader, !trusted_proxies.is_empty());
+        let addresses = [&listen[..], &mutual_tls.listen].concat();
+        let names = certificate_names(&[issuer.as_ref(), mutual_tls.url.as_ref()], &addresses);
         let tls = read_mode(&mut reader, &data_dir, names);
+        mutual_tls.check(&mut reader, &tls, issuer.as_ref());
         if tls == TlsMode::Off && web::server::Listen::leaves_machine(&listen) {
             let reason = "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
             reader.fault("server.listen", reason);
@@ -194,6 +212,8 @@ impl Config {
                 .is_some_and(|host| shared::uri::is_loopback(&host));
         let login = Login::read(&mut reader, is_local);
         let federation = Federation::read(&mut reader);
+        let assertions = Assertions::read(&mut reader);
+        let exchange = exchange::read(&mut reader);
         let clients = Clients::read(&mut reader);
         let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let mut limits = reader.section("limits");
@@ -220,12 +240,13 @@ impl Config {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
         };
         Ok(Self {
-            hosts: hosts(&issuer, &listen, more_hosts),
+            hosts: hosts(&[Some(&issuer), mutual_tls.url.as_ref()], &addresses, more_hosts),
             listen,
             metrics_listen,
             issuer,
             trusted_proxies,
             tls,
+            mutual_tls,
             database_url,
             default_algorithm,
             master_key_file,
@@ -237,6 +258,8 @@ impl Config {
             dpop_nonces_required,
             login,
             federation,
+            assertions,
+            exchange,
             clients,
             fetch_rules,
             per_ip,
@@ -292,13 +315,14 @@ fn refuse_later_keys(reader: &mut Reader) {
 }
 
 /// The host of the issuer, of every listen address, and what the operator adds.
-fn hosts(issuer: &Issuer, listen: &[SocketAddr], more: Vec<String>) -> HashSet<String> {
+fn hosts(bases: &[Option<&Issuer>], listen: &[SocketAddr], more: Vec<String>) -> HashSet<String> {
     let mut hosts: HashSet<String> = more.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-    let url = issuer.url();
-    hosts.insert(url.authority().to_owned());
-    if let (None, Some(port)) = (url.port(), url.port_or_known_default()) {
-        // The default port may be written all the same (RFC 9110 §7.2).
-        hosts.insert(format!("{}:{port}", url.authority()));
+    for url in bases.iter().flatten().map(|base| base.url()) {
+        hosts.insert(url.authority().to_owned());
+        if let (None, Some(port)) = (url.port(), url.port_or_known_default()) {
+            // The default port may be written all the same (RFC 9110 §7.2).
+            hosts.insert(format!("{}:{port}", url.authority()));
+        }
     }
     for address in listen {
         hosts.insert(address.to_string());
@@ -309,11 +333,12 @@ fn hosts(issuer: &Issuer, listen: &[SocketAddr], more: Vec<String>) -> HashSet<S
     hosts
 }
 
-fn certificate_names(issuer: Option<&Issuer>, listen: &[SocketAddr]) -> Vec<String> {
-    let mut names: Vec<String> = issuer
-        .and_then(|issuer| issuer.url().host_str())
+fn certificate_names(bases: &[Option<&Issuer>], listen: &[SocketAddr]) -> Vec<String> {
+    let mut names: Vec<String> = bases
+        .iter()
+        .flatten()
+        .filter_map(|base| base.url().host_str())
         .map(bare)
-        .into_iter()
         .collect();
     names.push("localhost".to_owned());
     names.extend(
@@ -394,10 +419,10 @@ mod tests {
     #[test]
     fn keys_of_later_features_are_refused_with_the_reason() {
         let faults =
-            read("[keys]\nrotate_every = \"30d\"\n[clients]\nregistration = \"open\"\n[admin]\nx = 1")
+            read("[keys]\nrotate_every = \"30d\"\n[admin]\nx = 1")
                 .unwrap_err();
         assert!(
-            faults.contains("3 fault(s)") && faults.contains("does not have yet"),
+            faults.contains("2 fault(s)") && faults.contains("does not have yet"),
             "{faults}"
         );
     }

@@ -1,5 +1,6 @@
 //! DPoP at our own endpoints (RFC 9449): a proof is checked, then remembered by every instance.
 
+use ::web::client_certificate;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use shared::access_token::VerifiedClaims;
@@ -27,7 +28,7 @@ pub(crate) async fn proof_of(
 ) -> Result<Option<Proof>, Failure> {
     let expected = Expected {
         method: request.method().as_str(),
-        target: &Target::at(app.config.issuer.url(), request.path()),
+        target: &Target::at(app.base_of(request).url(), request.path()),
         access_token,
         nonces: &app.nonces,
     };
@@ -56,8 +57,11 @@ pub(crate) async fn check_binding(
         Failure::from(OAuthError::new(ErrorCode::InvalidToken, sentence).because(reason))
     };
     let bound = claims.confirmation();
-    if bound.is_some_and(|bound| bound.certificate.is_some()) {
-        return Err(refusal("the token is bound to a certificate"));
+    if let Some(certificate) = bound.and_then(|bound| bound.certificate.as_deref()) {
+        let shown = client_certificate::of(request);
+        if !shown.is_some_and(|shown| shown.thumbprint() == certificate) {
+            return Err(refusal("the token is bound to a certificate that was not shown"));
+        }
     }
     match (scheme, bound.and_then(|bound| bound.jkt.as_deref())) {
         (AuthScheme::Bearer, None) => Ok(()),

@@ -179,6 +179,11 @@ fn refused(app: &App, request: &HttpRequest, refusal: &OAuthError) -> HttpRespon
         error_uri: Some(&uri),
     };
     let mut answer = answer::error_with(status, &body);
+    if refusal.code == ErrorCode::TemporarilyUnavailable {
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
     // RFC 6749 §5.2: with the scheme that the client used.
     if refusal.code == ErrorCode::InvalidClient && request.headers().contains_key(AUTHORIZATION) {
         let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\", charset=\"UTF-8\"");

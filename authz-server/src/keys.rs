@@ -60,6 +60,8 @@ pub(crate) struct MasterKey {
     forms: hmac::Key,
     /// Derived, for the nonces of DPoP proofs.
     nonces: hmac::Tag,
+    /// Derived, for the hashes of recovery codes.
+    recovery_codes: hmac::Key,
     path: String,
 }
 
@@ -91,11 +93,14 @@ impl MasterKey {
         check_mode(path).map_err(fault)?;
         let key = UnboundKey::new(&AES_256_GCM, &bytes)
             .map_err(|_| fault("it must have exactly 32 bytes".to_owned()))?;
-        let derive = |purpose: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), purpose);
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        let derive = |purpose: &[u8]| hmac::sign(&root, purpose);
+        let key_for = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, derive(purpose).as_ref());
         Ok(Self {
             key: LessSafeKey::new(key),
-            forms: hmac::Key::new(hmac::HMAC_SHA256, derive(b"edge-hive forms").as_ref()),
+            forms: key_for(b"edge-hive forms"),
             nonces: derive(b"edge-hive dpop nonces"),
+            recovery_codes: key_for(b"edge-hive recovery codes"),
             path: path.display().to_string(),
         })
     }
@@ -108,6 +113,11 @@ impl MasterKey {
     /// The secret behind the nonces of DPoP proofs; the same at every instance with this master key.
     pub(crate) fn nonces(&self) -> &[u8] {
         self.nonces.as_ref()
+    }
+
+    /// The key under which recovery codes are hashed: short as they are, a copy of the database alone gives none away.
+    pub(crate) fn recovery_codes(&self) -> &hmac::Key {
+        &self.recovery_codes
     }
 
     /// Seals a secret of a person. `place` names the row and column, so that values cannot be swapped.

@@ -4,6 +4,7 @@
 
 mod account;
 mod app;
+mod authorization_details;
 mod authorize;
 mod changes;
 mod cleanup;
@@ -19,6 +20,7 @@ mod keys;
 mod openid;
 mod pages;
 mod params;
+mod policy;
 mod registry;
 mod resource;
 mod revocations;

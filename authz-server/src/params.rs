@@ -95,6 +95,12 @@ impl Params {
         Some(self.single.swap_remove(at).1)
     }
 
+    /// A parameter that stays where it is.
+    pub(crate) fn peek(&self, name: &str) -> Option<&str> {
+        let mut single = self.single.iter();
+        single.find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+
     /// Takes the `resource` parameters out.
     pub(crate) fn take_resources(&mut self) -> Vec<String> {
         std::mem::take(&mut self.resources)

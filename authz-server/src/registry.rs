@@ -10,7 +10,7 @@ use shared::scope::Scope;
 use shared::uri::ResourceUri;
 
 use crate::changes::{Changes, Memory};
-use crate::client::Client;
+use crate::client::{Client, Document, Origin};
 use crate::db::change::{Change, Noun};
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
@@ -30,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) access_ttl: std::time::Duration,
     /// The client as which the resource server introspects.
     pub(crate) client_id: Option<String>,
+    /// The types of authorization details that it understands (RFC 9396 §2).
+    pub(crate) authorization_details_types: Vec<String>,
     /// Tokens from before were for another resource of that name.
     pub(crate) created_at: UnixSeconds,
 }
@@ -102,7 +104,12 @@ impl Registry {
             return Ok(None);
         };
         let secrets = db::client_secret::of_client(db, id).await?;
-        let client = Arc::new(Client::from_rows(row, secrets)?);
+        let mut client = Client::from_rows(row, secrets)?;
+        if client.origin == Origin::Document {
+            let row = db::client_document::find(db, id).await?;
+            client.document = row.as_ref().map(Document::written);
+        }
+        let client = Arc::new(client);
         changes.fill(epoch, || self.clients.insert(id.to_owned(), Arc::clone(&client)));
         Ok(Some(client))
     }
@@ -148,6 +155,11 @@ fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
         algorithm: row.alg.parse().map_err(|_| damaged("alg"))?,
         access_ttl: UnixSeconds(row.access_ttl).since(UnixSeconds(0)),
         client_id: row.client_id,
+        authorization_details_types: row
+            .authorization_details_types
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
         created_at: UnixSeconds(row.created_at),
         lookup_key: row.lookup_key,
         name: row.name,

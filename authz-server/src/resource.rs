@@ -8,6 +8,7 @@ use shared::jose::Algorithm;
 use shared::scope::Scope;
 use shared::uri::ResourceUri;
 
+use crate::authorization_details::is_type_name;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
 use crate::keys::ALGORITHMS;
@@ -42,6 +43,8 @@ pub(crate) struct ResourceMetadata {
     pub(crate) access_ttl: Option<Duration>,
     /// The client as which it introspects; `Some(None)` takes it away.
     pub(crate) client_id: Option<Option<String>>,
+    /// The types of authorization details that it understands.
+    pub(crate) authorization_details_types: Option<Vec<String>>,
 }
 
 /// What is shown of a resource.
@@ -53,6 +56,8 @@ pub(crate) struct ResourceView {
     pub(crate) alg: String,
     pub(crate) access_ttl: i64,
     pub(crate) client_id: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) authorization_details_types: Vec<String>,
     pub(crate) created_at: i64,
 }
 
@@ -72,6 +77,7 @@ pub(crate) async fn create(
         access_ttl: 0,
         client_id: None,
         created_at: now.0,
+        authorization_details_types: String::new(),
     };
     check(db, &metadata).await?;
     apply(&mut row, &metadata);
@@ -146,6 +152,10 @@ async fn check(db: &Db, metadata: &ResourceMetadata) -> Result<(), ResourceFault
     if metadata.access_ttl.is_some_and(|ttl| ttl.as_secs() == 0) {
         return fault("tokens must live for at least a second".to_owned());
     }
+    let mut types = metadata.authorization_details_types.iter().flatten();
+    if !types.all(|name| is_type_name(name)) {
+        return fault("a type of authorization details has 1 to 128 visible ASCII characters".to_owned());
+    }
     if let Some(Some(id)) = &metadata.client_id {
         let client = db::client::find(db, id).await?;
         if client.is_none_or(|client| client.revoked_at.is_some()) {
@@ -174,6 +184,9 @@ fn apply(row: &mut ResourceRow, metadata: &ResourceMetadata) {
     if let Some(client_id) = &metadata.client_id {
         row.client_id.clone_from(client_id);
     }
+    if let Some(types) = &metadata.authorization_details_types {
+        row.authorization_details_types = types.join(" ");
+    }
 }
 
 fn view(row: ResourceRow) -> ResourceView {
@@ -184,6 +197,11 @@ fn view(row: ResourceRow) -> ResourceView {
         alg: row.alg,
         access_ttl: row.access_ttl,
         client_id: row.client_id,
+        authorization_details_types: row
+            .authorization_details_types
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
         created_at: row.created_at,
     }
 }

@@ -13,6 +13,8 @@ use actix_web::{Error, HttpResponse, Resource, web};
 use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
 use crate::app::App;
 use crate::authorize::device;
+use crate::client::registration;
+use crate::config::RegistrationMode;
 use crate::pages::assets;
 use crate::{authorize, discovery, health, openid, token};
 
@@ -49,6 +51,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(key_set))
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
+        .service(readable(post(&below("/oauth/par")).route(web::post().to(authorize::push))))
         .service(readable(
             post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
         ))
@@ -67,8 +70,21 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(authorize::authorize_form)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
+    if app.config.clients.registration.mode != RegistrationMode::Off {
+        registrations(&below, config);
+    }
     people(&below, config);
     own_account(&below, config);
+}
+
+/// Where clients register and look after their registration; from pages of any origin too, as [`readable`].
+fn registrations(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    let registrations = post(&below("/oauth/register")).route(web::post().to(registration::register));
+    let one = resource(&below("/oauth/register/{client_id}"), "GET, HEAD, PUT, DELETE, OPTIONS")
+        .route(get().to(registration::read))
+        .route(web::put().to(registration::update))
+        .route(web::delete().to(registration::delete));
+    config.service(readable(registrations)).service(readable(one));
 }
 
 /// The pages of people, without CORS: they are for browsers, and for nobody's script.
@@ -181,7 +197,7 @@ fn readable(
 
 async fn preflight() -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"))
+        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"))
         .insert_header((
             ACCESS_CONTROL_ALLOW_HEADERS,
             "Authorization, Content-Type, Accept, DPoP, MCP-Protocol-Version",

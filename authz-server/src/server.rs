@@ -14,9 +14,10 @@ use crate::account::users::UserFault;
 use crate::account::{Provider, link};
 use crate::app::{App, AppFault};
 use crate::cleanup;
+use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::routes;
+use crate::{routes, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let app = Box::pin(App::new(config, db, provider, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
+    if let Err(failure) = token::warn_of_unknown(&app).await {
+        tracing::warn!(reason = %failure, "what the configuration names could not be looked up");
+    }
     offer_first_admin(&app, now).await?;
     let config = &app.config;
     let tls = config.tls.prepare()?;
@@ -56,6 +60,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     }
     let listen = Listen {
         addresses: config.listen.clone(),
+        asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
         per_address: rates::by_address(config.per_ip),
@@ -64,17 +69,21 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     let frame = Frame {
         hosts: config.hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.mutual_tls.from_header,
         strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
         encoded_below: &[],
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
-    let limits = vec![
+    let mut limits = vec![
         app.per_client.clone(),
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
         app.second_factor.clone(),
+        app.crowd.late.clone(),
+        app.registrations.clone(),
     ];
+    limits.extend(app.documents.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));
@@ -90,6 +99,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         },
     )
     .await?;
+    // What was noted since the last clean-up would be lost.
+    if let Err(fault) = usage::write(&app, clock::now()).await {
+        tracing::warn!(reason = %fault, "the day of the clients' last use could not be written");
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
 
+mod client_certificates;
 mod issuer;
 mod size;
 
@@ -13,6 +14,7 @@ use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate}
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
+pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{IssuerConfig, IssuerKind};
 pub use self::size::ByteCount;
 use crate::scopes::ScopeTable;
@@ -64,6 +66,8 @@ pub struct NodeConfig {
     pub body_limit: ByteCount,
     /// How the listen addresses speak TLS.
     pub tls: TlsMode,
+    /// Whether callers can show certificates, to which tokens may be bound.
+    pub client_certificates: ClientCertificates,
     /// What is in force and where it came from, for `config show`.
     pub settings: Vec<Setting>,
 }
@@ -160,7 +164,7 @@ impl Parts {
         }
         let metrics_listen = server.optional("metrics_listen");
         let resource: Option<ResourceUri> = server.value("resource", "http://localhost:8080/mcp");
-        let trusted_proxies = server.list("trusted_proxies", "");
+        let trusted_proxies: Vec<ipnet::IpNet> = server.list("trusted_proxies", "");
         let allowed_origins: Vec<String> = server.list("allowed_origins", "");
         for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
             let reason =
@@ -214,6 +218,7 @@ impl Parts {
             let reason = "tokens must not cross a network in clear: set [tls] mode, or listen on 127.0.0.1 behind a proxy";
             reader.fault("server.listen", reason);
         }
+        let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
             metrics_listen,
@@ -232,6 +237,7 @@ impl Parts {
             per_client: per_client?,
             body_limit: body_limit?,
             tls,
+            client_certificates,
             settings: Vec::new(),
         })
     }

@@ -149,13 +149,20 @@ async fn start<H: ServerHandler>(
     let frame = Frame {
         hosts: config.hosts().into_iter().collect(),
         trusted_proxies: config.trusted_proxies.clone(),
+        client_certificate_header: config.client_certificates.from_header,
         strict_transport: config.tls != TlsMode::Off || config.resource.url().scheme() == "https",
         encoded_below: ENCODED_BELOW,
         metrics: Arc::clone(&node.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
+    let (asking_addresses, addresses) = if config.client_certificates.are_requested {
+        (config.listen, Vec::new())
+    } else {
+        (Vec::new(), config.listen)
+    };
     let listen = Listen {
-        addresses: config.listen,
+        addresses,
+        asking_addresses,
         metrics_address: config.metrics_listen,
         tls,
         per_address: per_address.clone(),

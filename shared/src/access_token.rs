@@ -300,6 +300,7 @@ pub struct VerifiedClaims {
     client_type: Option<String>,
     confirmation: Option<Confirmation>,
     actor: Option<Value>,
+    may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
 }
 
@@ -356,6 +357,11 @@ impl VerifiedClaims {
     /// Who acts for the subject (`act`, RFC 8693 §4.1).
     pub fn actor(&self) -> Option<&Value> {
         self.actor.as_ref()
+    }
+
+    /// Who alone may act for the subject (`may_act`, RFC 8693 §4.4).
+    pub fn may_act(&self) -> Option<&Map<String, Value>> {
+        self.may_act.as_ref()
     }
 
     /// RFC 9396 §9.1; a list.

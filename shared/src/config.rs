@@ -167,10 +167,11 @@ impl Reader {
         }
     }
 
-    /// How many `[[name]]` tables there are. Read each with `section(&format!("{name}.{index}"))`.
+    /// How many `[[name]]` tables there are, at the top or below a section or table (`federation.workload.0.rule`). Read
+    /// each with `section(&format!("{name}.{index}"))`.
     pub fn count(&mut self, name: &str) -> usize {
         self.asked.insert(name.to_owned());
-        match self.root.get(name) {
+        match self.find(name) {
             None => 0,
             Some(Value::Array(tables)) if tables.iter().all(Value::is_table) => tables.len(),
             Some(_) => {
@@ -233,9 +234,15 @@ impl Reader {
     /// The line of a key in the file, to point at. Finds the usual spelling, `key = …` below `[section]`.
     fn line_of(&self, path: &str) -> Option<usize> {
         let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
-        let (name, index) = section
-            .split_once('.')
-            .map_or((section, 0), |(n, i)| (n, i.parse().unwrap_or(0)));
+        let is_index = |step: &&str| step.bytes().all(|b| b.is_ascii_digit());
+        let (indices, names): (Vec<&str>, Vec<&str>) = section.split('.').partition(|step| is_index(step) && !step.is_empty());
+        let index = match indices.as_slice() {
+            [] => 0,
+            [index] => index.parse().ok()?,
+            // The second table of the third: counting headers would not find it.
+            _ => return None,
+        };
+        let name = names.join(".");
         let (mut current, mut seen) = (section.is_empty(), 0);
         for (number, line) in self.text.lines().enumerate() {
             let line = line.trim();

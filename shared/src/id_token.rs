@@ -35,6 +35,8 @@ pub struct Expected<'a> {
     pub nonce: &'a Secret,
     /// The access token that came along, for `at_hash`.
     pub access_token: Option<&'a Secret>,
+    /// The person was asked to prove who they are from here on (`max_age=0`): then `auth_time` must say that they did.
+    pub authenticated_since: Option<UnixSeconds>,
 }
 
 /// Who signed in.
@@ -53,7 +55,6 @@ pub struct Identity {
 /// An ID token that has been taken apart. Nothing in it is true yet.
 pub struct UnverifiedIdToken<'a> {
     jwt: SignedJwt<'a>,
-    kid: String,
 }
 
 impl<'a> UnverifiedIdToken<'a> {
@@ -64,16 +65,21 @@ impl<'a> UnverifiedIdToken<'a> {
         if !jwt.has_type(&["JWT"], true) {
             return Err(IdTokenFault("its typ is not JWT"));
         }
-        let kid = jwt.kid().ok_or(IdTokenFault("it names no key"))?.to_owned();
-        Ok(Self { jwt, kid })
+        Ok(Self { jwt })
     }
 
-    /// The name of the key that it claims.
-    pub fn kid(&self) -> &str {
-        &self.kid
+    /// The name of the key that it claims; it may have none (OpenID Connect Core §10.1).
+    pub fn kid(&self) -> Option<&str> {
+        self.jwt.kid()
     }
 
-    /// Makes every check, with the key that [`Self::kid`] names in the issuer's set.
+    /// The algorithm that it claims.
+    pub fn algorithm(&self) -> Algorithm {
+        self.jwt.algorithm()
+    }
+
+    /// Makes every check, with the key that [`Self::kid`] names in the issuer's set; without a name, with the only one
+    /// there for [`Self::algorithm`].
     pub fn verify(
         self,
         key: &VerifyingKey,
@@ -93,6 +99,7 @@ impl<'a> UnverifiedIdToken<'a> {
             return Err(IdTokenFault("nonce is that of another sign-in"));
         }
         claims.check_access_token(expected.access_token)?;
+        claims.check_authentication(expected.authenticated_since)?;
         let subject = claims.text("sub").unwrap_or_default();
         if subject.is_empty()
             || subject.len() > MAX_SUBJECT
@@ -150,6 +157,18 @@ impl Claims {
             return Err(IdTokenFault("it is not valid yet"));
         }
         Ok(())
+    }
+
+    /// Rule 13, §3.1.2.1: `auth_time` must be there when `max_age` was asked for, and tell of a sign-in since then.
+    fn check_authentication(&self, since: Option<UnixSeconds>) -> Result<(), IdTokenFault> {
+        let Some(since) = since else {
+            return Ok(());
+        };
+        let at = self.get("auth_time").and_then(numeric_date);
+        match at.ok_or(IdTokenFault("auth_time is missing"))? {
+            at if at < since - LEEWAY => Err(IdTokenFault("the person was not asked to sign in again")),
+            _ => Ok(()),
+        }
     }
 
     /// §3.1.3.8: when `at_hash` is there, it is the left half of the access token's hash.
@@ -221,19 +240,27 @@ mod tests {
     }
 
     fn check(token: &str) -> Result<Identity, IdTokenFault> {
+        check_since(token, None)
+    }
+
+    fn check_since(token: &str, authenticated_since: Option<UnixSeconds>) -> Result<Identity, IdTokenFault> {
         let x = URL_SAFE_NO_PAD.encode(pair().public_key().as_ref());
         let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k"}]}).to_string();
         let set = KeySet::parse(set.as_bytes()).unwrap();
         let unverified = UnverifiedIdToken::parse(token)?;
-        let key = set.find(unverified.kid()).unwrap();
+        let key = match unverified.kid() {
+            Some(kid) => set.find(kid),
+            None => set.only(unverified.algorithm()),
+        };
         let (nonce, access_token) = (Secret::from("n".to_owned()), Secret::from("at".to_owned()));
         let expected = Expected {
             issuer: "https://op.example/",
             client_id: "us",
             nonce: &nonce,
             access_token: Some(&access_token),
+            authenticated_since,
         };
-        unverified.verify(key, &expected, NOW)
+        unverified.verify(key.unwrap(), &expected, NOW)
     }
 
     /// The outcome for the good token with one claim changed; `null` leaves it out.
@@ -310,12 +337,32 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_that_was_asked_for_is_a_new_one() {
+        let since = |auth_time: Value, since: Option<UnixSeconds>| {
+            let mut claims = good();
+            claims["auth_time"] = auth_time;
+            check_since(&sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims), since).is_ok()
+        };
+        assert!(since(json!(NOW.0), Some(NOW)) && since(json!(NOW.0 - 60), Some(NOW)));
+        for bad in [
+            json!(NOW.0 - 61),
+            json!(0),
+            json!("now"),
+            json!(null),
+            json!(1e300),
+        ] {
+            assert!(!since(bad.clone(), Some(NOW)), "{bad}");
+            assert!(since(bad.clone(), None), "{bad}: nobody asked");
+        }
+    }
+
+    #[test]
     fn headers_that_confuse_are_refused() {
         for header in [
             json!({"alg": "none", "kid": "k"}),
             json!({"alg": "HS256", "kid": "k"}),
             json!({"alg": "RS256", "kid": "k"}),
-            json!({"alg": "EdDSA"}),
+            json!({"alg": "EdDSA", "kid": 1}),
             json!({"alg": "EdDSA", "kid": "k", "crit": ["x"]}),
             json!({"alg": "EdDSA", "kid": "k", "typ": "at+jwt"}),
             json!({"alg": "EdDSA", "kid": "k", "typ": "logout+jwt"}),
@@ -323,6 +370,8 @@ mod tests {
             assert!(check(&sign(&header, &good())).is_err(), "{header}");
         }
         assert!(check(&sign(&json!({"alg": "EdDSA", "kid": "k", "typ": "jwt"}), &good())).is_ok());
+        // Without a name it is the issuer's only key for that algorithm.
+        assert!(check(&sign(&json!({"alg": "EdDSA"}), &good())).is_ok());
         let token = sign(&json!({"alg": "EdDSA", "kid": "k"}), &good());
         let mut forged = token.clone();
         let at = forged.find('.').unwrap() + 5;

@@ -4,6 +4,7 @@
 mod admission;
 mod key_set;
 mod lone_key;
+mod public_key_info;
 #[cfg(feature = "sign")]
 mod sign;
 

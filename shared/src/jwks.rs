@@ -5,6 +5,7 @@
 //! is older than the operator allows. Every span is measured on the monotonic clock, so that a jump of the wall clock
 //! neither floods the issuer nor keeps a set for ever.
 
+mod elsewhere;
 mod source;
 
 use std::fmt;
@@ -20,7 +21,7 @@ use url::Url;
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;
-use crate::jose::{KeySet, VerifyingKey};
+use crate::jose::{Algorithm, KeySet, VerifyingKey};
 use crate::uri::Issuer;
 
 /// After an unknown `kid` made us ask the issuer again, so long passes before another one may.
@@ -160,6 +161,21 @@ impl RemoteKeySet {
             Some(key) => KeyLookup::Key(key),
             None => KeyLookup::UnknownKid,
         }
+    }
+
+    /// The issuer's only key for `algorithm`, for a token that names none (OpenID Connect Core §10.1). When the held set
+    /// has none, or several, the issuer is not asked again: no name was ever missing.
+    pub async fn only_key(&self, algorithm: Algorithm) -> KeyLookup {
+        if self.0.usable().is_none() {
+            self.first_attempt().await;
+        }
+        let Some(held) = self.0.usable() else {
+            return KeyLookup::Unavailable {
+                retry_after: self.0.retry_after(),
+            };
+        };
+        let only = held.set.only(algorithm).cloned();
+        only.map_or(KeyLookup::UnknownKid, KeyLookup::Key)
     }
 
     /// Whether this very key is in the set that is held now and still usable: a name that was given up and taken again

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     ExpiredToken,
     /// RFC 6750 §3.1: the token lacks a scope that the request needs.
     InsufficientScope,
+    /// RFC 9396 §5, §6: authorization details that are malformed, unknown, not allowed or more than was granted.
+    InvalidAuthorizationDetails,
     /// RFC 7591 §3.2.2: a client's metadata are malformed, contradict themselves or ask for what there is not.
     InvalidClientMetadata,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
@@ -31,6 +33,10 @@ pub enum ErrorCode {
     InvalidRedirectUri,
     /// RFC 6749 §5.2: a parameter is missing, repeated or malformed.
     InvalidRequest,
+    /// RFC 9101 §6.3: the request object cannot be read, or its signature or claims are wrong.
+    InvalidRequestObject,
+    /// RFC 9101 §7, RFC 9126 §4: the reference of a request is unknown, expired or used.
+    InvalidRequestUri,
     /// RFC 6749 §5.2: the scope is unknown, malformed or exceeds what is allowed.
     InvalidScope,
     /// RFC 7591 §3.2.2: the software statement is no valid JWT of an issuer that we trust.
@@ -43,8 +49,6 @@ pub enum ErrorCode {
     LoginRequired,
     /// OpenID Connect Core §3.1.2.6: we do not read `registration`.
     RegistrationNotSupported,
-    /// OpenID Connect Core §3.1.2.6: we do not read `request`.
-    RequestNotSupported,
     /// OpenID Connect Core §3.1.2.6: we do not fetch `request_uri`.
     RequestUriNotSupported,
     /// RFC 6749 §4.1.2.1: our fault.
@@ -76,19 +80,21 @@ impl ErrorCode {
             Self::ConsentRequired => "consent_required",
             Self::ExpiredToken => "expired_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidClient => "invalid_client",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::InvalidRequestUri => "invalid_request_uri",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
             Self::LoginRequired => "login_required",
             Self::RegistrationNotSupported => "registration_not_supported",
-            Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::ServerError => "server_error",
             Self::SlowDown => "slow_down",

@@ -1,5 +1,7 @@
 //! TLS for both programs: rustls on ring, TLS 1.3 only, HTTP/1.1 by ALPN.
 
+mod client_authorities;
+mod client_certificate;
 mod self_signed;
 
 use std::fs::File;
@@ -10,9 +12,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use self::client_authorities::ClientAuthorities;
+use self::client_certificate::AnyCertificate;
+pub use self::client_certificate::{ClientCertificate, client_certificate_header};
 use crate::config::Reader;
 use crate::secret::random_bytes;
 
@@ -58,6 +65,8 @@ pub enum TlsFault {
 pub struct ServerTls {
     /// For the listener.
     pub config: Arc<ServerConfig>,
+    /// For a listener that asks clients for a certificate (RFC 8705).
+    pub asking: Arc<ServerConfig>,
     /// The certificate authority that clients must trust, when we made it ourselves.
     pub local_ca: Option<PathBuf>,
 }
@@ -115,21 +124,30 @@ impl TlsMode {
             Self::Off => Ok(None),
             Self::SelfSigned { folder, names } => {
                 let made = self_signed::ensure(folder, names)?;
-                let config = server_config(&made.cert_file, &made.key_file)?;
-                Ok(Some(ServerTls {
-                    config,
-                    local_ca: Some(made.ca_file),
-                }))
+                server_tls(&made.cert_file, &made.key_file, Some(made.ca_file)).map(Some)
             }
-            Self::Files { cert_file, key_file } => Ok(Some(ServerTls {
-                config: server_config(cert_file, key_file)?,
-                local_ca: None,
-            })),
+            Self::Files { cert_file, key_file } => server_tls(cert_file, key_file, None).map(Some),
         }
     }
 }
 
-fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
+fn server_tls(cert_file: &Path, key_file: &Path, local_ca: Option<PathBuf>) -> Result<ServerTls, TlsFault> {
+    let provider = rustls::crypto::ring::default_provider();
+    let any = Arc::new(AnyCertificate {
+        algorithms: provider.signature_verification_algorithms,
+    });
+    Ok(ServerTls {
+        config: server_config(cert_file, key_file, WebPkiClientVerifier::no_client_auth())?,
+        asking: server_config(cert_file, key_file, any)?,
+        local_ca,
+    })
+}
+
+fn server_config(
+    cert_file: &Path,
+    key_file: &Path,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, TlsFault> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert_file)
         .map_err(|e| file_fault(cert_file, e))?
         .collect();
@@ -138,7 +156,7 @@ fn server_config(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>,
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| TlsFault::Refused(e.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .map_err(|e| TlsFault::Refused(format!("{}: {e}", cert_file.display())))?;
     // HTTP/2 waits for an h2 without open advisory (docs/decisions/0004).

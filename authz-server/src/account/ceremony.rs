@@ -13,9 +13,9 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::random_bytes;
 use webauthn_rs::prelude::{DiscoverableAuthentication, PasskeyRegistration, Webauthn};
 
-use super::Browser;
 use super::gate::Stop;
 use super::passkey::LIFE;
+use super::{Browser, crowd};
 use crate::app::App;
 use crate::db;
 use crate::db::interaction::InteractionRow;
@@ -87,7 +87,7 @@ pub(super) async fn read<'a>(
 /// Opens a ceremony; the answer has what the browser's API wants, and the ceremony's id.
 pub(super) async fn open(
     app: &App,
-    browser: &Browser,
+    (request, browser): (&HttpRequest, &Browser),
     (ceremony, options): (&Ceremony, Value),
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
@@ -97,7 +97,7 @@ pub(super) async fn open(
         content: serde_json::to_string(ceremony).map_err(internal)?,
         started_at: now.0,
     };
-    db::interaction::open(&app.db, &row, &browser.hash(), now + LIFE).await?;
+    crowd::open(app, request, (&row, browser), now + LIFE).await?;
     Ok(document(
         &json!({ "options": options, "ceremony": row.interaction_id }),
     ))

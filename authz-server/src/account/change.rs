@@ -2,7 +2,7 @@
 
 use ::web::address::ClientAddress;
 use actix_web::{HttpRequest, HttpResponse, web};
-use shared::clock;
+use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 
@@ -10,7 +10,7 @@ use super::gate::{Posted, Stop, answered, posted, posted_recently, to};
 use super::page::{Notice, back};
 use super::password::{self, PasswordFault};
 use super::throttle::Try;
-use super::{recovery, users};
+use super::{SignedIn, recovery, users};
 use crate::app::App;
 use crate::db;
 use crate::error::Failure;
@@ -103,20 +103,31 @@ async fn set_password(app: &App, request: &HttpRequest, body: web::Payload) -> R
     }
     app.sign_ins.succeed(&who);
     let hash = password::hash(app, new).await?;
+    if !replace(app, person, (verified.as_deref(), &hash), now).await? {
+        return Ok(to(app, "/login"));
+    }
+    let user_id = &person.user.user_id;
+    tracing::info!(user_id, "password changed");
+    Ok(back(app, Notice::PasswordSet))
+}
+
+/// Puts a password in the place of the one that was verified (both PHC strings). Hashing takes its time: whoever has
+/// reset the password or ended the session meanwhile was faster, and `false` says so.
+pub(super) async fn replace(
+    app: &App,
+    person: &SignedIn,
+    (verified, hash): (Option<&str>, &str),
+    now: UnixSeconds,
+) -> Result<bool, Failure> {
     let (user_id, session_id) = (&person.user.user_id, person.session_id.as_str());
     let changed = app.db.write(async |tx| {
-        // Hashing takes its time: whoever has reset the password or ended the session meanwhile was faster.
-        let is_same = db::user_account::lock(tx, user_id, verified.as_deref()).await?;
+        let is_same = db::user_account::lock(tx, user_id, verified).await?;
         if !is_same || !db::session::stands(tx, (user_id, session_id), now).await? {
             return Ok(false);
         }
-        users::set_password_in(tx, user_id, &hash, Some(session_id), now).await
+        users::set_password_in(tx, user_id, hash, Some(session_id), now).await
     });
-    if !changed.await.map_err(Failure::from)? {
-        return Ok(to(app, "/login"));
-    }
-    tracing::info!(user_id, "password changed");
-    Ok(back(app, Notice::PasswordSet))
+    Ok(changed.await?)
 }
 
 /// `POST /account/sessions/end`.
@@ -203,7 +214,7 @@ async fn renew_codes(app: &App, request: &HttpRequest, body: web::Payload) -> Re
     let now = clock::now();
     let posted = posted_recently(app, request, body, &[], now).await?;
     let user_id = &posted.person.user.user_id;
-    match recovery::renew(&app.db, user_id, now).await? {
+    match recovery::renew(app, user_id, now).await? {
         Some(codes) => {
             tracing::info!(user_id, "recovery codes renewed");
             Ok(codes.show(app, request, &posted.browser))

@@ -14,7 +14,7 @@ use shared::uri::Issuer;
 
 use super::password::{self, PasswordFault};
 use super::session::Proof;
-use super::sign_in::{complete_with, query_value, see_other};
+use super::sign_in::{complete_with, query_value, with_new_password};
 use super::users::{self, Profile, UserFault};
 use super::view::Reader;
 use super::{Browser, form};
@@ -180,7 +180,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     tracing::info!(user = row.user_id, "a one-time link was used");
     if person.is_some() {
         // They sign in with it: who set it may lack their second factor, and their password store learns it.
-        return Ok(see_other(&format!("{}/login", app.config.issuer.path())));
+        return Ok(with_new_password(app));
     }
     let proof = Proof {
         user_id: &row.user_id,

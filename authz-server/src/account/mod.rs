@@ -3,6 +3,7 @@
 mod browser;
 mod ceremony;
 pub(crate) mod change;
+pub(crate) mod crowd;
 mod form;
 mod gate;
 mod known;

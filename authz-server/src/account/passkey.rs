@@ -131,7 +131,7 @@ async fn offer_to_add(app: &App, request: &HttpRequest, body: web::Payload) -> R
         selection["residentKey"] = json!("required");
         selection["requireResidentKey"] = json!(true);
     }
-    Ok(open(app, &asked.browser, (&ceremony, options), now).await?)
+    Ok(open(app, (request, &asked.browser), (&ceremony, options), now).await?)
 }
 
 async fn add(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Stop> {
@@ -158,21 +158,44 @@ async fn add(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Htt
         created_at: now.0,
         last_used_at: None,
     };
-    let session = (row.user_id.as_str(), person.session_id.as_str());
-    let added = app.db.write(async |tx| {
-        // A reset or a sign-out that came meanwhile comes first: no passkey is left behind by a session that ended.
-        if !db::session::stands(tx, session, now).await? {
-            return Ok(false);
-        }
-        db::passkey::insert(tx, &row).await
-    });
-    if !added.await.map_err(Failure::from)? {
-        return Err(refusal("this passkey is known already").into());
+    match keep(app, &person, &row, now).await? {
+        Kept::Added => {}
+        Kept::Known => return Err(refusal("this passkey is known already").into()),
+        Kept::SessionEnded => return Err(sign_in_again(app, &asked.browser, now).await),
     }
     tracing::info!(user_id = row.user_id, "passkey added");
     Ok(document(
         &json!({ "location": place(app, &page::path(Notice::PasskeyAdded)) }),
     ))
+}
+
+/// What became of a new passkey.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kept {
+    Added,
+    /// Somebody has it already.
+    Known,
+    /// The session in which it was made has ended meanwhile.
+    SessionEnded,
+}
+
+/// Keeps a passkey that a person made in their session. A reset or a sign-out that came meanwhile comes first: no
+/// passkey is left behind by a session that ended.
+pub(super) async fn keep(
+    app: &App,
+    person: &SignedIn,
+    row: &PasskeyRow,
+    now: UnixSeconds,
+) -> Result<Kept, Failure> {
+    let session = (person.user.user_id.as_str(), person.session_id.as_str());
+    let kept = app.db.write(async |tx| {
+        if !db::session::stands(tx, session, now).await? {
+            return Ok(Kept::SessionEnded);
+        }
+        let is_new = db::passkey::insert(tx, row).await?;
+        Ok(if is_new { Kept::Added } else { Kept::Known })
+    });
+    Ok(kept.await?)
 }
 
 async fn offer_to_sign_in(
@@ -194,7 +217,7 @@ async fn offer_to_sign_in(
         state: Box::new(state),
     };
     let options = serde_json::to_value(options).map_err(internal)?;
-    open(app, &asked.browser, (&ceremony, options), now).await
+    open(app, (request, &asked.browser), (&ceremony, options), now).await
 }
 
 async fn sign_in(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {

@@ -103,6 +103,8 @@ pub(super) struct Answer<'a> {
     pub(super) verifier: &'a Secret,
     pub(super) nonce: &'a Secret,
     pub(super) redirect_uri: &'a str,
+    /// When the person was asked to prove who they are, if they were.
+    pub(super) asked_for_proof_at: Option<UnixSeconds>,
 }
 
 impl Provider {
@@ -230,11 +232,15 @@ impl Provider {
         let id_token = text("id_token").ok_or_else(|| refused("its token answer has no ID token"))?;
         let unverified = UnverifiedIdToken::parse(id_token.reveal())
             .map_err(|fault| refused(&format!("ID token: {fault}")))?;
-        let key = match known.keys.key(unverified.kid()).await {
+        let looked_up = match unverified.kid() {
+            Some(kid) => known.keys.key(kid).await,
+            None => known.keys.only_key(unverified.algorithm()).await,
+        };
+        let key = match looked_up {
             KeyLookup::Key(key) => key,
             KeyLookup::UnknownKid => {
                 return Err(refused(
-                    "ID token: signed with a key that the provider does not have",
+                    "ID token: it names no key that the provider has, nor is there only one",
                 ));
             }
             KeyLookup::Unavailable { .. } => {
@@ -247,6 +253,7 @@ impl Provider {
             client_id: &settings.client_id,
             nonce: answer.nonce,
             access_token: access_token.as_ref(),
+            authenticated_since: answer.asked_for_proof_at,
         };
         let identity = unverified.verify(&key, &expected, now);
         identity.map_err(|fault| refused(&format!("ID token: {fault}")))

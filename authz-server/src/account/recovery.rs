@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
+use ring::hmac;
 use shared::clock::UnixSeconds;
 use shared::secret::{NoRandomness, Secret, SecretHash, random_bytes};
 use zeroize::Zeroizing;
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 use super::Browser;
 use super::view::Reader;
 use crate::app::App;
-use crate::db::{self, Db, DbFault, Tx};
+use crate::db::{self, DbFault, Tx};
 use crate::error::Failure;
 use crate::pages::RecoveryCodes;
 
@@ -46,30 +47,45 @@ impl NewCodes {
     }
 
     /// Gives them to a person in place of all earlier ones. The caller holds the account.
-    pub(super) async fn keep(&self, tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
-        let hashes: Vec<SecretHash> = self.0.iter().filter_map(|code| hash(code.reveal())).collect();
+    pub(super) async fn keep(
+        &self,
+        tx: &mut Tx,
+        (key, user_id): (&hmac::Key, &str),
+        now: UnixSeconds,
+    ) -> Result<(), DbFault> {
+        let hashes: Vec<SecretHash> = self
+            .0
+            .iter()
+            .filter_map(|code| hash(key, code.reveal()))
+            .collect();
         db::recovery_code::replace(tx, user_id, &hashes, now).await
     }
 }
 
 /// Makes new codes for a person with a second factor; the old ones are worth nothing from then on. `None` when they
 /// have no second factor.
-pub(super) async fn renew(db: &Db, user_id: &str, now: UnixSeconds) -> Result<Option<NewCodes>, Failure> {
+pub(super) async fn renew(app: &App, user_id: &str, now: UnixSeconds) -> Result<Option<NewCodes>, Failure> {
     let codes = NewCodes::generate()?;
-    let kept = db
+    let kept = app
+        .db
         .write(async |tx| {
             if !db::totp::hold(tx, user_id).await? {
                 return Ok(false);
             }
-            codes.keep(tx, user_id, now).await?;
+            codes
+                .keep(tx, (app.master().recovery_codes(), user_id), now)
+                .await?;
             Ok(true)
         })
         .await?;
     Ok(kept.then_some(codes))
 }
 
-/// What is stored of a code, however it was typed; `None` when the text cannot be one.
-pub(super) fn hash(typed: &str) -> Option<SecretHash> {
+/// What is stored of a code, however it was typed; `None` when the text cannot be one. A code has 60 bits, which a
+/// plain hash would not protect from whoever reads the database, so it is keyed ([`MasterKey::recovery_codes`]).
+///
+/// [`MasterKey::recovery_codes`]: crate::keys::MasterKey::recovery_codes
+pub(super) fn hash(key: &hmac::Key, typed: &str) -> Option<SecretHash> {
     let mut code = Zeroizing::new(Vec::with_capacity(LENGTH));
     for byte in typed.bytes().filter(|byte| !matches!(byte, b'-' | b' ')) {
         let byte = match byte.to_ascii_lowercase() {
@@ -82,7 +98,10 @@ pub(super) fn hash(typed: &str) -> Option<SecretHash> {
         }
         code.push(byte);
     }
-    (code.len() == LENGTH).then(|| SecretHash::of(&code))
+    if code.len() != LENGTH {
+        return None;
+    }
+    SecretHash::from_stored(hmac::sign(key, &code).as_ref())
 }
 
 fn one() -> Result<Secret, NoRandomness> {
@@ -101,8 +120,21 @@ fn one() -> Result<Secret, NoRandomness> {
 mod tests {
     use super::*;
 
+    fn key(byte: u8) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &[byte; 32])
+    }
+
+    #[test]
+    fn the_database_alone_does_not_tell_a_code() {
+        let code = "0a1b-cdef-gh10";
+        assert_ne!(hash(&key(1), code), hash(&key(2), code));
+        assert_ne!(hash(&key(1), code), Some(SecretHash::of(b"0a1bcdefgh10")));
+    }
+
     #[test]
     fn a_code_is_the_same_however_it_is_typed() {
+        let key = key(1);
+        let hash = |typed| hash(&key, typed);
         let code = hash("0a1b-cdef-gh10").unwrap();
         for typed in ["0A1BCDEFGH10", " oaib cdef ghlo", "0a1b-cdef-gh1o"] {
             assert_eq!(hash(typed), Some(code), "{typed}");
@@ -128,7 +160,7 @@ mod tests {
                 code.len() == 14 && code.split('-').all(|group| group.len() == 4),
                 "{code}"
             );
-            assert!(hash(code).is_some());
+            assert!(hash(&key(1), code).is_some());
         }
     }
 }

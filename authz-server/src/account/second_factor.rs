@@ -119,7 +119,7 @@ async fn decide(
         Some(secret) => totp::step(&secret, typed, now)?,
         None => None,
     };
-    let recovery = recovery::hash(typed);
+    let recovery = recovery::hash(app.master().recovery_codes(), typed);
     let tries = half.failures + 1;
     let counted = HalfSignedIn {
         failures: tries,

@@ -30,6 +30,13 @@ pub(crate) struct SignedIn {
     pub(crate) methods: String,
 }
 
+impl SignedIn {
+    /// Whether they signed in with an account elsewhere, not here.
+    pub(crate) fn is_from_elsewhere(&self) -> bool {
+        self.methods.split(' ').next() == Some(super::upstream::METHODS)
+    }
+}
+
 /// The session of this browser, if it has a living one.
 pub(crate) async fn find(
     app: &App,

@@ -14,7 +14,7 @@ use shared::secret::{Secret, random_bytes};
 use super::session::{self, Proof};
 use super::throttle::Try;
 use super::view::Reader;
-use super::{Browser, Provider, form, known, password, second_factor, users};
+use super::{Browser, Provider, crowd, form, known, password, second_factor, users};
 use crate::app::App;
 use crate::authorize;
 use crate::authorize::interaction::{self, Interaction};
@@ -26,6 +26,8 @@ use crate::pages::{self, SecondFactor, SignIn};
 
 /// Time to look up a code.
 const SECOND_FACTOR_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
+/// What `done` says on the way from the page of a link. A word, so that a link cannot put sentences into the page.
+const PASSWORD_SET: &str = "password-set";
 /// Longest value that is read from a query.
 const MAX_QUERY_VALUE: usize = 200;
 
@@ -54,6 +56,8 @@ struct Shown<'a> {
     i: Option<&'a str>,
     username: Option<&'a str>,
     is_wrong: bool,
+    /// Whether they have just set a password by a link.
+    has_new_password: bool,
 }
 
 /// `GET /login?i=…`
@@ -85,6 +89,11 @@ pub(crate) fn see_other(location: &str) -> HttpResponse {
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .finish()
+}
+
+/// To the sign-in page, which says that the password is set.
+pub(super) fn with_new_password(app: &App) -> HttpResponse {
+    see_other(&format!("{}/login?done={PASSWORD_SET}", app.config.issuer.path()))
 }
 
 /// Where a person goes once they are signed in: on with the interaction `i` if it is this browser's, else to their
@@ -162,6 +171,7 @@ async fn begin_page(app: &App, request: &HttpRequest) -> Result<HttpResponse, Fa
     }
     let shown = Shown {
         i: i.as_deref(),
+        has_new_password: query_value(request, "done").as_deref() == Some(PASSWORD_SET),
         ..Shown::default()
     };
     show(app, request, &browser, (&shown, open.as_ref())).await
@@ -209,6 +219,7 @@ async fn check(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
         i: i.as_deref(),
         username: Some(&typed),
         is_wrong: true,
+        has_new_password: false,
     };
     show(app, request, &browser, (&shown, open.as_ref())).await
 }
@@ -261,7 +272,7 @@ pub(super) async fn ask_second_factor(
         content: serde_json::to_string(&half).map_err(|e| Failure::Internal(e.to_string()))?,
         started_at: now.0,
     };
-    db::interaction::open(&app.db, &row, &browser.hash(), now + SECOND_FACTOR_LIFE).await?;
+    crowd::open(app, request, (&row, &browser), now + SECOND_FACTOR_LIFE).await?;
     let reader = Reader::new(app, request, &browser, None);
     let template = SecondFactor {
         page: reader.page(),
@@ -303,6 +314,9 @@ async fn show(
         interaction: shown.i.filter(|_| open.is_some()),
         client: asking.map(|asking| asking.client_name.as_str()),
         username: shown.username.or(hint).unwrap_or_default(),
+        notice: shown
+            .has_new_password
+            .then_some(page.texts().sign_in_with_new_password),
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
         passkeys: app.passkeys.is_some(),

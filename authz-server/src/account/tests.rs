@@ -1,6 +1,9 @@
 //! A person with a browser and an authenticator, against the routes, on both databases.
 
 mod authenticator;
+mod crowd;
+mod in_flight;
+mod reset;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

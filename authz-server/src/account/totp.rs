@@ -76,7 +76,8 @@ async fn put_in_force(app: &App, request: &HttpRequest, body: web::Payload) -> R
             if !db::totp::confirm(tx, &user_id, (&sealed, step), now).await? {
                 return Ok(false);
             }
-            codes.keep(tx, &user_id, now).await?;
+            let key = app.master().recovery_codes();
+            codes.keep(tx, (key, &user_id), now).await?;
             Ok(true)
         })
         .await?;

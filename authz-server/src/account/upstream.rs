@@ -17,7 +17,7 @@ use url::{Url, form_urlencoded};
 
 use self::account::account_of;
 use super::provider::{Answer, Provider};
-use super::{Browser, form, second_factor, sign_in};
+use super::{Browser, crowd, form, second_factor, sign_in};
 use crate::app::App;
 use crate::authorize;
 use crate::authorize::interaction::{self, Interaction, Purpose};
@@ -31,13 +31,15 @@ const CALLBACK: &str = "/login/upstream/callback";
 /// A longer answer is not one of a provider.
 const MAX_QUERY: usize = 8 * 1024;
 /// How a person of the provider proved who they are, as far as we know (RFC 8176 has no word for it).
-const METHODS: &str = "fed";
+pub(super) const METHODS: &str = "fed";
 
 /// What is remembered while a person is away. State, nonce and verifier are not: see [`Errand`].
 #[derive(Serialize, Deserialize)]
 struct Content {
     /// The interaction for which they sign in.
     i: Option<String>,
+    /// When they were asked to prove who they are, if the client wants that.
+    asked_for_proof_at: Option<UnixSeconds>,
 }
 
 /// What ties the way back to the way there. Only the hash of `state` is kept; the others follow from it with a key of
@@ -75,10 +77,10 @@ pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::
         let now = clock::now();
         let i = params.take("i");
         match open_interaction(&app, &browser, i.as_deref(), now).await? {
-            Some(waiting) if matches!(waiting.purpose, Purpose::Authorize { allowed: false, .. }) => {
+            Some(waiting) if matches!(waiting.purpose, Purpose::Authorize { allowed: None, .. }) => {
                 Ok(authorize::ask_before_upstream(&app, &request, &waiting, &browser, provider).await)
             }
-            waiting => set_off(&app, provider, &browser, waiting.map(|i| i.id), now).await,
+            waiting => set_off(&app, provider, (&request, &browser), waiting.map(|i| i.id), now).await,
         }
     };
     answered
@@ -89,7 +91,7 @@ pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::
 /// `POST /login/upstream/consent`: what the person said before they were sent away.
 pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = async {
-        let (browser, mut params) = form(&app, &request, body, &["i", "decision"]).await?;
+        let (browser, mut params) = form(&app, &request, body, &["i", "decision", "scope"]).await?;
         let provider = provider(&app)?;
         let now = clock::now();
         let i = params.take("i");
@@ -97,7 +99,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         let Some(Interaction {
             id,
             purpose: Purpose::Authorize {
-                query, session_id, ..
+                arrival, session_id, ..
             },
             started_at,
         }) = waiting
@@ -108,8 +110,8 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         };
         if params.take("decision").as_deref() != Some("allow") {
             let purpose = Purpose::Authorize {
-                query,
-                allowed: false,
+                arrival,
+                allowed: None,
                 session_id,
             };
             let waiting = Interaction {
@@ -120,15 +122,15 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
             return Ok(authorize::deny(&app, &request, &waiting, &browser, now).await);
         }
         let purpose = Purpose::Authorize {
-            query,
-            allowed: true,
+            arrival,
+            allowed: Some(params.take("scope").unwrap_or_default()),
             session_id,
         };
         let content = serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?;
         if !db::interaction::rewrite(&app.db, &id, &browser.hash(), &content).await? {
             return Err(Failure::Forbidden("the request has ended"));
         }
-        set_off(&app, provider, &browser, Some(id), now).await
+        set_off(&app, provider, (&request, &browser), Some(id), now).await
     };
     answered
         .await
@@ -148,7 +150,10 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
     let now = clock::now();
     app.catch_up().await?;
     let errand = Errand::of(app, back.state.clone());
-    let i = used_up(app, &browser, &errand, now).await?;
+    let Content {
+        i,
+        asked_for_proof_at,
+    } = used_up(app, &browser, &errand, now).await?;
     let metadata = provider.metadata().await?;
     // RFC 9207 §2.4: an answer of another issuer is not for our provider to exchange (mix-up).
     if back
@@ -170,6 +175,7 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
         verifier: &errand.verifier,
         nonce: &errand.nonce,
         redirect_uri: &app.config.issuer.endpoint(CALLBACK),
+        asked_for_proof_at,
     };
     let identity = provider.identify(&answer, now).await?;
     let user_id = account_of(app, provider, &identity, now).await?;
@@ -188,7 +194,7 @@ async fn used_up(
     browser: &Browser,
     errand: &Errand,
     now: UnixSeconds,
-) -> Result<Option<String>, Failure> {
+) -> Result<Content, Failure> {
     let unknown = || Failure::Forbidden("state is unknown, used, expired or another browser's");
     let id = errand.row_id();
     let row = db::interaction::find(&app.db, (&id, KIND), &browser.hash(), now).await?;
@@ -199,14 +205,14 @@ async fn used_up(
         .db
         .write(async |tx| db::interaction::finish(tx, &id, &hash, now).await)
         .await?;
-    if is_ours { Ok(content.i) } else { Err(unknown()) }
+    if is_ours { Ok(content) } else { Err(unknown()) }
 }
 
 /// Sends the person to the provider.
 async fn set_off(
     app: &App,
     provider: &Provider,
-    browser: &Browser,
+    (request, browser): (&HttpRequest, &Browser),
     i: Option<String>,
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
@@ -216,13 +222,17 @@ async fn set_off(
         None => false,
     };
     let errand = Errand::of(app, Secret::from(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?)));
+    let content = Content {
+        i,
+        asked_for_proof_at: wants_proof.then_some(now),
+    };
     let row = InteractionRow {
         interaction_id: errand.row_id(),
         kind: KIND.to_owned(),
-        content: serde_json::to_string(&Content { i }).map_err(|e| Failure::Internal(e.to_string()))?,
+        content: serde_json::to_string(&content).map_err(|e| Failure::Internal(e.to_string()))?,
         started_at: now.0,
     };
-    db::interaction::open(&app.db, &row, &browser.hash(), now + interaction::LIFE).await?;
+    crowd::open(app, request, (&row, browser), now + interaction::LIFE).await?;
     let mut url: Url = metadata.authorization_endpoint.clone();
     url.query_pairs_mut()
         .append_pair("response_type", "code")
@@ -237,8 +247,11 @@ async fn set_off(
         )
         .append_pair("code_challenge_method", "S256");
     if wants_proof {
-        // The client wants the person to prove who they are now; a session there is not enough (Core §3.1.2.1).
-        url.query_pairs_mut().append_pair("prompt", "login");
+        // The client wants the person to prove who they are now; a session there is not enough (Core §3.1.2.1). With
+        // `max_age` the ID token must say when they did.
+        url.query_pairs_mut()
+            .append_pair("prompt", "login")
+            .append_pair("max_age", "0");
     }
     let mut response = HttpResponse::SeeOther()
         .insert_header((LOCATION, url.as_str()))

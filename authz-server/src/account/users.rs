@@ -162,20 +162,43 @@ pub(crate) async fn named(db: &Db, username: &str) -> Result<UserRow, UserFault>
     row.ok_or_else(|| UserFault::NoSuchUser(username.to_owned()))
 }
 
-/// Replaces a password (a PHC string). Every session but `kept`, every grant and every link of the person ends
-/// (OAuth 2.1 §4.3.3): whoever knew the old one loses what it gave. `false` when there is no such account.
-pub(crate) async fn set_password(
-    db: &Db,
-    user_id: &str,
-    password_hash: &str,
-    kept: Option<&str>,
-    now: UnixSeconds,
-) -> Result<bool, DbFault> {
-    db.write(async |tx| set_password_in(tx, user_id, password_hash, kept, now).await)
-        .await
+/// What a reset does with whatever else a person signs in with: passkeys, the second factor and its recovery codes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Factors {
+    /// They stay: whoever learns the new password alone gets no further than whoever knew the old one.
+    Keep,
+    /// They go: the person has lost them, or somebody else has added one.
+    Remove,
 }
 
-/// [`set_password`] inside a transaction.
+/// An operator's reset: the password is replaced by another (a PHC string), or taken away, so that what is left is a
+/// link to set one. Everything that the person was signed in to or had granted ends.
+pub(crate) async fn reset(
+    db: &Db,
+    user_id: &str,
+    (password_hash, factors): (Option<&str>, Factors),
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    db.write(async |tx| {
+        match password_hash {
+            Some(hash) => {
+                db::user_account::set_password(tx, user_id, hash).await?;
+            }
+            None => db::user_account::forget_password(tx, user_id).await?,
+        }
+        if factors == Factors::Remove {
+            db::totp::remove(tx, user_id).await?;
+            db::recovery_code::drop_all(tx, user_id).await?;
+            db::passkey::remove_all(tx, user_id).await?;
+        }
+        end_everything(tx, user_id, None, now).await
+    })
+    .await
+}
+
+/// Replaces a password (a PHC string) inside a transaction. Every session but `kept`, every grant and every link of
+/// the person ends (OAuth 2.1 §4.3.3): whoever knew the old one loses what it gave. `false` when there is no such
+/// account.
 pub(super) async fn set_password_in(
     tx: &mut Tx,
     user_id: &str,
@@ -188,15 +211,6 @@ pub(super) async fn set_password_in(
     }
     end_everything(tx, user_id, kept, now).await?;
     Ok(true)
-}
-
-/// Takes the password away and ends everything that it gave. What is left is a link to set another.
-pub(crate) async fn forget_password(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
-    db.write(async |tx| {
-        db::user_account::forget_password(tx, user_id).await?;
-        end_everything(tx, user_id, None, now).await
-    })
-    .await
 }
 
 /// Closes an account: nothing of the person works any more, from now on. Closing it twice is no fault.

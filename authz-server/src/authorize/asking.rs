@@ -21,15 +21,17 @@ pub(crate) struct Asking {
 
 /// Who sent the person here; `None` when no client did, or its request would be refused.
 pub(crate) async fn asking(app: &App, interaction: &Interaction) -> Result<Option<Asking>, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+    let Purpose::Authorize { arrival, .. } = &interaction.purpose else {
         return Ok(None);
     };
-    let request = match AuthorizationRequest::read(app, query).await {
+    let request = match AuthorizationRequest::read(app, arrival).await {
         Ok(request) => request,
         Err(Stop::Page(Failure::Db(fault))) => return Err(fault.into()),
         Err(_) => return Ok(None),
     };
-    let hint = Raw::scan(query).ok().and_then(|mut raw| raw.take("login_hint"));
+    let hint = Raw::scan(&arrival.query)
+        .ok()
+        .and_then(|mut raw| raw.take("login_hint"));
     Ok(Some(Asking {
         client_name: request.client.name.clone(),
         login_hint: hint.filter(|hint| !hint.chars().any(char::is_control)),

@@ -12,6 +12,8 @@ use super::request::AuthorizationRequest;
 use super::step::code_scope;
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
+use crate::client::document;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::authorization_code::{self, CodeRow};
 use crate::db::{self, Tx};
@@ -42,8 +44,8 @@ impl<'a> Approver<'a> {
 /// Why a code may be made.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Basis<'a> {
-    /// A grant whose scopes the person let us remember.
-    Remembered(&'a GrantRow),
+    /// A grant that covers the request, and nobody needs to be asked.
+    Standing(&'a GrantRow),
     /// They have just said yes.
     Approved {
         /// What they had granted before.
@@ -63,7 +65,7 @@ pub(super) enum Outcome {
     Code(Secret),
     /// Somebody else, in another tab for example, has answered before.
     Decided,
-    /// The remembered grant, or the session, has ended.
+    /// The standing grant, or the session, has ended.
     Gone,
 }
 
@@ -76,10 +78,44 @@ pub(super) async fn issue(
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
     let code = Secret::generate(SecretKind::AuthorizationCode)?;
+    if matches!(basis, Basis::Approved { .. }) {
+        document::keep(app, &asked.client, now).await?;
+    }
     let new_grant_id = format!("g_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
+    let row = |grant_id: &str, scopes: &Scope| CodeRow {
+        grant_id: grant_id.to_owned(),
+        client_id: asked.client.client_id.clone(),
+        user_id: approver.user_id.to_owned(),
+        redirect_uri: asked.to.redirect_uri.clone(),
+        code_challenge: asked.code_challenge.clone(),
+        resource: asked.resource.uri.clone(),
+        scopes: scopes.to_string(),
+        nonce: asked.nonce.clone(),
+        session_id: approver.session_id.map(str::to_owned),
+        auth_time: approver.auth_time.0,
+        methods: approver.methods.to_owned(),
+        created_at: now.0,
+        expires_at: (now + app.config.code_ttl).0,
+        dpop_jkt: asked.dpop_jkt.clone(),
+        authorization_details: asked
+            .authorization_details
+            .as_ref()
+            .map(AuthorizationDetails::text),
+    };
+    if let (Basis::Standing(grant), None, None) = (&basis, &finishing, &asked.pushed) {
+        let row = row(&grant.grant_id, &asked.scope);
+        let is_kept = authorization_code::insert_under(&app.db, &code.hash(), &row).await?;
+        return Ok(if is_kept { Outcome::Code(code) } else { Outcome::Gone });
+    }
     let outcome = app.db.write(async |tx| {
         if let Some((interaction, browser)) = &finishing
             && !db::interaction::finish(tx, interaction, browser, now).await?
+        {
+            return Ok(Outcome::Decided);
+        }
+        // RFC 9126 §7.3: a reference serves one answer, however often its page was shown.
+        if let Some(reference) = &asked.pushed
+            && !db::pushed_request::finish(tx, reference, now).await?
         {
             return Ok(Outcome::Decided);
         }
@@ -92,29 +128,13 @@ pub(super) async fn issue(
         let Some((grant_id, scopes)) = allowed else {
             return Ok(Outcome::Gone);
         };
-        let row = CodeRow {
-            grant_id,
-            client_id: asked.client.client_id.clone(),
-            user_id: approver.user_id.to_owned(),
-            redirect_uri: asked.to.redirect_uri.clone(),
-            code_challenge: asked.code_challenge.clone(),
-            resource: asked.resource.uri.clone(),
-            scopes: scopes.to_string(),
-            nonce: asked.nonce.clone(),
-            session_id: approver.session_id.map(str::to_owned),
-            auth_time: approver.auth_time.0,
-            methods: approver.methods.to_owned(),
-            created_at: now.0,
-            expires_at: (now + app.config.code_ttl).0,
-            dpop_jkt: asked.dpop_jkt.clone(),
-        };
-        authorization_code::insert(tx, &code.hash(), &row).await?;
+        authorization_code::insert(tx, &code.hash(), &row(&grant_id, &scopes)).await?;
         Ok(Outcome::Code(code.clone()))
     });
     Ok(outcome.await?)
 }
 
-/// The grant that the code belongs to and the scopes that it carries; `None` when a remembered one is gone.
+/// The grant that the code belongs to and the scopes that it carries; `None` when the standing one is gone.
 async fn allow(
     tx: &mut Tx,
     asked: &AuthorizationRequest,
@@ -123,7 +143,7 @@ async fn allow(
     now: UnixSeconds,
 ) -> Result<Option<(String, Scope)>, db::DbFault> {
     let (before, remember, lasts) = match basis {
-        Basis::Remembered(grant) => {
+        Basis::Standing(grant) => {
             let stands = access_grant::lock(tx, &grant.grant_id, now).await?;
             return Ok(stands.then(|| (grant.grant_id.clone(), asked.scope.clone())));
         }

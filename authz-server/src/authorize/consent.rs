@@ -1,7 +1,7 @@
 //! `/consent`: the person sees who asks for what, and decides (RFC 9700 §4.14 on clickjacking, OAuth 2.1 §7.3).
 //!
-//! The page carries the id of an interaction and nothing else. What is granted is read again from what the client
-//! sent, for the person who is signed in now.
+//! The page carries the id of an interaction, and the scopes that it shows. What is granted is read again from what the
+//! client sent, for the person who is signed in now, and is never more than they were shown.
 
 use std::time::Duration;
 
@@ -15,20 +15,21 @@ use url::Url;
 
 use super::approval::Lasts;
 use super::code::{self, Approver, Basis, Outcome};
-use super::endpoint::{stopped, to_sign_in};
+use super::endpoint::{see, stopped, to_sign_in};
 use super::interaction::{self, Interaction, Purpose};
 use super::redirect_uri;
 use super::request::{AuthorizationRequest, Stop};
 use super::step::{self, Step};
 use crate::account::{self, Browser, Provider, SignedIn};
 use crate::app::App;
+use crate::client::{Client, Origin, document};
 use crate::db;
 use crate::db::access_grant::GrantRow;
 use crate::error::{Failure, Trouble};
-use crate::pages::{self, ClientIdentity, Consent, Lang, Page, ScopeLine};
+use crate::pages::{self, ClientIdentity, Consent, DetailItem, Lang, Page, ScopeLine};
 
 /// The fields of the form.
-const FIELDS: &[&str] = &["i", "decision", "duration", "remember"];
+const FIELDS: &[&str] = &["i", "decision", "duration", "remember", "scope"];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `GET /consent?i=`.
@@ -92,10 +93,9 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let asked = read(app, &interaction).await?;
     let person = account::find(app, &browser, now).await?;
     let next = step::next(app, &asked, person.as_ref(), Some(&interaction), now).await?;
-    let was_allowed = matches!(interaction.purpose, Purpose::Authorize { allowed: true, .. });
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
-        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Remembered(grant))),
+        Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
@@ -104,6 +104,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
                 lasts: Lasts::AsBefore,
             };
             // They have said yes to just this before they signed in elsewhere.
+            let was_allowed = step::was_allowed(&asked, person, &interaction);
             (*person, grant.as_ref(), was_allowed.then_some(approved))
         }
     };
@@ -138,6 +139,11 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
         Some("deny") => return refuse(app, (&asked, &interaction), &browser, now).await,
         _ => return Err(malformed("the form has no decision").into()),
     }
+    let shown = fields.take("scope").and_then(|text| text.parse::<Scope>().ok());
+    if !step::code_scope(&asked, before).is_subset(&shown.unwrap_or_default()) {
+        // The operator, or the person in another tab, has changed what a yes would give: they look once more.
+        return Ok(see(interaction.resume_path(app)));
+    }
     let basis = Basis::Approved {
         before,
         remember: fields.take("remember").is_some(),
@@ -158,9 +164,15 @@ async fn refuse(
     now: UnixSeconds,
 ) -> Result<HttpResponse, Stop> {
     let hash = browser.hash();
-    let finished = app
-        .db
-        .write(async |tx| db::interaction::finish(tx, &interaction.id, &hash, now).await);
+    let finished = app.db.write(async |tx| {
+        if !db::interaction::finish(tx, &interaction.id, &hash, now).await? {
+            return Ok(false);
+        }
+        match &asked.pushed {
+            Some(reference) => db::pushed_request::finish(tx, reference, now).await,
+            None => Ok(true),
+        }
+    });
     if !finished.await.map_err(Failure::from)? {
         return Err(Failure::Shown(Trouble::Decided).into());
     }
@@ -185,7 +197,7 @@ async fn open_one(app: &App, browser: &Browser, id: &str, now: UnixSeconds) -> R
 /// The client's request, read again.
 async fn read(app: &App, interaction: &Interaction) -> Result<AuthorizationRequest, Stop> {
     match &interaction.purpose {
-        Purpose::Authorize { query, .. } => AuthorizationRequest::read(app, query).await,
+        Purpose::Authorize { arrival, .. } => AuthorizationRequest::read(app, arrival).await,
         Purpose::Device { .. } => Err(Failure::Forbidden("the interaction is a device's").into()),
     }
 }
@@ -216,6 +228,7 @@ fn page(
         .map(|scope| ScopeLine::new(lang, scope, grant.is_some() && !before.contains(scope)))
         .collect();
     let uri = &asked.to.redirect_uri;
+    let host = document::host(&asked.client);
     let template = Consent {
         page: Page {
             lang,
@@ -224,12 +237,14 @@ fn page(
         },
         interaction: &interaction.id,
         client: &asked.client.name,
-        identity: ClientIdentity::Operator,
+        identity: identity(&asked.client, host.as_deref()),
         redirect_host: &redirect_uri::shown(uri),
         is_loopback: redirect_uri::is_loopback(uri),
         node: &asked.resource.title(),
         node_uri: &asked.resource.uri,
         scopes: &scopes,
+        details: &DetailItem::list(lang, asked.authorization_details.as_ref()),
+        granted: &granted.to_string(),
         person,
         before_upstream,
     };
@@ -244,6 +259,15 @@ fn page(
     let mut response = pages::render(&template, StatusCode::OK, &[&client, &provider]);
     browser.remember(&mut response);
     response
+}
+
+/// Who vouches for a client.
+fn identity<'a>(client: &Client, host: Option<&'a str>) -> ClientIdentity<'a> {
+    match (client.origin, host) {
+        (Origin::Operator, _) => ClientIdentity::Operator,
+        (Origin::Document, Some(host)) => ClientIdentity::Host(host),
+        (Origin::Document | Origin::Registration, _) => ClientIdentity::Unverified,
+    }
 }
 
 /// The value of `i` in a query; empty without one. It is base64url, so there is nothing to decode.

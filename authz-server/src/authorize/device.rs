@@ -21,11 +21,12 @@ use super::approval::{Approval, Lasts, approve};
 use super::interaction::{self, Purpose};
 use crate::account::{self, Browser, SignedIn};
 use crate::app::App;
-use crate::client::Client;
+use crate::authorization_details::AuthorizationDetails;
+use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};
 use crate::error::{self, Failure};
-use crate::pages::{Code, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
+use crate::pages::{Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
 use crate::registry::Resource;
 use crate::token::device_authorization::{ALPHABET, CODE_LETTERS, shown};
 use crate::token::{GrantType, scopes};
@@ -63,12 +64,13 @@ impl Guesses {
 }
 
 /// A request that waits, and what it is about by now.
-struct Waiting {
-    row: DeviceRow,
-    client: Arc<Client>,
-    resource: Arc<Resource>,
+pub(super) struct Waiting {
+    pub(super) row: DeviceRow,
+    pub(super) client: Arc<Client>,
+    pub(super) resource: Arc<Resource>,
     /// What of the wish is still allowed.
-    scopes: Scope,
+    pub(super) scopes: Scope,
+    pub(super) details: Option<AuthorizationDetails>,
 }
 
 /// `GET /device`: the field for the code, filled in when the address has it; after sign-in, the question.
@@ -117,7 +119,7 @@ pub(crate) async fn enter(app: web::Data<App>, request: HttpRequest, body: web::
 /// `POST /device/decision`: the person has compared and pressed.
 pub(crate) async fn decide(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = async {
-        let fields = ["user_code", "decision"];
+        let fields = ["user_code", "decision", "scope"];
         let (browser, mut params) = account::form(&app, &request, body, &fields).await?;
         let now = clock::now();
         app.catch_up().await?;
@@ -127,11 +129,16 @@ pub(crate) async fn decide(app: web::Data<App>, request: HttpRequest, body: web:
             return Ok(wrong(&app, &request, &browser));
         };
         let Some(person) = account::find(&app, &browser, now).await? else {
-            return sign_in_first(&app, &browser, code, now).await;
+            return sign_in_first(&app, (&request, &browser), code, now).await;
         };
         let Some(waiting) = look_up(&app, &request, &person, &code, now).await? else {
             return Ok(wrong(&app, &request, &browser));
         };
+        let shown = params.take("scope").and_then(|text| text.parse().ok());
+        if is_allowed && !waiting.scopes.is_subset(&shown.unwrap_or_default()) {
+            // The operator has changed what a yes would give: they look once more.
+            return question(&app, &request, &browser, &code, now).await;
+        }
         if !write_down(&app, &person, &waiting, is_allowed, now).await? {
             return Ok(wrong(&app, &request, &browser));
         }
@@ -162,7 +169,7 @@ async fn question(
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let Some(person) = account::find(app, browser, now).await? else {
-        return sign_in_first(app, browser, code.to_owned(), now).await;
+        return sign_in_first(app, (request, browser), code.to_owned(), now).await;
     };
     let Some(waiting) = look_up(app, request, &person, code, now).await? else {
         return Ok(wrong(app, request, browser));
@@ -171,13 +178,15 @@ async fn question(
     let page = page(app, request, &csrf);
     let confirm = DeviceConfirm {
         user_code: &shown(code),
-        client: &waiting.client.name,
+        client: &document::shown(&waiting.client),
         address: &waiting.row.address,
         agent: &waiting.row.user_agent,
         asked_at: UnixSeconds(waiting.row.created_at),
         node: &waiting.resource.title(),
         node_uri: &waiting.resource.uri,
         scopes: &ScopeLine::list(page.lang, waiting.scopes.iter()),
+        details: &DetailItem::list(page.lang, waiting.details.as_ref()),
+        granted: &waiting.scopes.to_string(),
         person: &person.user.display_name,
         page,
     };
@@ -200,7 +209,7 @@ async fn look_up(
         return Ok(None);
     };
     app.guesses.was_right(who);
-    let client = app.client(&row.client_id).await?;
+    let client = document::current(app, &row.client_id, now).await?;
     let resources = app.resources().await?;
     let (Some(client), Some(resource)) = (client, resources.find(&row.resource)) else {
         return Ok(None);
@@ -210,7 +219,16 @@ async fn look_up(
         .parse()
         .map_err(|_| Failure::Internal("a device's scope is damaged".to_owned()))?;
     let scopes = wished.intersection(&scopes::grantable(&client, resource));
-    if client.is_revoked || !client.has_grant(GrantType::DeviceCode.as_str()) || scopes.is_empty() {
+    let details = row.authorization_details.as_deref();
+    let details = details.map(AuthorizationDetails::stored).transpose()?;
+    let are_allowed = details
+        .as_ref()
+        .is_none_or(|details| details.is_allowed(&client, resource));
+    if client.is_revoked
+        || !are_allowed
+        || !client.has_grant(GrantType::DeviceCode.as_str())
+        || scopes.is_empty()
+    {
         return Ok(None);
     }
     Ok(Some(Waiting {
@@ -218,12 +236,13 @@ async fn look_up(
         row,
         client,
         scopes,
+        details,
     }))
 }
 
 /// Keeps the decision: `true` for exactly one. The request is taken before the grant is touched, against the order of
 /// locks: nobody else can want a grant while they hold a request that still waits, so no circle comes of it.
-async fn write_down(
+pub(super) async fn write_down(
     app: &App,
     person: &SignedIn,
     waiting: &Waiting,
@@ -247,6 +266,9 @@ async fn write_down(
         remember: false,
         lasts: Lasts::AsBefore,
     };
+    if is_allowed {
+        document::keep(app, &waiting.client, now).await?;
+    }
     let written = app.db.write(async |tx| {
         if !db::session::stands(tx, (decider.user_id, decider.session_id), now).await? {
             return Ok(false);
@@ -265,11 +287,11 @@ async fn write_down(
 
 async fn sign_in_first(
     app: &App,
-    browser: &Browser,
+    (request, browser): (&HttpRequest, &Browser),
     user_code: String,
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
-    let opened = interaction::open(app, browser, Purpose::Device { user_code }, now).await?;
+    let opened = interaction::open(app, request, browser, Purpose::Device { user_code }, now).await?;
     let place = format!("{}/login?i={}", app.config.issuer.path(), opened.id);
     let mut response = HttpResponse::SeeOther().insert_header((LOCATION, place)).finish();
     browser.remember(&mut response);

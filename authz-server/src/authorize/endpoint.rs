@@ -1,18 +1,21 @@
 //! `/oauth/authorize` (OAuth 2.1 §3.1): the first step of a request.
 
+use ::web::address::ClientAddress;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 
 use super::approval::Lasts;
+use super::arrival::{self, Arrival, Way};
 use super::code::{self, Approver, Basis, Outcome};
 use super::interaction::{self, Purpose};
-use super::request::{AuthorizationRequest, Stop};
+use super::request::{AuthorizationRequest, Raw, Stop};
 use super::step::{self, Step};
 use crate::account::{self, Browser};
 use crate::app::App;
-use crate::db;
+use crate::client::document;
+use crate::db::{self, access_grant};
 use crate::error::{self, Failure, Trouble};
 use crate::params::{MAX_FORM_BYTES, Params};
 
@@ -59,7 +62,29 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     }
     let now = clock::now();
     app.catch_up().await.map_err(Failure::from)?;
-    let asked = AuthorizationRequest::read(app, query).await?;
+    if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
+        document::admit(app, &client_id, ClientAddress::of(request)).await?;
+    }
+    let (arrival, way) = Arrival::open(app, query, now).await?;
+    let answered = proceed(app, request, (&arrival, way), now).await;
+    if let (Err(Stop::Back(..)), Some(reference)) = (&answered, arrival.pushed()) {
+        // The client has its answer.
+        let finish = app
+            .db
+            .write(async |tx| db::pushed_request::finish(tx, &reference, now).await);
+        finish.await.map_err(Failure::from)?;
+    }
+    answered
+}
+
+async fn proceed(
+    app: &App,
+    request: &HttpRequest,
+    (arrival, way): (&Arrival, Way),
+    now: UnixSeconds,
+) -> Result<HttpResponse, Stop> {
+    let asked = AuthorizationRequest::read(app, arrival).await?;
+    arrival::check_way(app, &asked, way)?;
     if let Some(username) = &asked.client.approves_as {
         return through_the_door(app, &asked, username, now).await;
     }
@@ -67,12 +92,13 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     let person = account::find(app, &browser, now).await?;
     let page = match step::next(app, &asked, person.as_ref(), None, now).await? {
         Step::Remembered(person, grant) => {
-            let basis = (Approver::person(person), Basis::Remembered(&grant));
-            if let Outcome::Code(code) = code::issue(app, &asked, basis, None, now).await? {
-                return Ok(asked.to.grant(app, code.reveal()));
+            let basis = (Approver::person(person), Basis::Standing(&grant));
+            match code::issue(app, &asked, basis, None, now).await? {
+                Outcome::Code(code) => return Ok(asked.to.grant(app, code.reveal())),
+                Outcome::Decided => return Err(Failure::Shown(Trouble::Decided).into()),
+                // Revoked at this very moment: they are asked again.
+                Outcome::Gone => Page::Consent,
             }
-            // Revoked at this very moment: they are asked again.
-            Page::Consent
         }
         Step::Ask(..) => Page::Consent,
         Step::SignIn => Page::SignIn,
@@ -84,11 +110,11 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
         });
     }
     let purpose = Purpose::Authorize {
-        query: query.to_owned(),
-        allowed: false,
+        arrival: arrival.clone(),
+        allowed: None,
         session_id: person.map(|person| person.session_id),
     };
-    let interaction = interaction::open(app, &browser, purpose, now).await?;
+    let interaction = interaction::open(app, request, &browser, purpose, now).await?;
     let mut response = match page {
         Page::SignIn => to_sign_in(app, &interaction.id),
         Page::Consent => see(interaction.resume_path(app)),
@@ -123,18 +149,26 @@ async fn through_the_door(
     if !app.config.login.testing_door {
         return Err(closed().into());
     }
+    // Nothing is written of a grant that allows all of it already.
+    let grant =
+        access_grant::live_of_username(&app.db, username, &asked.client.client_id, &asked.resource.uri)
+            .await
+            .map_err(Failure::from)?;
+    if let Some(grant) = grant.filter(|grant| step::is_for(grant, asked, now) && step::allows(grant, asked)) {
+        let approver = door(&grant.user_id, now);
+        if let Outcome::Code(code) =
+            code::issue(app, asked, (approver, Basis::Standing(&grant)), None, now).await?
+        {
+            return Ok(asked.to.grant(app, code.reveal()));
+        }
+    }
     let user = db::user_account::find_by_username(&app.db, username)
         .await
         .map_err(Failure::from)?;
     let user = user
         .filter(|user| user.disabled_at.is_none())
         .ok_or_else(closed)?;
-    let approver = Approver {
-        user_id: &user.user_id,
-        session_id: None,
-        auth_time: now,
-        methods: "",
-    };
+    let approver = door(&user.user_id, now);
     let basis = Basis::Approved {
         before: None,
         remember: false,
@@ -143,6 +177,16 @@ async fn through_the_door(
     match code::issue(app, asked, (approver, basis), None, now).await? {
         Outcome::Code(code) => Ok(asked.to.grant(app, code.reveal())),
         Outcome::Decided | Outcome::Gone => Err(Failure::Shown(Trouble::Decided).into()),
+    }
+}
+
+/// Somebody whom the testing door lets in without a session.
+fn door(user_id: &str, now: UnixSeconds) -> Approver<'_> {
+    Approver {
+        user_id,
+        session_id: None,
+        auth_time: now,
+        methods: "",
     }
 }
 
@@ -160,6 +204,6 @@ pub(super) fn to_sign_in(app: &App, interaction: &str) -> HttpResponse {
 }
 
 /// 303: whatever was posted here is not posted on (RFC 9700 §4.12).
-fn see(path: String) -> HttpResponse {
+pub(super) fn see(path: String) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::random_bytes;
 
-use crate::account::{Browser, SignedIn};
+use super::arrival::Arrival;
+use crate::account::{Browser, SignedIn, crowd};
 use crate::app::App;
 use crate::db;
 use crate::db::interaction::InteractionRow;
@@ -23,10 +25,11 @@ pub(crate) const LIFE: Duration = Duration::from_secs(600);
 pub(crate) enum Purpose {
     /// A client sent them to the authorization endpoint.
     Authorize {
-        /// Its request, exactly as it came; read and checked again at every step.
-        query: String,
-        /// Whether they have allowed it already, before they signed in elsewhere.
-        allowed: bool,
+        /// Its request; read and checked again at every step.
+        #[serde(flatten)]
+        arrival: Arrival,
+        /// What they have allowed already, before they signed in elsewhere: the scopes that the page showed.
+        allowed: Option<String>,
         /// The session in which it came; every sign-in makes another.
         session_id: Option<String>,
     },
@@ -79,6 +82,7 @@ impl Interaction {
 /// Opens an interaction for ten minutes.
 pub(crate) async fn open(
     app: &App,
+    request: &HttpRequest,
     browser: &Browser,
     purpose: Purpose,
     now: UnixSeconds,
@@ -90,7 +94,7 @@ pub(crate) async fn open(
         content: serde_json::to_string(&purpose).map_err(|e| Failure::Internal(e.to_string()))?,
         started_at: now.0,
     };
-    db::interaction::open(&app.db, &row, &browser.hash(), now + LIFE).await?;
+    crowd::open(app, request, (&row, browser), now + LIFE).await?;
     Ok(Interaction {
         id,
         purpose,

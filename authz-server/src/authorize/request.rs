@@ -6,15 +6,18 @@
 use std::sync::Arc;
 
 use shared::access_token::is_thumbprint;
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::{Scope, ScopeFault};
+use shared::secret::SecretHash;
 
 use super::answer::Destination;
+use super::arrival::Arrival;
 use super::negotiation;
 use super::redirect_uri;
 use crate::app::App;
-use crate::client::Client;
+use crate::authorization_details::AuthorizationDetails;
+use crate::client::{Client, document};
 use crate::error::{Failure, Trouble};
 use crate::params;
 use crate::registry::Resource;
@@ -29,7 +32,7 @@ const MAX_HINT: usize = 200;
 
 /// Every parameter that is understood, besides `resource`. `claims`, `acr_values`, `display` and `id_token_hint` are
 /// not: a request may carry them, and they change nothing.
-const PARAMETERS: [&str; 17] = [
+pub(super) const PARAMETERS: [&str; 18] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -46,6 +49,7 @@ const PARAMETERS: [&str; 17] = [
     "ui_locales",
     "nonce",
     "registration",
+    "authorization_details",
     "dpop_jkt",
 ];
 
@@ -94,12 +98,16 @@ pub(super) struct AuthorizationRequest {
     /// The thumbprint of the key that must be shown when the code is redeemed (RFC 9449 §10).
     pub(super) dpop_jkt: Option<String>,
     pub(super) ui_locales: Option<String>,
+    /// RFC 9396 §3.
+    pub(super) authorization_details: Option<AuthorizationDetails>,
+    /// What is used up with the answer, if the request was pushed.
+    pub(super) pushed: Option<SecretHash>,
 }
 
 impl AuthorizationRequest {
-    /// Reads `query` and checks all of it.
-    pub(super) async fn read(app: &App, query: &str) -> Result<Self, Stop> {
-        let mut raw = Raw::scan(query).map_err(Failure::from)?;
+    /// Reads the parameters and checks all of them.
+    pub(super) async fn read(app: &App, arrival: &Arrival) -> Result<Self, Stop> {
+        let mut raw = Raw::scan(&arrival.query).map_err(Failure::from)?;
         let client = living_client(app, raw.take("client_id")).await?;
         let redirect_uri = redirect_uri_of(&client, raw.take("redirect_uri"))?;
         let state = raw.take("state");
@@ -113,7 +121,10 @@ impl AuthorizationRequest {
         }
         let is_trusted = client.is_trusted();
         match Self::check(app, raw, client, &to).await {
-            Ok(request) => Ok(request),
+            Ok(request) => Ok(Self {
+                pushed: arrival.pushed(),
+                ..request
+            }),
             Err(Failure::Refused(refusal)) if is_trusted => Err(Stop::Back(Box::new(to), refusal)),
             Err(failure) => Err(Stop::Page(failure)),
         }
@@ -169,6 +180,9 @@ impl AuthorizationRequest {
             code_challenge: code_challenge.as_deref(),
         };
         let scope = negotiation::negotiate(&facts, asked.as_ref())?;
+        let details = raw.take("authorization_details");
+        let details = details.map(|text| AuthorizationDetails::ask(&text, (&client, &resource), &scope));
+        let authorization_details = details.transpose()?;
         Ok(Self {
             client,
             to: to.clone(),
@@ -180,6 +194,8 @@ impl AuthorizationRequest {
             nonce,
             dpop_jkt,
             ui_locales: raw.take("ui_locales"),
+            authorization_details,
+            pushed: None,
         })
     }
 
@@ -241,6 +257,11 @@ impl Raw {
         Ok(raw)
     }
 
+    /// What would be told to the client, were it known where.
+    pub(super) fn take_fault(&mut self) -> Option<OAuthError> {
+        self.fault.take()
+    }
+
     fn note(&mut self, fault: OAuthError) {
         self.fault.get_or_insert(fault);
     }
@@ -252,9 +273,9 @@ impl Raw {
 }
 
 /// The client, unless it is unknown or revoked: then nobody can be trusted to be told.
-async fn living_client(app: &App, client_id: Option<String>) -> Result<Arc<Client>, Failure> {
+pub(super) async fn living_client(app: &App, client_id: Option<String>) -> Result<Arc<Client>, Failure> {
     let client_id = client_id.ok_or_else(|| malformed("client_id is missing"))?;
-    let found = app.client(&client_id).await?;
+    let found = document::current(app, &client_id, clock::now()).await?;
     let found = found.filter(|client| !client.is_revoked);
     found.ok_or(Failure::Shown(Trouble::Client))
 }
@@ -294,8 +315,7 @@ fn check_form(client: &Client, raw: &mut Raw) -> Result<(), OAuthError> {
         return Err(malformed("response_mode must be query"));
     }
     for (name, code) in [
-        ("request", ErrorCode::RequestNotSupported),
-        // Never fetched: an address that a stranger names.
+        // Never fetched: an address that a stranger names. One of ours has been followed before.
         ("request_uri", ErrorCode::RequestUriNotSupported),
         ("registration", ErrorCode::RegistrationNotSupported),
     ] {

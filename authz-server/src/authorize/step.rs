@@ -7,6 +7,7 @@ use super::interaction::{Interaction, Purpose};
 use super::request::{AuthorizationRequest, Stop};
 use crate::account::SignedIn;
 use crate::app::App;
+use crate::client::Origin;
 use crate::db::access_grant::{self, GrantRow};
 use crate::error::Failure;
 
@@ -35,8 +36,7 @@ pub(super) async fn next<'p>(
     };
     let (user, client) = (&person.user.user_id, &asked.client.client_id);
     let grant = access_grant::live(&app.db, user, client, &asked.resource.uri).await?;
-    // A resource that was forgotten and registered again is another one: nobody was asked about that.
-    let grant = grant.filter(|grant| stands(grant, now) && grant.updated_at >= asked.resource.created_at.0);
+    let grant = grant.filter(|grant| is_for(grant, asked, now));
     match grant {
         Some(grant) if covers(&grant, asked) => Ok(Step::Remembered(person, grant)),
         grant => Ok(Step::Ask(person, grant)),
@@ -51,10 +51,10 @@ pub(crate) async fn wants_sign_in(
     person: &SignedIn,
     now: UnixSeconds,
 ) -> Result<bool, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+    let Purpose::Authorize { arrival, .. } = &interaction.purpose else {
         return Ok(false);
     };
-    match AuthorizationRequest::read(app, query).await {
+    match AuthorizationRequest::read(app, arrival).await {
         Ok(asked) => Ok(!is_fresh(&asked, person, Some(interaction), now)),
         Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
         // Whatever is wrong with it is said where it is used.
@@ -64,10 +64,10 @@ pub(crate) async fn wants_sign_in(
 
 /// Whether the client wants the person to prove who they are, and not only that they are signed in somewhere.
 pub(crate) async fn wants_proof(app: &App, interaction: &Interaction) -> Result<bool, Failure> {
-    let Purpose::Authorize { query, .. } = &interaction.purpose else {
+    let Purpose::Authorize { arrival, .. } = &interaction.purpose else {
         return Ok(false);
     };
-    match AuthorizationRequest::read(app, query).await {
+    match AuthorizationRequest::read(app, arrival).await {
         Ok(asked) => Ok(asked.prompt.login || asked.max_age.is_some()),
         Err(Stop::Page(Failure::Db(fault))) => Err(fault.into()),
         Err(_) => Ok(false),
@@ -86,17 +86,48 @@ pub(super) fn is_fresh(
         || (!asked.prompt.login && asked.is_recent(person.authenticated_at, now))
 }
 
+/// Whether the person said yes to all of this before they were sent to sign in elsewhere, and came back from there. A
+/// yes from before anybody was signed in is not that of somebody who has signed in here instead.
+pub(super) fn was_allowed(asked: &AuthorizationRequest, person: &SignedIn, since: &Interaction) -> bool {
+    let Purpose::Authorize {
+        allowed: Some(shown), ..
+    } = &since.purpose
+    else {
+        return false;
+    };
+    let shown: Scope = shown.parse().unwrap_or_default();
+    since.brought_about(person) && person.is_from_elsewhere() && asked.scope.is_subset(&shown)
+}
+
+/// Whether a grant has not expired, and is for the resource that is asked for: one that was forgotten and registered
+/// again is another, about which nobody was asked.
+pub(super) fn is_for(grant: &GrantRow, asked: &AuthorizationRequest, now: UnixSeconds) -> bool {
+    stands(grant, now) && grant.updated_at >= asked.resource.created_at.0
+}
+
 /// Whether a grant has not expired.
 pub(super) fn stands(grant: &GrantRow, now: UnixSeconds) -> bool {
     grant.expires_at.is_none_or(|end| now.0 < end)
 }
 
+/// Whether everything asked for was granted before.
+pub(super) fn allows(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
+    let granted: Scope = grant.scopes.parse().unwrap_or_default();
+    asked.scope.is_subset(&granted)
+}
+
 /// Whether everything asked for is remembered, and the client does not want the person to be asked all the same. A
 /// program on loopback or behind a private scheme could be anybody (RFC 8252 §8.6), so only what the person has
-/// explicitly let us remember counts, for every client alike.
+/// explicitly let us remember counts, for every client alike. Authorization details are never remembered: each list is a
+/// question of its own (RFC 9396 §11.2).
 pub(super) fn covers(grant: &GrantRow, asked: &AuthorizationRequest) -> bool {
     let remembered: Scope = grant.remembered_scopes.parse().unwrap_or_default();
-    !asked.prompt.consent && !asked.prompt.select_account && asked.scope.is_subset(&remembered)
+    // Whose client nobody vouches for is asked each time, and sees that nobody does (OAuth 2.1 §7.3.1).
+    asked.client.origin != Origin::Registration
+        && !asked.prompt.consent
+        && !asked.prompt.select_account
+        && asked.authorization_details.is_none()
+        && asked.scope.is_subset(&remembered)
 }
 
 /// What a code carries: what was asked for; when that adds to a standing grant, what was granted before as well, so

@@ -1,5 +1,7 @@
 //! What a standing grant saves a person from, and what it does not.
 
+mod standing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ fn resource(scopes: &str) -> Resource {
         algorithm: Algorithm::EdDSA,
         access_ttl: Duration::from_secs(60),
         client_id: None,
+        authorization_details_types: Vec::new(),
         created_at: UnixSeconds(0),
     }
 }
@@ -100,12 +103,13 @@ mod steps {
     use super::*;
     use crate::account::{SignedIn, User};
     use crate::authorize::answer::Destination;
+    use crate::authorize::arrival::Arrival;
     use crate::authorize::interaction::{Interaction, Purpose};
     use crate::authorize::request::{AuthorizationRequest, Prompt};
     use crate::authorize::step::{code_scope, covers, is_fresh, stands};
     use crate::db::access_grant::GrantRow;
 
-    fn asked(scope: &str) -> AuthorizationRequest {
+    pub(super) fn asked(scope: &str) -> AuthorizationRequest {
         AuthorizationRequest {
             client: Arc::new(client("a b c")),
             to: Destination {
@@ -120,6 +124,8 @@ mod steps {
             nonce: None,
             dpop_jkt: None,
             ui_locales: None,
+            authorization_details: None,
+            pushed: None,
         }
     }
 
@@ -189,8 +195,8 @@ mod steps {
         let begun = |session_id: Option<&str>| Interaction {
             id: "i".to_owned(),
             purpose: Purpose::Authorize {
-                query: String::new(),
-                allowed: false,
+                arrival: Arrival::of(String::new()),
+                allowed: None,
                 session_id: session_id.map(str::to_owned),
             },
             started_at: UnixSeconds(500),

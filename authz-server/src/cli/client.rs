@@ -7,9 +7,12 @@ use shared::scope::Scope;
 
 use super::Outcome;
 use super::client_details::Details;
+use super::client_document::{Address, Import};
+use super::client_invite::{self, Invite};
+use super::client_list::List;
 use super::print::Report;
-use crate::client::register::{self, ClientMetadata, ClientView};
-use crate::client::{AuthMethod, ClientType, DEVICE_CODE};
+use crate::client::register::{self, ClientMetadata};
+use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::config::Config;
 use crate::db::Db;
 
@@ -17,8 +20,8 @@ use crate::db::Db;
 pub(super) enum Command {
     /// Create a client; prints its id and, once and never again, its secret
     Create(Create),
-    /// List every client
-    List,
+    /// List clients
+    List(List),
     /// Show one client
     Show {
         /// The client's id
@@ -34,11 +37,21 @@ pub(super) enum Command {
         #[arg(long, default_value = "1h", value_name = "TIME")]
         overlap: Span,
     },
+    /// Take a client's metadata document from a file instead of from its address
+    Import(Import),
+    /// Fetch a client's metadata document now, and keep it as it is
+    Pin(Address),
+    /// Let a pinned metadata document be fetched again
+    Unpin(Address),
     /// End a client and every token it has
     Revoke {
         /// The client's id
         client_id: String,
     },
+    /// Make a token that lets somebody register clients; shown once. With --revoke, end one
+    Invite(Invite),
+    /// List those tokens
+    Invites,
 }
 
 #[derive(Args)]
@@ -60,7 +73,7 @@ pub(super) struct Metadata {
     #[arg(long, value_name = "URI")]
     redirect_uri: Vec<String>,
     /// The grants it may use, separated by commas: `authorization_code`, `refresh_token`, `device_code`,
-    /// `client_credentials` [default: the first two with a redirect URI, the last without]
+    /// `client_credentials`, `jwt_bearer`, `token_exchange` [default: the first two with a redirect URI, the last without]
     #[arg(long, value_delimiter = ',', value_name = "GRANTS")]
     grants: Vec<String>,
     #[command(flatten)]
@@ -104,7 +117,9 @@ impl Command {
         let now = clock::now();
         match self {
             Self::Create(create) => create.run(db, config).await,
-            Self::List => Report::rows(&register::list(db).await?, row),
+            Self::List(list) => list.run(db, now).await,
+            Self::Invite(invite) => invite.run(db, now).await,
+            Self::Invites => client_invite::list(db, now).await,
             Self::Show { client_id } => Report::record(&register::show(db, &client_id).await?),
             Self::Update(update) => {
                 let mut metadata = update.metadata.read(update.name)?;
@@ -116,6 +131,9 @@ impl Command {
             Self::RotateSecret { client_id, overlap } => {
                 Report::record(&register::rotate_secret(db, &client_id, now, now + overlap.0).await?)
             }
+            Self::Import(import) => import.run(db, config).await,
+            Self::Pin(address) => address.pin(db, config).await,
+            Self::Unpin(address) => address.unpin(db).await,
             Self::Revoke { client_id } => {
                 register::revoke(db, &client_id, now).await?;
                 Ok(Report::line("the client is revoked; its tokens are inactive"))
@@ -159,23 +177,10 @@ impl Metadata {
 
 /// The registered name of a grant that people write in short.
 fn full_name(grant: String) -> String {
-    if grant == "device_code" {
-        return DEVICE_CODE.to_owned();
+    match grant.as_str() {
+        "device_code" => DEVICE_CODE.to_owned(),
+        "jwt_bearer" => JWT_BEARER.to_owned(),
+        "token_exchange" => TOKEN_EXCHANGE.to_owned(),
+        _ => grant,
     }
-    grant
-}
-
-fn row(client: &ClientView) -> Vec<String> {
-    let state = if client.revoked_at.is_some() {
-        "revoked"
-    } else {
-        "active"
-    };
-    vec![
-        client.client_id.clone(),
-        state.to_owned(),
-        client.client_type.clone(),
-        client.scope.clone(),
-        client.client_name.clone(),
-    ]
 }

@@ -40,6 +40,15 @@ pub(super) struct Details {
     /// Take no authorization request of it that was not pushed (RFC 9126)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     require_par: Option<bool>,
+    /// Take no authorization request of it that it did not sign (RFC 9101)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    require_signed_requests: Option<bool>,
+    /// The only algorithm of the requests that it signs [default: any that its keys have]
+    #[arg(long, value_name = "ALG")]
+    request_alg: Option<String>,
+    /// The types of authorization details that it may ask for, separated by spaces (RFC 9396)
+    #[arg(long, value_name = "TYPES")]
+    authorization_details_types: Option<String>,
 }
 
 impl Details {
@@ -68,6 +77,16 @@ impl Details {
             (
                 "require_pushed_authorization_requests",
                 self.require_par.map(Value::from),
+            ),
+            (
+                "require_signed_request_object",
+                self.require_signed_requests.map(Value::from),
+            ),
+            ("request_object_signing_alg", self.request_alg.map(Value::from)),
+            (
+                "authorization_details_types",
+                self.authorization_details_types
+                    .map(|types| types.split_whitespace().map(Value::from).collect()),
             ),
         ];
         Ok(named

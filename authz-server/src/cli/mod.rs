@@ -3,6 +3,9 @@
 
 mod client;
 mod client_details;
+mod client_document;
+mod client_invite;
+mod client_list;
 mod health;
 mod print;
 mod resource;

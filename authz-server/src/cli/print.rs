@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
+use shared::clock::UnixSeconds;
+
+use crate::pages;
 
 /// What a command has to say.
 pub(super) struct Report {
@@ -72,6 +75,11 @@ fn plain(value: &Value) -> String {
         Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
+}
+
+/// A day as people write it (ISO 8601), or `never`.
+pub(super) fn day(at: Option<i64>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| pages::iso_day(UnixSeconds(at)))
 }
 
 pub(super) struct Printer {

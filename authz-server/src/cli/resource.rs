@@ -52,6 +52,9 @@ pub(super) struct Metadata {
     /// The client as which the resource server introspects its tokens
     #[arg(long, value_name = "CLIENT_ID")]
     client: Option<String>,
+    /// The types of authorization details that it understands, separated by spaces
+    #[arg(long, value_name = "TYPES")]
+    authorization_details_types: Option<String>,
 }
 
 #[derive(Args)]
@@ -130,6 +133,9 @@ impl Metadata {
             algorithm: self.alg,
             access_ttl: self.access_ttl.map(|span| span.0),
             client_id: self.client.map(Some),
+            authorization_details_types: self
+                .authorization_details_types
+                .map(|types| types.split_whitespace().map(str::to_owned).collect()),
         }
     }
 }

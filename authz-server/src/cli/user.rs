@@ -9,10 +9,11 @@ use shared::secret::Secret;
 
 use super::Outcome;
 use super::print::Report;
-use crate::account::users::{self, Profile, UserView};
+use crate::account::users::{self, Factors, Profile, UserView};
 use crate::account::{link, password};
 use crate::config::Config;
 use crate::db::Db;
+use crate::db::user_account::UserRow;
 
 /// More than any password has.
 const MAX_FILE_BYTES: u64 = 1024;
@@ -30,6 +31,9 @@ pub(super) enum Command {
         /// A file with the password, or - for standard input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Remove the person's passkeys, second factor and recovery codes too
+        #[arg(long)]
+        reset_factors: bool,
     },
     /// Close an account: nothing of the person works any more
     Disable {
@@ -71,14 +75,19 @@ impl Command {
             Self::SetPassword {
                 username,
                 password_file,
+                reset_factors,
             } => {
                 let user = users::named(db, &username).await?;
+                let factors = if reset_factors {
+                    Factors::Remove
+                } else {
+                    Factors::Keep
+                };
                 let Some(file) = password_file else {
-                    let user_id = user.user_id.clone();
-                    return with_link(db, config, (user.into(), &user_id), now).await;
+                    return with_link(db, config, (user, factors), now).await;
                 };
                 let phc = read_password(&user.username, &file)?;
-                users::set_password(db, &user.user_id, &phc, None, now).await?;
+                users::reset(db, &user.user_id, (Some(&phc), factors), now).await?;
                 Ok(Report::line(
                     "the password is set; every session and grant of the person has ended",
                 ))
@@ -112,26 +121,33 @@ impl Create {
         if let Some(file) = self.password_file {
             draft.password_hash = Some(read_password(&draft.username, &file)?);
         }
-        let user_id = draft.user_id.clone();
+        let row = draft.clone();
         let view = users::create(db, draft).await?;
         if has_password {
             return Report::record(&view);
         }
-        with_link(db, config, (view, &user_id), now).await
+        with_link(db, config, (row, Factors::Keep), now).await
     }
 }
 
-async fn with_link(db: &Db, config: &Config, (view, user_id): (UserView, &str), now: UnixSeconds) -> Outcome {
-    if view.disabled_at.is_some() {
+async fn with_link(
+    db: &Db,
+    config: &Config,
+    (user, factors): (UserRow, Factors),
+    now: UnixSeconds,
+) -> Outcome {
+    if user.disabled_at.is_some() {
         return Err("the account is disabled; enable it first: authz-server user enable".into());
     }
     // Whoever knows the old password must not get in first, nor take the link away again.
-    users::forget_password(db, user_id, now).await?;
-    let link = link::for_password(db, &config.issuer, user_id, now).await?;
+    users::reset(db, &user.user_id, (None, factors), now).await?;
+    let link = link::for_password(db, &config.issuer, &user.user_id, now).await?;
+    // As it is now.
+    let user = users::named(db, &user.username).await?;
     Report::record(&UserView {
         set_password_link: Some(link.url),
         link_expires_at: Some(link.expires_at.0),
-        ..view
+        ..user.into()
     })
 }
 

@@ -162,6 +162,11 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MetadataFault> 
     if bytes.len() > MAX_BYTES {
         return Err(fault::too_large());
     }
+    whole_object(bytes)
+}
+
+/// As [`object`], of any size: for what is bounded elsewhere and has more than metadata in it.
+pub(crate) fn whole_object(bytes: &[u8]) -> Result<Map<String, Value>, MetadataFault> {
     shared::json::object(bytes).map_err(|fault| {
         MetadataFault::metadata("the metadata must be one JSON object without repeated members")
             .about(&fault.to_string())

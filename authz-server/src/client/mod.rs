@@ -2,13 +2,19 @@
 
 pub(crate) mod authenticate;
 mod details;
+pub(crate) mod keys;
+pub(crate) mod invite;
+pub(crate) mod document;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;
+pub(crate) mod registration;
 pub(crate) mod trust;
+pub(crate) mod usage;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use shared::clock::UnixSeconds;
@@ -16,7 +22,8 @@ use shared::scope::Scope;
 use shared::secret::SecretHash;
 
 pub(crate) use self::details::Details;
-pub(crate) use self::redirects::DEVICE_CODE;
+pub(crate) use self::document::Document;
+pub(crate) use self::redirects::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::db::DbFault;
 use crate::db::client::ClientRow;
 use crate::db::client_secret::ClientSecretRow;
@@ -172,6 +179,10 @@ pub(crate) struct Client {
     pub(crate) is_revoked: bool,
     pub(crate) origin: Origin,
     pub(crate) details: Details,
+    /// What [`keys::ClientKeys`] made of the registered key set.
+    keys: OnceLock<Arc<keys::Keys>>,
+    /// Where its metadata come from, when they come from a document.
+    pub(crate) document: Option<Document>,
     secrets: Vec<(SecretHash, Option<UnixSeconds>)>,
 }
 
@@ -207,6 +218,8 @@ impl Client {
             is_revoked: row.revoked_at.is_some(),
             origin: row.origin.parse().map_err(|_| damaged("origin"))?,
             details: serde_json::from_str(&row.details).map_err(|_| damaged("details"))?,
+            keys: OnceLock::new(),
+            document: None,
             secrets: secrets.ok_or_else(|| damaged("secret_hash"))?,
             client_id: row.client_id,
             name: row.name,

@@ -4,14 +4,20 @@ use super::AuthMethod;
 use super::metadata::MetadataFault;
 
 /// The grants that a client can be registered for.
-const GRANTS: [&str; 4] = [
+const GRANTS: [&str; 6] = [
     "authorization_code",
     "client_credentials",
     "refresh_token",
     DEVICE_CODE,
+    JWT_BEARER,
+    TOKEN_EXCHANGE,
 ];
 /// RFC 8628 §3.4.
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// RFC 7523 §2.1.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// RFC 8693 §2.1.
+pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// The grants that a client can have for which no operator vouches.
 const FOR_STRANGERS: [&str; 3] = ["authorization_code", "refresh_token", DEVICE_CODE];
@@ -34,6 +40,12 @@ pub(super) fn check(grants: &[String], uris: &[String], methods: &[AuthMethod]) 
     if methods == [AuthMethod::None] && has("client_credentials") {
         return Err(MetadataFault::metadata(
             "a public client has no secret, so it cannot use client_credentials; leave out --public, or the grant",
+        ));
+    }
+    if methods == [AuthMethod::None] && has(TOKEN_EXCHANGE) {
+        // RFC 8693 §5: whoever found somebody's token could exchange it.
+        return Err(MetadataFault::metadata(
+            "a public client proves nothing, so it cannot use token-exchange; leave out --public, or the grant",
         ));
     }
     if has("authorization_code") && uris.is_empty() {
@@ -69,6 +81,9 @@ mod tests {
         assert!(with(&["authorization_code", "refresh_token"], &[cb], public));
         assert!(with(&[DEVICE_CODE, "refresh_token"], &[], public));
         assert!(with(&["client_credentials"], &[], secret));
+        assert!(with(&[JWT_BEARER], &[], public));
+        assert!(with(&[JWT_BEARER, TOKEN_EXCHANGE], &[], secret));
+        assert!(!with(&[TOKEN_EXCHANGE], &[], public));
         for (grants, uris) in [
             (&["authorization_code"][..], &[][..]),
             (&["client_credentials"], &[cb]),

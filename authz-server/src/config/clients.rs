@@ -8,13 +8,19 @@ use shared::config::Reader;
 use shared::http_client::HostPattern;
 use shared::scope::Scope;
 
+use super::registration::Registration;
+
 /// How clients come to be known.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
+    /// Whether clients may register themselves, and for how long that lasts.
+    pub(crate) registration: Registration,
     /// Whether a `client_id` may be the address of the client's own metadata.
     pub(crate) metadata_documents: DocumentPolicy,
     /// Whose documents are fetched under [`DocumentPolicy::Allowlist`].
     pub(crate) document_hosts: Vec<HostPattern>,
+    /// Whether every authorization request must be pushed first (RFC 9126 §5).
+    pub(crate) require_pushed_requests: bool,
     /// What clients may ask for that no operator has registered.
     pub(crate) scopes: Scope,
     /// Fetches that one address may cause.
@@ -60,6 +66,7 @@ impl fmt::Display for DocumentPolicy {
 impl Clients {
     /// Reads the section.
     pub(super) fn read(reader: &mut Reader) -> Self {
+        let registration = Registration::read(reader);
         let mut clients = reader.section("clients");
         let metadata_documents = clients
             .value("metadata_documents", "on")
@@ -73,15 +80,18 @@ impl Clients {
             let reason = "counts only with metadata_documents = \"allowlist\"";
             clients.fault("document_hosts", reason);
         }
+        let require_pushed_requests = clients.value("require_pushed_requests", "false").unwrap_or(true);
         let mut rate = |key, default| clients.value(key, default).unwrap_or_else(Rate::unlimited);
         Self {
-            fetches_per_address: rate("fetches_per_address", "60/min"),
+            registration,
+            fetches_per_address: rate("fetches_per_address", "20/min"),
             fetches_per_host: rate("fetches_per_host", "60/min"),
             scopes: clients
                 .value("scopes", "mcp:read mcp:call mcp:resources mcp:subscribe")
                 .unwrap_or_default(),
             metadata_documents,
             document_hosts,
+            require_pushed_requests,
         }
     }
 

@@ -3,10 +3,13 @@
 use shared::clock::UnixSeconds;
 
 use super::token_family::{self, Of};
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
      FROM access_grant WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND revoked_at IS NULL";
+const LIVE_OF_USERNAME: &str = "SELECT g.grant_id, g.user_id, g.client_id, g.resource, g.scopes, g.remembered_scopes, \
+     g.created_at, g.updated_at, g.expires_at FROM user_account u JOIN access_grant g ON g.user_id = u.user_id \
+     WHERE u.username = $1 AND u.disabled_at IS NULL AND g.client_id = $2 AND g.resource = $3 AND g.revoked_at IS NULL";
 const HOLD: &str = "INSERT INTO access_grant (grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, \
      expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
      ON CONFLICT (user_id, client_id, resource) WHERE revoked_at IS NULL DO UPDATE SET updated_at = access_grant.updated_at \
@@ -29,10 +32,17 @@ const OF_USER: &str = "SELECT g.grant_id, c.name AS client_name, g.resource, g.s
      (SELECT MAX(f.last_used_at) FROM token_family f WHERE f.grant_id = g.grant_id) AS last_used_at \
      FROM access_grant g JOIN client c ON c.client_id = g.client_id \
      WHERE g.user_id = $1 AND g.revoked_at IS NULL ORDER BY c.name, g.client_id, g.resource";
+/// What a code, device or family points to stays: it is evidence for as long as they are.
+const FORGET: &str = "DELETE FROM access_grant WHERE grant_id IN \
+     (SELECT g.grant_id FROM access_grant g WHERE g.revoked_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM authorization_code c WHERE c.grant_id = g.grant_id) \
+     AND NOT EXISTS (SELECT 1 FROM device_authorization d WHERE d.grant_id = g.grant_id) \
+     AND NOT EXISTS (SELECT 1 FROM token_family f WHERE f.grant_id = g.grant_id) ORDER BY g.revoked_at LIMIT $2)";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     LIVE,
+    LIVE_OF_USERNAME,
     HOLD,
     AMEND,
     LOCK,
@@ -42,6 +52,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE_OF_RESOURCE,
     FORGET_REMEMBERED,
     OF_USER,
+    FORGET,
 ];
 
 /// One living row. `scopes` and `remembered_scopes` are space separated.
@@ -67,6 +78,18 @@ pub(crate) async fn live(
     resource: &str,
 ) -> Result<Option<GrantRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIVE).bind(user_id).bind(client_id).bind(resource).fetch_optional(c))
+}
+
+/// As [`live`], by the name of a person who is not disabled.
+pub(crate) async fn live_of_username(
+    db: &Db,
+    username: &str,
+    client_id: &str,
+    resource: &str,
+) -> Result<Option<GrantRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(LIVE_OF_USERNAME).bind(username).bind(client_id).bind(resource).fetch_optional(c)
+    })
 }
 
 /// Holds the living grant of a person to a client at a resource until the transaction ends; `fresh` becomes it when
@@ -193,4 +216,17 @@ pub(crate) struct GrantView {
 /// Everything that a person has granted and not revoked, by the client's name.
 pub(crate) async fn list_of_user(db: &Db, user_id: &str) -> Result<Vec<GrantView>, DbFault> {
     on!(db, c => sqlx::query_as(OF_USER).bind(user_id).fetch_all(c))
+}
+
+/// Drops grants that were revoked before `before`, once nothing refers to them.
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    delete_in_batches(db, FORGET, before).await
+}
+
+/// Whether there is such a row, revoked or not.
+#[cfg(test)]
+pub(crate) async fn exists(db: &Db, grant_id: &str) -> Result<bool, DbFault> {
+    const EXISTS: &str = "SELECT COUNT(*) FROM access_grant WHERE grant_id = $1";
+    let count: i64 = on!(db, c => sqlx::query_scalar(EXISTS).bind(grant_id).fetch_one(c))?;
+    Ok(count > 0)
 }

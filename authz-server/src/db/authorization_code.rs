@@ -9,11 +9,19 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 pub(crate) const MAX_FAILURES: i64 = 3;
 
 const INSERT: &str = "INSERT INTO authorization_code (code_hash, grant_id, client_id, user_id, redirect_uri, code_challenge, resource, \
-     scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-
+     scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt, authorization_details) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+/// Of a grant that stands, by a person and in a session that do.
+const INSERT_UNDER: &str = "INSERT INTO authorization_code (code_hash, grant_id, client_id, user_id, redirect_uri, code_challenge, \
+     resource, scopes, nonce, session_id, auth_time, methods, created_at, expires_at, dpop_jkt, authorization_details) \
+     SELECT $1, g.grant_id, g.client_id, g.user_id, $5, $6, g.resource, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
+     FROM access_grant g JOIN user_account u ON u.user_id = g.user_id \
+     WHERE g.grant_id = $2 AND g.client_id = $3 AND g.user_id = $4 AND g.resource = $7 AND g.revoked_at IS NULL \
+     AND (g.expires_at IS NULL OR g.expires_at > $13) AND u.disabled_at IS NULL \
+     AND ($10 IS NULL OR EXISTS (SELECT 1 FROM session s WHERE s.session_id = $10 AND s.user_id = g.user_id \
+     AND s.ended_at IS NULL AND s.expires_at > $13))";
 const FIND: &str = "SELECT c.grant_id, c.client_id, c.user_id, c.redirect_uri, c.code_challenge, c.resource, c.scopes, c.nonce, \
-     c.session_id, c.auth_time, c.methods, c.created_at, c.expires_at, c.dpop_jkt, c.failures, c.redeemed_at, g.scopes AS grant_scopes, \
+     c.session_id, c.auth_time, c.methods, c.created_at, c.expires_at, c.dpop_jkt, c.authorization_details, c.failures, c.redeemed_at, g.scopes AS grant_scopes, \
      CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
      AND (c.session_id IS NULL OR (s.ended_at IS NULL AND s.expires_at > $2)) THEN TRUE ELSE FALSE END AS stands \
      FROM authorization_code c JOIN access_grant g ON g.grant_id = c.grant_id JOIN user_account u ON u.user_id = c.user_id \
@@ -30,7 +38,7 @@ const FORGET: &str = "DELETE FROM authorization_code WHERE code_hash IN \
      ORDER BY c.expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND, COUNT_FAILURE, REDEEM, FAMILY, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[INSERT, INSERT_UNDER, FIND, COUNT_FAILURE, REDEEM, FAMILY, FORGET];
 
 /// One code as it is issued.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -48,30 +56,45 @@ pub(crate) struct CodeRow {
     pub(crate) methods: String,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<String>,
     /// The thumbprint of the key that must be shown when it is redeemed (RFC 9449 §10).
     pub(crate) dpop_jkt: Option<String>,
 }
 
+/// A statement with a code's columns as its parameters.
+macro_rules! bound {
+    ($statement:expr, $code:expr, $row:expr) => {
+        sqlx::query($statement)
+            .bind($code.as_bytes())
+            .bind(&$row.grant_id)
+            .bind(&$row.client_id)
+            .bind(&$row.user_id)
+            .bind(&$row.redirect_uri)
+            .bind(&$row.code_challenge)
+            .bind(&$row.resource)
+            .bind(&$row.scopes)
+            .bind(&$row.nonce)
+            .bind(&$row.session_id)
+            .bind($row.auth_time)
+            .bind(&$row.methods)
+            .bind($row.created_at)
+            .bind($row.expires_at)
+            .bind(&$row.dpop_jkt)
+            .bind(&$row.authorization_details)
+    };
+}
+
 /// Keeps a code that is about to be sent.
 pub(crate) async fn insert(tx: &mut Tx, code: &SecretHash, row: &CodeRow) -> Result<(), DbFault> {
-    on!(tx tx, c => async {
-        let insert = sqlx::query(INSERT)
-            .bind(code.as_bytes())
-            .bind(&row.grant_id)
-            .bind(&row.client_id)
-            .bind(&row.user_id)
-            .bind(&row.redirect_uri)
-            .bind(&row.code_challenge)
-            .bind(&row.resource)
-            .bind(&row.scopes)
-            .bind(&row.nonce)
-            .bind(&row.session_id)
-            .bind(row.auth_time)
-            .bind(&row.methods)
-            .bind(row.created_at)
-            .bind(row.expires_at)
-            .bind(&row.dpop_jkt);
-        insert.execute(c).await.map(|_| ())
+    on!(tx tx, c => async { bound!(INSERT, code, row).execute(c).await.map(|_| ()) })
+}
+
+/// Keeps a code that is about to be sent, if its grant, person and session stand; a transaction of its own. Nothing is
+/// held: whatever ends a moment later is seen when the code comes back ([`find`], [`redeem`]).
+pub(crate) async fn insert_under(db: &Db, code: &SecretHash, row: &CodeRow) -> Result<bool, DbFault> {
+    on!(write db, c => async {
+        bound!(INSERT_UNDER, code, row).execute(c).await.map(|done| done.rows_affected() > 0)
     })
 }
 

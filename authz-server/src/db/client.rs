@@ -67,18 +67,25 @@ pub(crate) async fn insert(
     client: &ClientRow,
     secret_hash: Option<&shared::secret::SecretHash>,
 ) -> Result<(), DbFault> {
-    let now = UnixSeconds(client.created_at);
-    db.write(async |tx| {
-        insert_row(tx, client).await?;
-        if let Some(hash) = secret_hash {
-            client_secret::insert(tx, &client.client_id, hash, now).await?;
-        }
-        change::record(tx, Noun::Client, &client.client_id, now).await
-    })
-    .await
+    db.write(async |tx| insert_in(tx, client, secret_hash).await)
+        .await
 }
 
-async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+/// As [`insert`], as a part of something larger.
+pub(crate) async fn insert_in(
+    tx: &mut Tx,
+    client: &ClientRow,
+    secret_hash: Option<&shared::secret::SecretHash>,
+) -> Result<(), DbFault> {
+    let now = UnixSeconds(client.created_at);
+    insert_row(tx, client).await?;
+    if let Some(hash) = secret_hash {
+        client_secret::insert(tx, &client.client_id, hash, now).await?;
+    }
+    change::record(tx, Noun::Client, &client.client_id, now).await
+}
+
+pub(super) async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         let insert = sqlx::query(INSERT)
             .bind(&client.client_id)
@@ -107,6 +114,12 @@ pub(crate) enum Update<E> {
     Gone,
     /// The edit would not do; nothing was written.
     Refused(E),
+}
+
+impl<E> Update<E> {
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
 }
 
 /// Whether what people let us remember about a client outlives a change of it.
@@ -150,7 +163,7 @@ pub(crate) async fn update_in<E>(
     Ok(Update::Done)
 }
 
-async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
+pub(super) async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         let update = sqlx::query(UPDATE)
             .bind(&client.client_id)
@@ -165,8 +178,13 @@ async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
         update.execute(c).await.map(|_| ())
     })
 }
+/// A client, revoked or not, as the transaction sees it.
+pub(super) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
+}
+
 async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
-    let client: Option<ClientRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))?;
+    let client = find_in(tx, client_id).await?;
     Ok(client.filter(|client| client.revoked_at.is_none()))
 }
 

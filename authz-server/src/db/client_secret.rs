@@ -25,7 +25,7 @@ pub(crate) async fn of_client(db: &Db, client_id: &str) -> Result<Vec<ClientSecr
     on!(db, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_all(c))
 }
 
-pub(super) async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     client_id: &str,
     hash: &SecretHash,
@@ -37,7 +37,7 @@ pub(super) async fn insert(
 }
 
 /// Lets every secret of the client end at `until`, none of them later than it would have.
-pub(super) async fn end_at(tx: &mut Tx, client_id: &str, until: UnixSeconds) -> Result<(), DbFault> {
+pub(crate) async fn end_at(tx: &mut Tx, client_id: &str, until: UnixSeconds) -> Result<(), DbFault> {
     on!(tx tx, c => async { sqlx::query(END_AT).bind(client_id).bind(until.0).execute(c).await.map(|_| ()) })
 }
 

@@ -104,7 +104,10 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(WAIT);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(WAIT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(WAIT)
+            .test_before_acquire(false);
         let pool = pool.connect_with(options).await.map_err(failed)?;
         Ok(Self::Lite(LitePool::new(pool)))
     }

@@ -8,17 +8,18 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 const OPEN: &str = "SELECT COUNT(*), COUNT(CASE WHEN client_id = $1 AND address = $2 THEN 1 END) FROM device_authorization \
      WHERE state = 'pending' AND expires_at > $3";
 const INSERT: &str = "INSERT INTO device_authorization (device_code_hash, user_code, client_id, resource, scopes, address, user_agent, \
-     state, poll_interval, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10) \
+     state, poll_interval, created_at, expires_at, authorization_details) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $11) \
      ON CONFLICT (user_code) DO NOTHING";
 /// With what the approval rests on: the grant, the person and the session in which they decided.
 const FIND: &str = "SELECT d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
-     d.family_id, d.created_at, d.expires_at, g.scopes AS grant_scopes, \
+     d.family_id, d.created_at, d.expires_at, d.authorization_details, g.scopes AS grant_scopes, \
      CASE WHEN g.revoked_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL \
      AND s.ended_at IS NULL AND s.expires_at > $2 THEN TRUE ELSE FALSE END AS stands \
      FROM device_authorization d LEFT JOIN access_grant g ON g.grant_id = d.grant_id \
      LEFT JOIN user_account u ON u.user_id = d.user_id \
      LEFT JOIN session s ON s.session_id = d.session_id WHERE d.device_code_hash = $1";
-const PENDING: &str = "SELECT user_code, client_id, resource, scopes, address, user_agent, created_at, expires_at \
+const PENDING: &str = "SELECT user_code, client_id, resource, scopes, authorization_details, address, user_agent, created_at, expires_at \
      FROM device_authorization WHERE user_code = $1 AND state = 'pending' AND expires_at > $2";
 const POLL: &str = "UPDATE device_authorization SET last_polled_at = $2 \
      WHERE device_code_hash = $1 AND state = 'pending' AND last_polled_at + poll_interval <= $3";
@@ -47,6 +48,8 @@ pub(crate) struct DeviceRow {
     pub(crate) client_id: String,
     pub(crate) resource: String,
     pub(crate) scopes: String,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<String>,
     pub(crate) address: String,
     pub(crate) user_agent: String,
     pub(crate) created_at: i64,
@@ -59,6 +62,7 @@ pub(crate) struct PolledRow {
     pub(crate) client_id: String,
     pub(crate) resource: String,
     pub(crate) scopes: String,
+    pub(crate) authorization_details: Option<String>,
     /// `pending`, `approved`, `denied` or `redeemed`.
     pub(crate) state: String,
     pub(crate) grant_id: Option<String>,
@@ -108,7 +112,8 @@ pub(crate) async fn insert(
             .bind(&row.user_agent)
             .bind(poll_interval)
             .bind(row.created_at)
-            .bind(row.expires_at);
+            .bind(row.expires_at)
+            .bind(&row.authorization_details);
         insert.execute(c).await.map(|done| done.rows_affected() > 0)
     })
 }

@@ -6,23 +6,34 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio::runtime::Handle;
+
+use super::shelf::Shelf;
+use super::{DbFault, Lease};
 
 /// A pool whose connections live in the runtime that made it.
 #[derive(Clone, Debug)]
 pub(crate) struct HomePool {
     pub(super) pool: PgPool,
     home: Handle,
+    shelf: Arc<Shelf<Postgres>>,
 }
 
 impl HomePool {
     /// Call it in the program's own runtime.
     pub(super) fn new(pool: PgPool) -> Self {
         let home = Handle::current();
-        Self { pool, home }
+        let shelf = Shelf::new(pool.options().get_max_connections());
+        Self { pool, home, shelf }
+    }
+
+    /// A connection for one piece of work.
+    pub(crate) async fn lend(&self) -> Result<Lease<Postgres>, DbFault> {
+        self.shelf.lend(self.acquire()).await
     }
 
     /// As the pool's own `acquire`.

@@ -12,6 +12,8 @@ const FIND: &str = "SELECT interaction_id, kind, content, started_at FROM intera
      WHERE interaction_id = $1 AND browser_hash = $2 AND kind = $3 AND finished_at IS NULL AND expires_at > $4";
 const INSERT: &str = "INSERT INTO interaction (interaction_id, browser_hash, kind, content, started_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6)";
+const COUNT: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM interaction WHERE expires_at > $1 LIMIT $2) AS living";
 const MAKE_ROOM: &str = "DELETE FROM interaction WHERE interaction_id IN \
      (SELECT interaction_id FROM interaction WHERE browser_hash = $1 ORDER BY started_at DESC, interaction_id LIMIT 1000 OFFSET $2)";
 const REWRITE: &str = "UPDATE interaction SET content = $3 WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL";
@@ -24,7 +26,9 @@ const FORGET: &str = "DELETE FROM interaction WHERE interaction_id IN \
      (SELECT interaction_id FROM interaction WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, MAKE_ROOM, REWRITE, SWAP, FINISH, STATE, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[
+    FIND, INSERT, COUNT, MAKE_ROOM, REWRITE, SWAP, FINISH, STATE, FORGET,
+];
 
 /// One open row. `content` is JSON whose members the `kind` decides.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -45,6 +49,11 @@ pub(crate) async fn find(
     on!(db, c => {
         sqlx::query_as(FIND).bind(interaction_id).bind(browser.as_bytes()).bind(kind).bind(now.0).fetch_optional(c)
     })
+}
+
+/// How many there are that have not expired, at most `most`.
+pub(crate) async fn count(db: &Db, now: UnixSeconds, most: i64) -> Result<i64, DbFault> {
+    on!(db, c => sqlx::query_scalar(COUNT).bind(now.0).bind(most).fetch_one(c))
 }
 
 /// Opens an interaction until `expires_at`.
@@ -132,4 +141,20 @@ pub(crate) async fn state(
 /// Drops what expired before `before`.
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
     delete_in_batches(db, FORGET, before).await
+}
+
+/// So many times a thousand interactions of one browser that nobody knows, for tests of what happens then.
+#[cfg(test)]
+pub(crate) async fn fill(db: &Db, thousands: i64, expires_at: UnixSeconds) -> Result<(), DbFault> {
+    const FILL: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+         INSERT INTO interaction (interaction_id, browser_hash, kind, content, started_at, expires_at) \
+         SELECT $1 || i, $2, 'device', '{}', 0, $3 FROM n";
+    for _ in 0..thousands {
+        let name = format!("{:?} ", shared::secret::random_bytes::<8>());
+        on!(db, c => async {
+            let fill = sqlx::query(FILL).bind(&name).bind(name.as_bytes()).bind(expires_at.0);
+            fill.execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
 }

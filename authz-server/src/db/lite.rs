@@ -5,30 +5,38 @@
 
 use std::sync::Arc;
 
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::DbFault;
 use super::connect::WAIT;
+use super::shelf::Shelf;
+use super::{DbFault, Lease};
 
 /// A pool whose writers form a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct LitePool {
     pool: SqlitePool,
+    shelf: Arc<Shelf<Sqlite>>,
     writer: Arc<Semaphore>,
 }
 
 impl LitePool {
     pub(super) fn new(pool: SqlitePool) -> Self {
         Self {
+            shelf: Shelf::new(pool.options().get_max_connections()),
             pool,
             writer: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// For reading, and for a single statement that writes.
-    pub(crate) fn pool(&self) -> &SqlitePool {
+    /// For migrations.
+    pub(super) fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    /// A connection for one piece of work.
+    pub(crate) async fn lend(&self) -> Result<Lease<Sqlite>, DbFault> {
+        self.shelf.lend(self.pool.acquire()).await
     }
 
     /// Waits for the turn to write, which lasts as long as what is returned.

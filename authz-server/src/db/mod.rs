@@ -7,22 +7,29 @@ pub(crate) mod access_grant;
 pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
+pub(crate) mod client_life;
+pub(crate) mod client_document;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
 pub(crate) mod device_authorization;
 pub(crate) mod federated_identity;
 mod home;
+pub(crate) mod initial_access_token;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
+pub(crate) mod pushed_request;
 pub(crate) mod recovery_code;
+pub(crate) mod redemption;
 pub(crate) mod refresh_token;
+pub(crate) mod registration;
 pub(crate) mod resource;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
+mod shelf;
 pub(crate) mod signing_key;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -85,7 +92,7 @@ pub(crate) enum DbFault {
 macro_rules! on {
     ($db:expr, $c:ident => $body:expr) => {
         match $db {
-            $crate::db::Db::Pg(pool) => match $crate::db::Lease::take(pool.acquire()).await {
+            $crate::db::Db::Pg(home) => match home.lend().await {
                 Ok(mut lease) => {
                     let $c = lease.connection();
                     let result = $crate::db::deadline(async { $body.await }).await;
@@ -93,10 +100,24 @@ macro_rules! on {
                 }
                 Err(fault) => Err(fault),
             },
-            $crate::db::Db::Lite(lite) => {
-                let $c = lite.pool();
-                $crate::db::deadline(async { $body.await }).await
-            }
+            $crate::db::Db::Lite(lite) => match lite.lend().await {
+                Ok(mut lease) => {
+                    let $c = lease.connection();
+                    let result = $crate::db::deadline(async { $body.await }).await;
+                    lease.settle(result)
+                }
+                Err(fault) => Err(fault),
+            },
+        }
+    };
+    // One statement that writes, a transaction of its own.
+    (write $db:expr, $c:ident => $body:expr) => {
+        match $db {
+            $crate::db::Db::Pg(_) => $crate::db::on!($db, $c => $body),
+            $crate::db::Db::Lite(lite) => match lite.turn_to_write().await {
+                Ok(_turn) => $crate::db::on!($db, $c => $body),
+                Err(fault) => Err(fault),
+            },
         }
     };
     (tx $tx:expr, $c:ident => $body:expr) => {
@@ -151,14 +172,14 @@ impl Db {
 
     async fn begin(&self) -> Result<Tx, DbFault> {
         match self {
-            Self::Pg(pool) => {
-                let mut lease = Lease::take(pool.acquire()).await?;
+            Self::Pg(home) => {
+                let mut lease = home.lend().await?;
                 deadline(lease.connection().execute("BEGIN")).await?;
                 Ok(Tx::Pg(lease))
             }
             Self::Lite(lite) => {
                 let turn = lite.turn_to_write().await?;
-                let mut lease = Lease::take(lite.pool().acquire()).await?;
+                let mut lease = lite.lend().await?;
                 // SQLite must know from the start that this will write: a reader that turns writer may be refused.
                 deadline(lease.connection().execute("BEGIN IMMEDIATE")).await?;
                 Ok(Tx::Lite(lease, turn))
@@ -250,15 +271,20 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
+        client_life::STATEMENTS,
+        client_document::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
         device_authorization::STATEMENTS,
         federated_identity::STATEMENTS,
+        initial_access_token::STATEMENTS,
         interaction::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,
+        pushed_request::STATEMENTS,
         recovery_code::STATEMENTS,
         refresh_token::STATEMENTS,
+        registration::STATEMENTS,
         resource::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,

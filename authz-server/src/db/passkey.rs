@@ -18,9 +18,10 @@ const REMOVE: &str = "DELETE FROM passkey WHERE credential_id = $1 AND user_id =
      EXISTS (SELECT 1 FROM passkey p WHERE p.user_id = $2 AND p.credential_id <> $1) \
      OR ($3 AND EXISTS (SELECT 1 FROM user_account a WHERE a.user_id = $2 AND a.password_hash IS NOT NULL)) \
      OR EXISTS (SELECT 1 FROM federated_identity f WHERE f.user_id = $2 AND f.issuer = $4))";
+const REMOVE_ALL: &str = "DELETE FROM passkey WHERE user_id = $1";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, OF_USER, INSERT, USED, HOLD_USER, REMOVE];
+pub(super) const STATEMENTS: &[&str] = &[FIND, OF_USER, INSERT, USED, HOLD_USER, REMOVE, REMOVE_ALL];
 
 /// One row. `credential` is the public key and its counter as the library keeps them, JSON.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -91,4 +92,9 @@ pub(crate) async fn remove(
         })
     })
     .await
+}
+
+/// Removes every passkey of a person, whatever is left to sign in with. The caller holds the account.
+pub(crate) async fn remove_all(tx: &mut Tx, user_id: &str) -> Result<(), DbFault> {
+    on!(tx tx, c => async { sqlx::query(REMOVE_ALL).bind(user_id).execute(c).await.map(|_| ()) })
 }

@@ -7,7 +7,7 @@ use shared::secret::SecretHash;
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const FIND: &str = "SELECT r.family_id, r.created_at, r.expires_at, r.replaced_at, f.client_id, f.user_id, f.resource, f.scopes, \
-     f.auth_time, f.methods, f.created_at AS granted_at, f.confirmation, g.scopes AS grant_scopes, \
+     f.authorization_details, f.auth_time, f.methods, f.created_at AS granted_at, f.confirmation, g.scopes AS grant_scopes, \
      CASE WHEN g.expires_at < f.expires_at THEN g.expires_at ELSE f.expires_at END AS ends_at, \
      CASE WHEN f.revoked_at IS NULL AND f.expires_at > $2 AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL THEN TRUE ELSE FALSE END AS stands \
@@ -38,6 +38,8 @@ pub(crate) struct RefreshTokenRow {
     pub(crate) user_id: String,
     pub(crate) resource: String,
     pub(crate) scopes: String,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<String>,
     pub(crate) auth_time: i64,
     pub(crate) methods: String,
     /// When the family began.

@@ -5,18 +5,20 @@ use shared::clock::UnixSeconds;
 use super::change::{self, Noun};
 use super::{Db, DbFault, Tx, access_grant, on};
 
-const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource ORDER BY created_at, uri";
-const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at FROM resource WHERE uri = $1";
-const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const UPDATE: &str =
-    "UPDATE resource SET name = $2, scopes = $3, alg = $4, access_ttl = $5, client_id = $6 WHERE uri = $1";
+const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
+     FROM resource ORDER BY created_at, uri";
+const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
+     FROM resource WHERE uri = $1";
+const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, \
+     authorization_details_types) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const UPDATE: &str = "UPDATE resource SET name = $2, scopes = $3, alg = $4, access_ttl = $5, client_id = $6, \
+     authorization_details_types = $7 WHERE uri = $1";
 const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, INSERT, UPDATE, DELETE];
 
-/// One row. `scopes` is space separated, `access_ttl` in seconds.
+/// One row. `scopes` and `authorization_details_types` are space separated, `access_ttl` is in seconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct ResourceRow {
     pub(crate) uri: String,
@@ -27,6 +29,7 @@ pub(crate) struct ResourceRow {
     pub(crate) access_ttl: i64,
     pub(crate) client_id: Option<String>,
     pub(crate) created_at: i64,
+    pub(crate) authorization_details_types: String,
 }
 
 /// Every resource, oldest first.
@@ -45,7 +48,8 @@ pub(crate) async fn insert(db: &Db, resource: &ResourceRow) -> Result<(), DbFaul
                 .bind(&resource.alg)
                 .bind(resource.access_ttl)
                 .bind(&resource.client_id)
-                .bind(resource.created_at);
+                .bind(resource.created_at)
+                .bind(&resource.authorization_details_types);
             insert.execute(c).await.map(|_| ())
         })?;
         change::record(
@@ -81,7 +85,8 @@ pub(crate) async fn update(
                 .bind(&resource.scopes)
                 .bind(&resource.alg)
                 .bind(resource.access_ttl)
-                .bind(&resource.client_id);
+                .bind(&resource.client_id)
+                .bind(&resource.authorization_details_types);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
         Ok(noted(tx, rows, uri, now).await?.then_some(resource))

@@ -66,6 +66,11 @@ async fn every_statement_is_understood_by_both_databases() {
                 .map_err(|e| format!("{url}: {statement}: {e}"))
                 .unwrap();
         }
+        if matches!(db, Db::Pg(_)) {
+            for statement in redemption::POSTGRES_STATEMENTS {
+                prepare(&db, statement).await.unwrap();
+            }
+        }
         assert!(prepare(&db, "SELECT nothing FROM nowhere").await.is_err());
     }
 }
@@ -221,6 +226,7 @@ fn device(user_code: &str) -> device_authorization::DeviceRow {
         client_id: "c_x".to_owned(),
         resource: "https://rs.example/mcp".to_owned(),
         scopes: "a".to_owned(),
+        authorization_details: None,
         address: "192.0.2.1".to_owned(),
         user_agent: String::new(),
         created_at: NOW.0,
@@ -391,4 +397,51 @@ async fn waiting_writers_leave_readers_alone() {
     drop(held);
     db.write(async |tx| change::take_turn(tx).await).await.unwrap();
     assert_eq!(change::head(&db).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
+    use pushed_request::{Most, NewPushedRow, find, finish, forget, insert};
+
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url, "http://localhost:9000").await.unwrap();
+        let most = Most { in_all: 5, of_one: 3 };
+        let push = async |name: String, client_id: &str, at: i64| {
+            let row = NewPushedRow {
+                client_id,
+                address: "192.0.2.1",
+                content: "a=b",
+                created_at: UnixSeconds(at),
+                expires_at: UnixSeconds(at + 90),
+            };
+            insert(&db, &SecretHash::of(name.as_bytes()), &row, most)
+                .await
+                .unwrap()
+        };
+        for n in 0..3 {
+            assert!(push(format!("x{n}"), "c_x", 1000).await, "{url}");
+        }
+        assert!(!push("x3".to_owned(), "c_x", 1000).await, "{url}");
+        for n in 0..2 {
+            assert!(push(format!("y{n}"), "c_y", 1000).await, "{url}");
+        }
+        // None is left for anybody.
+        assert!(!push("z".to_owned(), "c_z", 1000).await, "{url}");
+        // An answer frees a place, and counts once.
+        let first = SecretHash::of(b"x0");
+        let finishes =
+            all((0..8).map(|_| db.write(async |tx| finish(tx, &first, UnixSeconds(1001)).await))).await;
+        assert_eq!(
+            finishes.into_iter().filter(|won| *won.as_ref().unwrap()).count(),
+            1
+        );
+        assert_eq!(find(&db, &first).await.unwrap().unwrap().finished_at, Some(1001));
+        assert!(push("x4".to_owned(), "c_x", 1002).await, "{url}");
+        // So does the end of its time, before anything is cleaned.
+        assert!(push("x5".to_owned(), "c_x", 1090).await, "{url}");
+        forget(&db, UnixSeconds(1091)).await.unwrap();
+        assert!(find(&db, &first).await.unwrap().is_none());
+        assert!(find(&db, &SecretHash::of(b"x5")).await.unwrap().is_some());
+    }
 }

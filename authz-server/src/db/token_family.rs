@@ -8,9 +8,9 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 /// A family ends when its grant does, if that is sooner.
 const OPEN: &str = "INSERT INTO token_family (family_id, grant_id, client_id, user_id, resource, scopes, auth_time, methods, nonce, \
-     created_at, last_used_at, expires_at, confirmation) \
+     created_at, last_used_at, expires_at, confirmation, authorization_details) \
      SELECT $1, grant_id, client_id, user_id, resource, $3, $4, $5, $6, $7, $7, \
-     CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END, $12 \
+     CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END, $12, $13 \
      FROM access_grant WHERE grant_id = $2 AND client_id = $9 AND user_id = $10 AND resource = $11 \
      AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) RETURNING expires_at";
 const USE: &str = "UPDATE token_family SET last_used_at = $2 \
@@ -74,6 +74,8 @@ pub(crate) struct NewFamilyRow<'a> {
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
     pub(crate) nonce: Option<&'a str>,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<&'a str>,
     pub(crate) expires_at: UnixSeconds,
     /// JSON: the key that must be shown with every refresh token of the family.
     pub(crate) confirmation: Option<String>,
@@ -133,6 +135,7 @@ pub(crate) async fn open(
             .bind(new.user_id)
             .bind(new.resource)
             .bind(&new.confirmation)
+            .bind(new.authorization_details)
             .fetch_optional(c)
     })?;
     end.map(UnixSeconds)

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_into_one_another() {
-        let hash = |kind, sender, jti| *key(kind, sender, jti).as_bytes();
+        let hash = |kind, sender, jti| key(kind, sender, jti).as_bytes().to_vec();
         assert_eq!(hash("a", "b", "c"), hash("a", "b", "c"));
         assert_ne!(hash("a", "bc", "d"), hash("a", "b", "cd"));
         assert_ne!(hash("ab", "c", "d"), hash("a", "bc", "d"));

@@ -33,6 +33,13 @@ pub(crate) struct Account<'a> {
     pub(crate) min_length: usize,
 }
 
+impl Account<'_> {
+    /// Whether the person signs in with something that is one factor: a passkey alone is two.
+    fn can_have_totp(&self) -> bool {
+        self.has_totp || self.has_password || !self.linked.is_empty()
+    }
+}
+
 /// One grant.
 pub(crate) struct GrantRow {
     pub(crate) grant_id: String,

@@ -2,13 +2,9 @@
 
 use askama::Template;
 
-use super::{Page, ScopeLine};
+use super::{DetailItem, Page, ScopeLine};
 
 /// How a client is known.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "so far every client is registered by the operator")
-)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientIdentity<'a> {
     /// The operator of this server registered it.
@@ -19,9 +15,9 @@ pub(crate) enum ClientIdentity<'a> {
     Unverified,
 }
 
-/// `GET /consent`. Its form goes to `/consent` (`i`, `decision` = `allow` or `deny`, `duration` = `until-revoked`,
-/// `30-days` or `1-day`, `remember` = `on` when ticked). With `before_upstream` it goes to `/login/upstream/consent`
-/// (`i`, `decision`).
+/// `GET /consent`. Its form goes to `/consent` (`i`, `scope`, `decision` = `allow` or `deny`, `duration` =
+/// `until-revoked`, `30-days` or `1-day`, `remember` = `on` when ticked). With `before_upstream` it goes to
+/// `/login/upstream/consent` (`i`, `scope`, `decision`).
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct Consent<'a> {
@@ -36,6 +32,9 @@ pub(crate) struct Consent<'a> {
     pub(crate) node: &'a str,
     pub(crate) node_uri: &'a str,
     pub(crate) scopes: &'a [ScopeLine],
+    pub(crate) details: &'a [DetailItem],
+    /// The same, space separated: the form says what was shown.
+    pub(crate) granted: &'a str,
     /// Who is signed in; not shown with `before_upstream`.
     pub(crate) person: &'a str,
     /// Nobody is signed in yet, and this provider is asked next: our own consent comes first.
@@ -43,6 +42,11 @@ pub(crate) struct Consent<'a> {
 }
 
 impl Consent<'_> {
+    /// Whether the answer can be remembered: who is unverified is asked about each time.
+    fn can_remember(&self) -> bool {
+        self.identity != ClientIdentity::Unverified
+    }
+
     /// Whether some of the permissions were granted before.
     fn is_step_up(&self) -> bool {
         self.scopes.iter().any(|line| line.is_new) && self.scopes.iter().any(|line| !line.is_new)

@@ -3,7 +3,7 @@
 use askama::Template;
 use shared::clock::UnixSeconds;
 
-use super::{Code, Page, ScopeLine};
+use super::{Code, DetailItem, Page, ScopeLine};
 
 /// `GET /device`. Its form goes to `/device` (`user_code`).
 #[derive(Template)]
@@ -17,8 +17,8 @@ pub(crate) struct DeviceEntry<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-/// The question. Its form goes to `/device/decision` (`user_code`, `decision` = `allow` or `deny`). RFC 8628 §5.4: the
-/// person must see which device asks, or a link that somebody sent is enough to connect a stranger's.
+/// The question. Its form goes to `/device/decision` (`user_code`, `scope`, `decision` = `allow` or `deny`). RFC 8628
+/// §5.4: the person must see which device asks, or a link that somebody sent is enough to connect a stranger's.
 #[derive(Template)]
 #[template(path = "device_confirm.html")]
 pub(crate) struct DeviceConfirm<'a> {
@@ -34,6 +34,9 @@ pub(crate) struct DeviceConfirm<'a> {
     pub(crate) node: &'a str,
     pub(crate) node_uri: &'a str,
     pub(crate) scopes: &'a [ScopeLine],
+    pub(crate) details: &'a [DetailItem],
+    /// The same, space separated: the form says what was shown.
+    pub(crate) granted: &'a str,
     /// Who is signed in.
     pub(crate) person: &'a str,
 }

@@ -8,6 +8,7 @@ mod agent;
 pub(crate) mod assets;
 mod code;
 mod consent;
+mod details;
 mod device;
 mod headers;
 mod lang;
@@ -27,12 +28,14 @@ pub(crate) use self::account::{
 };
 pub(crate) use self::code::Code;
 pub(crate) use self::consent::{ClientIdentity, Consent};
+pub(crate) use self::details::DetailItem;
 pub(crate) use self::device::{DeviceConfirm, DeviceDone, DeviceEntry};
 pub(crate) use self::headers::{form_source, render};
 pub(crate) use self::lang::{Lang, Reason, Texts, fill};
 pub(crate) use self::notice::{Failed, Message, SignOut};
 pub(crate) use self::scopes::ScopeLine;
 pub(crate) use self::sign_in::{SecondFactor, SetPassword, SignIn};
+pub(crate) use self::times::iso_day;
 
 /// What every page needs.
 #[derive(Clone, Copy)]

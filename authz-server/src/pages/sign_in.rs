@@ -15,7 +15,9 @@ pub(crate) struct SignIn<'a> {
     pub(crate) client: Option<&'a str>,
     /// What the field shows at first (OpenID Connect Core §3.1.2.1 `login_hint`).
     pub(crate) username: &'a str,
-    /// A whole sentence of [`super::Texts`].
+    /// What was done before: a whole sentence of [`super::Texts`].
+    pub(crate) notice: Option<&'a str>,
+    /// Another such sentence.
     pub(crate) error: Option<&'a str>,
     /// Whether people have passwords here.
     pub(crate) passwords: bool,

@@ -11,6 +11,7 @@ use shared::clock::UnixSeconds;
 
 use super::lang::Reason;
 use super::*;
+use crate::authorization_details::AuthorizationDetails;
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
 const NOW: UnixSeconds = UnixSeconds(1_795_255_440);
@@ -29,6 +30,7 @@ struct Values<'a> {
     other: &'a str,
     secret: &'a str,
     scopes: Vec<ScopeLine>,
+    details: Vec<DetailItem>,
 }
 
 impl<'a> Values<'a> {
@@ -47,6 +49,10 @@ impl<'a> Values<'a> {
                 .into_iter()
                 .map(|scope| ScopeLine::new(lang, scope, false))
                 .collect(),
+            details: details(
+                lang,
+                r#"[{"type":"water","actions":["open","close"],"identifier":"bed 7","limit":{"litres":20}}]"#,
+            ),
         }
     }
 
@@ -62,8 +68,19 @@ impl<'a> Values<'a> {
             other: HOSTILE,
             secret: HOSTILE,
             scopes: vec![ScopeLine::new(lang, HOSTILE, true)],
+            details: details(
+                lang,
+                r#"[{"type":"><script>alert(1)</script>","actions":["\"><script>alert(1)</script>"],
+                    "identifier":"\"><script>alert(1)</script>","\"><script>alert(1)</script>":["x",1],
+                    "more":{"\"><script>alert(1)</script>":"<script>alert(1)</script>"}}]"#,
+            ),
         }
     }
+}
+
+fn details(lang: Lang, text: &str) -> Vec<DetailItem> {
+    let details = AuthorizationDetails::stored(text).unwrap();
+    DetailItem::list(lang, Some(&details))
 }
 
 fn rendered(page: &impl Template) -> String {
@@ -77,6 +94,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         interaction: Some(v.other),
         client: Some(v.client),
         username: "",
+        notice: Some(t.sign_in_with_new_password),
         error: None,
         passwords: true,
         passkeys: true,
@@ -84,6 +102,7 @@ fn entrances(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
     };
     let wrong = SignIn {
         username: v.other,
+        notice: None,
         error: Some(t.wrong_password),
         client: None,
         upstream: None,
@@ -133,6 +152,8 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node: v.node,
         node_uri: v.uri,
         scopes: &v.scopes,
+        details: &[],
+        granted: v.other,
         person: v.person,
         before_upstream: None,
     };
@@ -140,6 +161,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
     more.push(ScopeLine::new(page.lang, "fleet:connect", true));
     let step_up = Consent {
         scopes: &more,
+        details: &v.details,
         identity: ClientIdentity::Host(v.host),
         is_loopback: false,
         ..consent
@@ -167,6 +189,8 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         node: v.node,
         node_uri: v.uri,
         scopes: &v.scopes,
+        details: &v.details,
+        granted: v.other,
         person: v.person,
     };
     vec![
@@ -425,6 +449,19 @@ fn a_step_up_marks_what_is_new() {
     let pages = decisions(page(Lang::En), &Values::plain(Lang::En));
     let html = |wanted| &pages.iter().find(|(name, _)| *name == wanted).unwrap().1;
     assert!(html("consent_step_up").contains("to do more?"));
+    assert!(!html("consent").contains("In detail"));
+    for part in [
+        "In detail",
+        "bed 7",
+        "<code>limit</code>",
+        "{&#34;litres&#34;:20}",
+        "Which one",
+    ] {
+        assert!(
+            html("consent_step_up").contains(part) && html("device_confirm").contains(part),
+            "{part}"
+        );
+    }
     assert_eq!(html("consent_step_up").matches("class=\"badge\"").count(), 1);
     assert!(!html("consent").contains("class=\"badge\""));
     assert!(html("consent").contains("a program on this device"));

@@ -45,6 +45,12 @@ impl Civil {
     }
 }
 
+/// The day alone: `2026-11-21`.
+pub(crate) fn iso_day(at: UnixSeconds) -> String {
+    let Civil { year, month, day, .. } = Civil::of(at);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// As RFC 3339 writes it: `2026-11-21T10:04:00Z`.
 pub(super) fn iso(at: UnixSeconds) -> String {
     let Civil {

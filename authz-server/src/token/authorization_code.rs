@@ -17,6 +17,7 @@ use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender};
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
@@ -84,6 +85,9 @@ pub(super) async fn decide(
     };
     let narrowed = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
+    let granted = known.code.authorization_details.as_deref();
+    let asked = asked.authorization_details.as_deref();
+    let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
     match redeem(app, (&code, &known), (client, kept), issued, now).await? {
@@ -102,7 +106,7 @@ pub(super) async fn decide(
             }),
             confirmation: None,
             actor: None,
-            authorization_details: None,
+            authorization_details: details.as_ref().map(AuthorizationDetails::value),
         }),
         outcome => Err(refuse(&outcome, &known).into()),
     }
@@ -199,14 +203,18 @@ async fn redeem(
         auth_time: UnixSeconds(code.auth_time),
         methods: &code.methods,
         nonce: code.nonce.as_deref(),
+        authorization_details: code.authorization_details.as_deref(),
         confirmation: kept,
     };
+    let issued = (family_id, refresh_token);
+    if let Some(ends) = family::open_at_once(app, hash, &new, issued, now).await? {
+        return Ok(Outcome::Redeemed(ends));
+    }
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, &code.grant_id, now).await? {
             return Ok(Outcome::Ended);
         }
         if db::authorization_code::redeem(tx, hash, family_id, now).await? {
-            let issued = (family_id, refresh_token);
             let ends = family::open(tx, &app.config, &new, issued, now).await?;
             return Ok(Outcome::Redeemed(ends));
         }

@@ -14,6 +14,7 @@ use url::Url;
 use super::request::TokenRequest;
 use super::{Permit, target};
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::error::Failure;
@@ -35,6 +36,9 @@ pub(super) async fn decide(
     let client = client.client();
     let resource = target(app, client, asked.resource.as_deref()).await?;
     let scope = negotiate((client, &resource), asked.scope.as_ref(), app.config.issuer.url())?;
+    let details = asked.authorization_details.as_deref();
+    let details = details.map(|text| AuthorizationDetails::ask(text, (client, &resource), &scope));
+    let details = details.transpose()?;
     // The client acts for itself. Its id begins with c_, which no user's ever does (RFC 9700 §4.15).
     Ok(Permit {
         client: client.clone(),
@@ -44,7 +48,7 @@ pub(super) async fn decide(
         lineage: None,
         confirmation: None,
         actor: None,
-        authorization_details: None,
+        authorization_details: details.as_ref().map(AuthorizationDetails::value),
     })
 }
 

@@ -16,6 +16,7 @@ use super::request::{GrantType, asked_for};
 use super::{may_use, scopes, target};
 use crate::account;
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client::authenticate::{self, authenticate};
 use crate::db;
@@ -38,8 +39,9 @@ pub(crate) const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// Letters of a user code: 20^8 is 2^34.5.
 pub(crate) const CODE_LETTERS: usize = 8;
 
-const PARAMETERS: [&str; 5] = [
+const PARAMETERS: [&str; 6] = [
     "scope",
+    "authorization_details",
     authenticate::PARAMETERS[0],
     authenticate::PARAMETERS[1],
     authenticate::PARAMETERS[2],
@@ -79,10 +81,14 @@ async fn begin(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
     may_use(&client, GrantType::DeviceCode)?;
     let client = client.client();
     let resource = target(app, client, resource.as_deref()).await?;
+    let scopes = wished(client, &resource, scope.as_ref())?;
+    let details = params.take("authorization_details");
+    let details = details.map(|text| AuthorizationDetails::ask(&text, (client, &resource), &scopes));
     let row = DeviceRow {
         user_code: String::new(),
         client_id: client.client_id.clone(),
-        scopes: wished(client, &resource, scope.as_ref())?.to_string(),
+        scopes: scopes.to_string(),
+        authorization_details: details.transpose()?.as_ref().map(AuthorizationDetails::text),
         resource: resource.uri.clone(),
         address: ClientAddress::of(request).0.to_string(),
         user_agent: account::user_agent(request),

@@ -8,6 +8,7 @@ use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender};
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
 use crate::db::device_authorization::PolledRow;
@@ -120,6 +121,9 @@ async fn redeem(
     };
     let wish = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, wish).await?;
+    let granted_details = row.authorization_details.as_deref();
+    let asked_details = asked.authorization_details.as_deref();
+    let details = AuthorizationDetails::left(granted_details, asked_details, (client, &resource), &scope)?;
     let given = row
         .scopes
         .parse()
@@ -135,6 +139,7 @@ async fn redeem(
         auth_time: UnixSeconds(auth_time),
         methods: &methods,
         nonce: None,
+        authorization_details: granted_details,
         confirmation: kept,
     };
     let redeemed = app.db.write(async |tx| {
@@ -167,7 +172,7 @@ async fn redeem(
         }),
         confirmation: None,
         actor: None,
-        authorization_details: None,
+        authorization_details: details.as_ref().map(AuthorizationDetails::value),
     })
 }
 
@@ -189,6 +194,7 @@ mod tests {
             client_id: "c_x".to_owned(),
             resource: "https://rs/mcp".to_owned(),
             scopes: "a".to_owned(),
+            authorization_details: None,
             state: state.to_owned(),
             grant_id: None,
             user_id: None,

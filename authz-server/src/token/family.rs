@@ -9,7 +9,7 @@ use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
-use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
+use shared::secret::{NoRandomness, Secret, SecretHash, SecretKind, random_bytes};
 
 use super::scopes;
 use crate::app::App;
@@ -36,13 +36,39 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) auth_time: UnixSeconds,
     pub(crate) methods: &'a str,
     pub(crate) nonce: Option<&'a str>,
+    /// RFC 9396: a JSON list.
+    pub(crate) authorization_details: Option<&'a str>,
     /// The key to which its refresh tokens are bound.
     pub(crate) confirmation: Option<&'a Confirmation>,
 }
 
+/// What the ids of families begin with.
+pub(super) const PREFIX: &str = "f_";
+
+impl<'a> NewFamily<'a> {
+    fn row(&'a self, config: &Config, family_id: &'a str, now: UnixSeconds) -> NewFamilyRow<'a> {
+        NewFamilyRow {
+            family_id,
+            grant_id: self.grant_id,
+            client_id: &self.client.client_id,
+            user_id: self.user_id,
+            resource: self.resource,
+            scopes: self.scopes.to_string(),
+            auth_time: self.auth_time,
+            methods: self.methods,
+            nonce: self.nonce,
+            authorization_details: self.authorization_details,
+            expires_at: now + config.refresh_ttl,
+            confirmation: self
+                .confirmation
+                .and_then(|bound| serde_json::to_string(bound).ok()),
+        }
+    }
+}
+
 /// The id of a family to be.
 pub(crate) fn new_id() -> Result<String, NoRandomness> {
-    Ok(format!("f_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
+    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
 /// The first refresh token of a family to be, if the client may have one.
@@ -63,22 +89,7 @@ pub(crate) async fn open(
     (family_id, refresh): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<UnixSeconds, DbFault> {
-    let row = NewFamilyRow {
-        family_id,
-        grant_id: new.grant_id,
-        client_id: &new.client.client_id,
-        user_id: new.user_id,
-        resource: new.resource,
-        scopes: new.scopes.to_string(),
-        auth_time: new.auth_time,
-        methods: new.methods,
-        nonce: new.nonce,
-        expires_at: now + config.refresh_ttl,
-        confirmation: new
-            .confirmation
-            .and_then(|bound| serde_json::to_string(bound).ok()),
-    };
-    let end = db::token_family::open(tx, &row, now).await?;
+    let end = db::token_family::open(tx, &new.row(config, family_id, now), now).await?;
     if let Some(refresh) = refresh {
         let idle_end = idle_end(config, end, now);
         db::refresh_token::insert(tx, &refresh.hash(), family_id, (now, idle_end)).await?;
@@ -86,14 +97,37 @@ pub(crate) async fn open(
     Ok(end)
 }
 
+/// Redeems `code` and begins its family, where the database can do both in one statement; returns when the family
+/// ends. `None`, and nothing has happened, when it cannot, or the code is not to be had: a transaction finds out why.
+pub(super) async fn open_at_once(
+    app: &App,
+    code: &SecretHash,
+    new: &NewFamily<'_>,
+    (family_id, refresh): (&str, Option<&Secret>),
+    now: UnixSeconds,
+) -> Result<Option<UnixSeconds>, DbFault> {
+    let row = new.row(&app.config, family_id, now);
+    let hash = refresh.map(Secret::hash);
+    let kept = (hash.as_ref(), idle_end(&app.config, row.expires_at, now));
+    db::redemption::at_once(&app.db, code, &row, kept, now).await
+}
+
 /// When a refresh token ends that nobody uses: never later than its family (RFC 9700 §4.14.2).
 pub(super) fn idle_end(config: &Config, family_end: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
     family_end.min(now + config.refresh_idle)
 }
 
-/// The family that an access token belongs to, by its `jti`; `None` when the client acted for itself.
-pub(crate) fn of_token_id(token_id: &str) -> Option<&str> {
-    token_id.split_once('.').map(|(family_id, _)| family_id)
+/// What an access token came of, by its `jti`: first its family, when a person stands behind it, then each token that
+/// was exchanged on the way to it (RFC 8693). To take one of them back takes back all that came of it.
+pub(crate) fn ancestors_of(token_id: &str) -> impl Iterator<Item = &str> {
+    token_id.match_indices('.').map(|(end, _)| &token_id[..end])
+}
+
+/// How many exchanges led to an access token (RFC 8693).
+pub(super) fn exchanges_behind(token_id: &str) -> usize {
+    ancestors_of(token_id)
+        .filter(|ancestor| ancestor.contains('.') || !ancestor.starts_with(PREFIX))
+        .count()
 }
 
 /// What was granted, as a code or refresh token remembers it.
@@ -224,9 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_of_families_name_one() {
-        assert_eq!(of_token_id("f_x.y"), Some("f_x"));
-        assert_eq!(of_token_id("Ue2Bd"), None);
-        assert_eq!(of_token_id(&new_id().unwrap()), None);
+    fn a_token_names_all_that_it_came_of() {
+        let of = |id: &str| ancestors_of(id).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(of("f_x.y"), ["f_x"]);
+        assert_eq!(of("f_x.y.z"), ["f_x", "f_x.y"]);
+        assert!(of("Ue2Bd").is_empty());
+        assert!(of(&new_id().unwrap()).is_empty());
+        let exchanges = ["x", "x.y", "x.y.z", "f_x.y", "f_x.y.z"].map(exchanges_behind);
+        assert_eq!(exchanges, [0, 1, 2, 0, 1]);
     }
 }

@@ -13,8 +13,10 @@ use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
 
+use super::family::{self, Granted};
 use super::issue::token_type;
-use super::own;
+use super::request::GrantType;
+use super::{introspection_jwt, own, parties};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
@@ -54,7 +56,7 @@ struct ActiveRefreshToken<'a> {
     iss: &'a str,
     sub: &'a str,
     client_id: &'a str,
-    scope: &'a str,
+    scope: String,
     iat: UnixSeconds,
     exp: UnixSeconds,
 }
@@ -86,7 +88,8 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         .take("token")
         .ok_or_else(|| OAuthError::new(ErrorCode::InvalidRequest, "token is missing"))?;
     if own::is_refresh_token(&token) {
-        return refresh_token(app, caller.client(), &Secret::from(token), now).await;
+        let body = refresh_token(app, caller.client(), &Secret::from(token), now).await?;
+        return respond(app, request, caller.client(), body, now).await;
     }
     let claims = match own::verify(app, &token, now).await? {
         Some(claims)
@@ -96,7 +99,8 @@ async fn look(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         }
         _ => None,
     };
-    answer(claims.as_ref())
+    let body = answer(claims.as_ref())?;
+    respond(app, request, caller.client(), body, now).await
 }
 
 /// Whether the token still stands: not expired, not revoked, its client neither, its resource still registered.
@@ -107,7 +111,10 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     let Some(client) = app.client(claims.client_id()).await? else {
         return Ok(false);
     };
-    if !client.honours(claims.issued_at()) || app.is_revoked(claims.token_id()).await? {
+    if !client.honours(claims.issued_at())
+        || app.is_revoked(claims.token_id()).await?
+        || !parties::stand(app, claims).await?
+    {
         return Ok(false);
     }
     let resources = app.resources().await?;
@@ -127,40 +134,49 @@ async fn may_know(app: &App, caller: &Client, claims: &VerifiedClaims) -> Result
     Ok(resource.is_some_and(|resource| resource.client_id.as_deref() == Some(&caller.client_id)))
 }
 
-/// The answer for a refresh token: active for its own client alone, while it is the newest of a living family.
+/// The answer for a refresh token: active for its own client alone, while it is the newest of a living family and a
+/// refresh would give something. The scope is what it would give.
 async fn refresh_token(
     app: &App,
     caller: &Client,
     token: &Secret,
     now: UnixSeconds,
-) -> Result<HttpResponse, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let found = db::refresh_token::find(&app.db, &token.hash(), now).await?;
-    let found = found.filter(|row| {
+    let newest = found.filter(|row| {
         row.client_id == caller.client_id
+            && caller.has_grant(GrantType::RefreshToken.as_str())
             && row.stands
             && row.replaced_at.is_none()
             && now.0 < row.expires_at
-            && caller.honours(UnixSeconds(row.granted_at))
     });
-    let body = found.map_or_else(
-        || Ok(INACTIVE.to_vec()),
-        |row| {
-            serde_json::to_vec(&ActiveRefreshToken {
-                active: true,
-                iss: app.config.issuer.as_str(),
-                sub: &row.user_id,
-                client_id: &row.client_id,
-                scope: &row.scopes,
-                iat: UnixSeconds(row.created_at),
-                exp: UnixSeconds(row.expires_at),
-            })
-        },
-    );
-    let body = body.map_err(|e| Failure::Internal(e.to_string()))?;
-    Ok(respond(body))
+    let Some(row) = newest else {
+        return Ok(INACTIVE.to_vec());
+    };
+    let granted = Granted {
+        resource: &row.resource,
+        scopes: &row.scopes,
+        grant_scopes: &row.grant_scopes,
+        at: UnixSeconds(row.granted_at),
+    };
+    let scope = match family::settle(app, caller, &granted, (None, None)).await {
+        Ok((_, left)) => left,
+        Err(Failure::Refused(_)) => return Ok(INACTIVE.to_vec()),
+        Err(failure) => return Err(failure),
+    };
+    let active = ActiveRefreshToken {
+        active: true,
+        iss: app.config.issuer.as_str(),
+        sub: &row.user_id,
+        client_id: &row.client_id,
+        scope: scope.to_string(),
+        iat: UnixSeconds(row.created_at),
+        exp: UnixSeconds(row.expires_at),
+    };
+    serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))
 }
 
-fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure> {
+fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<Vec<u8>, Failure> {
     let body = match claims {
         None => INACTIVE.to_vec(),
         Some(claims) => {
@@ -184,12 +200,21 @@ fn answer(claims: Option<&Arc<VerifiedClaims>>) -> Result<HttpResponse, Failure>
             serde_json::to_vec(&active).map_err(|e| Failure::Internal(e.to_string()))?
         }
     };
-    Ok(respond(body))
+    Ok(body)
 }
 
-fn respond(body: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
+async fn respond(
+    app: &App,
+    request: &HttpRequest,
+    caller: &Client,
+    body: Vec<u8>,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    if let Some(algorithm) = introspection_jwt::wanted(request, caller) {
+        return introspection_jwt::sign(app, caller, algorithm, &body, now).await;
+    }
+    Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(body)
+        .body(body))
 }

@@ -11,8 +11,9 @@ use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::{Secret, random_bytes};
 
+use super::exchange::ACCESS_TOKEN_TYPE;
 use super::scopes::OPENID;
-use super::{Permit, end_of};
+use super::{Descent, Lineage, Permit, Terms, end_of};
 use crate::app::App;
 use crate::error::Failure;
 use crate::keys::KeyRing;
@@ -25,6 +26,11 @@ struct TokenAnswer<'a> {
     token_type: &'static str,
     expires_in: u64,
     scope: &'a str,
+    /// RFC 8693 §2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,10 +40,16 @@ struct TokenAnswer<'a> {
 }
 
 /// Mints the tokens that `permit` allows and answers with them.
-pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Result<HttpResponse, Failure> {
+pub(super) async fn issue(
+    app: &App,
+    permit: &Permit,
+    terms: &Terms,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
     let scope = permit.scope.to_string();
     let keys = app.keys().await?;
-    let access_token = access_token(app, &keys, permit, &scope, now)?;
+    app.usage.note(&permit.client.client_id, now);
+    let access_token = access_token(app, &keys, (permit, terms), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {
         Some(lineage) => {
@@ -56,8 +68,10 @@ pub(super) async fn issue(app: &App, permit: &Permit, now: UnixSeconds) -> Resul
     let answer = TokenAnswer {
         access_token: &access_token,
         token_type: token_type(permit.confirmation.as_ref()),
-        expires_in: end_of(permit, now).since(now).as_secs(),
+        expires_in: end_of(permit, terms, now).since(now).as_secs(),
         scope: &scope,
+        issued_token_type: terms.descent.as_ref().map(|_| ACCESS_TOKEN_TYPE),
+        resource: terms.names_resource.then_some(&permit.resource.uri),
         refresh_token: lineage
             .and_then(|lineage| lineage.refresh_token.as_ref())
             .map(Secret::reveal),
@@ -84,7 +98,7 @@ pub(super) fn token_type(confirmation: Option<&Confirmation>) -> &'static str {
 fn access_token(
     app: &App,
     keys: &KeyRing,
-    permit: &Permit,
+    (permit, terms): (&Permit, &Terms),
     scope: &str,
     now: UnixSeconds,
 ) -> Result<String, Failure> {
@@ -102,16 +116,18 @@ fn access_token(
     let signer =
         signer.ok_or_else(|| Failure::Internal(format!("there is no {} key", resource.algorithm)))?;
     let random = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
-    // One revocation of the family's id takes back all of its access tokens (App::is_revoked).
-    let token_id = match lineage {
-        Some(lineage) => format!("{}.{random}", lineage.family_id),
-        None => random,
+    // One revocation of what it came of takes it back too (App::is_revoked).
+    let token_id = match (lineage, &terms.descent) {
+        (Some(Lineage { family_id: origin, .. }), _) | (None, Some(Descent { token_id: origin, .. })) => {
+            format!("{origin}.{random}")
+        }
+        (None, None) => random,
     };
     let claims = Claims {
         iss: app.config.issuer.as_str(),
         sub: subject,
         aud: &resource.uri,
-        exp: end_of(permit, now),
+        exp: end_of(permit, terms, now),
         iat: now,
         jti: &token_id,
         client_id: &client.client_id,

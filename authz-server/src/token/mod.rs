@@ -7,14 +7,21 @@
 //! A grant is one file. It decides what may be granted and returns a [`Permit`]; what all grants share is done here,
 //! so that none can forget it.
 
+pub(crate) mod assertion;
 mod authorization_code;
 mod client_credentials;
 pub(crate) mod device_authorization;
 mod device_code;
+mod exchange;
 pub(crate) mod family;
+mod id_jag;
 mod introspect;
+mod introspection_jwt;
 mod issue;
+mod jwt_bearer;
+mod named;
 pub(crate) mod own;
+mod parties;
 mod refresh_token;
 mod request;
 mod revoke;
@@ -23,9 +30,11 @@ mod sender;
 mod successor;
 #[cfg(test)]
 pub(crate) mod testing;
+mod workload;
 
 use std::sync::Arc;
 
+use ::web::address::ClientAddress;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use shared::access_token::Confirmation;
@@ -36,6 +45,7 @@ use shared::secret::Secret;
 
 pub(crate) use self::device_authorization::device_authorization;
 pub(crate) use self::introspect::{introspect, is_active};
+pub(crate) use self::named::warn_of_unknown;
 pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
 pub(crate) use self::revoke::revoke;
@@ -82,6 +92,23 @@ struct Lineage {
     nonce: Option<String>,
 }
 
+/// What only assertions and exchanges add to a permit.
+#[derive(Debug, Default)]
+struct Terms {
+    descent: Option<Descent>,
+    /// Whether the answer says what the token is for: the client may not have known.
+    names_resource: bool,
+}
+
+/// The token that was exchanged for the new one (RFC 8693).
+#[derive(Debug)]
+struct Descent {
+    /// Its `jti`: to take it back takes back the new one too ([`family::ancestors_of`]).
+    token_id: String,
+    /// The new one lives no longer.
+    ends: UnixSeconds,
+}
+
 /// `POST /oauth/token`.
 pub(crate) async fn token(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = exchange(&app, &request, body, Params::form).await;
@@ -115,21 +142,69 @@ async fn exchange(
     let mut params = parse(request, &body, &PARAMETERS)?;
     let now = clock::now();
     app.catch_up().await?;
+    if jwt_bearer::comes_alone(request, &params) {
+        return admit(app, request, params, now).await;
+    }
     let client = authenticate(app, request, &mut params, now).await?;
     let mut asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
     asked.confirmation = sender::prove(app, request, &client, now).await?;
+    let mut terms = Terms::default();
     let permit = match asked.grant_type {
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
         GrantType::RefreshToken => refresh_token::decide(app, &client, &asked, now).await?,
         GrantType::ClientCredentials => client_credentials::decide(app, &client, &asked).await?,
         GrantType::DeviceCode => device_code::decide(app, &client, &asked, now).await?,
+        GrantType::JwtBearer => {
+            terms.names_resource = true;
+            jwt_bearer::decide(app, &client, &asked, now).await?
+        }
+        GrantType::TokenExchange => {
+            let (permit, descent) = exchange::decide(app, &client, &asked, now).await?;
+            terms.descent = Some(descent);
+            permit
+        }
     };
     let permit = Permit {
         confirmation: asked.confirmation,
         ..permit
     };
-    issue::issue(app, &permit, now).await
+    issue::issue(app, &permit, &terms, now).await
+}
+
+/// The same corridor for a workload, whose assertion is all that it shows. Failures count by address, as failed
+/// authentications do, and successes as those of public clients do.
+async fn admit(
+    app: &App,
+    request: &HttpRequest,
+    mut params: Params,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let asked = TokenRequest::read(&mut params)?;
+    let address = ClientAddress::of(request).limit_key();
+    let permit = match jwt_bearer::decide_alone(app, &asked, now).await {
+        Ok(permit) => permit,
+        Err(failure) => {
+            // Not when we cannot tell, nor when a good assertion asks for too much.
+            let is_guess = |code| matches!(code, ErrorCode::InvalidGrant | ErrorCode::UnauthorizedClient);
+            if matches!(&failure, Failure::Refused(refusal) if is_guess(refusal.code)) {
+                app.per_ip_failures.check(address)?;
+            }
+            return Err(failure);
+        }
+    };
+    app.per_client.check((&permit.client.client_id, address))?;
+    let client = AuthenticatedClient::vouched_for(Arc::clone(&permit.client));
+    let confirmation = sender::prove(app, request, &client, now).await?;
+    let permit = Permit {
+        confirmation,
+        ..permit
+    };
+    let terms = Terms {
+        names_resource: true,
+        ..Terms::default()
+    };
+    issue::issue(app, &permit, &terms, now).await
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.
@@ -177,11 +252,13 @@ pub(crate) async fn target(
     Ok(Arc::clone(found))
 }
 
-/// When an access token that is made now ends: after `access_ttl`, and never later than its family.
-fn end_of(permit: &Permit, now: UnixSeconds) -> UnixSeconds {
-    let end = now + permit.resource.access_ttl;
-    permit
-        .lineage
-        .as_ref()
-        .map_or(end, |lineage| end.min(lineage.ends))
+/// When an access token that is made now ends: after `access_ttl`, and never later than what it came of.
+fn end_of(permit: &Permit, terms: &Terms, now: UnixSeconds) -> UnixSeconds {
+    let ends = [
+        permit.lineage.as_ref().map(|lineage| lineage.ends),
+        terms.descent.as_ref().map(|descent| descent.ends),
+    ];
+    ends.into_iter()
+        .flatten()
+        .fold(now + permit.resource.access_ttl, UnixSeconds::min)
 }

@@ -14,6 +14,7 @@ use super::family::{self, Granted};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender, successor};
 use crate::app::App;
+use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::config::Config;
 use crate::db;
@@ -64,6 +65,9 @@ pub(super) async fn decide(
     };
     let narrowed = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
+    let granted = known.authorization_details.as_deref();
+    let asked = asked.authorization_details.as_deref();
+    let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let next = Secret::generate(SecretKind::RefreshToken)?;
     let refresh_token = match rotate(&app.db, &app.config, (shown, &known), &next, now).await? {
         Rotation::Rotated => next,
@@ -97,7 +101,7 @@ pub(super) async fn decide(
         }),
         confirmation: None,
         actor: None,
-        authorization_details: None,
+        authorization_details: details.as_ref().map(AuthorizationDetails::value),
     })
 }
 

@@ -5,11 +5,11 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
 use shared::secret::Secret;
 
-use crate::client::{DEVICE_CODE, authenticate};
+use crate::client::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE, authenticate};
 use crate::params::Params;
 
 /// Every parameter that the token endpoint understands, whichever the grant.
-pub(super) const PARAMETERS: [&str; 11] = [
+pub(super) const PARAMETERS: [&str; 19] = [
     "grant_type",
     "scope",
     "code",
@@ -17,6 +17,14 @@ pub(super) const PARAMETERS: [&str; 11] = [
     "redirect_uri",
     "refresh_token",
     "device_code",
+    "authorization_details",
+    "assertion",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
+    "audience",
     authenticate::PARAMETERS[0],
     authenticate::PARAMETERS[1],
     authenticate::PARAMETERS[2],
@@ -34,14 +42,20 @@ pub(crate) enum GrantType {
     ClientCredentials,
     /// RFC 8628 §3.4.
     DeviceCode,
+    /// RFC 7523 §2.1.
+    JwtBearer,
+    /// RFC 8693 §2.1.
+    TokenExchange,
 }
 
 impl GrantType {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::ClientCredentials,
         Self::DeviceCode,
+        Self::JwtBearer,
+        Self::TokenExchange,
     ];
 
     /// The registered name.
@@ -51,6 +65,8 @@ impl GrantType {
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
             Self::DeviceCode => DEVICE_CODE,
+            Self::JwtBearer => JWT_BEARER,
+            Self::TokenExchange => TOKEN_EXCHANGE,
         }
     }
 }
@@ -70,8 +86,25 @@ pub(super) struct TokenRequest {
     pub(super) redirect_uri: Option<String>,
     pub(super) refresh_token: Option<Secret>,
     pub(super) device_code: Option<Secret>,
+    /// RFC 9396 §6, as text.
+    pub(super) authorization_details: Option<String>,
     /// What the request proves possession of; [`super::sender::prove`] fills it in.
     pub(super) confirmation: Option<Confirmation>,
+    /// RFC 7523 §2.1.
+    pub(super) assertion: Option<Secret>,
+    pub(super) exchange: ExchangeRequest,
+}
+
+/// What only an exchange has (RFC 8693 §2.1).
+#[derive(Debug, Default)]
+pub(super) struct ExchangeRequest {
+    pub(super) subject_token: Option<Secret>,
+    pub(super) subject_token_type: Option<String>,
+    pub(super) actor_token: Option<Secret>,
+    pub(super) actor_token_type: Option<String>,
+    pub(super) requested_token_type: Option<String>,
+    /// Another way to name the resource.
+    pub(super) audience: Option<String>,
 }
 
 impl TokenRequest {
@@ -97,7 +130,17 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
+            authorization_details: params.take("authorization_details"),
             confirmation: None,
+            assertion: params.take("assertion").map(Secret::from),
+            exchange: ExchangeRequest {
+                subject_token: params.take("subject_token").map(Secret::from),
+                subject_token_type: params.take("subject_token_type"),
+                actor_token: params.take("actor_token").map(Secret::from),
+                actor_token_type: params.take("actor_token_type"),
+                requested_token_type: params.take("requested_token_type"),
+                audience: params.take("audience"),
+            },
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use shared::scope::Scope;
 
+use super::GrantType;
 use crate::client::Client;
 use crate::registry::Resource;
 
@@ -12,6 +13,13 @@ pub(crate) const OPENID: &str = "openid";
 pub(crate) const OFFLINE_ACCESS: &str = "offline_access";
 /// The scopes that are about the person and not about a resource (OpenID Connect Core §5.4, §11).
 pub(crate) const IDENTITY: [&str; 4] = ["email", OFFLINE_ACCESS, OPENID, "profile"];
+
+/// The grants in which no person decides.
+const IMPERSONAL: [GrantType; 3] = [
+    GrantType::ClientCredentials,
+    GrantType::JwtBearer,
+    GrantType::TokenExchange,
+];
 
 /// Everything that `client` can be granted at `resource`: what both know, and for clients of people the identity
 /// scopes, which nobody needs to list.
@@ -34,10 +42,10 @@ fn is_of_people(client: &Client) -> bool {
     client
         .grants
         .iter()
-        .any(|grant| grant != super::GrantType::ClientCredentials.as_str())
+        .any(|grant| !IMPERSONAL.iter().any(|known| known.as_str() == grant))
 }
 
-fn identity() -> Scope {
+pub(crate) fn identity() -> Scope {
     // The names are constants of the grammar; a test reads them.
     Scope::from_tokens(IDENTITY).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Sender constraint: what the client of a token request proves possession of, and to which its tokens are bound
 //! (RFC 9449, RFC 8705 §3).
 
+use ::web::client_certificate;
 use actix_web::HttpRequest;
 use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
@@ -24,7 +25,7 @@ pub(super) async fn prove(
 ) -> Result<Option<Confirmation>, Failure> {
     let proven = Confirmation {
         jkt: key(app, request, client, now).await?,
-        certificate: None,
+        certificate: certificate(request, client)?,
     };
     Ok(Some(proven).filter(|proven| *proven != Confirmation::default()))
 }
@@ -42,6 +43,23 @@ async fn key(
         return Err(unproven("the client is registered with dpop_bound_access_tokens").into());
     }
     Ok(proof.as_ref().map(Proof::key).map(str::to_owned))
+}
+
+/// The thumbprint of the certificate of the connection, for a client that registered for it: it gets no token without
+/// (RFC 8705 §3.4).
+fn certificate(request: &HttpRequest, client: &AuthenticatedClient) -> Result<Option<String>, Failure> {
+    if !client.client().details.tls_client_certificate_bound_access_tokens {
+        return Ok(None);
+    }
+    let shown = client_certificate::of(request).map(|shown| shown.thumbprint());
+    shown.map(Some).ok_or_else(|| {
+        let sentence =
+            "this client's tokens are bound to its certificate: show it, at the mutual-TLS address";
+        let reason = "the client is registered with tls_client_certificate_bound_access_tokens";
+        OAuthError::new(ErrorCode::InvalidRequest, sentence)
+            .because(reason)
+            .into()
+    })
 }
 
 /// To what the refresh tokens of a new family are bound. Those of a client that authenticates are bound to it already

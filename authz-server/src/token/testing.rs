@@ -12,7 +12,7 @@ use shared::oauth_error::ErrorCode;
 use shared::secret::{Secret, SecretKind};
 
 use super::authorization_code;
-use super::request::{GrantType, TokenRequest};
+use super::request::{ExchangeRequest, GrantType, TokenRequest};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -63,6 +63,7 @@ pub(crate) fn resource(scopes: &str) -> Resource {
         algorithm: Algorithm::EdDSA,
         access_ttl: Duration::from_secs(60),
         client_id: None,
+        authorization_details_types: Vec::new(),
         created_at: UnixSeconds(0),
     }
 }
@@ -104,6 +105,7 @@ impl House {
             access_ttl: 3600,
             client_id: None,
             created_at: 0,
+            authorization_details_types: String::new(),
         };
         db::resource::insert(&db, &row).await.unwrap();
         add_user(&db, "u_1").await;
@@ -174,6 +176,7 @@ impl House {
             methods: "pwd otp".to_owned(),
             created_at: NOW.0,
             expires_at: NOW.0 + 60,
+            authorization_details: None,
             dpop_jkt: None,
         };
         let insert = self
@@ -215,10 +218,13 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         resource: None,
         code: Some(code.clone()),
         device_code: None,
+        authorization_details: None,
         confirmation: None,
         code_verifier: Some(Secret::from(VERIFIER.to_owned())),
         redirect_uri: None,
         refresh_token: None,
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 
@@ -230,10 +236,13 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         resource: None,
         code: None,
         device_code: None,
+        authorization_details: None,
         confirmation: None,
         code_verifier: None,
         redirect_uri: None,
         refresh_token: Some(token.clone()),
+        assertion: None,
+        exchange: ExchangeRequest::default(),
     }
 }
 

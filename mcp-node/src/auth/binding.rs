@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ::web::client_certificate;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use shared::access_token::{Check, TokenFault};
@@ -10,6 +11,7 @@ use shared::clock::UnixSeconds;
 use shared::dpop::{Expected, Nonces, Proof, ProofFault, Target};
 use shared::oauth_error::AuthScheme;
 use shared::secret::{NoRandomness, random_bytes};
+use shared::tls::ClientCertificate;
 use shared::uri::ResourceUri;
 
 use super::caller::Caller;
@@ -23,12 +25,14 @@ const PROOF: HeaderName = HeaderName::from_static("dpop");
 const FULL_FOR: Duration = Duration::from_secs(45);
 
 /// A request, as far as it says who sends it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Shown<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) method: &'a str,
     /// As it came: escapes are as the sender wrote them.
     pub(crate) path: &'a str,
+    /// Of the connection, or passed on by a proxy that the operator named.
+    pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl<'a> From<&'a HttpRequest> for Shown<'a> {
@@ -37,6 +41,7 @@ impl<'a> From<&'a HttpRequest> for Shown<'a> {
             headers: request.headers(),
             method: request.method().as_str(),
             path: request.uri().path(),
+            certificate: client_certificate::of(request),
         }
     }
 }
@@ -74,9 +79,15 @@ impl Bindings {
     ) -> Result<(), Refusal> {
         let bound = caller.claims().confirmation();
         let fault = |reason: &str| Err(Refusal::Token(TokenFault::new(Check::Binding, reason)));
-        // What asks for a proof that nobody here checks is refused (RFC 7800 §3.1).
-        if bound.is_some_and(|bound| bound.certificate.is_some()) {
-            return fault("the token is bound to a certificate");
+        // RFC 8705 §3: in addition to whatever else it is bound to.
+        if let Some(certificate) = bound.and_then(|bound| bound.certificate.as_deref()) {
+            match &shown.certificate {
+                None => return fault("the token is bound to a certificate, and none was shown"),
+                Some(shown) if shown.thumbprint() != certificate => {
+                    return fault("the token is bound to another certificate");
+                }
+                Some(_) => {}
+            }
         }
         match (credentials.scheme, bound.and_then(|bound| bound.jkt.as_deref())) {
             (AuthScheme::Bearer, None) => Ok(()),

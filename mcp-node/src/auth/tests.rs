@@ -26,6 +26,7 @@ async fn verdict(door: &Door, token: &str, now: UnixSeconds) -> Result<Arc<Calle
         headers: &headers,
         method: "POST",
         path: "/mcp",
+        certificate: None,
     };
     door.authenticate(&shown, now).await
 }

@@ -31,10 +31,14 @@ pub(super) fn check(
         client_type: optional_text(claims, "client_type")?,
         confirmation: claims.get("cnf").map(Confirmation::read).transpose()?,
         actor: claims.get("act").cloned(),
+        may_act: claims.get("may_act").and_then(Value::as_object).cloned(),
         authorization_details: claims.get("authorization_details").cloned(),
     };
     if claims.get("act").is_some_and(|actor| !actor.is_object()) {
         return Err(TokenFault::new(Check::Claims, "act is not an object"));
+    }
+    if claims.get("may_act").is_some_and(|claim| !claim.is_object()) {
+        return Err(TokenFault::new(Check::Claims, "may_act is not an object"));
     }
     if verified
         .authorization_details
@@ -281,6 +285,7 @@ mod tests {
             assert_eq!(verdict(|c| c[claim] = json!("")).unwrap_err(), Check::Claims);
         }
         assert_eq!(verdict(|c| c["act"] = json!("x")).unwrap_err(), Check::Claims);
+        assert_eq!(verdict(|c| c["may_act"] = json!("x")).unwrap_err(), Check::Claims);
         assert_eq!(
             verdict(|c| c["authorization_details"] = json!({})).unwrap_err(),
             Check::Claims

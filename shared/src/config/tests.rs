@@ -106,3 +106,41 @@ fn a_refused_section_is_one_fault() {
     let faults = reader.finish().unwrap_err();
     assert_eq!(faults.0, ["p2p (line 1): it is not built into this version"]);
 }
+
+#[test]
+fn tables_stand_in_tables() {
+    let text = "[federation]\nissuer = \"x\"\n[[federation.workload]]\nname = \"a\"\nissuer = \"one\"\n\
+                [[federation.workload.rule]]\nclient = \"c\"\nmatch = { \"kubernetes.io/x\" = \"y\", sub = \"z\" }\n\
+                [[federation.workload]]\nname = 7\nissur = \"two\"\n[[federation.workload.rule]]\nclent = \"c\"\n";
+    let mut reader = read(text, &[("EDGE_HIVE_FEDERATION__WORKLOAD__0__NAME", "b")]);
+    reader.section("federation").optional::<String>("issuer");
+    assert_eq!(reader.count("federation.workload"), 2);
+    let name = reader
+        .section("federation.workload.0")
+        .optional::<String>("name");
+    assert_eq!(name.as_deref(), Some("b"));
+    assert_eq!(reader.count("federation.workload.0.rule"), 1);
+    let mut rule = reader.section("federation.workload.0.rule.0");
+    assert_eq!(rule.optional::<String>("client").as_deref(), Some("c"));
+    let matches: Vec<_> = rule.map("match").into_iter().collect();
+    assert_eq!(
+        matches,
+        [("kubernetes.io/x", "y"), ("sub", "z")].map(|(k, v)| (k.to_owned(), v.to_owned()))
+    );
+    reader.section("federation.workload.0").optional::<String>("issuer");
+    let mut second = reader.section("federation.workload.1");
+    assert_eq!(second.optional::<u8>("name"), Some(7));
+    second.optional::<String>("issuer");
+    assert_eq!(reader.count("federation.workload.1.rule"), 1);
+    reader
+        .section("federation.workload.1.rule.0")
+        .optional::<String>("client");
+    let faults = reader.finish().unwrap_err().to_string();
+    for part in [
+        "2 fault(s)",
+        "federation.workload.1.issur (line 11): there is no such key; did you mean issuer?",
+        "federation.workload.1.rule.0.clent: there is no such key; did you mean client?",
+    ] {
+        assert!(faults.contains(part), "{part}: {faults}");
+    }
+}

@@ -127,7 +127,9 @@ impl Inner {
             .try_acquire()
             .map_err(|_| "too many fetches are under way".to_owned())?;
         let rule = self.rules.iter().find(|(rule, _)| rule.is_for(url));
-        if rule.is_none() && url.host_str() == self.own.host.as_deref() {
+        // A dot at the end makes it no other host.
+        let host = url.host_str().map(|host| host.trim_end_matches('.'));
+        if rule.is_none() && host == self.own.host.as_deref() {
             return Err("it is the host of this server".to_owned());
         }
         let addresses = self.addresses(url).await?;

@@ -104,6 +104,12 @@ impl KeySet {
             .take(MAX_TRIES)
     }
 
+    /// The only key for `algorithm`; `None` when there is none, or more than one, since nothing tells which.
+    pub fn only(&self, algorithm: Algorithm) -> Option<&VerifyingKey> {
+        let mut fitting = self.keys.iter().filter(|key| key.algorithm() == algorithm);
+        fitting.next().filter(|_| fitting.next().is_none())
+    }
+
     /// Keeps the keys of `older` where this set has another key under the same name, and returns those names: a key
     /// never changes under its name, so this is a mistake or an attack, and worth an alarm.
     pub fn keep_known(&mut self, older: &Self) -> Vec<String> {
@@ -115,6 +121,11 @@ impl KeySet {
             }
         }
         changed
+    }
+
+    /// The admitted keys.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter()
     }
 
     /// The admitted keys' names and algorithms.
@@ -160,6 +171,19 @@ mod tests {
         let set = parse(json!([ed("good"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
         assert!(set.find("good").is_some() && set.find("weak").is_none());
         assert_eq!(set.rejected(), [("weak".to_owned(), KeyFault::WeakRsa)]);
+    }
+
+    #[test]
+    fn the_only_key_of_an_algorithm_needs_no_name() {
+        let set = parse(json!([ed("a"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
+        assert_eq!(set.only(Algorithm::EdDSA).map(VerifyingKey::kid), Some("a"));
+        assert!(set.only(Algorithm::RS256).is_none());
+        assert!(
+            parse(json!([ed("a"), ed("b")]))
+                .unwrap()
+                .only(Algorithm::EdDSA)
+                .is_none()
+        );
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum SourceFault {
         /// What happened.
         fault: FetchFault,
     },
+    /// The file with the key set cannot be read.
+    #[error("cannot read {0}")]
+    File(String),
     /// Nothing came in time.
     #[error("the issuer is too slow")]
     Slow,

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::address::{ClientAddress, is_forwarded};
 use crate::answer;
+use crate::client_certificate;
 use crate::metrics::Metrics;
 
 /// The settings of the frame.
@@ -26,6 +27,8 @@ pub struct Frame {
     pub hosts: HashSet<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether those proxies pass the certificates of clients on (RFC 9440).
+    pub client_certificate_header: bool,
     /// Whether browsers are told to use https only: when we, or the proxy before us, speak TLS.
     pub strict_transport: bool,
     /// Path prefixes below which percent-encoded slashes are data, not tricks.
@@ -49,6 +52,10 @@ pub(crate) async fn stand(
     };
     let address = ClientAddress::resolve(&request, &frame.trusted_proxies);
     request.extensions_mut().insert(address);
+    let from_header = frame.client_certificate_header;
+    if let Some(shown) = client_certificate::resolve(&request, &frame.trusted_proxies, from_header) {
+        request.extensions_mut().insert(shown);
+    }
     let mut response = match frame.refusal(&request, address) {
         Some(refusal) => request.into_response(refusal),
         None => match AssertUnwindSafe(next.call(request)).catch_unwind().await {

@@ -7,6 +7,7 @@ pub mod address;
 pub mod answer;
 pub mod attempts;
 pub mod body;
+pub mod client_certificate;
 pub mod frame;
 pub mod metrics;
 pub mod rates;

@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use shared::tls::ServerTls;
 
-use crate::answer;
+use crate::{answer, client_certificate};
 use crate::frame::{Frame, stand};
 use crate::metrics::Metrics;
 use crate::rates::AddressLimit;
@@ -23,6 +23,8 @@ const SHUTDOWN_SECONDS: u64 = 10;
 pub struct Listen {
     /// Every address to listen on.
     pub addresses: Vec<SocketAddr>,
+    /// Addresses on which clients are asked for a certificate, and may have none. They need `tls`.
+    pub asking_addresses: Vec<SocketAddr>,
     /// A separate address for `/metrics`, if the operator wants one.
     pub metrics_address: Option<SocketAddr>,
     /// TLS for `addresses`, or plain HTTP.
@@ -73,6 +75,7 @@ pub async fn run(
             Some(limit) => app.service(routes.wrap(Governor::new(limit))),
         }
     })
+    .on_connect(client_certificate::keep)
     .disable_signals()
     .h1_allow_half_closed(!listen.cancel_on_disconnect)
     .shutdown_timeout(SHUTDOWN_SECONDS);
@@ -84,6 +87,13 @@ pub async fn run(
                 None => server.bind(address),
                 Some(tls) => server.bind_rustls_0_23(address, (*tls.config).clone()),
             };
+            bound.map_err(|e| cannot_listen(*address, e))
+        })?;
+    let server = bindable(&listen.asking_addresses)
+        .iter()
+        .try_fold(server, |server, address| {
+            let tls = listen.tls.as_ref().ok_or_else(|| io::Error::other("a certificate is asked for without TLS"));
+            let bound = tls.and_then(|tls| server.bind_rustls_0_23(address, (*tls.asking).clone()));
             bound.map_err(|e| cannot_listen(*address, e))
         })?;
     let addresses = server.addrs();

@@ -43,6 +43,8 @@ pub struct Wishes {
     pub node: Option<String>,
     /// Environment variables of the server.
     pub environment: Vec<(String, String)>,
+    /// Environment variables of the node.
+    pub node_environment: Vec<(String, String)>,
     /// A database that is there already.
     pub database: Option<String>,
     /// What stands behind host and port in the issuer, for example `/tenant`.
@@ -343,6 +345,7 @@ fn describe(folder: &TempDir, db: Db, wishes: &Wishes) -> (AuthzServer, Node) {
         free_port().unwrap(),
         &server.issuer,
     );
+    node.environment.clone_from(&wishes.node_environment);
     node.extra
         .push_str(wishes.node.as_deref().unwrap_or(UNLIMITED_NODE));
     (server, node)

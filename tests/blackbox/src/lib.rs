@@ -10,7 +10,9 @@
 )]
 
 pub mod answers;
+pub mod assertion;
 pub mod balancer;
+pub mod certificate;
 pub mod database;
 pub mod dpop;
 pub mod fleet;
@@ -22,6 +24,8 @@ pub mod lone_node;
 pub mod people;
 pub mod person;
 pub mod provider;
+pub mod published;
+pub mod publisher;
 pub mod tls;
 pub mod wire;
 

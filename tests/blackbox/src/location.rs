@@ -49,3 +49,22 @@ pub fn absolute(base: &str, reference: &str) -> String {
 pub fn origin(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_queries() {
+        assert_eq!(absolute("http://h:1/a?b", "/c?d"), "http://h:1/c?d");
+        assert_eq!(absolute("http://h:1/a", "https://x/y"), "https://x/y");
+        assert_eq!(
+            absolute("http://h:1/a", "com.example:/cb?code=1"),
+            "com.example:/cb?code=1"
+        );
+        let pairs = query("http://h/cb?kept=1&code=a%2Bb&state=x+y#f");
+        assert_eq!(pairs[1], ("code".into(), "a+b".into()));
+        assert_eq!(pairs[2], ("state".into(), "x y".into()));
+        assert_eq!(query("http://h/cb"), vec![]);
+    }
+}

@@ -1,9 +1,14 @@
 //! A person with a browser: cookies, forms, redirects within the server; everything else is shown to the test.
 
+mod cookie;
+mod outcome;
+
 use xtask::http::{Answer, Request};
 
-use crate::html::{self, Form};
-use crate::location::{absolute, origin, query};
+pub use self::cookie::Cookie;
+pub use self::outcome::{Outcome, Page, Redirect};
+use crate::html::Form;
+use crate::location::{absolute, origin};
 
 /// More redirects in a row than this go in circles.
 const MOST_REDIRECTS: usize = 10;
@@ -15,44 +20,6 @@ pub struct Person {
     base: String,
     cookies: Vec<Cookie>,
     headers: Vec<(String, String)>,
-}
-
-/// A cookie as the server set it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cookie {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// Its attributes as written, in lower case: `httponly`, `path=/`, `samesite=lax`.
-    pub attributes: Vec<String>,
-}
-
-/// Where a visit has ended.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// The server shows a page.
-    Page(Page),
-    /// The browser is sent elsewhere.
-    Redirect(Redirect),
-}
-
-/// A page of the server.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Its address.
-    pub url: String,
-    /// The whole answer.
-    pub answer: Answer,
-}
-
-/// A redirect to another origin. It is not followed.
-#[derive(Debug, Clone)]
-pub struct Redirect {
-    /// The whole address.
-    pub url: String,
-    /// The answer that carries it.
-    pub answer: Answer,
 }
 
 impl Person {
@@ -274,161 +241,5 @@ impl Person {
                 self.cookies.push(cookie);
             }
         }
-    }
-}
-
-impl Cookie {
-    /// Reads the value of a `Set-Cookie` header.
-    #[must_use]
-    pub fn read(line: &str) -> Self {
-        let mut parts = line.split(';').map(str::trim);
-        let (name, value) = parts
-            .next()
-            .unwrap_or_default()
-            .split_once('=')
-            .unwrap_or_default();
-        Self {
-            name: name.into(),
-            value: value.into(),
-            attributes: parts.map(str::to_lowercase).collect(),
-        }
-    }
-
-    /// Whether it has this attribute, written in lower case.
-    #[must_use]
-    pub fn has(&self, attribute: &str) -> bool {
-        self.attributes.iter().any(|known| known == attribute)
-    }
-}
-
-impl Outcome {
-    /// The page.
-    ///
-    /// # Panics
-    /// When the browser was sent elsewhere.
-    #[must_use]
-    #[track_caller]
-    pub fn page(self) -> Page {
-        match self {
-            Self::Page(page) => page,
-            Self::Redirect(redirect) => panic!("not a page: a redirect to {}", redirect.url),
-        }
-    }
-
-    /// The redirect.
-    ///
-    /// # Panics
-    /// When the server shows a page.
-    #[must_use]
-    #[track_caller]
-    pub fn redirect(self) -> Redirect {
-        match self {
-            Self::Redirect(redirect) => redirect,
-            Self::Page(page) => panic!("not a redirect: {} shows {}", page.url, page.answer),
-        }
-    }
-}
-
-impl Page {
-    /// Its forms.
-    #[must_use]
-    pub fn forms(&self) -> Vec<Form> {
-        html::forms(&self.answer.text())
-    }
-
-    /// The form whose action's path ends so.
-    ///
-    /// # Panics
-    /// When there is none, or more than one.
-    #[must_use]
-    #[track_caller]
-    pub fn form(&self, action: &str) -> Form {
-        let mut found = self.forms();
-        found.retain(|form| goes_to(form, action));
-        assert_eq!(
-            found.len(),
-            1,
-            "forms to {action} at {}: {}",
-            self.url,
-            self.answer
-        );
-        found.remove(0)
-    }
-
-    /// Whether it has a form whose action's path ends so.
-    #[must_use]
-    pub fn has_form(&self, action: &str) -> bool {
-        self.forms().iter().any(|form| goes_to(form, action))
-    }
-
-    /// Its HTML with character references resolved.
-    #[must_use]
-    pub fn text(&self) -> String {
-        html::unescape(&self.answer.text())
-    }
-}
-
-impl Redirect {
-    /// The parameter with this name, decoded.
-    ///
-    /// # Panics
-    /// When it stands there twice.
-    #[must_use]
-    #[track_caller]
-    pub fn param(&self, name: &str) -> Option<String> {
-        let mut found = self.params();
-        found.retain(|(known, _)| known == name);
-        assert!(found.len() < 2, "{name} more than once in {}", self.url);
-        found.pop().map(|(_, value)| value)
-    }
-
-    /// Every parameter of the query, in order.
-    #[must_use]
-    pub fn params(&self) -> Vec<(String, String)> {
-        query(&self.url)
-    }
-
-    /// The authorization code.
-    ///
-    /// # Panics
-    /// When there is none, or an error beside it.
-    #[must_use]
-    #[track_caller]
-    pub fn code(&self) -> String {
-        assert_eq!(self.param("error"), None, "{}", self.url);
-        self.param("code")
-            .unwrap_or_else(|| panic!("no code in {}", self.url))
-    }
-}
-
-fn goes_to(form: &Form, action: &str) -> bool {
-    let path = form.action.split('?').next().unwrap_or_default();
-    path.ends_with(action)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_with_its_attributes() {
-        let cookie = Cookie::read("__Host-eh_session=a=b; Path=/; HttpOnly; Secure; SameSite=Lax");
-        assert_eq!((&*cookie.name, &*cookie.value), ("__Host-eh_session", "a=b"));
-        assert!(cookie.has("httponly") && cookie.has("samesite=lax") && cookie.has("path=/"));
-        assert!(!cookie.has("max-age=0"));
-    }
-
-    #[test]
-    fn addresses_and_queries() {
-        assert_eq!(absolute("http://h:1/a?b", "/c?d"), "http://h:1/c?d");
-        assert_eq!(absolute("http://h:1/a", "https://x/y"), "https://x/y");
-        assert_eq!(
-            absolute("http://h:1/a", "com.example:/cb?code=1"),
-            "com.example:/cb?code=1"
-        );
-        let pairs = query("http://h/cb?kept=1&code=a%2Bb&state=x+y#f");
-        assert_eq!(pairs[1], ("code".into(), "a+b".into()));
-        assert_eq!(pairs[2], ("state".into(), "x y".into()));
-        assert_eq!(query("http://h/cb"), vec![]);
     }
 }

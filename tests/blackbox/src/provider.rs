@@ -91,6 +91,11 @@ impl Provider {
         lock(&self.state).metadata[name] = value;
     }
 
+    /// Publishes this key beside its own.
+    pub fn publish(&self, other: &Key) {
+        lock(&self.state).keys = forge::key_set(&[&self.key, other]);
+    }
+
     /// The claims of a good ID token for the request that `there` is.
     ///
     /// # Panics

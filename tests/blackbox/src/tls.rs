@@ -4,14 +4,21 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SignatureScheme, StreamOwned,
+};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use xtask::Outcome;
 use xtask::fault::Explain as _;
 use xtask::http::{Answer, Connection, Request};
+
+use crate::certificate::Identity;
 
 /// What a TLS conversation showed.
 pub struct Seen {
@@ -21,6 +28,26 @@ pub struct Seen {
     pub version: Option<ProtocolVersion>,
     /// The negotiated application protocol (ALPN); `h2` and `http/1.1` were offered.
     pub protocol: Option<Vec<u8>>,
+    /// Whether the server asked for a certificate.
+    pub was_asked: bool,
+}
+
+/// The certificate that is shown when the server asks for one, if there is one; and whether it asked.
+#[derive(Debug)]
+struct Shown {
+    certificate: Option<Arc<CertifiedKey>>,
+    was_asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _roots: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.certificate.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificate.is_some()
+    }
 }
 
 /// Sends a request to `localhost:port` over TLS, trusting the certificates in the PEM file `ca`.
@@ -28,6 +55,14 @@ pub struct Seen {
 /// # Errors
 /// When the handshake or the request fails.
 pub fn send(request: &Request, port: u16, ca: &Path) -> Outcome<Seen> {
+    send_as(request, port, ca, None)
+}
+
+/// As [`send`], showing a certificate to a server that asks for one.
+///
+/// # Errors
+/// When the handshake or the request fails.
+pub fn send_as(request: &Request, port: u16, ca: &Path, identity: Option<&Identity>) -> Outcome<Seen> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).explain("cannot read the CA file")? {
         roots
@@ -35,11 +70,19 @@ pub fn send(request: &Request, port: u16, ca: &Path) -> Outcome<Seen> {
             .explain("not a CA")?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = identity.map(|identity| {
+        let key = provider.key_provider.load_private_key(identity.private_key());
+        key.map(|key| Arc::new(CertifiedKey::new(vec![identity.certificate.clone()], key)))
+    });
+    let shown = Arc::new(Shown {
+        certificate: certificate.transpose().explain("not a private key")?,
+        was_asked: AtomicBool::new(false),
+    });
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder
         .explain("versions")?
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesClientCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").explain("a server name")?;
     let client = ClientConnection::new(Arc::new(config), name).explain("cannot begin TLS")?;
@@ -53,6 +96,7 @@ pub fn send(request: &Request, port: u16, ca: &Path) -> Outcome<Seen> {
         answer,
         version: session.protocol_version(),
         protocol,
+        was_asked: shown.was_asked.load(Ordering::Relaxed),
     })
 }
 

@@ -55,11 +55,17 @@ impl CodeClient {
     /// The address of an authorization request.
     #[must_use]
     pub fn authorization_url(&self) -> String {
+        self.authorization_url_with("st")
+    }
+
+    /// The address of an authorization request with this `state`, which the redirect repeats.
+    #[must_use]
+    pub fn authorization_url_with(&self, state: &str) -> String {
         let query: Vec<String> = [
             ("response_type", "code"),
             ("client_id", &self.id),
             ("redirect_uri", CALLBACK),
-            ("state", "st"),
+            ("state", state),
             ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
             ("resource", &self.resource),

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xtask::fleet::free_port;
 use xtask::shell::{self, say};
 use xtask::{Explain, Fault, Outcome};
 
@@ -13,12 +14,15 @@ use crate::{install, program_files, up};
 const PATIENCE: &str = "180";
 
 /// The scripts and what runs each.
-const SCRIPTS: [(&str, Runner); 9] = [
+const SCRIPTS: [(&str, Runner); 12] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
     ("tests/interop/node/ts-oauth.mjs", Runner::Node),
+    ("tests/interop/node/ts-proofs.mjs", Runner::Node),
     ("tests/interop/node/openid-client.mjs", Runner::Node),
+    ("tests/interop/node/openid-client-mtls.mjs", Runner::Node),
+    ("tests/interop/node/oauth4webapi-par.mjs", Runner::Node),
     ("tests/interop/node/mcp-remote.mjs", Runner::Node),
     ("tests/interop/node/pages.mjs", Runner::Node),
     ("tests/interop/python/python_oauth.py", Runner::Python),
@@ -41,8 +45,19 @@ pub(crate) fn run() -> Outcome<()> {
     install_node()?;
     install_python()?;
     let programs = program_files::build(false)?;
-    let fleet = up::start(&up::private("interop")?, &programs)?;
-    let environment = environment(&fleet)?;
+    let idp = format!("http://127.0.0.1:{}", free_port()?);
+    // Clients that register themselves, and an enterprise whose identity provider the server trusts.
+    let extra = format!(
+        "\n[clients]\nregistration = \"open\"\n\n[[federation.id_jag]]\nissuer = \"{idp}\"\njwks_uri = \"{idp}/jwks\"\n"
+    );
+    let fleet = up::start_with(&up::private("interop")?, &programs, &extra)?;
+    let mut environment = environment(&fleet)?;
+    environment.extend([
+        ("IDP_ISSUER", idp),
+        ("OPERATOR", programs.authz_server.display().to_string()),
+        ("AUTHZ_CONFIG", fleet.server.config().display().to_string()),
+        ("MCP_NODE", programs.mcp_node.display().to_string()),
+    ]);
     let mut failed = Vec::new();
     for (script, runner) in SCRIPTS {
         say(format!("\n-- {script}"));

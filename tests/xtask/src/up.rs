@@ -71,9 +71,15 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 /// Starts the whole fleet and waits until every program is ready.
 pub(crate) fn start(options: &Options, programs: &Programs) -> Outcome<Fleet> {
+    start_with(options, programs, "")
+}
+
+/// As [`start`]; `extra` is more TOML for the server.
+pub(crate) fn start_with(options: &Options, programs: &Programs, extra: &str) -> Outcome<Fleet> {
     let folder = std::path::absolute(&options.data)?;
     let mut server = AuthzServer::new(programs.authz_server.clone(), &folder, options.as_port);
     server.database.clone_from(&options.postgres);
+    server.extra.push_str(extra);
     server.write_config()?;
     say(format!(
         "Starting the authorization server {} in {}",

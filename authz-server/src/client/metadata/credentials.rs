@@ -7,6 +7,7 @@ use shared::jose::KeySet;
 
 use super::members::{Members, must};
 use super::{MAX_LIST, MetadataFault, Origin, Policy, addresses};
+use crate::client::authenticate::DistinguishedName;
 use crate::client::{AuthMethod, Details};
 
 /// The client's methods: the one it names, or those among which it lets us choose (OpenID Connect RP Metadata Choices).
@@ -120,7 +121,7 @@ fn check_key_set(jwks: &Value) -> Result<(), MetadataFault> {
         )
         .about(why)
     };
-    let set = KeySet::parse(jwks.to_string().as_bytes()).map_err(|fault| wrong(&fault.to_string()))?;
+    let set = KeySet::parse_unnamed(jwks.to_string().as_bytes()).map_err(|fault| wrong(&fault.to_string()))?;
     // A certificate of the client's own making is found by its bytes, whatever the key in it.
     let listed = jwks.get("keys").and_then(Value::as_array);
     let has_certificate = listed.into_iter().flatten().any(|key| key.get("x5c").is_some());
@@ -162,6 +163,12 @@ pub(super) fn check(details: &Details, methods: &[AuthMethod]) -> Result<(), Met
         return Err(MetadataFault::metadata(
             "tls_client_auth needs exactly one of tls_client_auth_subject_dn, _san_dns, _san_uri, _san_ip and _san_email",
         ));
+    }
+    if let Some(name) = &details.tls_client_auth_subject_dn
+        && let Err(fault) = name.parse::<DistinguishedName>()
+    {
+        let sentence = format!("tls_client_auth_subject_dn {fault}");
+        return Err(MetadataFault::metadata(sentence).about(name));
     }
     if let Some(ip) = &details.tls_client_auth_san_ip
         && ip.parse::<IpAddr>().is_err()

@@ -31,6 +31,7 @@ pub(crate) struct Texts {
     pub(crate) passkey_failed: &'static str,
     pub(crate) no_way_to_sign_in: &'static str,
     pub(crate) wrong_password: &'static str,
+    pub(crate) sign_in_with_new_password: &'static str,
 
     // The second step.
     pub(crate) second_factor_title: &'static str,
@@ -79,6 +80,14 @@ pub(crate) struct Texts {
     pub(crate) is_new: &'static str,
     pub(crate) unknown_scope: &'static str,
     pub(crate) no_scopes: &'static str,
+    pub(crate) in_detail: &'static str,
+    pub(crate) in_detail_hint: &'static str,
+    pub(crate) detail_type: &'static str,
+    pub(crate) detail_locations: &'static str,
+    pub(crate) detail_actions: &'static str,
+    pub(crate) detail_datatypes: &'static str,
+    pub(crate) detail_privileges: &'static str,
+    pub(crate) detail_identifier: &'static str,
     pub(crate) for_how_long: &'static str,
     pub(crate) until_revoked: &'static str,
     pub(crate) remember: &'static str,

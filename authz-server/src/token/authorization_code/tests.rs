@@ -1,5 +1,7 @@
 //! Codes, on both databases.
 
+use shared::secret::SecretKind;
+
 use super::*;
 use crate::db::session::SessionRow;
 use crate::db::tests::{NOW, Places, disable_user};
@@ -229,5 +231,93 @@ fn verifiers_are_of_the_grammar() {
         format!("{}ä", "x".repeat(43)),
     ] {
         assert!(!is(&bad), "{bad}");
+    }
+}
+
+/// What Postgres does in one statement, and SQLite not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_redeemed_at_once_or_nothing_happens() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let app = &house.app;
+        let scopes: Scope = "a b".parse().unwrap();
+        let new = NewFamily {
+            authorization_details: None,
+            grant_id: &house.grant_id,
+            client: house.client.client(),
+            user_id: "u_1",
+            resource: NODE,
+            scopes: &scopes,
+            auth_time: NOW,
+            methods: "pwd",
+            nonce: None,
+            confirmation: None,
+        };
+        let refresh = Secret::generate(SecretKind::RefreshToken).unwrap();
+        let at_once = async |code: &Secret, new: &NewFamily<'_>, now| {
+            let family_id = family::new_id().unwrap();
+            let ids = (family_id.as_str(), Some(&refresh));
+            family::open_at_once(app, &code.hash(), new, ids, now).await.unwrap()
+        };
+        let code = house.code("a b", None).await;
+        let of_another = |grant_id| NewFamily { grant_id, ..new };
+        // Nothing of these uses the code up.
+        assert_eq!(at_once(&code, &of_another("g_other"), NOW).await, None);
+        assert_eq!(
+            at_once(&code, &NewFamily { user_id: "u_2", ..new }, NOW).await,
+            None
+        );
+        assert_eq!(at_once(&code, &new, NOW + 60 * SECOND).await, None);
+        if matches!(app.db, db::Db::Lite(_)) {
+            assert_eq!(at_once(&code, &new, NOW).await, None);
+            exchange(&house, &code).await.unwrap();
+            continue;
+        }
+        let ends = NOW + app.config.refresh_ttl;
+        assert_eq!(at_once(&code, &new, NOW).await, Some(ends));
+        assert_eq!(at_once(&code, &new, NOW).await, None);
+        let refreshed = refresh_token::decide(app, &house.client, &with_refresh_token(&refresh), NOW).await;
+        assert_eq!(refreshed.unwrap().lineage.unwrap().ends, ends);
+        // A code with too many wrong verifiers, and one of a grant that was revoked.
+        let code = house.code("a b", None).await;
+        for _ in 0..MAX_FAILURES {
+            db::authorization_code::count_failure(&app.db, &code.hash())
+                .await
+                .unwrap();
+        }
+        assert_eq!(at_once(&code, &new, NOW).await, None);
+        let code = house.code("a b", None).await;
+        let revoked = app
+            .db
+            .write(async |tx| db::access_grant::revoke(tx, &house.grant_id, "u_1", NOW).await);
+        assert!(revoked.await.unwrap());
+        assert_eq!(at_once(&code, &new, NOW).await, None);
+    }
+}
+
+/// Whoever revokes a grant waits for a redemption under way, and ends what comes of it; or comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_grant_that_is_revoked_meanwhile_nothing_lives_on() {
+    let places = Places::new();
+    for url in places.urls() {
+        let mut house = House::new(&url, "").await;
+        for round in 0..20 {
+            if round > 0 {
+                let grant_id = house.approve(&format!("g_r{round}"), "a b", None).await;
+                house = house.with_grant(grant_id);
+            }
+            let code = house.code("a", None).await;
+            let revoke = house
+                .app
+                .db
+                .write(async |tx| db::access_grant::revoke(tx, &house.grant_id, "u_1", NOW).await);
+            let (answer, revoked) = tokio::join!(exchange(&house, &code), revoke);
+            assert!(revoked.unwrap());
+            match answer {
+                Ok(permit) => assert!(house.is_taken_back(&family_of(&permit)).await, "{url}"),
+                Err(_) => assert_eq!(code_of(answer), ErrorCode::InvalidGrant),
+            }
+        }
     }
 }

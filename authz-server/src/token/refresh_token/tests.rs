@@ -167,7 +167,7 @@ async fn a_family_ends_when_idle_and_when_old_and_rotation_moves_only_the_first(
         let permit = refresh(&house, &third, NOW + 30 * DAY - SECOND).await.unwrap();
         // The access token that is left is short.
         assert_eq!(
-            super::super::end_of(&permit, NOW + 30 * DAY - SECOND),
+            super::super::end_of(&permit, &Default::default(), NOW + 30 * DAY - SECOND),
             NOW + 30 * DAY
         );
         is_refused(&house, &next(permit).0, NOW + 30 * DAY).await;
@@ -184,7 +184,7 @@ async fn what_the_grant_loses_is_lost_at_the_next_use() {
         house.approve("g_1", "a", Some(NOW.0 + 100)).await;
         let permit = refresh(&house, &token, NOW).await.unwrap();
         assert_eq!(permit.scope.to_string(), "a");
-        assert_eq!(super::super::end_of(&permit, NOW), NOW + 100 * SECOND);
+        assert_eq!(super::super::end_of(&permit, &Default::default(), NOW), NOW + 100 * SECOND);
         let (token, _) = next(permit);
         is_refused(&house, &token, NOW + 100 * SECOND).await;
         house.approve("g_1", "a b", None).await;

@@ -41,6 +41,16 @@ fn door(issuer: &str, more: &str) -> Door {
 
 /// What the door says to these two headers: `ok`, or the word for metrics with the scheme of the answer.
 async fn verdict(door: &Door, authorization: &str, proofs: &[&str]) -> String {
+    verdict_on(door, None, authorization, proofs).await
+}
+
+/// As [`verdict`], on a connection with this certificate.
+async fn verdict_on(
+    door: &Door,
+    certificate: Option<&[u8]>,
+    authorization: &str,
+    proofs: &[&str],
+) -> String {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
     for proof in proofs {
@@ -50,6 +60,7 @@ async fn verdict(door: &Door, authorization: &str, proofs: &[&str]) -> String {
         headers: &headers,
         method: "POST",
         path: "/mcp",
+        certificate: certificate.and_then(|der| ClientCertificate::new(vec![der.to_vec().into()])),
     };
     match door.authenticate(&shown, NOW).await {
         Ok(_) => "ok".to_owned(),
@@ -184,4 +195,34 @@ async fn what_is_bound_to_something_else_too_is_refused() {
         verdict(&door, &format!("DPoP {token}"), &[&proof]).await,
         "DPoP binding"
     );
+}
+
+#[tokio::test]
+async fn jwt_39_a_token_bound_to_a_certificate_needs_that_certificate() {
+    let (_server, forge) = Forge::published().await;
+    let door = door(&forge.issuer, "");
+    let own: &[u8] = b"the certificate";
+    let thumbprint = sha256_base64url(own);
+    let token = forge.token(|claims| claims["cnf"] = json!({"x5t#S256": thumbprint}));
+    let header = format!("Bearer {token}");
+    assert_eq!(verdict_on(&door, Some(own), &header, &[]).await, "ok");
+    // The token is remembered now, and its certificate is asked for all the same.
+    assert_eq!(verdict_on(&door, None, &header, &[]).await, "Bearer binding");
+    assert_eq!(
+        verdict_on(&door, Some(b"another"), &header, &[]).await,
+        "Bearer binding"
+    );
+    // A token that is bound to nothing is taken on any connection.
+    let free = format!("Bearer {}", forge.token(|_| {}));
+    assert_eq!(verdict_on(&door, Some(own), &free, &[]).await, "ok");
+    // Bound to both, it needs both.
+    let holder = Holder::new(1);
+    let both = forge.token(|claims| {
+        claims["cnf"] = holder.confirmation();
+        claims["cnf"]["x5t#S256"] = json!(thumbprint);
+    });
+    let (header, proof) = (format!("DPoP {both}"), holder.proof(&both, "j-1", |_| {}));
+    assert_ne!(verdict(&door, &header, &[&proof]).await, "ok");
+    assert_ne!(verdict_on(&door, Some(own), &header, &[]).await, "ok");
+    assert_eq!(verdict_on(&door, Some(own), &header, &[&proof]).await, "ok");
 }

@@ -340,6 +340,10 @@ async fn ssrf_24_this_server_is_not_fetched_from() {
         reason(&guarded, &stand.url("as.example")).await,
         "it is the host of this server"
     );
+    assert_eq!(
+        reason(&guarded, &stand.url("as.example.")).await,
+        "it is the host of this server"
+    );
     let other = Stand::start(good("{}"));
     let mut rule = other.rule(&["docs.example"]);
     rule.hosts.push("as.example".parse().unwrap());

@@ -8,7 +8,7 @@ use xtask::http::Answer;
 
 const NEW_PASSWORD: &str = "seven words that nobody else has";
 
-fn signed_in(fleet: &Fleet, username: &str) -> Person {
+pub(super) fn signed_in(fleet: &Fleet, username: &str) -> Person {
     let mut person = fleet.person();
     let page = person.sign_in(username, PASSWORD).page();
     assert!(page.url.ends_with("/account"), "{}", page.url);
@@ -16,12 +16,12 @@ fn signed_in(fleet: &Fleet, username: &str) -> Person {
 }
 
 /// Whether the server still knows the browser's session.
-fn is_signed_in(person: &mut Person) -> bool {
+pub(super) fn is_signed_in(person: &mut Person) -> bool {
     person.get("/account").status == 200
 }
 
 /// Sends a form of the account page.
-fn send(person: &mut Person, action: &str, fields: &[(&str, &str)]) -> Answer {
+pub(super) fn send(person: &mut Person, action: &str, fields: &[(&str, &str)]) -> Answer {
     let page = person.page("/account");
     let form = page.form(action);
     person.submit_once(&page, &form, fields).1
@@ -120,7 +120,7 @@ fn rev_09_a_person_signs_their_other_browsers_out(db: Db) {
 }
 
 /// RFC 6238 with the parameters that every app knows, `steps` from now.
-fn code(secret: &[u8], steps: i64) -> String {
+pub(super) fn code(secret: &[u8], steps: i64) -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "a test is not linked with the crate of that door"
@@ -137,7 +137,7 @@ fn code(secret: &[u8], steps: i64) -> String {
 }
 
 /// The secret that a page shows in Base32.
-fn shown_secret(page: &str) -> Vec<u8> {
+pub(super) fn shown_secret(page: &str) -> Vec<u8> {
     let shown = page.split("<p class=\"secret\"><code>").nth(1).unwrap();
     let shown = shown.split('<').next().unwrap();
     let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
@@ -156,7 +156,7 @@ fn shown_secret(page: &str) -> Vec<u8> {
     bytes
 }
 
-fn second_step(person: &mut Person, page: &Page, code: &str) -> Answer {
+pub(super) fn second_step(person: &mut Person, page: &Page, code: &str) -> Answer {
     let form = page.form("/login/second-factor");
     person.submit_once(page, &form, &[("code", code)]).1
 }

@@ -126,12 +126,8 @@ fn az_06_07_08_what_this_client_or_server_does_not_do(db: Db) {
     // Whoever listens there is never asked: the address answers nobody, and the refusal comes at once.
     let request = [("request_uri", "http://127.0.0.1:9/request")];
     refused(&fleet, &client, &request, "request_uri_not_supported");
-    refused(
-        &fleet,
-        &client,
-        &[("request", "e30.e30.")],
-        "request_not_supported",
-    );
+    // An object that nobody signed says nothing, not even whom to tell.
+    paged(&fleet, &client, &[("request", "e30.e30.")]);
     let device = fleet
         .server
         .create_public_client(&fleet.fresh_name(), &["--public", "--grants", "device_code"])

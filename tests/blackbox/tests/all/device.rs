@@ -14,13 +14,13 @@ use xtask::http::Answer;
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A device that has begun.
-struct Device {
-    client_id: String,
+pub(super) struct Device {
+    pub(super) client_id: String,
     answer: Value,
 }
 
 impl Device {
-    fn new(fleet: &Fleet) -> Self {
+    pub(super) fn new(fleet: &Fleet) -> Self {
         let client_id = device_client(fleet, "device_code,refresh_token");
         Self::of(fleet, client_id, &[])
     }
@@ -31,11 +31,11 @@ impl Device {
         Self { client_id, answer }
     }
 
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         self.answer[name].as_str().unwrap()
     }
 
-    fn poll(&self, fleet: &Fleet) -> Answer {
+    pub(super) fn poll(&self, fleet: &Fleet) -> Answer {
         self.poll_as(fleet, &self.client_id)
     }
 
@@ -89,7 +89,7 @@ fn signed_in(fleet: &Fleet) -> Person {
 }
 
 /// Types a code; shows what comes of it.
-fn type_code(person: &mut Person, code: &str) -> Page {
+pub(super) fn type_code(person: &mut Person, code: &str) -> Page {
     let page = person.page("/device");
     let form = page.form("/device");
     person.submit(&page, &form, &[("user_code", code)]).page()

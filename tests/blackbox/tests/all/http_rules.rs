@@ -5,7 +5,8 @@ use blackbox::fleet::Wishes;
 use blackbox::{Db, Fleet, both, wire};
 use xtask::http::{self, Answer, Request, base64};
 
-const POSTED: [&str; 4] = [
+const POSTED: [&str; 5] = [
+    "/oauth/par",
     "/oauth/token",
     "/oauth/introspect",
     "/oauth/revoke",

@@ -2,6 +2,7 @@
 
 use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::forge::{self, Key};
+use blackbox::people::{CALLBACK, Pkce};
 use blackbox::{Db, Fleet, both};
 use serde_json::json;
 use xtask::fleet::Credentials;
@@ -166,4 +167,48 @@ fn int_09_a_bearer_token_is_no_credential_here(db: Db) {
         .unwrap()
         .bearer(&token);
     refused_client(&request.form(&[("token", &token)]).send().unwrap(), true);
+}
+
+both!(int_08_a_refresh_token_is_what_a_refresh_would_give);
+fn int_08_a_refresh_token_is_what_a_refresh_would_give(db: Db) {
+    let fleet = Fleet::shared(db);
+    let resource = fleet.resource(&[]);
+    let words = ["--redirect-uri", CALLBACK, "--resource", &resource];
+    let (client, stranger) = (fleet.client(&words), fleet.client(&[]));
+    let pkce = Pkce::fresh();
+    let wish = [("resource", resource.as_str()), ("scope", "mcp:call mcp:read")];
+    let username = fleet.person_account();
+    let redirect = fleet.allowed(&mut fleet.person(), &username, &client.id, (&pkce, &wish));
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &redirect.code()),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", &pkce.verifier),
+    ];
+    let tokens = granted(&fleet.post("/oauth/token", &client, &form));
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    fleet.remember(refresh);
+    let seen = || fleet.introspect(&client, refresh);
+    let narrow = |scopes: &str| {
+        let line = ["client", "update", &client.id, "--scopes", scopes];
+        fleet.server.json(&line).unwrap();
+    };
+    let active = seen();
+    assert_eq!(
+        (&active["active"], &active["scope"]),
+        (&json!(true), &json!("mcp:call mcp:read"))
+    );
+    assert_eq!(fleet.introspect(&stranger, refresh), json!({"active": false}));
+    narrow("mcp:read mcp:subscribe");
+    assert_eq!(seen()["scope"], "mcp:read");
+    // Nothing of what was granted is left to the client, and then some is again.
+    narrow("mcp:subscribe");
+    assert_eq!(seen(), json!({"active": false}));
+    narrow("mcp:call");
+    assert_eq!(seen()["scope"], "mcp:call");
+    fleet
+        .server
+        .json(&["resource", "delete", "--uri", &resource])
+        .unwrap();
+    assert_eq!(seen(), json!({"active": false}));
 }

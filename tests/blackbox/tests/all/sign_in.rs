@@ -370,7 +370,17 @@ fn ui_19_a_link_sets_a_password_once(db: Db) {
     );
     let new = "quite another password";
     fleet.remember(new);
-    assert_eq!(again(&mut person, new, new).status, 303);
+    let set = again(&mut person, new, new);
+    assert_eq!(set.status, 303, "{set}");
+    // They are told, in their language, and by us: another word in the address says nothing.
+    let place = set.header("location").unwrap();
+    let says = |language: &str, place: &str, sentence: &str| {
+        let mut reader = fleet.person().with_header("Accept-Language", language);
+        reader.page(place).text().contains(sentence)
+    };
+    assert!(says("en", place, "Your new password is set."), "{place}");
+    assert!(says("es", place, "Tu nueva contraseña está guardada."), "{place}");
+    assert!(!says("en", "/login?done=x", "Your new password is set."));
     assert_eq!(again(&mut person, new, new).status, 400, "the link worked twice");
     assert_eq!(person.get(&link).status, 400);
     // UI-19: what the old password gave is over.

@@ -13,12 +13,12 @@ use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::{Answer, base64};
 
 /// A fleet whose server knows a provider.
-struct Elsewhere {
-    fleet: Fleet,
-    provider: Provider,
+pub(super) struct Elsewhere {
+    pub(super) fleet: Fleet,
+    pub(super) provider: Provider,
 }
 
-fn elsewhere(db: Db, more: &str) -> Elsewhere {
+pub(super) fn elsewhere(db: Db, more: &str) -> Elsewhere {
     let provider = Provider::start(Key::ed25519("op-1"));
     let wishes = Wishes {
         server: Some(UNLIMITED_SERVER.to_owned() + &provider.section(more)),
@@ -30,19 +30,24 @@ fn elsewhere(db: Db, more: &str) -> Elsewhere {
 
 impl Elsewhere {
     /// Presses the button; stops where the provider would show its page.
-    fn leave(&self, person: &mut Person) -> Redirect {
+    pub(super) fn leave(&self, person: &mut Person) -> Redirect {
         let page = person.page("/login");
         press(person, &page).redirect()
     }
 
     /// Comes back with a code for these claims.
-    fn come_back(&self, person: &mut Person, there: &Redirect, claims: &Value) -> Answer {
+    pub(super) fn come_back(&self, person: &mut Person, there: &Redirect, claims: &Value) -> Answer {
         let code = self.provider.code(there, claims);
         self.answer(person, there, &[("code", &code)])
     }
 
     /// Comes back with these parameters and the state of `there`.
-    fn answer(&self, person: &mut Person, there: &Redirect, parameters: &[(&str, &str)]) -> Answer {
+    pub(super) fn answer(
+        &self,
+        person: &mut Person,
+        there: &Redirect,
+        parameters: &[(&str, &str)],
+    ) -> Answer {
         let state = there.param("state").unwrap();
         let mut path = format!("/login/upstream/callback?state={state}");
         for (name, value) in parameters {
@@ -52,26 +57,26 @@ impl Elsewhere {
     }
 
     /// Signs in from beginning to end.
-    fn sign_in(&self, person: &mut Person, subject: &str) -> Answer {
+    pub(super) fn sign_in(&self, person: &mut Person, subject: &str) -> Answer {
         let there = self.leave(person);
         let claims = self.provider.claims(&there, subject);
         self.come_back(person, &there, &claims)
     }
 }
 
-fn press(person: &mut Person, page: &Page) -> Outcome {
+pub(super) fn press(person: &mut Person, page: &Page) -> Outcome {
     person.submit(page, &page.form("/login/upstream"), &[])
 }
 
 #[track_caller]
-fn is_in(answer: &Answer, person: &Person) {
+pub(super) fn is_in(answer: &Answer, person: &Person) {
     assert_eq!(answer.status, 303, "{answer}");
     assert_eq!(answer.header("location"), Some("/account"), "{answer}");
     assert!(person.cookie("eh_session").is_some());
 }
 
 #[track_caller]
-fn is_out(answer: &Answer, person: &Person, status: u16) {
+pub(super) fn is_out(answer: &Answer, person: &Person, status: u16) {
     assert_eq!(answer.status, status, "{answer}");
     assert!(answer.header("location").is_none(), "{answer}");
     assert!(person.cookie("eh_session").is_none(), "signed in all the same");

@@ -12,6 +12,9 @@ use super::rows::{Bench, Row, SCOPES};
 
 const RESOURCE: &str = "http://localhost/bench/mcp";
 const PASSWORD: &str = "a password nobody types";
+/// People of the rows about codes, each with a client of their own. Of one alone, every connection would write under
+/// the same grant, which no fleet does.
+const PEOPLE: usize = 64;
 /// Sign-ins of one row, one after the other: each costs what the hash costs.
 const SIGN_INS: usize = 20;
 
@@ -20,21 +23,33 @@ impl Bench {
     pub(super) fn codes(&self, name: &str, what: &str, postgres: bool) -> Outcome<Row> {
         let target = self.start(postgres)?;
         target.server.ensure_resource(RESOURCE, &[])?;
-        let client = CodeClient::create(&target.server, "bench", (RESOURCE, SCOPES))?;
-        if client.tokens()?["refresh_token"].is_null() {
-            return Err(Fault::new("no refresh token"));
-        }
+        let people = (0..PEOPLE)
+            .map(|n| {
+                let client = CodeClient::create(&target.server, &format!("bench{n}"), (RESOURCE, SCOPES))?;
+                // What they allow is known from then on, as it is of whoever comes back.
+                if client.tokens()?["refresh_token"].is_null() {
+                    return Err(Fault::new("no refresh token"));
+                }
+                Ok(client)
+            })
+            .collect::<Outcome<Vec<CodeClient>>>()?;
+        let lines = |line: &dyn Fn(usize, &CodeClient) -> Outcome<String>| -> Outcome<String> {
+            let lines = people.iter().enumerate().map(|(n, client)| line(n + 1, client));
+            Ok(lines.collect::<Outcome<Vec<String>>>()?.join("\n"))
+        };
+        let authorize = |n: usize, client: &CodeClient| -> Outcome<String> {
+            Ok(Url::parse(&client.authorization_url_with(&n.to_string()))?
+                .target()
+                .to_owned())
+        };
         let shot = Shot {
             script: "code.lua",
             url: target.server.issuer.clone(),
             environment: vec![
                 ("ROW", what.to_owned()),
-                (
-                    "AUTHORIZE",
-                    Url::parse(&client.authorization_url())?.target().to_owned(),
-                ),
-                ("REDEEM", form(&client.redemption(""))),
-                ("RENEW", form(&client.renewal(""))),
+                ("AUTHORIZE", lines(&authorize)?),
+                ("REDEEM", lines(&|_, client| Ok(form(&client.redemption(""))))?),
+                ("RENEW", form(&people[0].renewal(""))),
             ],
         };
         self.fire(name, &shot, &target.program, target.postgres)

@@ -1,26 +1,33 @@
 //! Who is asking: the only place that makes an [`AuthenticatedClient`].
 //!
-//! 1. find the credentials: header or body, never both (RFC 6749 §2.3)
-//! 2. find the client; an unknown one gets the same answer as a wrong secret (ids have 128 random bits and are no secret)
-//! 3. compare, in constant time
-//! 4. was it the method that the client is registered for?
+//! 1. find the credentials: one way to authenticate, never two (RFC 6749 §2.3)
+//! 2. find the client; an unknown one gets the same answer as a wrong secret (ids are no secret)
+//! 3. is it registered for that method? What it showed besides does not count
+//! 4. check the proof: the secret, the assertion or the certificate
 //! 5. count it against the client's rate
+
+mod assertion;
+mod certificate;
+mod distinguished_name;
+mod secret;
 
 use std::sync::Arc;
 
 use ::web::address::ClientAddress;
+use ::web::client_certificate;
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::{Secret, SecretHash};
 
-use super::{AuthMethod, Client};
+use self::assertion::Assertion;
+pub(crate) use self::assertion::SIGNING_ALGORITHMS;
+pub(crate) use self::distinguished_name::DistinguishedName;
+use super::{AuthMethod, Client, document};
 use crate::app::App;
 use crate::error::Failure;
-use crate::params::{Params, decode};
+use crate::params::Params;
 
 /// The parameters that this step reads; endpoints add their own.
 pub(crate) const PARAMETERS: [&str; 4] = [
@@ -47,6 +54,15 @@ impl AuthenticatedClient {
         self.method == AuthMethod::None
     }
 
+    /// The client as which a workload acts whose assertion was verified ([`crate::token`]): whoever vouches for the
+    /// workload has proven what the client itself would have to.
+    pub(crate) fn vouched_for(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            method: AuthMethod::PrivateKeyJwt,
+        }
+    }
+
     /// A client that is taken to have proven itself, for tests of what comes after.
     #[cfg(test)]
     pub(crate) fn assumed(client: Arc<Client>) -> Self {
@@ -58,10 +74,17 @@ impl AuthenticatedClient {
 }
 
 /// What the request shows.
-struct Credentials {
+struct Credentials<'a> {
     client_id: String,
-    secret: Option<Secret>,
-    method: AuthMethod,
+    proof: Proof<'a>,
+}
+
+enum Proof<'a> {
+    Basic(Secret),
+    Post(Secret),
+    Assertion(Assertion<'a>),
+    /// Nothing in the request itself; there may be a certificate around it.
+    Nothing,
 }
 
 /// Authenticates the client of `request`. Call [`App::catch_up`] before.
@@ -71,8 +94,12 @@ pub(crate) async fn authenticate(
     params: &mut Params,
     now: UnixSeconds,
 ) -> Result<AuthenticatedClient, Failure> {
-    let verdict = match credentials(request, params) {
-        Ok(credentials) => check(app, credentials, now).await?,
+    let assertion = assertion::take(params)?;
+    let verdict = match credentials(request, params, assertion.as_deref()) {
+        Ok(credentials) => {
+            document::admit(app, &credentials.client_id, ClientAddress::of(request)).await?;
+            check(app, request, credentials, now).await?
+        }
         Err(refusal) => Err(refusal),
     };
     match verdict {
@@ -99,45 +126,72 @@ pub(crate) async fn authenticate(
     }
 }
 
+/// Why a proof is not believed, for the log; or we cannot tell.
+type Checked = Result<Result<(), String>, Failure>;
+
 async fn check(
     app: &App,
-    credentials: Credentials,
+    request: &HttpRequest,
+    credentials: Credentials<'_>,
     now: UnixSeconds,
 ) -> Result<Result<AuthenticatedClient, OAuthError>, Failure> {
-    let Credentials {
-        client_id,
-        secret,
-        method,
-    } = credentials;
-    let client = app.client(&client_id).await?;
-    let hash = secret
-        .as_ref()
-        .map(Secret::hash)
-        .unwrap_or_else(|| SecretHash::of(b""));
-    let Some(client) = client else {
+    let Credentials { client_id, proof } = credentials;
+    let Some(client) = document::current(app, &client_id, now).await? else {
         return Ok(Err(refused(format!(
             "there is no client {}",
             printable(&client_id)
         ))));
     };
-    let proven = method == AuthMethod::None || client.has_secret(&hash, now);
     if client.is_revoked {
         return Ok(Err(refused(format!("client {client_id} is revoked"))));
     }
+    let method = proof.method(&client);
     if !client.auth_methods.contains(&method) {
         return Ok(Err(refused(format!(
             "client {client_id} is not registered for {method}"
         ))));
     }
-    if !proven {
-        return Ok(Err(refused(format!(
-            "client {client_id} showed a wrong or expired secret"
-        ))));
-    }
-    Ok(Ok(AuthenticatedClient { client, method }))
+    let proven = match proof {
+        Proof::Basic(secret) | Proof::Post(secret) => has_secret(&client, &secret.hash(), now),
+        Proof::Assertion(assertion) => assertion.check(app, &client, now).await?,
+        Proof::Nothing if method == AuthMethod::None => Ok(()),
+        Proof::Nothing => {
+            let shown = client_certificate::of(request);
+            certificate::check(app, &client, (method, shown.as_ref()), now).await?
+        }
+    };
+    Ok(match proven {
+        Ok(()) => Ok(AuthenticatedClient { client, method }),
+        Err(reason) => Err(refused(format!("client {client_id}: {reason}"))),
+    })
 }
 
-fn credentials(request: &HttpRequest, params: &mut Params) -> Result<Credentials, OAuthError> {
+impl Proof<'_> {
+    /// The method that this proof is for. A client that comes with nothing but its id is public, unless it is
+    /// registered to show a certificate: then its certificate is asked for, and nothing else will do.
+    fn method(&self, client: &Client) -> AuthMethod {
+        match self {
+            Self::Basic(_) => AuthMethod::ClientSecretBasic,
+            Self::Post(_) => AuthMethod::ClientSecretPost,
+            Self::Assertion(_) => AuthMethod::PrivateKeyJwt,
+            Self::Nothing => [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth]
+                .into_iter()
+                .find(|method| client.auth_methods.contains(method))
+                .unwrap_or(AuthMethod::None),
+        }
+    }
+}
+
+fn has_secret(client: &Client, secret: &SecretHash, now: UnixSeconds) -> Result<(), String> {
+    let reason = || "it showed a wrong or expired secret".to_owned();
+    client.has_secret(secret, now).then_some(()).ok_or_else(reason)
+}
+
+fn credentials<'a>(
+    request: &HttpRequest,
+    params: &mut Params,
+    assertion: Option<&'a str>,
+) -> Result<Credentials<'a>, OAuthError> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let (header, more) = (headers.next(), headers.next());
     let (id, secret) = (
@@ -147,31 +201,32 @@ fn credentials(request: &HttpRequest, params: &mut Params) -> Result<Credentials
     if more.is_some() {
         return Err(malformed("there are two Authorization headers"));
     }
-    if params.take("client_assertion").is_some() || params.take("client_assertion_type").is_some() {
-        return Err(refused(
-            "a client assertion was shown, which no client here is registered for".to_owned(),
-        ));
+    if usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(assertion.is_some()) > 1 {
+        return Err(malformed("the client authenticates in two ways at once"));
+    }
+    if let Some(text) = assertion {
+        let assertion = Assertion::parse(text).map_err(refused)?;
+        if id.is_some_and(|id| id != assertion.client_id()) {
+            return Err(refused(
+                "client_id is not the subject of the assertion".to_owned(),
+            ));
+        }
+        return Ok(Credentials {
+            client_id: assertion.client_id().to_owned(),
+            proof: Proof::Assertion(assertion),
+        });
     }
     let Some(header) = header else {
         let client_id = id.ok_or_else(|| match secret {
             Some(_) => malformed("client_id is missing"),
             None => refused("no credentials were shown".to_owned()),
         })?;
-        let method = if secret.is_some() {
-            AuthMethod::ClientSecretPost
-        } else {
-            AuthMethod::None
-        };
         return Ok(Credentials {
             client_id,
-            secret,
-            method,
+            proof: secret.map_or(Proof::Nothing, Proof::Post),
         });
     };
-    if secret.is_some() {
-        return Err(malformed("the client authenticates in two ways at once"));
-    }
-    let (client_id, secret) = header.to_str().ok().and_then(basic).ok_or_else(|| {
+    let (client_id, secret) = header.to_str().ok().and_then(secret::basic).ok_or_else(|| {
         refused("the Authorization header is not Basic with a client id and a secret".to_owned())
     })?;
     if id.is_some_and(|id| id != client_id) {
@@ -179,30 +234,8 @@ fn credentials(request: &HttpRequest, params: &mut Params) -> Result<Credentials
     }
     Ok(Credentials {
         client_id,
-        secret: Some(secret),
-        method: AuthMethod::ClientSecretBasic,
+        proof: Proof::Basic(secret),
     })
-}
-
-/// RFC 6749 §2.3.1: base64 of `id:secret`, both form-encoded first. Our ids and secrets read the same with and
-/// without that encoding, so clients that forget it work too.
-fn basic(header: &str) -> Option<(String, Secret)> {
-    let (scheme, encoded) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = zeroize::Zeroizing::new(STANDARD.decode(encoded.trim_start_matches(' ')).ok()?);
-    let text = std::str::from_utf8(&decoded).ok()?;
-    let (id, secret) = text.split_once(':')?;
-    if id.is_empty() || secret.is_empty() {
-        return None;
-    }
-    let secret = decode(secret.as_bytes()).ok()?.into_owned();
-    // No id of ours has control characters, and Postgres takes no NUL in a text.
-    let id = decode(id.as_bytes())
-        .ok()
-        .filter(|id| !id.contains(char::is_control))?;
-    Some((id.into_owned(), Secret::from(secret)))
 }
 
 fn refused(reason: String) -> OAuthError {
@@ -219,46 +252,4 @@ fn printable(text: &str) -> String {
         .take(64)
         .map(|c| if c.is_ascii_graphic() { c } else { '?' })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(credentials: &str) -> String {
-        format!("Basic {}", STANDARD.encode(credentials))
-    }
-
-    #[test]
-    fn basic_is_read_with_and_without_form_encoding() {
-        for (scheme, text, secret) in [
-            ("Basic", "c_1:ehs_x-y", "ehs_x-y"),
-            ("bAsIc", "c_1:a%2Bb%3A", "a+b:"),
-            ("BASIC", "c_1:a:b", "a:b"),
-        ] {
-            let value = format!("{scheme} {}", STANDARD.encode(text));
-            let (id, found) = basic(&value).unwrap();
-            assert_eq!((id.as_str(), found.reveal()), ("c_1", secret));
-        }
-    }
-
-    #[test]
-    fn loosely_written_basic_is_refused() {
-        let good = header("c_1:s");
-        for bad in [
-            "Basic",
-            "Basic ",
-            "Bearer x",
-            "Basic !!!!",
-            &header("c_1"),
-            &header("c_1:"),
-            &header(":s"),
-            &header("c_1:%zz"),
-            &format!("{good} x"),
-            &format!("{good}\t"),
-        ] {
-            assert!(basic(bad).is_none(), "{bad}");
-        }
-        assert!(basic(&good).is_some());
-    }
 }

@@ -1,0 +1,138 @@
+//! Fetching documents: one fetch for everybody who waits for the same one, a bounded number from one host, and
+//! a bounded memory of those whose clients nobody has granted anything yet.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::web::rates::KeyedLimit;
+use quick_cache::sync::Cache;
+use shared::clock::UnixSeconds;
+use shared::http_client::GuardedClient;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::content;
+use crate::client::Client;
+use crate::config::Clients;
+use crate::db::client_document::DocumentRow;
+
+/// A larger document is not read to its end (Client ID Metadata Documents, "Maximum Response Size").
+pub(super) const MAX_BYTES: usize = 5 * 1024;
+/// How long a document is relied on that does not say, and the least and the most whatever it says.
+pub(super) const FRESH: Duration = Duration::from_secs(3600);
+const LEAST_FRESH: Duration = Duration::from_secs(60);
+const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
+/// Clients in memory for which there is no row; the least used make room.
+const COPIES: usize = 1000;
+/// After a fetch that failed, the document that is there is relied on this long without another try.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What came of a fetch; the error is the private reason.
+type Fetched = Result<Arc<Client>, Arc<str>>;
+
+/// The fetcher of one server.
+pub(crate) struct Documents {
+    outbound: GuardedClient,
+    settings: Clients,
+    copies: Cache<String, Arc<Client>>,
+    /// Clients whose last fetch failed, and when.
+    failed: Cache<String, UnixSeconds>,
+    /// Fetches under way: as many as requests that wait for them.
+    under_way: Mutex<HashMap<String, Arc<OnceCell<Fetched>>>>,
+    pub(super) per_address: KeyedLimit,
+    per_host: KeyedLimit,
+}
+
+impl Documents {
+    pub(crate) fn new(outbound: GuardedClient, settings: &Clients) -> Self {
+        Self {
+            copies: Cache::new(COPIES),
+            failed: Cache::new(COPIES),
+            under_way: Mutex::default(),
+            per_address: KeyedLimit::new(settings.fetches_per_address),
+            per_host: KeyedLimit::new(settings.fetches_per_host),
+            settings: settings.clone(),
+            outbound,
+        }
+    }
+
+    /// Limits whose idle entries are to be dropped now and then.
+    pub(crate) fn limits(&self) -> [KeyedLimit; 2] {
+        [self.per_address.clone(), self.per_host.clone()]
+    }
+
+    /// Whether documents at `url` are fetched at all.
+    pub(super) fn covers(&self, url: &Url) -> bool {
+        url.host_str()
+            .is_some_and(|host| self.settings.fetches_from(host))
+    }
+
+    /// The client in memory, however old.
+    pub(crate) fn copy(&self, client_id: &str) -> Option<Arc<Client>> {
+        self.copies.get(client_id)
+    }
+
+    /// Whether a fetch failed so recently that another would hardly bring more.
+    pub(super) fn is_pausing(&self, client_id: &str, now: UnixSeconds) -> bool {
+        self.failed.get(client_id).is_some_and(|at| now.since(at) < PAUSE)
+    }
+
+    /// Fetches the document at `url`, or waits for whoever does. What came of it is told to everybody who waited, and
+    /// a failure to nobody who comes later. A client that is `known` is not counted against its host: it is fetched
+    /// now and then anyway, and strangers must not use its share up.
+    pub(super) async fn fetch(&self, url: &Url, is_known: bool, now: UnixSeconds) -> Fetched {
+        let client_id = url.as_str();
+        let flight = Arc::clone(self.under_way().entry(client_id.to_owned()).or_default());
+        let fetched = flight
+            .get_or_init(|| self.bring(url, is_known, now))
+            .await
+            .clone();
+        let mut under_way = self.under_way();
+        if under_way
+            .get(client_id)
+            .is_some_and(|known| Arc::ptr_eq(known, &flight))
+        {
+            under_way.remove(client_id);
+        }
+        fetched
+    }
+
+    async fn bring(&self, url: &Url, is_known: bool, now: UnixSeconds) -> Fetched {
+        let client_id = url.as_str();
+        let brought = async {
+            let host = url.host_str().unwrap_or_default();
+            if !is_known && self.per_host.check(host).is_err() {
+                return Err("too many documents of that host were fetched".to_owned());
+            }
+            let fetched = self.outbound.fetch_json(url, MAX_BYTES).await;
+            let fetched = fetched.map_err(|fault| fault.reason().to_owned())?;
+            let life = fetched.fresh_for(FRESH, LEAST_FRESH..=MOST_FRESH);
+            let row = content::read(client_id, &fetched.body, &self.settings.scopes, now)?;
+            let document = DocumentRow {
+                client_id: client_id.to_owned(),
+                content: String::from_utf8_lossy(&fetched.body).into_owned(),
+                is_pinned: false,
+                fetched_at: now.0,
+                fresh_until: (now + life).0,
+            };
+            content::client(row, document)
+        };
+        match brought.await {
+            Ok(client) => {
+                self.failed.remove(client_id);
+                self.copies.insert(client_id.to_owned(), Arc::clone(&client));
+                Ok(client)
+            }
+            Err(reason) => {
+                self.failed.insert(client_id.to_owned(), now);
+                Err(reason.into())
+            }
+        }
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Fetched>>>> {
+        // No code under this lock can panic half-way through a change.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
