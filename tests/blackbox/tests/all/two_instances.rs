@@ -4,8 +4,10 @@ use blackbox::answers::{granted, refused_400};
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
+use blackbox::published::document;
+use blackbox::publisher::Publisher;
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
 use xtask::http::{self, Answer, Request, form_encode};
 use xtask::program::Program;
@@ -138,6 +140,41 @@ fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
             "{before:?} {after:?}"
         );
     }
+}
+
+#[test]
+fn cimd_a_published_client_is_known_to_whichever_instance_it_meets_postgres() {
+    let publisher = Publisher::start();
+    let pair = Pair::start_with(&publisher.rule());
+    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
+    let client = publisher.publish_client("/client.json", document(&json!({})));
+    let pkce = Pkce::fresh();
+    let query: Vec<String> = [
+        ("response_type", "code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", &pkce.challenge),
+        ("code_challenge_method", "S256"),
+        ("resource", RESOURCE),
+    ]
+    .iter()
+    .map(|(name, value)| format!("{name}={}", form_encode(value)))
+    .collect();
+    let url = format!("{}/oauth/authorize?{}", pair.issuer, query.join("&"));
+    let redirect = Person::new(&pair.issuer).allow(&url, ("ines", PASSWORD));
+    let redemption = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("code", &redirect.code()),
+        ("code_verifier", &pkce.verifier),
+    ];
+    let mut token = text(&granted(&pair.ask(&redemption)), "refresh_token");
+    for _ in 0..2 {
+        token = text(&granted(&pair.refresh(&client, &token)), "refresh_token");
+    }
+    // Once by each, while the client was in nobody's database.
+    assert_eq!(publisher.requests("/client.json").len(), 2);
 }
 
 #[test]
