@@ -121,6 +121,16 @@ impl TokenRequest {
                 )
             })?;
         let (scope, resource) = asked_for(params)?;
+        let authorization_details = params.take("authorization_details");
+        if authorization_details.is_some()
+            && matches!(grant_type, GrantType::JwtBearer | GrantType::TokenExchange)
+        {
+            // To pass over them would look like a yes until somebody reads the token.
+            return Err(OAuthError::new(
+                ErrorCode::InvalidAuthorizationDetails,
+                "this grant takes no authorization details",
+            ));
+        }
         Ok(Self {
             grant_type,
             scope,
@@ -130,7 +140,7 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
-            authorization_details: params.take("authorization_details"),
+            authorization_details,
             confirmation: None,
             assertion: params.take("assertion").map(Secret::from),
             exchange: ExchangeRequest {
