@@ -219,7 +219,7 @@ fn grants(
     if policy.origin == Origin::Operator {
         return Ok(grants);
     }
-    grants.retain(|grant| redirects::is_for_strangers(grant, policy.may_act_alone && !is_public));
+    grants.retain(|grant| redirects::is_for_strangers(grant, is_public, policy.may_act_alone));
     if grants.is_empty() {
         return Err(MetadataFault::metadata(
             "none of the grant_types is one that this client can have",

@@ -23,8 +23,12 @@ pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-
 const FOR_STRANGERS: [&str; 3] = ["authorization_code", "refresh_token", DEVICE_CODE];
 
 /// Whether a client for which no operator vouches can have `grant`; `acts_alone` if it was invited to do without people.
-pub(super) fn is_for_strangers(grant: &str, acts_alone: bool) -> bool {
-    FOR_STRANGERS.contains(&grant) || (acts_alone && grant == "client_credentials")
+/// An assertion is worth nothing unless somebody whom the operator believes made it for this very client, which proves
+/// that it is the one.
+pub(super) fn is_for_strangers(grant: &str, is_public: bool, acts_alone: bool) -> bool {
+    FOR_STRANGERS.contains(&grant)
+        || (!is_public && grant == JWT_BEARER)
+        || (!is_public && acts_alone && grant == "client_credentials")
 }
 
 /// Whether the grants fit the redirect URIs and the ways in which the client authenticates.
@@ -81,6 +85,8 @@ mod tests {
         assert!(with(&["authorization_code", "refresh_token"], &[cb], public));
         assert!(with(&[DEVICE_CODE, "refresh_token"], &[], public));
         assert!(with(&["client_credentials"], &[], secret));
+        assert!(is_for_strangers(JWT_BEARER, false, false) && !is_for_strangers(JWT_BEARER, true, false));
+        assert!(!is_for_strangers(TOKEN_EXCHANGE, false, true) && !is_for_strangers("client_credentials", true, true));
         assert!(with(&[JWT_BEARER], &[], public));
         assert!(with(&[JWT_BEARER, TOKEN_EXCHANGE], &[], secret));
         assert!(!with(&[TOKEN_EXCHANGE], &[], public));

@@ -59,9 +59,7 @@ impl<'a> NewFamily<'a> {
             nonce: self.nonce,
             authorization_details: self.authorization_details,
             expires_at: now + config.refresh_ttl,
-            confirmation: self
-                .confirmation
-                .and_then(|bound| serde_json::to_string(bound).ok()),
+            confirmation: self.confirmation.map(Confirmation::to_json),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use blackbox::answers::{granted, not_stored, refused_400};
+use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
 use blackbox::forge;
 use blackbox::people::{CALLBACK, Pkce};
 use blackbox::{Db, Fleet, both};
 use serde_json::{Value, json};
 use xtask::fleet::{Credentials, UNLIMITED_SERVER};
-use xtask::http::Answer;
+use xtask::http::{Answer, Request};
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -595,4 +596,51 @@ fn tx_16_a_person_is_asked_where_the_edge_says_so(db: Db) {
     let (_, own) = stage.callers();
     let to = [("resource", stage.asking.as_str())];
     refused_400(&stage.exchange(&stage.gateway, &own, &to), "consent_required");
+}
+
+/// A request of a client that proves possession of a key.
+fn prove(fleet: &Fleet, client: &Credentials, form: &[(&str, &str)], holder: &Holder) -> Value {
+    let place = fleet.at("/oauth/token");
+    let request = Request::post(&place).unwrap().basic(&client.id, &client.secret);
+    let answer = with_proofs(request.form(form), &[&holder.proof("POST", &place)])
+        .send()
+        .unwrap();
+    let body = answer.json().unwrap();
+    if let Some(token) = body["access_token"].as_str() {
+        fleet.remember(token);
+    }
+    body
+}
+
+both!(rfc_7800_a_bound_token_needs_a_proof);
+fn rfc_7800_a_bound_token_needs_a_proof(db: Db) {
+    let stage = Stage::shared(db);
+    let (callers, gateways) = (Holder::fresh(), Holder::fresh());
+    let bound = |client: &Credentials, holder: &Holder| {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("resource", stage.first.as_str()),
+        ];
+        let answer = prove(&stage.fleet, client, &form, holder);
+        token_of(&answer).to_owned()
+    };
+    let exchanged = |token: &str, holder: &Holder| {
+        let form = [
+            ("grant_type", EXCHANGE),
+            ("subject_token", token),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("resource", stage.second.as_str()),
+        ];
+        prove(&stage.fleet, &stage.gateway, &form, holder)
+    };
+    // The caller's key is not the gateway's to show; it shows its own, and the new token is bound to that.
+    let token = bound(&stage.fleet.client(&[]), &callers);
+    refused_400(&stage.to_second(&token), "invalid_request");
+    let answer = exchanged(&token, &gateways);
+    assert_eq!(answer["token_type"], "DPoP", "{answer}");
+    assert_eq!(claims(&answer)["cnf"]["jkt"], gateways.thumbprint());
+    // Its own key is, when the token is its own.
+    let own = bound(&stage.gateway, &gateways);
+    assert_eq!(exchanged(&own, &callers)["error"], "invalid_request");
+    assert_eq!(exchanged(&own, &gateways)["token_type"], "DPoP");
 }

@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use blackbox::answers::{granted, not_stored, refused_400, refused_client};
+use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
 use blackbox::forge::{self, Key, with};
 use blackbox::provider::Provider;
 use blackbox::{Db, Fleet, both};
 use serde_json::{Value, json};
 use xtask::fleet::{Credentials, UNLIMITED_SERVER};
-use xtask::http::{self, Answer};
+use xtask::http::{self, Answer, Request};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
@@ -392,4 +393,37 @@ fn ema_a_person_who_is_known_here_is_that_person(db: Db) {
     refused_400(&stage.ask(&stage.sign(&stage.claims()), &[]), "invalid_grant");
     assert!(!is_active(&known));
     granted(&stage.changed("sub", json!("bob")));
+}
+
+both!(ema_a_bound_assertion_comes_with_its_key);
+fn ema_a_bound_assertion_comes_with_its_key(db: Db) {
+    let stage = Stage::shared(db);
+    let (holder, other) = (Holder::fresh(), Holder::fresh());
+    let place = stage.fleet.at("/oauth/token");
+    let show = |claims: &Value, holder: &Holder| {
+        let assertion = stage.sign(claims);
+        let form = [("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
+        let request = Request::post(&place)
+            .unwrap()
+            .basic(&stage.client.id, &stage.client.secret);
+        with_proofs(request.form(&form), &[&holder.proof("POST", &place)])
+            .send()
+            .unwrap()
+    };
+    let bound = with(&stage.claims(), "cnf", json!({"jkt": holder.thumbprint()}));
+    refused_400(&show(&bound, &other), "invalid_grant");
+    refused_400(&stage.ask(&stage.sign(&bound), &[]), "invalid_grant");
+    // And without having been used up, it works with the right one.
+    let answer = granted(&show(&bound, &holder));
+    assert_eq!(answer["token_type"], "DPoP");
+    assert_eq!(claims_of(&answer)["cnf"]["jkt"], holder.thumbprint());
+    // An assertion that is not bound may be exchanged for a token that is.
+    let answer = granted(&show(&stage.claims(), &other));
+    assert_eq!(claims_of(&answer)["cnf"]["jkt"], other.thumbprint());
+    for unknown in [json!({"jkt": holder.thumbprint(), "kid": "x"}), json!("x")] {
+        refused_400(
+            &show(&with(&stage.claims(), "cnf", unknown), &holder),
+            "invalid_grant",
+        );
+    }
 }

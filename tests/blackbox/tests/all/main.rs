@@ -3,6 +3,7 @@
 
 mod account;
 mod assertion;
+mod authorization_details;
 mod authorize;
 mod client_authentication;
 mod client_credentials;
@@ -14,6 +15,7 @@ mod device;
 mod documents;
 mod documents_change;
 mod documents_guard;
+mod documents_keys;
 mod dpop;
 mod dpop_node;
 mod ended_session;
@@ -24,6 +26,8 @@ mod http_framing;
 mod http_rules;
 mod id_jag;
 mod introspection;
+mod introspection_jwt;
+mod jar;
 mod known_browser;
 mod limits;
 mod metadata;

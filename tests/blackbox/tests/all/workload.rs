@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use blackbox::answers::{granted, not_stored, refused_400, refused_503};
+use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
 use blackbox::forge::{self, Key, with};
 use blackbox::issuer::{Issuer, Manner};
 use blackbox::{Db, Fleet, both};
 use serde_json::{Value, json};
 use xtask::fleet::{Credentials, UNLIMITED_SERVER};
-use xtask::http::{self, Answer};
+use xtask::http::{self, Answer, Request};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// What a cluster calls itself; nobody can fetch anything there from here.
@@ -508,4 +509,24 @@ fn wif_metadata_names_the_grant_where_it_works(db: Db) {
     };
     assert!(grants(&Stage::shared(db).fleet));
     assert!(!grants(&Fleet::shared(db)));
+}
+
+both!(wif_a_workload_may_bind_its_token);
+fn wif_a_workload_may_bind_its_token(db: Db) {
+    let stage = Stage::shared(db);
+    let (holder, place) = (Holder::fresh(), stage.fleet.at("/oauth/token"));
+    let assertion = stage.sign(&stage.key, &stage.claims(&stage.platform.url, "robot"));
+    let form = [("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
+    let show = |proof: &str| {
+        let request = Request::post(&place).unwrap().form(&form);
+        with_proofs(request, &[proof]).send().unwrap()
+    };
+    let proof = holder.proof("POST", &place);
+    let answer = granted(&show(&proof));
+    assert_eq!(answer["token_type"], "DPoP");
+    assert_eq!(claims_of(&answer)["cnf"]["jkt"], holder.thumbprint());
+    stage.fleet.remember(answer["access_token"].as_str().unwrap());
+    // The assertion may come again, the proof may not.
+    refused_400(&show(&proof), "invalid_dpop_proof");
+    assert!(granted(&show(&holder.proof("POST", &place)))["access_token"].is_string());
 }
