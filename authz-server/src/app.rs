@@ -81,8 +81,6 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Turns>,
     /// Whose assertions are believed.
     pub(crate) assertion_keys: AssertionKeys,
-    /// For addresses that a client named.
-    pub(crate) outbound: GuardedClient,
     /// What DPoP proofs are dated by (RFC 9449 §8).
     pub(crate) nonces: Nonces,
     /// The public keys of clients.
@@ -181,9 +179,8 @@ impl App {
             passwords: Turns::new(),
             client_keys: ClientKeys::new(outbound.clone())?,
             client_authorities,
-            documents: Documents::new(outbound.clone(), &config.clients),
+            documents: Documents::new(outbound, &config.clients),
             assertion_keys: AssertionKeys::new(&config.assertions),
-            outbound,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
             config,

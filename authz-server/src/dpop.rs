@@ -59,7 +59,7 @@ pub(crate) async fn check_binding(
     let bound = claims.confirmation();
     if let Some(certificate) = bound.and_then(|bound| bound.certificate.as_deref()) {
         let shown = client_certificate::of(request);
-        if !shown.is_some_and(|shown| shown.thumbprint() == certificate) {
+        if shown.is_none_or(|shown| shown.thumbprint() != certificate) {
             return Err(refusal("the token is bound to a certificate that was not shown"));
         }
     }

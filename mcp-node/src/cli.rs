@@ -41,7 +41,7 @@ enum Command {
     Status(status::Arguments),
     /// Look into access tokens
     #[command(subcommand)]
-    Token(token::Command),
+    Token(Box<token::Command>),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),

@@ -8,12 +8,16 @@ use shared::clock::UnixSeconds;
 use shared::jose::{KeySet, VerifyingKey};
 use shared::jwks::{KeyLookup, RemoteKeySet};
 
+use crate::issuers::check_bound;
+
 pub(crate) use self::proof::ShownProof;
 
 /// An issuer whose tokens would be taken, and where its keys are.
 pub(crate) struct Candidate {
     pub(crate) expectation: Expectation,
     pub(crate) keys: Keys,
+    /// Whether its tokens must be bound to a key.
+    pub(crate) dpop_required: bool,
 }
 
 /// Where keys come from.
@@ -127,7 +131,9 @@ async fn verify(
     };
     unverified.algorithm(&candidate.expectation)?;
     let key = candidate.keys.find(unverified.kid()).await?;
-    unverified.verify(&key, &candidate.expectation, now)
+    let claims = unverified.verify(&key, &candidate.expectation, now)?;
+    check_bound(candidate.dpop_required, &claims)?;
+    Ok(claims)
 }
 
 impl Keys {
@@ -173,13 +179,14 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{AUDIENCE, Forge, NOW};
+    use crate::testing::{AUDIENCE, Forge, Holder, NOW};
 
     fn candidates(forge: &Forge) -> Vec<Candidate> {
         let keys = Keys::File(KeySet::parse(forge.jwks().to_string().as_bytes()).unwrap());
         vec![Candidate {
             expectation: forge.expectation(),
             keys,
+            dpop_required: false,
         }]
     }
 
@@ -232,5 +239,54 @@ mod tests {
             failed.reason.as_deref(),
             Some("iss is https://other.example; trusted: https://as.example")
         );
+    }
+
+    #[tokio::test]
+    async fn a_bound_token_is_told_with_its_key_and_judged_with_its_proof() {
+        let forge = Forge::new("https://as.example");
+        let (holder, thief) = (Holder::new(1), Holder::new(2));
+        let key = holder.confirmation()["jkt"].as_str().unwrap().to_owned();
+        let token = forge.token(|claims| claims["cnf"] = holder.confirmation());
+        let story = async |proof: Option<String>| {
+            let shown = proof.map(|text| ShownProof {
+                text,
+                method: "POST".to_owned(),
+                url: AUDIENCE.parse().unwrap(),
+            });
+            let explanation = explain(&token, &candidates(&forge), shown.as_ref(), NOW).await;
+            let step = explanation
+                .steps
+                .iter()
+                .find(|step| step.check == "proof")
+                .unwrap();
+            (
+                explanation.accepted,
+                step.verdict,
+                step.reason.clone().unwrap_or_default(),
+            )
+        };
+        let (accepted, verdict, reason) = story(None).await;
+        assert!(accepted && reason.contains(&key), "{reason}");
+        assert_eq!(verdict, Verdict::Skipped);
+        let good = story(Some(holder.proof(&token, "j", |_| {}))).await;
+        assert_eq!(good, (true, Verdict::Passed, String::new()));
+        let (accepted, verdict, reason) = story(Some(thief.proof(&token, "j", |_| {}))).await;
+        assert_eq!((accepted, verdict), (false, Verdict::Failed));
+        assert!(reason.contains("not with"), "{reason}");
+        let (accepted, _, reason) = story(Some(holder.proof("other", "j", |_| {}))).await;
+        assert!(!accepted && reason.contains("ath"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_bearer_token_is_refused_where_tokens_must_be_bound() {
+        let forge = Forge::new("https://as.example");
+        let mut strict = candidates(&forge);
+        strict[0].dpop_required = true;
+        let explanation = explain(&forge.token(|_| {}), &strict, None, NOW).await;
+        let failed = explanation
+            .steps
+            .iter()
+            .find(|step| step.verdict == Verdict::Failed);
+        assert!(!explanation.accepted && failed.is_some_and(|step| step.check == "binding"));
     }
 }

@@ -116,13 +116,8 @@ impl Issuers {
 
     /// Whether a token is bound to a key, where its issuer's must be.
     pub(crate) fn check_bound(&self, issuer: usize, claims: &VerifiedClaims) -> Result<(), Refusal> {
-        let needed = self.0.get(issuer).is_none_or(|issuer| issuer.dpop_required);
-        let bound = claims.confirmation().is_some_and(|bound| bound.jkt.is_some());
-        if bound || !needed {
-            return Ok(());
-        }
-        let reason = "the token is bound to no key, and this issuer's must be";
-        Err(Refusal::Token(TokenFault::new(Check::Binding, reason)))
+        let required = self.0.get(issuer).is_none_or(|issuer| issuer.dpop_required);
+        check_bound(required, claims).map_err(Refusal::Token)
     }
 
     /// Whether the key by which a token was accepted is still its issuer's.
@@ -134,6 +129,16 @@ impl Issuers {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &TrustedIssuer> {
         self.0.iter()
     }
+}
+
+/// Whether a token is bound to a key, where that is `required`.
+pub(crate) fn check_bound(required: bool, claims: &VerifiedClaims) -> Result<(), TokenFault> {
+    let bound = claims.confirmation().is_some_and(|bound| bound.jkt.is_some());
+    if bound || !required {
+        return Ok(());
+    }
+    let reason = "the token is bound to no key, and this issuer's must be";
+    Err(TokenFault::new(Check::Binding, reason))
 }
 
 /// What the tokens of a configured issuer must satisfy.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use shared::access_token::{Check, Expectation, UnverifiedToken};
 use shared::clock::UnixSeconds;
 use shared::config::{Reader, Span};
+use shared::dpop::{Expected, Nonces, Proof, Target};
 use shared::jose::{Algorithm, KeySet};
 use shared::scope::Scope;
 use shared::uri::{Issuer, ResourceUri};
@@ -93,6 +94,23 @@ proptest! {
         if let Ok(unverified) = UnverifiedToken::parse(&token) {
             prop_assert!(unverified.verify(key().find("k").unwrap(), &expectation(), NOW).is_err());
         }
+    }
+
+    #[test]
+    fn no_claims_and_no_key_make_a_proof(claims in json_value(), jwk in json_value(), htu in "[ -~é]{0,40}", signature in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let target = Target::at(&"https://rs".parse().unwrap(), &htu);
+        let nonces = Nonces::new(b"k", false);
+        let expected = Expected { method: "POST", target: &target, access_token: None, nonces: &nonces };
+        let mut header = json!({"alg": "EdDSA", "typ": "dpop+jwt", "jwk": jwk});
+        let proof = token(&header.to_string(), &claims.to_string(), &signature);
+        prop_assert!(Proof::verify(&proof, &expected, NOW).is_err());
+        header["jwk"] = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let mut full = json!({"jti": "j", "htm": "POST", "htu": htu, "iat": NOW.0});
+        if let Some(members) = claims.as_object() {
+            full.as_object_mut().unwrap().extend(members.clone());
+        }
+        let proof = token(&header.to_string(), &full.to_string(), &signature);
+        prop_assert!(Proof::verify(&proof, &expected, NOW).is_err());
     }
 
     #[test]

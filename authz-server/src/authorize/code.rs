@@ -105,7 +105,11 @@ pub(super) async fn issue(
     if let (Basis::Standing(grant), None, None) = (&basis, &finishing, &asked.pushed) {
         let row = row(&grant.grant_id, &asked.scope);
         let is_kept = authorization_code::insert_under(&app.db, &code.hash(), &row).await?;
-        return Ok(if is_kept { Outcome::Code(code) } else { Outcome::Gone });
+        return Ok(if is_kept {
+            Outcome::Code(code)
+        } else {
+            Outcome::Gone
+        });
     }
     let outcome = app.db.write(async |tx| {
         if let Some((interaction, browser)) = &finishing

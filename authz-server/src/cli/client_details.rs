@@ -31,6 +31,12 @@ pub(super) struct Details {
     /// A mail address of its certificate
     #[arg(long, value_name = "ADDRESS", group = "certificate")]
     tls_san_email: Option<String>,
+    /// The only algorithm of its assertions, for `private_key_jwt`
+    #[arg(long, value_name = "ALG")]
+    auth_signing_alg: Option<String>,
+    /// Sign what it is told about tokens (RFC 9701)
+    #[arg(long, value_name = "ALG")]
+    introspection_alg: Option<String>,
     /// Bind its access tokens to its certificate (RFC 8705)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     certificate_bound: Option<bool>,
@@ -69,6 +75,14 @@ impl Details {
             ("tls_client_auth_san_uri", self.tls_san_uri.map(Value::from)),
             ("tls_client_auth_san_ip", self.tls_san_ip.map(Value::from)),
             ("tls_client_auth_san_email", self.tls_san_email.map(Value::from)),
+            (
+                "token_endpoint_auth_signing_alg",
+                self.auth_signing_alg.map(Value::from),
+            ),
+            (
+                "introspection_signed_response_alg",
+                self.introspection_alg.map(Value::from),
+            ),
             (
                 "tls_client_certificate_bound_access_tokens",
                 self.certificate_bound.map(Value::from),

@@ -18,7 +18,7 @@ const INSERT_UNDER: &str = "INSERT INTO authorization_code (code_hash, grant_id,
      FROM access_grant g JOIN user_account u ON u.user_id = g.user_id \
      WHERE g.grant_id = $2 AND g.client_id = $3 AND g.user_id = $4 AND g.resource = $7 AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $13) AND u.disabled_at IS NULL \
-     AND ($10 IS NULL OR EXISTS (SELECT 1 FROM session s WHERE s.session_id = $10 AND s.user_id = g.user_id \
+     AND (CAST($10 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM session s WHERE s.session_id = $10 AND s.user_id = g.user_id \
      AND s.ended_at IS NULL AND s.expires_at > $13))";
 const FIND: &str = "SELECT c.grant_id, c.client_id, c.user_id, c.redirect_uri, c.code_challenge, c.resource, c.scopes, c.nonce, \
      c.session_id, c.auth_time, c.methods, c.created_at, c.expires_at, c.dpop_jkt, c.authorization_details, c.failures, c.redeemed_at, g.scopes AS grant_scopes, \

@@ -97,3 +97,118 @@ async fn delete(tx: &mut Tx, client_id: &str) -> Result<(), DbFault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::Origin;
+    use crate::client::metadata::{Metadata, Policy};
+    use crate::db::tests::{NOW, Places, add_user};
+    use crate::db::{access_grant, client};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    async fn add(db: &Db, client_id: &str, origin: Origin, expires_at: Option<UnixSeconds>) {
+        let document = br#"{"client_name":"x","redirect_uris":["https://client.example/cb"]}"#;
+        let metadata = Metadata::parse(document, &Policy::REGISTRATION).unwrap();
+        let mut row = metadata.new_row(client_id.to_owned(), origin, NOW).unwrap();
+        row.expires_at = expires_at.map(|at| at.0);
+        let secret = shared::secret::SecretHash::of(client_id.as_bytes());
+        client::insert(db, &row, Some(&secret)).await.unwrap();
+    }
+
+    async fn grant(db: &Db, client_id: &str, expires_at: Option<UnixSeconds>) {
+        let grant = access_grant::GrantRow {
+            grant_id: format!("g_{client_id}"),
+            user_id: "u_x".to_owned(),
+            client_id: client_id.to_owned(),
+            resource: "https://node.example/mcp".to_owned(),
+            scopes: "a".to_owned(),
+            remembered_scopes: String::new(),
+            created_at: NOW.0,
+            updated_at: NOW.0,
+            expires_at: expires_at.map(|at| at.0),
+        };
+        db.write(async |tx| access_grant::hold(tx, &grant).await)
+            .await
+            .unwrap();
+    }
+
+    async fn is_living(db: &Db, client_id: &str) -> bool {
+        let row = client::find(db, client_id).await.unwrap();
+        row.is_some_and(|row| row.revoked_at.is_none())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn dcr_25_what_nobody_uses_is_forgotten_and_what_somebody_granted_never() {
+        let places = Places::new();
+        for url in places.urls() {
+            let db = Db::open(&url, &"https://as.example".parse().unwrap(), NOW)
+                .await
+                .unwrap();
+            add_user(&db, "u_x").await;
+            let (soon, past) = (Some(NOW + DAY), Some(NOW));
+            add(&db, "c_operator", Origin::Operator, None).await;
+            add(&db, "c_unused", Origin::Registration, past).await;
+            add(&db, "c_young", Origin::Registration, soon).await;
+            add(&db, "c_used", Origin::Registration, past).await;
+            add(&db, "c_granted", Origin::Registration, past).await;
+            add(&db, "c_was_granted", Origin::Registration, past).await;
+            grant(&db, "c_granted", None).await;
+            grant(&db, "c_was_granted", Some(NOW)).await;
+            assert_eq!(count_unused(&db).await.unwrap(), 5);
+            note_use(&db, "c_used", NOW, NOW + DAY).await.unwrap();
+            assert_eq!(count_unused(&db).await.unwrap(), 4);
+
+            let now = NOW + Duration::from_secs(1);
+            assert_eq!(expire(&db, now).await.unwrap(), 2);
+            assert_eq!(expire(&db, now).await.unwrap(), 0);
+            for id in ["c_operator", "c_young", "c_used", "c_granted"] {
+                assert!(is_living(&db, id).await, "{id} on {url}");
+            }
+            assert!(!is_living(&db, "c_unused").await && !is_living(&db, "c_was_granted").await);
+            // Every instance is told.
+            let changes = change::since(&db, 0).await.unwrap();
+            assert!(
+                changes
+                    .iter()
+                    .filter(|change| change.subject == "c_unused")
+                    .count()
+                    > 1
+            );
+
+            forget(&db, now + DAY).await.unwrap();
+            assert!(client::find(&db, "c_unused").await.unwrap().is_none());
+            assert!(client::find(&db, "c_was_granted").await.unwrap().is_some());
+            assert_eq!(client::list(&db).await.unwrap().len(), 5);
+
+            // Used a day later, it lives on; a day without use ends it.
+            note_use(&db, "c_used", NOW + DAY, now + DAY * 2).await.unwrap();
+            assert_eq!(expire(&db, now + DAY).await.unwrap(), 1);
+            assert!(is_living(&db, "c_used").await && !is_living(&db, "c_young").await);
+            assert_eq!(expire(&db, now + DAY * 3).await.unwrap(), 1);
+            assert!(is_living(&db, "c_granted").await && is_living(&db, "c_operator").await);
+            let row = client::find(&db, "c_used").await.unwrap().unwrap();
+            assert_eq!(row.last_used_at, Some((NOW + DAY).0));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn more_than_one_batch_is_forgotten() {
+        let places = Places::new();
+        for url in places.urls() {
+            let db = Db::open(&url, &"https://as.example".parse().unwrap(), NOW)
+                .await
+                .unwrap();
+            for n in 0..BATCH + 5 {
+                add(&db, &format!("c_{n}"), Origin::Registration, Some(NOW)).await;
+            }
+            let now = NOW + Duration::from_secs(1);
+            assert_eq!(expire(&db, now).await.unwrap(), BATCH + 5);
+            forget(&db, now + DAY).await.unwrap();
+            assert!(client::list(&db).await.unwrap().is_empty());
+        }
+    }
+}

@@ -30,7 +30,7 @@ const AT_ONCE: &str = "WITH standing AS MATERIALIZED (\
      kept AS (\
          INSERT INTO refresh_token (token_hash, family_id, created_at, expires_at) \
          SELECT $14, o.family_id, $6, CASE WHEN o.expires_at < $15 THEN o.expires_at ELSE $15 END \
-         FROM opened o WHERE $14 IS NOT NULL) \
+         FROM opened o WHERE CAST($14 AS BYTEA) IS NOT NULL) \
      SELECT expires_at FROM opened";
 
 #[cfg(test)]

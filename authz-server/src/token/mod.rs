@@ -111,7 +111,7 @@ struct Descent {
 
 /// `POST /oauth/token`.
 pub(crate) async fn token(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
-    let answered = exchange(&app, &request, body, Params::form).await;
+    let answered = Box::pin(exchange(&app, &request, body, Params::form)).await;
     let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
     dpop::with_nonce(&app, answer)
 }
@@ -127,7 +127,7 @@ pub(crate) async fn token_form_or_json(
     } else {
         Params::form
     };
-    let answered = exchange(&app, &request, body, parse).await;
+    let answered = Box::pin(exchange(&app, &request, body, parse)).await;
     let answer = answered.unwrap_or_else(|failure| error::answer(&app, &request, failure));
     dpop::with_nonce(&app, answer)
 }

@@ -81,6 +81,7 @@ fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candid
         return Ok(vec![Candidate {
             expectation,
             keys: keys(set, settings, None)?,
+            dpop_required: false,
         }]);
     }
     let configured = load(file)?.issuers;
@@ -107,6 +108,7 @@ fn candidate(
     Ok(Candidate {
         expectation,
         keys: keys(set, settings, issuer.ca_file.as_deref())?,
+        dpop_required: issuer.dpop_required,
     })
 }
 

@@ -24,22 +24,37 @@ pub fn client(fleet: &Fleet, keys: &[&Key], words: &[&str]) -> String {
 /// When the command refuses.
 #[must_use]
 pub fn client_of_set(fleet: &Fleet, set: &Value, words: &[&str]) -> String {
-    let name = fleet.fresh_name();
-    let file = fleet.server.folder.join(format!("jwks-{name}.json"));
+    let file = fleet
+        .server
+        .folder
+        .join(format!("jwks-{}.json", fleet.fresh_name()));
     std::fs::write(&file, set.to_string()).unwrap();
-    let (file, node) = (file.display().to_string(), fleet.node.url());
+    let file = file.display().to_string();
+    create(fleet, &[&["--jwks", &file], words].concat())
+}
+
+/// A client that publishes its keys at this address.
+///
+/// # Panics
+/// When the command refuses.
+#[must_use]
+pub fn publishing_client(fleet: &Fleet, jwks_uri: &str) -> String {
+    create(fleet, &["--jwks-uri", jwks_uri])
+}
+
+fn create(fleet: &Fleet, words: &[&str]) -> String {
+    let node = fleet.node.url();
+    let method = ["--auth-method", "private_key_jwt"];
     let line = [
-        "--auth-method",
-        "private_key_jwt",
-        "--jwks",
-        &file,
-        "--scopes",
-        crate::fleet::SCOPES,
-        "--resource",
-        &node,
-    ];
-    let line = [&line[..], words].concat();
-    fleet.server.create_public_client(&name, &line).unwrap()
+        &method[..],
+        &["--scopes", crate::fleet::SCOPES, "--resource", &node],
+        words,
+    ]
+    .concat();
+    fleet
+        .server
+        .create_public_client(&fleet.fresh_name(), &line)
+        .unwrap()
 }
 
 /// The claims of a good assertion of `client` for the fleet's server.

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _, RevokedCertParams, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -155,7 +155,8 @@ impl Identity {
     pub fn jwk(&self, with_certificate: bool) -> Value {
         let point = self.key.der_bytes();
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let mut jwk = json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])});
+        let mut jwk =
+            json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])});
         if with_certificate {
             jwk["x5c"] = json!([STANDARD.encode(&self.certificate)]);
         }
@@ -178,6 +179,8 @@ impl Identity {
 
 fn params(common_name: &str, names: &[Name<'_>]) -> CertificateParams {
     let mut params = CertificateParams::default();
+    // The default has a common name already, in front.
+    params.distinguished_name = DistinguishedName::new();
     for (kind, value) in [
         (DnType::CountryName, "AT"),
         (DnType::OrganizationName, "Edge Hive"),

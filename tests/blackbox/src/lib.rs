@@ -26,6 +26,7 @@ pub mod person;
 pub mod provider;
 pub mod published;
 pub mod publisher;
+pub mod registered;
 pub mod tls;
 pub mod wire;
 

@@ -15,7 +15,7 @@ use crate::db::client::{ClientRow, Consent};
 use crate::db::client_document::{DocumentRow, Impact};
 
 /// Who writes a document can be anybody. Where its keys are is judged when they are fetched: on a local network, by a
-/// rule of the operator's.
+/// rule of the operator's. Plain http is for addresses that operators name, so [`read`] refuses it.
 const POLICY: Policy = Policy {
     may_be_private: true,
     ..Policy::DOCUMENT
@@ -37,6 +37,10 @@ pub(super) fn read(
     let described = Metadata::read(&members, &POLICY).map_err(|fault| fault.to_string())?;
     if described.redirect_uris.is_empty() {
         return Err("it has no redirect_uris".to_owned());
+    }
+    let keys_at = described.details.jwks_uri.as_deref();
+    if keys_at.is_some_and(|uri| !uri.starts_with("https://")) {
+        return Err("its jwks_uri is not https".to_owned());
     }
     let row = described.new_row(client_id.to_owned(), Origin::Document, now);
     let mut row = row.map_err(|fault| fault.to_string())?;
@@ -174,6 +178,11 @@ mod tests {
                 json!({"jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": X, "d": X}]}}),
                 "jwks",
             ),
+            (
+                json!({"jwks_uri": "http://127.0.0.1:6379/keys"}),
+                "jwks_uri is not https",
+            ),
+            (json!({"jwks_uri": "http://docs.example/keys"}), "jwks_uri"),
             (json!({"grant_types": ["client_credentials"]}), "grant_types"),
             (json!({"scope": "admin root"}), "scopes"),
         ] {

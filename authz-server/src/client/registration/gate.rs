@@ -100,6 +100,7 @@ pub(super) async fn owner(app: &App, request: &HttpRequest, client_id: &str) -> 
     if let (Some(row), Some(client)) = (row, living)
         && SecretHash::from_stored(&row.token_hash) == Some(token.hash())
     {
+        app.per_client.check(client_id)?;
         return Ok(Owner {
             client,
             token,

@@ -164,6 +164,7 @@ async fn replace_secret(
     (now, old_until): (UnixSeconds, UnixSeconds),
 ) -> Result<(), DbFault> {
     if new.is_some() || !uses_secret {
+        db::client_secret::drop_ending(tx, client_id).await?;
         db::client_secret::end_at(tx, client_id, old_until).await?;
     }
     match new {

@@ -8,8 +8,6 @@ mod create;
 mod gate;
 mod manage;
 mod statement;
-#[cfg(test)]
-mod tests;
 
 use ::web::body;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};

@@ -258,14 +258,24 @@ async fn a_code_is_redeemed_at_once_or_nothing_happens() {
         let at_once = async |code: &Secret, new: &NewFamily<'_>, now| {
             let family_id = family::new_id().unwrap();
             let ids = (family_id.as_str(), Some(&refresh));
-            family::open_at_once(app, &code.hash(), new, ids, now).await.unwrap()
+            family::open_at_once(app, &code.hash(), new, ids, now)
+                .await
+                .unwrap()
         };
         let code = house.code("a b", None).await;
         let of_another = |grant_id| NewFamily { grant_id, ..new };
         // Nothing of these uses the code up.
         assert_eq!(at_once(&code, &of_another("g_other"), NOW).await, None);
         assert_eq!(
-            at_once(&code, &NewFamily { user_id: "u_2", ..new }, NOW).await,
+            at_once(
+                &code,
+                &NewFamily {
+                    user_id: "u_2",
+                    ..new
+                },
+                NOW
+            )
+            .await,
             None
         );
         assert_eq!(at_once(&code, &new, NOW + 60 * SECOND).await, None);

@@ -1,4 +1,6 @@
 use actix_web::http::header::AUTHORIZATION;
+use serde_json::json;
+use shared::jose::sha256_base64url;
 
 use super::*;
 use crate::auth::Door;

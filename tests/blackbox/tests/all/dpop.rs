@@ -443,9 +443,10 @@ fn dpop_a_device_is_bound_to_the_key_that_it_polls_with(db: Db) {
             &[("user_code", text(&begun, "user_code"))],
         )
         .page();
-    person
+    let done = person
         .submit(&page, &page.form("/device/decision"), &[("decision", "allow")])
         .page();
+    assert_eq!(done.answer.status, 200, "{}", done.answer);
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", &client_id),
@@ -462,4 +463,66 @@ fn dpop_a_device_is_bound_to_the_key_that_it_polls_with(db: Db) {
     ];
     refused_400(&ask_bare(&fleet, &refresh, &[]), "invalid_dpop_proof");
     granted(&ask_bare(&fleet, &refresh, &[&proof()]));
+}
+
+both!(dpop_33_a_client_that_registered_for_it_gets_no_bearer_token);
+fn dpop_33_a_client_that_registered_for_it_gets_no_bearer_token(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.client(&["--dpop-bound"]);
+    refused_400(&ask(&fleet, &client, &[]), "invalid_dpop_proof");
+    assert!(fleet.logs().contains("registered with dpop_bound_access_tokens"));
+    let proof = Holder::fresh().proof("POST", &fleet.at(PLACE));
+    assert_eq!(granted(&ask(&fleet, &client, &[&proof]))["token_type"], "DPoP");
+}
+
+both!(par_11_dpop_34_a_proof_with_a_pushed_request_binds_its_code);
+fn par_11_dpop_34_a_proof_with_a_pushed_request_binds_its_code(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
+    let (holder, thief) = (Holder::fresh(), Holder::fresh());
+    let (pkce, resource, url) = (Pkce::fresh(), fleet.node.url(), fleet.at("/oauth/par"));
+    let push = |more: &[(&str, &str)], proof: &str| {
+        let usual = [
+            ("response_type", "code"),
+            ("client_id", &client_id),
+            ("redirect_uri", CALLBACK),
+            ("code_challenge", &pkce.challenge),
+            ("code_challenge_method", "S256"),
+            ("resource", &resource),
+        ];
+        let request = Request::post(&url).unwrap().form(&[&usual[..], more].concat());
+        with_proofs(request, &[proof]).send().unwrap()
+    };
+    let jkt = holder.thumbprint();
+    let named = [("dpop_jkt", jkt.as_str())];
+    refused_400(&push(&named, &thief.proof("POST", &url)), "invalid_dpop_proof");
+    assert_eq!(push(&named, &holder.proof("POST", &url)).status, 201);
+    let proof = holder.proof("POST", &url);
+    let answer = push(&[], &proof);
+    assert_eq!(answer.status, 201, "{answer}");
+    let reference = json(&answer)["request_uri"].as_str().unwrap().to_owned();
+    let more = [
+        ("request_uri", reference.as_str()),
+        ("response_type", ""),
+        ("redirect_uri", ""),
+        ("state", ""),
+        ("code_challenge", ""),
+        ("code_challenge_method", ""),
+        ("resource", ""),
+    ];
+    let code = fleet
+        .allowed(&mut fleet.person(), &username, &client_id, (&pkce, &more))
+        .code();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client_id),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", &pkce.verifier),
+    ];
+    // The proof of the pushed request is for another address.
+    refused_400(&ask_bare(&fleet, &form, &[&proof]), "invalid_dpop_proof");
+    let at_token = |holder: &Holder| holder.proof("POST", &fleet.at(PLACE));
+    refused_400(&ask_bare(&fleet, &form, &[&at_token(&thief)]), "invalid_grant");
+    granted(&ask_bare(&fleet, &form, &[&at_token(&holder)]));
 }

@@ -109,7 +109,9 @@ fn ca_37_one_listener_asks_and_metadata_say_which(db: Db) {
         assert!(document[name].as_str().unwrap().starts_with(&gate.server.issuer));
     }
     assert_eq!(document["tls_client_certificate_bound_access_tokens"], true);
-    let methods = document["token_endpoint_auth_methods_supported"].as_array().unwrap();
+    let methods = document["token_endpoint_auth_methods_supported"]
+        .as_array()
+        .unwrap();
     for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
         assert!(methods.contains(&json!(method)), "{method}");
     }
@@ -120,7 +122,12 @@ fn ca_38_certificates_of_the_handshake_authenticate(db: Db) {
     let gate = Gate::start(db);
     let agent = gate.clients.sign("agent", &[Name::Dns("agent.example")]);
     let own = Identity::self_signed("own");
-    let words = ["--auth-method", "tls_client_auth", "--tls-san-dns", "agent.example"];
+    let words = [
+        "--auth-method",
+        "tls_client_auth",
+        "--tls-san-dns",
+        "agent.example",
+    ];
     let (pki, bare) = (gate.client("pki", &words), gate.registered("bare", &own, &[]));
     granted(&gate.ask(gate.asking, &pki, Some(&agent)).answer);
     granted(&gate.ask(gate.asking, &bare, Some(&own)).answer);
@@ -136,10 +143,20 @@ fn ca_38_certificates_of_the_handshake_authenticate(db: Db) {
     refused_client(&gate.ask(gate.server.port, &bare, Some(&own)).answer, false);
     // RFC 9440 headers are for proxies: from anybody else they are nothing.
     let request = Request::post(&format!("https://localhost:{}/oauth/token", gate.server.port)).unwrap();
-    let request = request.form(&[GRANT, ("client_id", &bare)]).header("Client-Cert", &own.header());
-    refused_client(&send_as(&request, gate.server.port, &gate.ca, None).unwrap().answer, false);
+    let request = request
+        .form(&[GRANT, ("client_id", &bare)])
+        .header("Client-Cert", &own.header());
+    refused_client(
+        &send_as(&request, gate.server.port, &gate.ca, None)
+            .unwrap()
+            .answer,
+        false,
+    );
     // A client with a secret is as welcome there as anywhere, with a certificate or without.
-    let basic = gate.server.create_client("basic", &["--scopes", "mcp:read"]).unwrap();
+    let basic = gate
+        .server
+        .create_client("basic", &["--scopes", "mcp:read"])
+        .unwrap();
     let request = Request::post(&format!("https://localhost:{}/oauth/token", gate.asking)).unwrap();
     let request = request.basic(&basic.id, &basic.secret).form(&[GRANT]);
     for shown in [None, Some(&agent)] {
@@ -154,7 +171,10 @@ fn rfc_8705_3_tokens_are_bound_to_the_certificate_of_the_handshake(db: Db) {
     let id = gate.registered("bound", &own, &["--certificate-bound"]);
     let answer = granted(&gate.ask(gate.asking, &id, Some(&own)).answer);
     let token = answer["access_token"].as_str().unwrap();
-    assert_eq!(forge::part(token, 1)["cnf"]["x5t#S256"], own.thumbprint().as_str());
+    assert_eq!(
+        forge::part(token, 1)["cnf"]["x5t#S256"],
+        own.thumbprint().as_str()
+    );
 }
 
 #[test]
@@ -162,7 +182,12 @@ fn jwt_39_a_node_that_asks_takes_the_token_with_its_certificate_only() {
     let folder = tempfile::tempdir().unwrap();
     let key = forge::Key::ed25519("ed");
     let issuer = blackbox::issuer::Issuer::start(forge::key_set(&[&key]));
-    let mut node = Node::new(built("mcp-node"), folder.path(), free_port().unwrap(), &issuer.url);
+    let mut node = Node::new(
+        built("mcp-node"),
+        folder.path(),
+        free_port().unwrap(),
+        &issuer.url,
+    );
     let resource = format!("https://localhost:{}/mcp", node.port);
     node.extra = format!(
         "\n[[issuer]]\nurl = \"{}\"\n{UNLIMITED_NODE}\n[tls]\nmode = \"self-signed\"\nclient_certificates = \"request\"\n",
@@ -178,7 +203,9 @@ fn jwt_39_a_node_that_asks_takes_the_token_with_its_certificate_only() {
     let bound = key.token(&forge::with(&forge::claims(&issuer.url, &resource), "cnf", cnf));
     let call = |token: &str, shown: Option<&Identity>| {
         let request = Request::post(&format!("https://localhost:{}/mcp/tools/call", node.port)).unwrap();
-        let request = request.bearer(token).json(&json!({"name": "get_status", "arguments": {}}));
+        let request = request
+            .bearer(token)
+            .json(&json!({"name": "get_status", "arguments": {}}));
         send_as(&request, node.port, &ca, shown).unwrap().answer
     };
     assert_eq!(call(&bound, Some(&own)).status, 200);

@@ -51,24 +51,46 @@ fn post(fleet: &Fleet, path: &str, certificate: Option<&str>, form: &[(&str, &st
 
 fn ask(fleet: &Fleet, client: &str, shown: Option<&Identity>) -> Answer {
     let header = shown.map(Identity::header);
-    post(fleet, "/oauth/token", header.as_deref(), &[GRANT, ("client_id", client)])
+    post(
+        fleet,
+        "/oauth/token",
+        header.as_deref(),
+        &[GRANT, ("client_id", client)],
+    )
 }
 
 /// A client of a method, for the node.
 fn client(fleet: &Fleet, method: &str, words: &[&str]) -> String {
     let node = fleet.node.url();
-    let line = ["--auth-method", method, "--resource", &node, "--scopes", "mcp:read mcp:call"];
+    let line = [
+        "--auth-method",
+        method,
+        "--resource",
+        &node,
+        "--scopes",
+        "mcp:read mcp:call",
+    ];
     let name = fleet.fresh_name();
-    fleet.server.create_public_client(&name, &[&line[..], words].concat()).unwrap()
+    fleet
+        .server
+        .create_public_client(&name, &[&line[..], words].concat())
+        .unwrap()
 }
 
 /// A client that registered the keys of these identities, with their certificates or without.
 fn self_signed(fleet: &Fleet, known: &[&Identity], with_certificate: bool, words: &[&str]) -> String {
-    let keys: Vec<_> = known.iter().map(|identity| identity.jwk(with_certificate)).collect();
+    let keys: Vec<_> = known
+        .iter()
+        .map(|identity| identity.jwk(with_certificate))
+        .collect();
     let file = fleet.server.folder.join(format!("{}.json", fleet.fresh_name()));
     std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
     let file = file.display().to_string();
-    client(fleet, "self_signed_tls_client_auth", &[&["--jwks", &file], words].concat())
+    client(
+        fleet,
+        "self_signed_tls_client_auth",
+        &[&["--jwks", &file], words].concat(),
+    )
 }
 
 #[track_caller]
@@ -84,10 +106,21 @@ fn ca_32_33_34_a_certificate_of_an_authority(db: Db) {
     let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let fleet = fleet(db, &ours.write(folder.path(), "ca.pem"), &[]);
-    let by_subject = client(&fleet, "tls_client_auth", &["--tls-subject-dn", "CN=agent,O=Edge Hive,C=AT"]);
+    let by_subject = client(
+        &fleet,
+        "tls_client_auth",
+        &["--tls-subject-dn", "CN=agent,O=Edge Hive,C=AT"],
+    );
     let by_name = client(&fleet, "tls_client_auth", &["--tls-san-dns", "agent.example"]);
-    let by_uri = client(&fleet, "tls_client_auth", &["--tls-san-uri", "spiffe://fleet/agent"]);
-    let agent = ours.sign("agent", &[Name::Dns("agent.example"), Name::Uri("spiffe://fleet/agent")]);
+    let by_uri = client(
+        &fleet,
+        "tls_client_auth",
+        &["--tls-san-uri", "spiffe://fleet/agent"],
+    );
+    let agent = ours.sign(
+        "agent",
+        &[Name::Dns("agent.example"), Name::Uri("spiffe://fleet/agent")],
+    );
     for id in [&by_subject, &by_name, &by_uri] {
         let token = granted(&ask(&fleet, id, Some(&agent)));
         let claims = forge::part(token["access_token"].as_str().unwrap(), 1);
@@ -101,9 +134,22 @@ fn ca_32_33_34_a_certificate_of_an_authority(db: Db) {
         refused(&fleet, id, Some(&other), "its certificate names somebody else");
         refused(&fleet, id, None, "it showed no certificate");
         // The right names, but nobody of ours signed them.
-        let stranger = theirs.sign("agent", &[Name::Dns("agent.example"), Name::Uri("spiffe://fleet/agent")]);
-        refused(&fleet, id, Some(&stranger), "no authority vouches for its certificate");
-        refused(&fleet, id, Some(&Identity::self_signed("agent")), "no authority vouches for its certificate");
+        let stranger = theirs.sign(
+            "agent",
+            &[Name::Dns("agent.example"), Name::Uri("spiffe://fleet/agent")],
+        );
+        refused(
+            &fleet,
+            id,
+            Some(&stranger),
+            "no authority vouches for its certificate",
+        );
+        refused(
+            &fleet,
+            id,
+            Some(&Identity::self_signed("agent")),
+            "no authority vouches for its certificate",
+        );
     }
     let expired = ours.sign_changed("agent", |params| params.not_after = date_time_ymd(2020, 1, 1));
     refused(&fleet, &by_subject, Some(&expired), "no authority vouches");
@@ -130,18 +176,32 @@ fn ca_35_a_certificate_of_the_clients_own_making(db: Db) {
         for known in [&one, &two, &one.renewed()] {
             granted(&ask(&fleet, &id, Some(known)));
         }
-        refused(&fleet, &id, Some(&stranger), "its certificate is none that it registered");
+        refused(
+            &fleet,
+            &id,
+            Some(&stranger),
+            "its certificate is none that it registered",
+        );
         refused(&fleet, &id, None, "it showed no certificate");
     }
     // Everywhere that clients authenticate.
     let id = self_signed(&fleet, &[&one], false, &[]);
     let token = granted(&ask(&fleet, &id, Some(&one)));
-    let form = [("client_id", id.as_str()), ("token", token["access_token"].as_str().unwrap())];
+    let form = [
+        ("client_id", id.as_str()),
+        ("token", token["access_token"].as_str().unwrap()),
+    ];
     let header = one.header();
-    assert_eq!(granted(&post(&fleet, "/oauth/introspect", Some(&header), &form))["active"], true);
+    assert_eq!(
+        granted(&post(&fleet, "/oauth/introspect", Some(&header), &form))["active"],
+        true
+    );
     refused_client(&post(&fleet, "/oauth/introspect", None, &form), false);
     assert_eq!(post(&fleet, "/oauth/revoke", Some(&header), &form).status, 200);
-    assert_eq!(granted(&post(&fleet, "/oauth/introspect", Some(&header), &form))["active"], false);
+    assert_eq!(
+        granted(&post(&fleet, "/oauth/introspect", Some(&header), &form))["active"],
+        false
+    );
 }
 
 both!(ca_38_the_registered_method_counts_whatever_certificate_is_there);
@@ -155,11 +215,20 @@ fn ca_38_the_registered_method_counts_whatever_certificate_is_there(db: Db) {
     refused_client(&ask(&fleet, &secretive.id, Some(&agent)), false);
     // A client of an authority's certificate does not get in with one of its own making, nor the other way round.
     let (pki, bare) = (
-        client(&fleet, "tls_client_auth", &["--tls-subject-dn", "CN=own,O=Edge Hive,C=AT"]),
+        client(
+            &fleet,
+            "tls_client_auth",
+            &["--tls-subject-dn", "CN=own,O=Edge Hive,C=AT"],
+        ),
         self_signed(&fleet, &[&own], true, &[]),
     );
     refused(&fleet, &pki, Some(&own), "no authority vouches");
-    refused(&fleet, &bare, Some(&agent), "its certificate is none that it registered");
+    refused(
+        &fleet,
+        &bare,
+        Some(&agent),
+        "its certificate is none that it registered",
+    );
     let form = [GRANT, ("client_id", bare.as_str()), ("client_secret", "ehs_x")];
     refused_client(&post(&fleet, "/oauth/token", Some(&own.header()), &form), false);
     granted(&ask(&fleet, &bare, Some(&own)));
@@ -167,7 +236,10 @@ fn ca_38_the_registered_method_counts_whatever_certificate_is_there(db: Db) {
     let key = forge::Key::ed25519("k");
     let signing = assertion::client(&fleet, &[&key], &[]);
     refused_client(&ask(&fleet, &signing, Some(&agent)), false);
-    granted(&assertion::ask_token(&fleet, &assertion::assertion(&fleet, &signing, &key)));
+    granted(&assertion::ask_token(
+        &fleet,
+        &assertion::assertion(&fleet, &signing, &key),
+    ));
 }
 
 both!(ca_36_a_header_from_anybody_else_is_not_looked_at);
@@ -178,7 +250,9 @@ fn ca_36_a_header_from_anybody_else_is_not_looked_at(db: Db) {
     refused(&fleet, &id, Some(&own), "it showed no certificate");
     for name in ["X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "SSL_CLIENT_CERT"] {
         let request = Request::post(&fleet.at("/oauth/token")).unwrap();
-        let request = request.header(name, &own.header()).form(&[GRANT, ("client_id", &id)]);
+        let request = request
+            .header(name, &own.header())
+            .form(&[GRANT, ("client_id", &id)]);
         refused_client(&request.send().unwrap(), false);
     }
 }
@@ -200,7 +274,9 @@ fn ca_36_the_proxy_is_believed_and_only_in_the_one_form(db: Db) {
         refused_client(&post(&fleet, "/oauth/token", Some(&bad), &form), false);
     }
     let twice = Request::post(&fleet.at("/oauth/token")).unwrap().form(&form);
-    let twice = twice.header("Client-Cert", &header).header("Client-Cert", &header);
+    let twice = twice
+        .header("Client-Cert", &header)
+        .header("Client-Cert", &header);
     refused_client(&twice.send().unwrap(), false);
     granted(&post(&fleet, "/oauth/token", Some(&header), &form));
 }
@@ -215,17 +291,25 @@ fn jwt_39_rt_11_tokens_are_bound_to_the_certificate(db: Db) {
     // RFC 8705 §3: to the eye it is a bearer token.
     assert_eq!(answer["token_type"], "Bearer");
     let token = answer["access_token"].as_str().unwrap();
-    assert_eq!(forge::part(token, 1)["cnf"], json!({"x5t#S256": own.thumbprint()}));
+    assert_eq!(
+        forge::part(token, 1)["cnf"],
+        json!({"x5t#S256": own.thumbprint()})
+    );
     let form = [("client_id", id.as_str()), ("token", token)];
     let told = granted(&post(&fleet, "/oauth/introspect", Some(&own.header()), &form));
     assert_eq!(told["cnf"]["x5t#S256"], own.thumbprint().as_str());
     // At the node.
     let call = |shown: Option<&Identity>| {
-        let mut request = Request::post(&fleet.node_at("/mcp/tools/call")).unwrap().bearer(token);
+        let mut request = Request::post(&fleet.node_at("/mcp/tools/call"))
+            .unwrap()
+            .bearer(token);
         if let Some(shown) = shown {
             request = request.header("Client-Cert", &shown.header());
         }
-        request.json(&json!({"name": "get_status", "arguments": {}})).send().unwrap()
+        request
+            .json(&json!({"name": "get_status", "arguments": {}}))
+            .send()
+            .unwrap()
     };
     assert_eq!(call(Some(&own)).status, 200);
     refused_401(&call(None), Some("invalid_token"));
@@ -275,7 +359,10 @@ fn jwt_39_a_node_that_asks_nobody_takes_no_bound_token() {
     refused_401(&node.call(&token), Some("invalid_token"));
     let request = Request::post(&format!("http://localhost:{}/mcp/tools/call", node.node.port)).unwrap();
     let request = request.bearer(&token).header("Client-Cert", &own.header());
-    refused_401(&request.json(&json!({"name": "get_status"})).send().unwrap(), Some("invalid_token"));
+    refused_401(
+        &request.json(&json!({"name": "get_status"})).send().unwrap(),
+        Some("invalid_token"),
+    );
     assert_eq!(node.call(&node.good_token()).status, 200);
 }
 
@@ -285,12 +372,18 @@ fn ca_39_revoked_certificates_and_old_lists(db: Db) {
     let ours = Authority::new("ours");
     let ca = ours.write(folder.path(), "ca.pem");
     let numbered = |serial: u64| {
-        ours.sign_changed("agent", |params| params.serial_number = Some(SerialNumber::from(serial)))
+        ours.sign_changed("agent", |params| {
+            params.serial_number = Some(SerialNumber::from(serial))
+        })
     };
     let words = ["--tls-subject-dn", "CN=agent,O=Edge Hive,C=AT"];
     let with_list = |until: i32| {
         let list = ours.revoke(7, until, folder.path().join(format!("{until}.pem")));
-        fleet(db, &ca, &[("EDGE_HIVE_TLS__CLIENT_CRL_FILE", list.display().to_string())])
+        fleet(
+            db,
+            &ca,
+            &[("EDGE_HIVE_TLS__CLIENT_CRL_FILE", list.display().to_string())],
+        )
     };
     let current = with_list(2090);
     let id = client(&current, "tls_client_auth", &words);

@@ -1,6 +1,7 @@
 //! PAR-01 … PAR-16, AZ-37, AZ-38, RFC 9126: a request that is left with the server before anybody is sent there.
 
 use blackbox::answers::{granted, json, not_stored, oauth_error, refused_400, refused_client, retry_after};
+use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
 use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::person::{Outcome, Page, Person, Redirect};
@@ -375,4 +376,60 @@ fn par_a_body_that_is_no_form_is_refused(db: Db) {
     let answer = Request::post(&fleet.at(PAR)).unwrap().json(&body).send().unwrap();
     oauth_error(&answer, 400, "invalid_request");
     push(&fleet, &client, &pkce, &[]);
+}
+
+both!(par_11_a_proof_at_the_endpoint_binds_the_code);
+fn par_11_a_proof_at_the_endpoint_binds_the_code(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (client, pkce) = (fleet.web_client(CALLBACK, &[]), Pkce::fresh());
+    let (holder, other) = (Holder::fresh(), Holder::fresh());
+    let par = fleet.at(PAR);
+    let push = |holder: &Holder, more: &[(&str, &str)]| {
+        let request = self::request(&fleet, &client, &pkce, more);
+        let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let request = Request::post(&par).unwrap().form(&form);
+        with_proofs(request, &[&holder.proof("POST", &par)])
+            .send()
+            .unwrap()
+    };
+    let thumbprint = holder.thumbprint();
+    let mismatch = push(&other, &[("dpop_jkt", &thumbprint)]);
+    refused_400(&mismatch, "invalid_dpop_proof");
+    reference(&fleet, &push(&holder, &[("dpop_jkt", &thumbprint)]));
+    let uri = reference(&fleet, &push(&holder, &[]));
+    let mut ada = signed_in(&fleet);
+    let page = ada.page(&sent(&fleet, &client, &uri, &[]));
+    let code = code(&fleet, &ada.decide(&page, "allow", &[]).redirect());
+    let token = fleet.at("/oauth/token");
+    let redeem = |holder: &Holder| {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &*client),
+            ("code", &*code),
+            ("code_verifier", &pkce.verifier),
+        ];
+        let request = Request::post(&token).unwrap().form(&form);
+        with_proofs(request, &[&holder.proof("POST", &token)])
+            .send()
+            .unwrap()
+    };
+    // No proof, and another key's: the code stays good for the right one.
+    refused_400(&fleet.redeem(&client, &code, &pkce, &[]), "invalid_dpop_proof");
+    refused_400(&redeem(&other), "invalid_grant");
+    let tokens = granted(&redeem(&holder));
+    assert_eq!(tokens["token_type"], "DPoP");
+    for name in ["access_token", "refresh_token"] {
+        fleet.remember(tokens[name].as_str().unwrap());
+    }
+}
+
+both!(az_37_a_client_can_be_told_to_push);
+fn az_37_a_client_can_be_told_to_push(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (client, pkce) = (fleet.web_client(CALLBACK, &["--require-par"]), Pkce::fresh());
+    let direct = fleet.authorization_url(&client, &pkce, &[]);
+    let refused = fleet.person().open(&direct).redirect();
+    assert_eq!(refused.param("error").as_deref(), Some("invalid_request"));
+    let url = sent(&fleet, &client, &push(&fleet, &client, &pkce, &[]), &[]);
+    assert!(fleet.person().page(&url).has_form("/login"));
 }

@@ -7,6 +7,8 @@ use super::*;
 
 fn certificate(common_name: &str, alternatives: Vec<SanType>) -> Vec<u8> {
     let mut params = CertificateParams::default();
+    // The default has a common name already, in front.
+    params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CountryName, "AT");
     params
         .distinguished_name

@@ -1,0 +1,125 @@
+//! DCR-16, DCR-25, DCR-26: whom nobody vouches for.
+
+use blackbox::answers::{granted, retry_after};
+use blackbox::people::CALLBACK;
+use blackbox::registered::{fleet_with, open_fleet, public, text};
+use blackbox::{Db, PASSWORD, Pkce, both};
+use serde_json::json;
+
+both!(dcr_16_a_registered_client_is_asked_about_each_time);
+fn dcr_16_a_registered_client_is_asked_about_each_time(db: Db) {
+    let fleet = open_fleet(db);
+    let ada = fleet.person_account();
+    let client = fleet.registered(&public(&json!({"client_name": "Claude"})));
+    let id = text(&client, "client_id");
+    let mut browser = fleet.person();
+    for round in 0..2 {
+        let pkce = Pkce::fresh();
+        let mut page = browser.page(&fleet.authorization_url(id, &pkce, &[]));
+        if round == 0 {
+            page = browser.sign_in_at(&page, &ada, PASSWORD).page();
+        }
+        assert!(page.has_form("/consent"), "{}", page.answer);
+        assert!(page.text().contains("nobody has checked"), "{}", page.text());
+        assert!(
+            !page
+                .form("/consent")
+                .fields
+                .iter()
+                .any(|(name, _)| name == "remember")
+        );
+        // Ticked all the same.
+        let code = browser
+            .decide(&page, "allow", &[("remember", "on")])
+            .redirect()
+            .code();
+        fleet.remember(&code);
+        granted(&fleet.redeem(id, &code, &pkce, &[]));
+    }
+    // No silent success, and no silent redirect either (OAuth 2.1 §7.12.2).
+    let silent = browser.page(&fleet.authorization_url(id, &Pkce::fresh(), &[("prompt", "none")]));
+    assert_eq!(silent.answer.status, 400, "{}", silent.answer);
+    // PKCE is asked of everybody.
+    let bare = browser.page(&fleet.authorization_url(id, &Pkce::fresh(), &[("code_challenge", "")]));
+    assert_eq!(bare.answer.status, 400, "{}", bare.answer);
+
+    // An operator's client: remembered, and then silent.
+    let known = fleet.web_client(CALLBACK, &[]);
+    let page = browser.page(&fleet.authorization_url(&known, &Pkce::fresh(), &[]));
+    assert!(!page.text().contains("nobody has checked"));
+    fleet.remember(
+        &browser
+            .decide(&page, "allow", &[("remember", "on")])
+            .redirect()
+            .code(),
+    );
+    let silent = fleet.authorization_url(&known, &Pkce::fresh(), &[("prompt", "none")]);
+    fleet.remember(&browser.open(&silent).redirect().code());
+    // DCR-26: with another redirect URI nothing is remembered any more.
+    let other = "https://client.example/new";
+    let line = [
+        "client",
+        "update",
+        &known,
+        "--redirect-uri",
+        other,
+        "--redirect-uri",
+        CALLBACK,
+    ];
+    fleet.server.json(&line).unwrap();
+    let refused = browser.open(&silent).redirect();
+    assert_eq!(refused.param("error").as_deref(), Some("consent_required"));
+    // Another name changes nothing of that.
+    let page = browser.page(&fleet.authorization_url(&known, &Pkce::fresh(), &[]));
+    fleet.remember(
+        &browser
+            .decide(&page, "allow", &[("remember", "on")])
+            .redirect()
+            .code(),
+    );
+    fleet
+        .server
+        .json(&["client", "update", &known, "--name", "Renamed"])
+        .unwrap();
+    fleet.remember(&browser.open(&silent).redirect().code());
+}
+
+both!(dcr_25_a_flood_is_429);
+fn dcr_25_a_flood_is_429(db: Db) {
+    let fleet = fleet_with(db, "registration = \"open\"\nregistrations_per_address = \"3/h\"");
+    for _ in 0..3 {
+        fleet.registered(&public(&json!({})));
+    }
+    let answer = fleet.register(&public(&json!({})), None);
+    assert_eq!(answer.status, 429, "{answer}");
+    assert!(retry_after(&answer) <= 3600);
+    // Whoever was invited is not among those who flood.
+    let made = fleet.server.json(&["client", "invite"]).unwrap();
+    let token = text(&made, "initial_access_token");
+    fleet.remember(token);
+    let answer = fleet.register(&public(&json!({})), Some(token));
+    assert_eq!(answer.status, 201, "{answer}");
+}
+
+both!(dcr_25_there_is_room_for_so_many_unused_ones);
+fn dcr_25_there_is_room_for_so_many_unused_ones(db: Db) {
+    let clients = "registration = \"open\"\nregistrations_per_address = \"off\"\nmax_unused = 2";
+    let fleet = fleet_with(db, clients);
+    let first = fleet.registered(&public(&json!({})));
+    fleet.registered(&public(&json!({})));
+    let answer = fleet.register(&public(&json!({})), None);
+    assert_eq!(answer.status, 429, "{answer}");
+    retry_after(&answer);
+    // One that ends makes room; so does one that is used, once that is written.
+    let (id, token) = (
+        text(&first, "client_id"),
+        text(&first, "registration_access_token"),
+    );
+    assert_eq!(fleet.manage("DELETE", id, Some(token), None).status, 204);
+    let used = fleet.registered(&public(&json!({})));
+    let ada = fleet.person_account();
+    let _tokens = fleet.code_tokens(&mut fleet.person(), &ada, text(&used, "client_id"));
+    fleet.restart_server();
+    fleet.registered(&public(&json!({})));
+    assert_eq!(fleet.register(&public(&json!({})), None).status, 429);
+}
