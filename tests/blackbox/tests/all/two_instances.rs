@@ -1,11 +1,16 @@
 //! Two instances of the server on one Postgres, behind a balancer that sends each request to the other one.
 
-use blackbox::answers::{granted, refused_400};
+use blackbox::answers::{granted, refused_400, refused_client};
+use blackbox::assertion::ASSERTION_TYPE;
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
+<<<<<<< HEAD
 use blackbox::published::document;
 use blackbox::publisher::Publisher;
+=======
+use blackbox::forge::{self, Key};
+>>>>>>> 9f15954facf89a77eaad9c4a02ee72136fff1c5b
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
 use serde_json::{Value, json};
 use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
@@ -207,4 +212,36 @@ fn dpop_19_29_a_nonce_is_good_at_the_other_instance_and_a_proof_is_not_postgres(
 
 fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn ca_18_an_assertion_used_at_one_instance_is_used_at_the_other_postgres() {
+    let pair = Pair::start();
+    let key = Key::ed25519("k");
+    let file = pair.first.folder.join("jwks.json");
+    std::fs::write(&file, forge::key_set(&[&key]).to_string()).unwrap();
+    let file = file.display().to_string();
+    let words = [
+        "--auth-method",
+        "private_key_jwt",
+        "--jwks",
+        &file,
+        "--scopes",
+        SCOPES,
+    ];
+    let id = pair.first.create_public_client("signing", &words).unwrap();
+    let claims = json!({
+        "iss": id, "sub": id, "aud": pair.issuer, "jti": forge::fresh_id(), "exp": forge::now() + 60,
+    });
+    let assertion = key.sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", &assertion),
+    ];
+    granted(&pair.ask(&form));
+    // Each request meets the other instance.
+    for _ in 0..4 {
+        refused_client(&pair.ask(&form), false);
+    }
 }
