@@ -5,12 +5,9 @@ use blackbox::assertion::ASSERTION_TYPE;
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
-<<<<<<< HEAD
+use blackbox::forge::{self, Key};
 use blackbox::published::document;
 use blackbox::publisher::Publisher;
-=======
-use blackbox::forge::{self, Key};
->>>>>>> 9f15954facf89a77eaad9c4a02ee72136fff1c5b
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
 use serde_json::{Value, json};
 use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
