@@ -84,8 +84,11 @@ impl AuthorizationDetails {
         {
             return Err(refused("the authorization details exceed what was granted").into());
         }
-        let wanted = asked.as_ref().map_or(given, |asked| &asked.0);
-        let still_allowed = wanted.iter().filter(|one| may_ask(one, client, resource));
+        let is_wanted = |one: &Element| asked.as_ref().is_none_or(|asked| asked.0.contains(one));
+        // As they were granted, however the request spells them.
+        let still_allowed = given
+            .iter()
+            .filter(|one| is_wanted(one) && may_ask(one, client, resource));
         let left = Self(still_allowed.cloned().collect());
         if left.0.is_empty() {
             return match asked {

@@ -148,6 +148,7 @@ fn aliases(app: &App) -> BTreeMap<String, String> {
         ("introspection_endpoint", "/oauth/introspect"),
         ("revocation_endpoint", "/oauth/revoke"),
         ("device_authorization_endpoint", "/oauth/device_authorization"),
+        ("pushed_authorization_request_endpoint", "/oauth/par"),
         ("userinfo_endpoint", "/oauth/userinfo"),
     ];
     let alias = |(name, path): (&str, &str)| (name.to_owned(), base.endpoint(path));

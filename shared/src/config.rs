@@ -235,7 +235,9 @@ impl Reader {
     fn line_of(&self, path: &str) -> Option<usize> {
         let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
         let is_index = |step: &&str| step.bytes().all(|b| b.is_ascii_digit());
-        let (indices, names): (Vec<&str>, Vec<&str>) = section.split('.').partition(|step| is_index(step) && !step.is_empty());
+        let (indices, names): (Vec<&str>, Vec<&str>) = section
+            .split('.')
+            .partition(|step| is_index(step) && !step.is_empty());
         let index = match indices.as_slice() {
             [] => 0,
             [index] => index.parse().ok()?,

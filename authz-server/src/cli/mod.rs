@@ -43,7 +43,7 @@ enum Command {
     Serve(Serve),
     /// Programs that may ask for tokens
     #[command(subcommand)]
-    Client(client::Command),
+    Client(Box<client::Command>),
     /// Protected resources that tokens can be for
     #[command(subcommand)]
     Resource(resource::Command),

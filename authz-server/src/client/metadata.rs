@@ -81,6 +81,7 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     /// Reads the bytes of a document.
+    #[cfg(test)]
     pub(crate) fn parse(bytes: &[u8], policy: &Policy) -> Result<Self, MetadataFault> {
         Self::read(&object(bytes)?, policy)
     }

@@ -86,7 +86,10 @@ mod tests {
         assert!(with(&[DEVICE_CODE, "refresh_token"], &[], public));
         assert!(with(&["client_credentials"], &[], secret));
         assert!(is_for_strangers(JWT_BEARER, false, false) && !is_for_strangers(JWT_BEARER, true, false));
-        assert!(!is_for_strangers(TOKEN_EXCHANGE, false, true) && !is_for_strangers("client_credentials", true, true));
+        assert!(
+            !is_for_strangers(TOKEN_EXCHANGE, false, true)
+                && !is_for_strangers("client_credentials", true, true)
+        );
         assert!(with(&[JWT_BEARER], &[], public));
         assert!(with(&[JWT_BEARER, TOKEN_EXCHANGE], &[], secret));
         assert!(!with(&[TOKEN_EXCHANGE], &[], public));

@@ -10,7 +10,7 @@ use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
 use super::metadata::{self, Metadata, MetadataFault, Policy};
 use super::{AuthMethod, ClientType, Details, Origin, trust};
-use crate::db::client::{ClientRow, Update};
+use crate::db::client::{ClientRow, Consent, Update};
 use crate::db::{self, Db, DbFault};
 
 /// A client could not be created or changed. Each sentence says what to do.
@@ -37,7 +37,7 @@ pub(crate) enum RegisterFault {
 }
 
 /// What an operator says of a client. `None` leaves a value as it is, or at its default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ClientMetadata {
     /// What people see.
     pub(crate) name: Option<String>,
@@ -55,6 +55,29 @@ pub(crate) struct ClientMetadata {
     pub(crate) grants: Option<Vec<String>>,
     /// Further members of its metadata, by their registered names.
     pub(crate) more: Map<String, Value>,
+}
+
+impl ClientMetadata {
+    /// What an operator may say of a client that publishes who it is: at which resources it may be that.
+    fn limit_published(
+        &self,
+        row: &mut ClientRow,
+        resources: Option<&String>,
+    ) -> Result<Consent, RegisterFault> {
+        let rest = Self {
+            resources: None,
+            ..self.clone()
+        };
+        if rest != Self::default() {
+            let reason = "this client publishes who it is, and only --resource and --any-resource say something else; \
+                          to decide the rest yourself: authz-server client import --pin --document FILE";
+            return Err(RegisterFault::Asked(reason.to_owned()));
+        }
+        if let Some(resources) = resources {
+            row.resources.clone_from(resources);
+        }
+        Ok(Consent::Stays)
+    }
 }
 
 /// Members of which one takes the others' place.
@@ -183,6 +206,9 @@ pub(crate) async fn update(
         None => None,
     };
     let edit = |row: &mut ClientRow| {
+        if row.origin == Origin::Document.as_str() {
+            return metadata.limit_published(row, resources.as_ref());
+        }
         let before = row.clone();
         let mut document = metadata::document(row)?;
         document.insert("client_type".to_owned(), row.client_type.clone().into());

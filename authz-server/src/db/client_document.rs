@@ -79,6 +79,11 @@ async fn write_in(
         None => client::insert_row(tx, client).await?,
         Some(before) if before.revoked_at.is_some() || before.origin != client.origin => return Ok(false),
         Some(before) => {
+            // Where it may be used is the operator's to say, and stays.
+            let client = &ClientRow {
+                resources: before.resources.clone(),
+                ..client.clone()
+            };
             client::write_row(tx, client).await?;
             apply(tx, id, impact(&before, client), now).await?;
         }

@@ -51,7 +51,7 @@ impl<'a> Values<'a> {
                 .collect(),
             details: details(
                 lang,
-                r#"[{"type":"water","actions":["open","close"],"identifier":"bed 7","limit":{"litres":20}}]"#,
+                r#"[{"type":"water","actions":["open","close"],"identifier":"bed 7","limits":[20,30]}]"#,
             ),
         }
     }
@@ -453,8 +453,8 @@ fn a_step_up_marks_what_is_new() {
     for part in [
         "In detail",
         "bed 7",
-        "<code>limit</code>",
-        "{&#34;litres&#34;:20}",
+        "<code>limits</code>",
+        "[20,30]",
         "Which one",
     ] {
         assert!(

@@ -66,7 +66,10 @@ impl<'a> NewFamily<'a> {
 
 /// The id of a family to be.
 pub(crate) fn new_id() -> Result<String, NoRandomness> {
-    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
+    Ok(format!(
+        "{PREFIX}{}",
+        URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)
+    ))
 }
 
 /// The first refresh token of a family to be, if the client may have one.

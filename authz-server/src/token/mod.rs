@@ -143,7 +143,8 @@ async fn exchange(
     let now = clock::now();
     app.catch_up().await?;
     if jwt_bearer::comes_alone(request, &params) {
-        return admit(app, request, params, now).await;
+        // The rare ways are boxed: every request would carry room for them.
+        return Box::pin(admit(app, request, params, now)).await;
     }
     let client = authenticate(app, request, &mut params, now).await?;
     let mut asked = TokenRequest::read(&mut params)?;
@@ -157,10 +158,10 @@ async fn exchange(
         GrantType::DeviceCode => device_code::decide(app, &client, &asked, now).await?,
         GrantType::JwtBearer => {
             terms.names_resource = true;
-            jwt_bearer::decide(app, &client, &asked, now).await?
+            Box::pin(jwt_bearer::decide(app, &client, &asked, now)).await?
         }
         GrantType::TokenExchange => {
-            let (permit, descent) = exchange::decide(app, &client, &asked, now).await?;
+            let (permit, descent) = Box::pin(exchange::decide(app, &client, &asked, now)).await?;
             terms.descent = Some(descent);
             permit
         }

@@ -121,6 +121,16 @@ impl TokenRequest {
                 )
             })?;
         let (scope, resource) = asked_for(params)?;
+        let authorization_details = params.take("authorization_details");
+        if authorization_details.is_some()
+            && matches!(grant_type, GrantType::JwtBearer | GrantType::TokenExchange)
+        {
+            // To pass over them would look like a yes until somebody reads the token.
+            return Err(OAuthError::new(
+                ErrorCode::InvalidAuthorizationDetails,
+                "this grant takes no authorization details",
+            ));
+        }
         Ok(Self {
             grant_type,
             scope,
@@ -130,7 +140,7 @@ impl TokenRequest {
             redirect_uri: params.take("redirect_uri"),
             refresh_token: params.take("refresh_token").map(Secret::from),
             device_code: params.take("device_code").map(Secret::from),
-            authorization_details: params.take("authorization_details"),
+            authorization_details,
             confirmation: None,
             assertion: params.take("assertion").map(Secret::from),
             exchange: ExchangeRequest {
@@ -142,6 +152,15 @@ impl TokenRequest {
                 audience: params.take("audience"),
             },
         })
+    }
+
+    /// For grants that give no authorization details: whoever asks for some is told (RFC 9396 §5).
+    pub(super) fn refuse_details(&self) -> Result<(), OAuthError> {
+        if self.authorization_details.is_none() {
+            return Ok(());
+        }
+        let sentence = "this grant gives no authorization_details";
+        Err(OAuthError::new(ErrorCode::InvalidAuthorizationDetails, sentence))
     }
 }
 

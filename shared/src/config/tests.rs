@@ -115,9 +115,7 @@ fn tables_stand_in_tables() {
     let mut reader = read(text, &[("EDGE_HIVE_FEDERATION__WORKLOAD__0__NAME", "b")]);
     reader.section("federation").optional::<String>("issuer");
     assert_eq!(reader.count("federation.workload"), 2);
-    let name = reader
-        .section("federation.workload.0")
-        .optional::<String>("name");
+    let name = reader.section("federation.workload.0").optional::<String>("name");
     assert_eq!(name.as_deref(), Some("b"));
     assert_eq!(reader.count("federation.workload.0.rule"), 1);
     let mut rule = reader.section("federation.workload.0.rule.0");
@@ -127,7 +125,9 @@ fn tables_stand_in_tables() {
         matches,
         [("kubernetes.io/x", "y"), ("sub", "z")].map(|(k, v)| (k.to_owned(), v.to_owned()))
     );
-    reader.section("federation.workload.0").optional::<String>("issuer");
+    reader
+        .section("federation.workload.0")
+        .optional::<String>("issuer");
     let mut second = reader.section("federation.workload.1");
     assert_eq!(second.optional::<u8>("name"), Some(7));
     second.optional::<String>("issuer");

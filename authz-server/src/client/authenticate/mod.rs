@@ -153,11 +153,11 @@ async fn check(
     }
     let proven = match proof {
         Proof::Basic(secret) | Proof::Post(secret) => has_secret(&client, &secret.hash(), now),
-        Proof::Assertion(assertion) => assertion.check(app, &client, now).await?,
+        Proof::Assertion(assertion) => Box::pin(assertion.check(app, &client, now)).await?,
         Proof::Nothing if method == AuthMethod::None => Ok(()),
         Proof::Nothing => {
             let shown = client_certificate::of(request);
-            certificate::check(app, &client, (method, shown.as_ref()), now).await?
+            Box::pin(certificate::check(app, &client, (method, shown.as_ref()), now)).await?
         }
     };
     Ok(match proven {

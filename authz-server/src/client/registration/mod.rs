@@ -89,7 +89,7 @@ async fn document(request: &HttpRequest, payload: web::Payload) -> Result<Docume
             "the body must be application/json",
         )));
     }
-    Ok(metadata::whole_object(&bytes).map_err(refusal)?)
+    metadata::whole_object(&bytes).map_err(refusal)
 }
 
 /// A JSON object as it came.

@@ -4,7 +4,8 @@ use blackbox::answers::{granted, refused_400, refused_401, refused_client};
 use blackbox::assertion::{self, ASSERTION_TYPE, ask_token, assertion, claims, client, header, post};
 use blackbox::forge::{self, Key, encode, hs256, now, with};
 use blackbox::issuer::{Issuer, Manner};
-use blackbox::{Db, Fleet, both};
+use blackbox::people::{CALLBACK, Pkce};
+use blackbox::{Db, Fleet, both, location};
 use serde_json::{Value, json};
 use xtask::http::Request;
 
@@ -57,6 +58,22 @@ fn ca_12_an_assertion_authenticates_everywhere(db: Db) {
         &scope,
     );
     assert!(granted(&begun)["device_code"].is_string());
+}
+
+both!(ca_12_an_assertion_authenticates_a_pushed_request);
+fn ca_12_an_assertion_authenticates_a_pushed_request(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (key, pkce) = (Key::ed25519("k"), Pkce::fresh());
+    let id = client(&fleet, &[&key], &["--redirect-uri", CALLBACK]);
+    let request = location::query(&fleet.authorization_url(&id, &pkce, &[]));
+    let form: Vec<_> = request.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let pushed = |assertion: &str| post(&fleet, "/oauth/par", assertion, &form);
+    let answer = pushed(&assertion(&fleet, &id, &key));
+    assert_eq!(answer.status, 201, "{answer}");
+    fleet.remember(blackbox::answers::json(&answer)["request_uri"].as_str().unwrap());
+    let elsewhere = with(&claims(&fleet, &id), "aud", json!(fleet.at("/oauth/par")));
+    refused_client(&pushed(&key.sign(&header(&key), &elsewhere)), false);
+    refused_client(&fleet.post_bare("/oauth/par", &form), false);
 }
 
 both!(ca_12_older_types_are_taken_and_others_refused);

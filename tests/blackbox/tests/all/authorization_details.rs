@@ -290,7 +290,8 @@ fn rar_a_device_shows_what_it_asks_for(db: Db) {
     assert!(question.text().contains("bed 7"), "{}", question.answer);
     assert!(!question.answer.text().contains("<script>alert"));
     let form = question.form("/device/decision");
-    ada.submit(&question, &form, &[("decision", "allow")]).page();
+    let done = ada.submit(&question, &form, &[("decision", "allow")]).page();
+    assert_eq!(done.answer.status, 200, "{}", done.answer);
     let poll = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", &*client),
@@ -301,4 +302,21 @@ fn rar_a_device_shows_what_it_asks_for(db: Db) {
     let refresh = text(&tokens, "refresh_token").to_owned();
     fleet.remember(&refresh);
     assert_eq!(carried(&granted(&fleet.refresh(&client, &refresh, &[]))), list());
+}
+
+both!(rar_a_grant_that_takes_none_says_so);
+fn rar_a_grant_that_takes_none_says_so(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.client(&[]);
+    for grant in [
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ] {
+        let form = [("grant_type", grant), ("assertion", "e30.e30.e30")];
+        let details = [("authorization_details", r#"[{"type":"file"}]"#)];
+        let answer = fleet.post("/oauth/token", &client, &[&form[..], &details].concat());
+        refused_400(&answer, "invalid_authorization_details");
+        // Without them it is judged as what it is.
+        refused_400(&fleet.post("/oauth/token", &client, &form), "unauthorized_client");
+    }
 }

@@ -105,6 +105,26 @@ fn cimd_change_of_a_name_changes_nothing_else(db: Db) {
     );
 }
 
+both!(cimd_change_leaves_what_the_operator_has_limited);
+fn cimd_change_leaves_what_the_operator_has_limited(db: Db) {
+    let here = Published::shared(db);
+    let mut allowed = Allowed::new(&here, &json!({}));
+    assert!(allowed.goes_on(&here));
+    let update = |words: &[&str]| {
+        let line = ["client", "update", &allowed.client];
+        here.fleet.server.json(&[&line[..], words].concat())
+    };
+    assert!(update(&["--name", "Mine"]).is_err() && update(&["--scopes", "mcp:read"]).is_err());
+    let other = here.fleet.resource(&[]);
+    update(&["--resource", &other]).unwrap();
+    allowed.publish_document(&here, &json!({"client_name": "Another Name"}));
+    let answer = here.fleet.refresh(&allowed.client, &allowed.refresh_token, &[]);
+    refused_400(&answer, "invalid_target");
+    assert_eq!(here.row(&allowed.client).unwrap()["client_name"], "Another Name");
+    update(&["--any-resource"]).unwrap();
+    assert!(allowed.goes_on(&here));
+}
+
 both!(cimd_change_of_redirect_uris_is_asked_about_again);
 fn cimd_change_of_redirect_uris_is_asked_about_again(db: Db) {
     let here = Published::shared(db);

@@ -4,11 +4,13 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::sync::mpsc;
 
+use blackbox::fleet::Wishes;
 use blackbox::people::Pkce;
 use blackbox::published::{Published, UNLIMITED_FETCHES, document};
 use blackbox::publisher::{Publisher, Reply};
 use blackbox::{Db, Fleet, both};
 use serde_json::{Value, json};
+use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::Answer;
 
 fn arrive(fleet: &Fleet, client_id: &str) -> Answer {
@@ -23,7 +25,12 @@ fn said(answer: &Answer) -> (u16, String) {
 
 both!(ssrf_01_to_21_nobody_makes_the_server_connect_to_its_own_network);
 fn ssrf_01_to_21_nobody_makes_the_server_connect_to_its_own_network(db: Db) {
-    let fleet = Fleet::shared(db);
+    // No rule opens anything here.
+    let wishes = Wishes {
+        server: Some(format!("{UNLIMITED_SERVER}{UNLIMITED_FETCHES}")),
+        ..Wishes::default()
+    };
+    let fleet = Fleet::start(db, &wishes);
     let publisher = Publisher::start();
     let path = "/client.json";
     publisher.publish_client(path, document(&json!({})));

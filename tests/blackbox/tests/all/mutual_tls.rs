@@ -103,6 +103,7 @@ fn ca_37_one_listener_asks_and_metadata_say_which(db: Db) {
         ("token_endpoint", "/oauth/token"),
         ("introspection_endpoint", "/oauth/introspect"),
         ("revocation_endpoint", "/oauth/revoke"),
+        ("pushed_authorization_request_endpoint", "/oauth/par"),
         ("device_authorization_endpoint", "/oauth/device_authorization"),
     ] {
         assert_eq!(document["mtls_endpoint_aliases"][name], format!("{base}{path}"));

@@ -1,11 +1,15 @@
 //! Two instances of the server on one Postgres, behind a balancer that sends each request to the other one.
 
-use blackbox::answers::{granted, refused_400};
+use blackbox::answers::{granted, refused_400, refused_client};
+use blackbox::assertion::ASSERTION_TYPE;
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
+use blackbox::forge::{self, Key};
+use blackbox::published::document;
+use blackbox::publisher::Publisher;
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
 use xtask::http::{self, Answer, Request, form_encode};
 use xtask::program::Program;
@@ -141,6 +145,41 @@ fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
 }
 
 #[test]
+fn cimd_a_published_client_is_known_to_whichever_instance_it_meets_postgres() {
+    let publisher = Publisher::start();
+    let pair = Pair::start_with(&publisher.rule());
+    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
+    let client = publisher.publish_client("/client.json", document(&json!({})));
+    let pkce = Pkce::fresh();
+    let query: Vec<String> = [
+        ("response_type", "code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", &pkce.challenge),
+        ("code_challenge_method", "S256"),
+        ("resource", RESOURCE),
+    ]
+    .iter()
+    .map(|(name, value)| format!("{name}={}", form_encode(value)))
+    .collect();
+    let url = format!("{}/oauth/authorize?{}", pair.issuer, query.join("&"));
+    let redirect = Person::new(&pair.issuer).allow(&url, ("ines", PASSWORD));
+    let redemption = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("code", &redirect.code()),
+        ("code_verifier", &pkce.verifier),
+    ];
+    let mut token = text(&granted(&pair.ask(&redemption)), "refresh_token");
+    for _ in 0..2 {
+        token = text(&granted(&pair.refresh(&client, &token)), "refresh_token");
+    }
+    // Once by each, while the client was in nobody's database.
+    assert_eq!(publisher.requests("/client.json").len(), 2);
+}
+
+#[test]
 fn dpop_19_29_a_nonce_is_good_at_the_other_instance_and_a_proof_is_not_postgres() {
     let pair = Pair::start_with("[tokens]\ndpop_nonce = \"required\"\n");
     let words = ["--scopes", SCOPES, "--resource", RESOURCE];
@@ -170,4 +209,36 @@ fn dpop_19_29_a_nonce_is_good_at_the_other_instance_and_a_proof_is_not_postgres(
 
 fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn ca_18_an_assertion_used_at_one_instance_is_used_at_the_other_postgres() {
+    let pair = Pair::start();
+    let key = Key::ed25519("k");
+    let file = pair.first.folder.join("jwks.json");
+    std::fs::write(&file, forge::key_set(&[&key]).to_string()).unwrap();
+    let file = file.display().to_string();
+    let words = [
+        "--auth-method",
+        "private_key_jwt",
+        "--jwks",
+        &file,
+        "--scopes",
+        SCOPES,
+    ];
+    let id = pair.first.create_public_client("signing", &words).unwrap();
+    let claims = json!({
+        "iss": id, "sub": id, "aud": pair.issuer, "jti": forge::fresh_id(), "exp": forge::now() + 60,
+    });
+    let assertion = key.sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", &assertion),
+    ];
+    granted(&pair.ask(&form));
+    // Each request meets the other instance.
+    for _ in 0..4 {
+        refused_client(&pair.ask(&form), false);
+    }
 }
