@@ -290,7 +290,8 @@ fn rar_a_device_shows_what_it_asks_for(db: Db) {
     assert!(question.text().contains("bed 7"), "{}", question.answer);
     assert!(!question.answer.text().contains("<script>alert"));
     let form = question.form("/device/decision");
-    ada.submit(&question, &form, &[("decision", "allow")]).page();
+    let done = ada.submit(&question, &form, &[("decision", "allow")]).page();
+    assert_eq!(done.answer.status, 200, "{}", done.answer);
     let poll = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", &*client),
