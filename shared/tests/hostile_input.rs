@@ -14,6 +14,7 @@ use shared::config::{Reader, Span};
 use shared::dpop::{Expected, Nonces, Proof, Target};
 use shared::jose::{Algorithm, KeySet};
 use shared::scope::Scope;
+use shared::signed_jwt::SignedJwt;
 use shared::uri::{Issuer, ResourceUri};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -82,6 +83,7 @@ proptest! {
     #[test]
     fn no_text_is_a_token(text in ".{0,200}") {
         prop_assert!(UnverifiedToken::parse(&text).is_err());
+        prop_assert!(SignedJwt::parse(&text, 4096).is_err());
     }
 
     #[test]
@@ -93,6 +95,10 @@ proptest! {
         let token = token(&header.to_string(), &claims.to_string(), &signature);
         if let Ok(unverified) = UnverifiedToken::parse(&token) {
             prop_assert!(unverified.verify(key().find("k").unwrap(), &expectation(), NOW).is_err());
+        }
+        if let Ok(jwt) = SignedJwt::parse(&token, 4096) {
+            let _ = (jwt.has_type(&["JWT"], true), jwt.kid(), jwt.unverified("sub"));
+            prop_assert!(jwt.verify_with(&key()).is_err());
         }
     }
 

@@ -76,3 +76,75 @@ impl MutualTls {
         !self.listen.is_empty() || self.from_header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::Config;
+    use super::*;
+
+    fn read(server: &str, tls: &str) -> Result<Config, String> {
+        let text = format!("[server]\nissuer = \"https://as.example/a\"\n{server}\n[tls]\n{tls}\n");
+        let reader = Reader::from_text(text, &BTreeMap::new()).unwrap();
+        Config::read(reader).map_err(|faults| faults.to_string())
+    }
+
+    const LISTEN: &str = "mode = \"self-signed\"\nmtls_listen = [\"127.0.0.1:9443\"]\n";
+
+    #[test]
+    fn the_listener_and_its_address_belong_together() {
+        let config = read(
+            "",
+            &format!("{LISTEN}mtls_url = \"https://mtls.example/a\"\nclient_ca_file = \"ca.pem\""),
+        )
+        .unwrap();
+        assert!(config.mutual_tls.is_on());
+        for host in ["mtls.example", "mtls.example:443", "127.0.0.1:9443", "as.example"] {
+            assert!(config.hosts.contains(host), "{host}");
+        }
+        assert!(!read("", "mode = \"self-signed\"").unwrap().mutual_tls.is_on());
+        for (server, tls, part) in [
+            ("", LISTEN.to_owned(), "at which address"),
+            (
+                "",
+                format!("{LISTEN}mtls_url = \"https://mtls.example\""),
+                "must have the path of server.issuer",
+            ),
+            (
+                "",
+                format!("{LISTEN}mtls_url = \"http://localhost/a\""),
+                "must begin with https",
+            ),
+            (
+                "",
+                "mtls_listen = [\"127.0.0.1:9443\"]\nmtls_url = \"https://mtls.example/a\"".to_owned(),
+                "needs tls.mode",
+            ),
+            ("", "client_ca_file = \"ca.pem\"".to_owned(), "counts only with"),
+            (
+                "",
+                format!("{LISTEN}mtls_url = \"https://mtls.example/a\"\nclient_crl_file = \"crl.pem\""),
+                "counts only with client_ca_file",
+            ),
+            (
+                "",
+                "client_certificate_header = \"client-cert\"".to_owned(),
+                "needs server.trusted_proxies",
+            ),
+            (
+                "trusted_proxies = [\"10.0.0.1\"]",
+                "client_certificate_header = \"x-ssl-cert\"".to_owned(),
+                "must be \"client-cert\"",
+            ),
+        ] {
+            let faults = read(server, &tls).unwrap_err();
+            assert!(faults.contains(part), "{tls}: {faults}");
+        }
+        let proxied = read(
+            "trusted_proxies = [\"10.0.0.1/32\"]",
+            "client_certificate_header = \"client-cert\"",
+        );
+        assert!(proxied.unwrap().mutual_tls.from_header);
+    }
+}

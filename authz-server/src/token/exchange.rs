@@ -46,6 +46,7 @@ pub(super) async fn decide(
     }
     let request = &asked.exchange;
     check_types(request)?;
+    asked.refuse_details()?;
     let subject = load(app, request.subject_token.as_ref(), now).await?;
     check_proof(client, proof, &subject)?;
     let actor_token = match &request.actor_token {

@@ -102,7 +102,7 @@ await step('client id metadata document, with DPoP', async () => {
     response_types: ['code'],
     token_endpoint_auth_method: 'none',
   };
-  operator('client', 'import', '--document', temporary('client.json', document));
+  operator('client', 'import', '--document', temporary('client.json', document), '--pin');
   const dpop = await DpopSession.create();
   const { application, told } = await approved({ clientMetadataUrl: url, dpop });
   assert.equal(application.clientInformation().client_id, url);

@@ -240,6 +240,10 @@ fn tx_01_types_are_named_and_known(db: Db) {
     }
     let named = [to, ("requested_token_type", ACCESS_TOKEN)];
     granted(&stage.exchange(&stage.gateway, &token, &named));
+    // RFC 9396 §5: details are not exchanged, and nobody is left to think so.
+    let details = [to, ("authorization_details", r#"[{"type":"mcp_tools"}]"#)];
+    let answer = stage.exchange(&stage.gateway, &token, &details);
+    refused_400(&answer, "invalid_authorization_details");
 }
 
 both!(tx_02_the_token_is_there_once);

@@ -1,9 +1,11 @@
 //! Two instances of the server on one Postgres, behind a balancer that sends each request to the other one.
 
-use blackbox::answers::{granted, refused_400};
+use blackbox::answers::{granted, refused_400, refused_client};
+use blackbox::assertion::ASSERTION_TYPE;
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::fleet::{SCOPES, built};
+use blackbox::forge::{self, Key};
 use blackbox::published::document;
 use blackbox::publisher::Publisher;
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
@@ -249,5 +251,37 @@ fn par_a_request_that_one_instance_took_is_known_to_the_other_postgres() {
             let page = ines.page(&url);
             assert_eq!(page.answer.status, 400, "{}", page.answer);
         }
+    }
+}
+
+#[test]
+fn ca_18_an_assertion_used_at_one_instance_is_used_at_the_other_postgres() {
+    let pair = Pair::start();
+    let key = Key::ed25519("k");
+    let file = pair.first.folder.join("jwks.json");
+    std::fs::write(&file, forge::key_set(&[&key]).to_string()).unwrap();
+    let file = file.display().to_string();
+    let words = [
+        "--auth-method",
+        "private_key_jwt",
+        "--jwks",
+        &file,
+        "--scopes",
+        SCOPES,
+    ];
+    let id = pair.first.create_public_client("signing", &words).unwrap();
+    let claims = json!({
+        "iss": id, "sub": id, "aud": pair.issuer, "jti": forge::fresh_id(), "exp": forge::now() + 60,
+    });
+    let assertion = key.sign(&json!({"alg": "EdDSA", "kid": "k"}), &claims);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", &assertion),
+    ];
+    granted(&pair.ask(&form));
+    // Each request meets the other instance.
+    for _ in 0..4 {
+        refused_client(&pair.ask(&form), false);
     }
 }
