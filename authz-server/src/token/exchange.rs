@@ -46,7 +46,6 @@ pub(super) async fn decide(
     }
     let request = &asked.exchange;
     check_types(request)?;
-    asked.refuse_details()?;
     let subject = load(app, request.subject_token.as_ref(), now).await?;
     check_proof(client, proof, &subject)?;
     let actor_token = match &request.actor_token {
@@ -81,7 +80,14 @@ pub(super) async fn decide(
     }
     let bounds = [subject.scope(), &edge.scopes, &client.scopes, &resource.scopes];
     let scope = policy::scope(asked.scope.as_ref(), bounds).map_err(refuse)?;
-    let scope = agreed(app, edge, &subject, scope, now).await?;
+    if !is_agreed(app, edge, subject.subject(), &scope, now).await? {
+        let reason = format!(
+            "{} has not granted {scope} to {}",
+            subject.subject(),
+            client.client_id
+        );
+        return Err(not_agreed().because(reason).into());
+    }
     tracing::info!(
         event = "token_exchanged",
         client_id = client.client_id,
@@ -199,42 +205,53 @@ fn named(asked: &TokenRequest) -> Result<Option<&str>, OAuthError> {
     }
 }
 
-/// What of `scope` the person has agreed to, if the edge leaves that to them: what they allow the client at the new
+/// Whether the person has agreed to `scope`, if the edge leaves that to them: what they allow the client at the new
 /// resource, on the page that asks.
-async fn agreed(
+async fn is_agreed(
     app: &App,
     edge: &Edge,
-    subject: &VerifiedClaims,
-    scope: Scope,
+    subject: &str,
+    scope: &Scope,
     now: UnixSeconds,
-) -> Result<Scope, Failure> {
+) -> Result<bool, Failure> {
     if edge.consent == Consent::Operator {
-        return Ok(scope);
+        return Ok(true);
     }
-    let grant = db::access_grant::live(&app.db, subject.subject(), &edge.from_client, &edge.to_resource);
-    let grant = grant
-        .await?
-        .filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end));
-    let allowed: Scope = match &grant {
-        Some(grant) => grant
-            .scopes
-            .parse()
-            .map_err(|_| Failure::Internal("a granted scope is damaged".to_owned()))?,
-        None => Scope::default(),
+    let grant = db::access_grant::live(&app.db, subject, &edge.from_client, &edge.to_resource).await?;
+    let Some(grant) = grant.filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end)) else {
+        return Ok(false);
     };
-    if scope.is_subset(&allowed) {
-        return Ok(scope);
+    let damaged = |_| Failure::Internal("a granted scope is damaged".to_owned());
+    let allowed: Scope = grant.scopes.parse().map_err(damaged)?;
+    Ok(scope.is_subset(&allowed))
+}
+
+/// Whether a token that came of an exchange still has the agreement that its edge asks for.
+pub(super) async fn is_still_agreed(
+    app: &App,
+    claims: &VerifiedClaims,
+    now: UnixSeconds,
+) -> Result<bool, Failure> {
+    if family::exchanges_behind(claims.token_id()) == 0 {
+        return Ok(true);
     }
-    let sentence = "the person has not agreed that this client acts for them there";
-    let reason = format!(
-        "{} has not granted {} to {}",
-        subject.subject(),
-        scope,
-        edge.from_client
-    );
-    Err(OAuthError::new(ErrorCode::ConsentRequired, sentence)
-        .because(reason)
-        .into())
+    let leads_here =
+        |edge: &&Edge| edge.from_client == claims.client_id() && edge.to_resource == claims.audience();
+    let edges: Vec<&Edge> = app.config.exchange.iter().filter(leads_here).collect();
+    // The token does not say which of several it came along.
+    for edge in &edges {
+        if is_agreed(app, edge, claims.subject(), claims.scope(), now).await? {
+            return Ok(true);
+        }
+    }
+    Ok(edges.is_empty())
+}
+
+fn not_agreed() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::ConsentRequired,
+        "the person has not agreed that this client acts for them there",
+    )
 }
 
 fn not_ours() -> OAuthError {
