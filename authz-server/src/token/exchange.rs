@@ -46,7 +46,6 @@ pub(super) async fn decide(
     }
     let request = &asked.exchange;
     check_types(request)?;
-    asked.refuse_details()?;
     let subject = load(app, request.subject_token.as_ref(), now).await?;
     check_proof(client, proof, &subject)?;
     let actor_token = match &request.actor_token {
