@@ -157,7 +157,7 @@ mod tests {
         prove(&house.app, &request, &client, NOW).await
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn dpop_33_a_client_that_registered_for_it_gets_nothing_without_a_proof() {
         assert_eq!(unproven_request("{}").await.unwrap(), None);
         let refused = unproven_request(r#"{"dpop_bound_access_tokens":true}"#).await;
