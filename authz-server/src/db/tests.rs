@@ -406,7 +406,10 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
     let places = Places::new();
     for url in places.urls() {
         let db = open(&url, "http://localhost:9000").await.unwrap();
-        let most = Most { unproven: 5, of_one: 3 };
+        let most = Most {
+            unproven: 5,
+            of_one: 3,
+        };
         let push = async |name: String, client_id: &str, at: i64| {
             let row = NewPushedRow {
                 client_id,
