@@ -6,6 +6,7 @@
 mod binding;
 mod caller;
 mod credentials;
+mod nonces;
 mod used_proofs;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use shared::dpop::Nonces;
 pub(crate) use self::binding::{Bindings, Shown};
 pub use self::caller::Caller;
 use self::credentials::Credentials;
+pub use self::nonces::NonceKeyFault;
+pub(crate) use self::nonces::nonces;
 use crate::error::Refusal;
 use crate::issuers::{Issuers, LEEWAY, NotVerified};
 

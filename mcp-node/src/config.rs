@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub allowed_hosts: Vec<String>,
     /// Whether DPoP proofs need a nonce of ours (RFC 9449 §9).
     pub dpop_nonces_required: bool,
+    /// What those nonces are derived from, where several nodes share one address.
+    pub dpop_nonce_key_file: Option<PathBuf>,
     /// Whether MCP and its plain-JSON forms are served.
     pub mcp_enabled: bool,
     /// The name for people; the node's id when not set.
@@ -186,6 +188,7 @@ impl Parts {
         {
             server.fault("dpop_nonce", "write \"off\" or \"required\"");
         }
+        let dpop_nonce_key_file = server.optional("dpop_nonce_key_file");
 
         let mut node = reader.section("node");
         let name = node.optional("name");
@@ -227,6 +230,7 @@ impl Parts {
             allowed_origins,
             allowed_hosts,
             dpop_nonces_required: dpop_nonce.as_deref() == Some("required"),
+            dpop_nonce_key_file,
             mcp_enabled: mcp_enabled?,
             name,
             data_dir: data_dir?,

@@ -10,12 +10,11 @@ use ::web::server::{Listen, asked_to_stop};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
 use shared::http_client::ClientFault;
-use shared::secret::NoRandomness;
 use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
-use crate::auth::{Bindings, Door};
+use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::error::Asks;
 use crate::health;
@@ -44,7 +43,7 @@ pub enum ServeFault {
     #[error(transparent)]
     Listen(#[from] std::io::Error),
     #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
+    Nonces(#[from] NonceKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
@@ -114,7 +113,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         observer: Observer::new(id, name),
         door: Door::new(
             Issuers::new(&config.issuers)?,
-            Bindings::new(config.resource.clone(), config.dpop_nonces_required)?,
+            Bindings::new(config.resource.clone(), nonces(config)?),
         ),
         scopes: config.scopes.clone(),
         hints: Hints::new(&config.scopes),

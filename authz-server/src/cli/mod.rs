@@ -123,7 +123,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             Box::pin(server::serve(config)).await?;
             Ok(Report::nothing())
         }
-        Command::Client(command) => command.run(&open(&config).await?, &config).await,
+        Command::Client(command) => Box::pin(command.run(&open(&config).await?, &config)).await,
         Command::Resource(command) => command.run(&open(&config).await?, &config).await,
         Command::User(command) => command.run(&open(&config).await?, &config).await,
         Command::Key(KeyCommand::List) => list_keys(&config).await,

@@ -65,6 +65,17 @@ pub(crate) async fn take_turn(tx: &mut Tx) -> Result<i64, DbFault> {
 /// Writes that `subject` changed, in the transaction that changes it.
 pub(crate) async fn record(tx: &mut Tx, noun: Noun, subject: &str, now: UnixSeconds) -> Result<(), DbFault> {
     let sequence = take_turn(tx).await?;
+    record_at(tx, sequence, (noun, subject), now).await
+}
+
+/// As [`record`], under the number of a turn that was taken before: a number without a change makes instances forget
+/// everything.
+pub(crate) async fn record_at(
+    tx: &mut Tx,
+    sequence: i64,
+    (noun, subject): (Noun, &str),
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
     on!(tx tx, c => async {
         sqlx::query(RECORD).bind(sequence).bind(noun.as_str()).bind(subject).bind(now.0).execute(c).await.map(|_| ())
     })

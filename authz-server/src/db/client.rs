@@ -149,7 +149,7 @@ pub(crate) async fn update_in<E>(
     now: UnixSeconds,
     edit: impl Fn(&mut ClientRow) -> Result<Consent, E>,
 ) -> Result<Update<E>, DbFault> {
-    change::take_turn(tx).await?;
+    let turn = change::take_turn(tx).await?;
     let Some(mut client) = find_living(tx, client_id).await? else {
         return Ok(Update::Gone);
     };
@@ -159,7 +159,7 @@ pub(crate) async fn update_in<E>(
         Err(fault) => return Ok(Update::Refused(fault)),
     }
     write_row(tx, &client).await?;
-    change::record(tx, Noun::Client, client_id, now).await?;
+    change::record_at(tx, turn, (Noun::Client, client_id), now).await?;
     Ok(Update::Done)
 }
 

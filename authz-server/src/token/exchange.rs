@@ -12,7 +12,7 @@ use shared::scope::Scope;
 use shared::secret::Secret;
 
 use super::request::{ExchangeRequest, TokenRequest};
-use super::{Descent, Permit, family, introspect, own, target};
+use super::{Descent, Permit, family, introspect, own, parties, target};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -80,14 +80,7 @@ pub(super) async fn decide(
     }
     let bounds = [subject.scope(), &edge.scopes, &client.scopes, &resource.scopes];
     let scope = policy::scope(asked.scope.as_ref(), bounds).map_err(refuse)?;
-    if !is_agreed(app, edge, subject.subject(), &scope, now).await? {
-        let reason = format!(
-            "{} has not granted {scope} to {}",
-            subject.subject(),
-            client.client_id
-        );
-        return Err(not_agreed().because(reason).into());
-    }
+    let grant_id = agreed(app, edge, &subject, &scope, now).await?;
     tracing::info!(
         event = "token_exchanged",
         client_id = client.client_id,
@@ -112,6 +105,7 @@ pub(super) async fn decide(
     };
     let descent = Descent {
         token_id: subject.token_id().to_owned(),
+        rests_on: parties::rests_on(&subject, grant_id.as_deref()),
         ends: subject.expires_at(),
     };
     Ok((permit, descent))
@@ -205,53 +199,42 @@ fn named(asked: &TokenRequest) -> Result<Option<&str>, OAuthError> {
     }
 }
 
-/// Whether the person has agreed to `scope`, if the edge leaves that to them: what they allow the client at the new
-/// resource, on the page that asks.
-async fn is_agreed(
+/// The grant with which the person has agreed to `scope`, if the edge leaves that to them: what they allow the client at
+/// the new resource, on the page that asks. `None` where nobody is asked.
+async fn agreed(
     app: &App,
     edge: &Edge,
-    subject: &str,
+    subject: &VerifiedClaims,
     scope: &Scope,
     now: UnixSeconds,
-) -> Result<bool, Failure> {
+) -> Result<Option<String>, Failure> {
     if edge.consent == Consent::Operator {
-        return Ok(true);
+        return Ok(None);
     }
-    let grant = db::access_grant::live(&app.db, subject, &edge.from_client, &edge.to_resource).await?;
-    let Some(grant) = grant.filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end)) else {
-        return Ok(false);
+    let grant = db::access_grant::live(&app.db, subject.subject(), &edge.from_client, &edge.to_resource);
+    let grant = grant
+        .await?
+        .filter(|grant| grant.expires_at.is_none_or(|end| now.0 < end));
+    let allowed: Scope = match &grant {
+        Some(grant) => grant
+            .scopes
+            .parse()
+            .map_err(|_| Failure::Internal("a granted scope is damaged".to_owned()))?,
+        None => Scope::default(),
     };
-    let damaged = |_| Failure::Internal("a granted scope is damaged".to_owned());
-    let allowed: Scope = grant.scopes.parse().map_err(damaged)?;
-    Ok(scope.is_subset(&allowed))
-}
-
-/// Whether a token that came of an exchange still has the agreement that its edge asks for.
-pub(super) async fn is_still_agreed(
-    app: &App,
-    claims: &VerifiedClaims,
-    now: UnixSeconds,
-) -> Result<bool, Failure> {
-    if family::exchanges_behind(claims.token_id()) == 0 {
-        return Ok(true);
+    if scope.is_subset(&allowed) {
+        return Ok(grant.map(|grant| grant.grant_id));
     }
-    let leads_here =
-        |edge: &&Edge| edge.from_client == claims.client_id() && edge.to_resource == claims.audience();
-    let edges: Vec<&Edge> = app.config.exchange.iter().filter(leads_here).collect();
-    // The token does not say which of several it came along.
-    for edge in &edges {
-        if is_agreed(app, edge, claims.subject(), claims.scope(), now).await? {
-            return Ok(true);
-        }
-    }
-    Ok(edges.is_empty())
-}
-
-fn not_agreed() -> OAuthError {
-    OAuthError::new(
-        ErrorCode::ConsentRequired,
-        "the person has not agreed that this client acts for them there",
-    )
+    let sentence = "the person has not agreed that this client acts for them there";
+    let reason = format!(
+        "{} has not granted {} to {}",
+        subject.subject(),
+        scope,
+        edge.from_client
+    );
+    Err(OAuthError::new(ErrorCode::ConsentRequired, sentence)
+        .because(reason)
+        .into())
 }
 
 fn not_ours() -> OAuthError {

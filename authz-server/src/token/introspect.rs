@@ -16,7 +16,7 @@ use shared::secret::Secret;
 use super::family::{self, Granted};
 use super::issue::token_type;
 use super::request::GrantType;
-use super::{exchange, introspection_jwt, own, parties};
+use super::{introspection_jwt, own, parties};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::authenticate;
@@ -113,8 +113,7 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     };
     if !client.honours(claims.issued_at())
         || app.is_revoked(claims.token_id()).await?
-        || !parties::stand(app, claims).await?
-        || !exchange::is_still_agreed(app, claims, now).await?
+        || !parties::stand(app, claims, now).await?
     {
         return Ok(false);
     }

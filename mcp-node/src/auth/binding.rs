@@ -10,7 +10,6 @@ use shared::access_token::{Check, TokenFault};
 use shared::clock::UnixSeconds;
 use shared::dpop::{Expected, Nonces, Proof, ProofFault, Target};
 use shared::oauth_error::AuthScheme;
-use shared::secret::{NoRandomness, random_bytes};
 use shared::tls::ClientCertificate;
 use shared::uri::ResourceUri;
 
@@ -54,14 +53,13 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
-    /// For the node that is `resource`. Its nonces are its own, and end with the program: a client that has an old one
-    /// is given a new one.
-    pub(crate) fn new(resource: ResourceUri, nonces_required: bool) -> Result<Self, NoRandomness> {
-        Ok(Self {
+    /// For the node that is `resource`.
+    pub(crate) fn new(resource: ResourceUri, nonces: Nonces) -> Self {
+        Self {
             resource,
-            nonces: Nonces::new(&random_bytes::<32>()?, nonces_required),
+            nonces,
             used: UsedProofs::new(),
-        })
+        }
     }
 
     /// The nonces that it gives out.

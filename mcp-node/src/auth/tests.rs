@@ -12,7 +12,7 @@ fn door(issuers: &[&str]) -> Door {
         .map(|url| format!("[[issuer]]\nurl = \"{url}\"\n"))
         .collect();
     let config = NodeConfig::from_text(&text).unwrap();
-    let bindings = Bindings::new(config.resource.clone(), config.dpop_nonces_required).unwrap();
+    let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
     Door::new(Issuers::new(&config.issuers).unwrap(), bindings)
 }
 

@@ -49,6 +49,8 @@ fn challenge(answer: &ServiceResponse) -> String {
 async fn without_a_token_there_is_only_the_challenge() {
     let site = Site::start().await;
     let metadata = "resource_metadata=\"http://localhost:8080/.well-known/oauth-protected-resource/mcp\"";
+    // Behind the other one: clients read the first (RFC 9449 §7.1 lets us offer both).
+    let offer = "DPoP algs=\"ES256 EdDSA Ed25519 ES384 PS256\"";
     // Before a byte of the body is looked at.
     for request in [
         modern("tools/list", json!({})),
@@ -59,7 +61,7 @@ async fn without_a_token_there_is_only_the_challenge() {
         assert_eq!(answer.status(), 401);
         assert_eq!(
             challenge(&answer),
-            format!("Bearer scope=\"mcp:read\", {metadata}")
+            format!("Bearer scope=\"mcp:read\", {metadata}, {offer}")
         );
     }
     let token = site.forge.token_at(shared::clock::now(), |claims| {

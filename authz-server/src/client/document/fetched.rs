@@ -82,20 +82,12 @@ impl Documents {
     /// a failure to nobody who comes later. A client that is `known` is not counted against its host: it is fetched
     /// now and then anyway, and strangers must not use its share up.
     pub(super) async fn fetch(&self, url: &Url, is_known: bool, now: UnixSeconds) -> Fetched {
-        let client_id = url.as_str();
-        let flight = Arc::clone(self.under_way().entry(client_id.to_owned()).or_default());
-        let fetched = flight
+        let flight = Flight::join(self, url.as_str());
+        flight
+            .cell
             .get_or_init(|| self.bring(url, is_known, now))
             .await
-            .clone();
-        let mut under_way = self.under_way();
-        if under_way
-            .get(client_id)
-            .is_some_and(|known| Arc::ptr_eq(known, &flight))
-        {
-            under_way.remove(client_id);
-        }
-        fetched
+            .clone()
     }
 
     async fn bring(&self, url: &Url, is_known: bool, now: UnixSeconds) -> Fetched {
@@ -134,5 +126,93 @@ impl Documents {
     fn under_way(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<OnceCell<Fetched>>>> {
         // No code under this lock can panic half-way through a change.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits for a fetch. Whoever goes last, or after it has come to an end, takes it off the list, also when a
+/// request is given up half-way.
+struct Flight<'d> {
+    documents: &'d Documents,
+    client_id: &'d str,
+    cell: Arc<OnceCell<Fetched>>,
+}
+
+impl<'d> Flight<'d> {
+    fn join(documents: &'d Documents, client_id: &'d str) -> Self {
+        let cell = Arc::clone(documents.under_way().entry(client_id.to_owned()).or_default());
+        Self {
+            documents,
+            client_id,
+            cell,
+        }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.documents.under_way();
+        let is_listed = under_way
+            .get(self.client_id)
+            .is_some_and(|known| Arc::ptr_eq(known, &self.cell));
+        // The list holds one, and this the other.
+        if is_listed && (self.cell.initialized() || Arc::strong_count(&self.cell) <= 2) {
+            under_way.remove(self.client_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::config::Reader;
+    use shared::http_client::Own;
+
+    use super::*;
+    use crate::config::Config;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    fn documents() -> Documents {
+        let reader = Reader::from_text(String::new(), &BTreeMap::new()).unwrap();
+        let settings = Config::read(reader).unwrap().clients;
+        Documents::new(GuardedClient::new(vec![], Own::default()).unwrap(), &settings)
+    }
+
+    #[test]
+    fn cimd_18_the_memory_of_unknown_clients_is_bounded() {
+        let documents = documents();
+        for number in 0..3 * COPIES {
+            let id = format!("https://docs.example/{number}");
+            let content = format!(
+                r#"{{"client_id":"{id}","client_name":"A","redirect_uris":["http://127.0.0.1/cb"]}}"#
+            );
+            let row = content::read(&id, content.as_bytes(), &documents.settings.scopes, NOW).unwrap();
+            let document = DocumentRow {
+                client_id: id.clone(),
+                content,
+                is_pinned: false,
+                fetched_at: NOW.0,
+                fresh_until: NOW.0,
+            };
+            let client = content::client(row, document).unwrap();
+            documents.copies.insert(id.clone(), client);
+            documents.failed.insert(id, NOW);
+        }
+        assert!((1..=COPIES).contains(&documents.copies.len()));
+        assert!((1..=COPIES).contains(&documents.failed.len()));
+    }
+
+    #[tokio::test]
+    async fn cimd_20_a_fetch_that_failed_or_was_given_up_leaves_nothing_under_way() {
+        let documents = documents();
+        let url: Url = "https://10.0.0.1/client".parse().unwrap();
+        for _ in 0..2 {
+            let reason = documents.fetch(&url, false, NOW).await.unwrap_err();
+            assert!(reason.contains("no rule opens"), "{reason}");
+            assert!(documents.under_way().is_empty() && documents.copy(url.as_str()).is_none());
+        }
+        let given_up = tokio::time::timeout(Duration::ZERO, documents.fetch(&url, false, NOW)).await;
+        assert!(given_up.is_err() && documents.under_way().is_empty());
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn update(
         ..Policy::REGISTRATION
     };
     let metadata = Metadata::read(&statement.document, &policy).map_err(refusal)?;
-    let scope = allowed_scope(app, metadata.scopes.as_ref()).await?.to_string();
+    let scope = allowed_scope(app, &metadata).await?.to_string();
     let had_secret = owner
         .client
         .auth_methods

@@ -17,7 +17,7 @@ use shared::oauth_error::{Challenge, ErrorCode};
 use shared::scope::Scope;
 
 pub(crate) use self::statement::StatementIssuers;
-use super::metadata::{self, MetadataFault};
+use super::metadata::{self, Metadata, MetadataFault};
 use crate::app::App;
 use crate::error::{self, Failure};
 use crate::params::Params;
@@ -99,16 +99,22 @@ fn refusal(fault: MetadataFault) -> Failure {
     Failure::Refused(fault.into())
 }
 
-/// What a client that nobody vouches for may ask for: as much of what it wants as strangers may have and some resource
-/// offers (RFC 7591 §3.2.1 lets us reduce it). What is about the person needs no registration.
-async fn allowed_scope(app: &App, wanted: Option<&Scope>) -> Result<Scope, Failure> {
+/// What a client that nobody vouches for may ask for, of what strangers may have and some resource offers (RFC 7591
+/// §3.2.1 lets us replace what it wants).
+///
+/// One that acts for people may ask for all of it, whatever it named: MCP clients name the scopes of the first
+/// challenge that they met, and a step-up needs others. Each person decides. One that acts alone asks nobody, so what
+/// it named is all that it gets.
+async fn allowed_scope(app: &App, metadata: &Metadata) -> Result<Scope, Failure> {
     let resources = app.resources().await?;
     let offered = resources
         .iter()
         .fold(Scope::default(), |all, resource| all.union(&resource.scopes));
     let offered = offered.intersection(&app.config.clients.scopes);
-    Ok(match wanted {
-        Some(wanted) => wanted.intersection(&offered.union(&scopes::identity())),
+    let acts_alone = metadata.grants.iter().any(|grant| grant == "client_credentials");
+    Ok(match &metadata.scopes {
+        Some(wanted) if acts_alone => wanted.intersection(&offered.union(&scopes::identity())),
+        Some(wanted) => wanted.intersection(&scopes::identity()).union(&offered),
         None => offered,
     })
 }

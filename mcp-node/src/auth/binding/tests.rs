@@ -3,7 +3,7 @@ use serde_json::json;
 use shared::jose::sha256_base64url;
 
 use super::*;
-use crate::auth::Door;
+use crate::auth::{Door, nonces};
 use crate::config::NodeConfig;
 use crate::issuers::Issuers;
 use crate::testing::{Forge, Holder, NOW};
@@ -11,7 +11,7 @@ use crate::testing::{Forge, Holder, NOW};
 #[test]
 fn the_address_is_the_configured_one() {
     let target = |resource: &str, path: &str| {
-        let bindings = Bindings::new(resource.parse().unwrap(), false).unwrap();
+        let bindings = Bindings::new(resource.parse().unwrap(), Nonces::new(b"k", false));
         bindings.target(path).as_str().to_owned()
     };
     for (resource, path, seen) in [
@@ -37,7 +37,7 @@ fn the_address_is_the_configured_one() {
 fn door(issuer: &str, more: &str) -> Door {
     let text = format!("{more}\n[[issuer]]\nurl = \"{issuer}\"\n");
     let config = NodeConfig::from_text(&text).unwrap();
-    let bindings = Bindings::new(config.resource.clone(), config.dpop_nonces_required).unwrap();
+    let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
     Door::new(Issuers::new(&config.issuers).unwrap(), bindings)
 }
 
@@ -47,12 +47,7 @@ async fn verdict(door: &Door, authorization: &str, proofs: &[&str]) -> String {
 }
 
 /// As [`verdict`], on a connection with this certificate.
-async fn verdict_on(
-    door: &Door,
-    certificate: Option<&[u8]>,
-    authorization: &str,
-    proofs: &[&str],
-) -> String {
+async fn verdict_on(door: &Door, certificate: Option<&[u8]>, authorization: &str, proofs: &[&str]) -> String {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
     for proof in proofs {
@@ -148,7 +143,7 @@ async fn where_proofs_are_required_a_bearer_token_is_not_enough() {
     let text = format!("[[issuer]]\nurl = \"{}\"\ndpop = \"required\"\n", forge.issuer);
     let config = NodeConfig::from_text(&text).unwrap();
     assert!(config.is_dpop_only());
-    let bindings = Bindings::new(config.resource.clone(), false).unwrap();
+    let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
     let door = Door::new(Issuers::new(&config.issuers).unwrap(), bindings);
     let holder = Holder::new(1);
     assert_eq!(

@@ -98,26 +98,6 @@ fn int_05_a_resource_may_ask_about_the_tokens_that_are_for_it(db: Db) {
     assert_eq!(fleet.introspect(&server, &token)["active"], true);
 }
 
-both!(int_06_the_signed_form_says_no_more);
-fn int_06_the_signed_form_says_no_more(db: Db) {
-    let fleet = Fleet::shared(db);
-    let (owner, stranger) = (fleet.client(&[]), fleet.client(&[]));
-    let token = fleet.token(&owner, &fleet.node.url());
-    let ask = |client: &Credentials| {
-        let request = xtask::http::Request::post(&fleet.at("/oauth/introspect")).unwrap();
-        let request = request
-            .basic(&client.id, &client.secret)
-            .form(&[("token", &token)]);
-        request
-            .header("Accept", "application/token-introspection+jwt")
-            .send()
-            .unwrap()
-    };
-    // The signed form does not exist yet: the plain one is given, and it is as silent to strangers.
-    assert_eq!(granted(&ask(&stranger)), json!({"active": false}));
-    assert_eq!(granted(&ask(&owner))["active"], true);
-}
-
 both!(int_08_what_is_no_living_token_of_ours_is_inactive);
 fn int_08_what_is_no_living_token_of_ours_is_inactive(db: Db) {
     let fleet = Fleet::shared(db);

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use blackbox::answers::{granted, refused_400};
+use blackbox::assertion;
 use blackbox::fleet::Wishes;
+use blackbox::forge::Key;
 use blackbox::{Db, Fleet, both};
 use serde_json::Value;
 use xtask::http::{self, Request};
@@ -80,6 +82,11 @@ fn meta_02_what_is_advertised_works_and_nothing_else_is(db: Db) {
                     ("client_secret", client.secret.as_str()),
                 ];
                 fleet.post_bare("/oauth/token", &form)
+            }
+            "private_key_jwt" => {
+                let key = Key::ed25519("k");
+                let id = assertion::client(&fleet, &[&key], &[]);
+                assertion::ask_token(&fleet, &assertion::assertion(&fleet, &id, &key))
             }
             // A public client has no credentials to ask with, so this grant is not for it (OAuth 2.1 §4.2).
             "none" => continue,

@@ -3,9 +3,11 @@
 use blackbox::answers::{granted, json, not_stored, oauth_error, refused_400, refused_client, retry_after};
 use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
+use blackbox::forge::{Key, with};
 use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::person::{Outcome, Page, Person, Redirect};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, assertion, both};
+use serde_json::Value;
 use xtask::fleet::{Credentials, UNLIMITED_SERVER};
 use xtask::http::{Answer, Request, form_encode};
 
@@ -432,4 +434,27 @@ fn az_37_a_client_can_be_told_to_push(db: Db) {
     assert_eq!(refused.param("error").as_deref(), Some("invalid_request"));
     let url = sent(&fleet, &client, &push(&fleet, &client, &pkce, &[]), &[]);
     assert!(fleet.person().page(&url).has_form("/login"));
+}
+
+both!(par_ca_12_13_an_assertion_for_this_server);
+fn par_ca_12_13_an_assertion_for_this_server(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (key, pkce) = (Key::p256("a"), Pkce::fresh());
+    let client = assertion::client(&fleet, &[&key], &["--redirect-uri", CALLBACK]);
+    let request = request(&fleet, &client, &pkce, &[("client_id", "")]);
+    let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let show = |claims: &Value| {
+        let shown = key.sign(&assertion::header(&key), claims);
+        assertion::post(&fleet, PAR, &shown, &form)
+    };
+    let claims = assertion::claims(&fleet, &client);
+    for audience in [fleet.at(PAR), fleet.at("/oauth/token")] {
+        refused_client(&show(&with(&claims, "aud", audience.into())), false);
+    }
+    let good = assertion::claims(&fleet, &client);
+    let uri = reference(&fleet, &show(&good));
+    let page = fleet.person().page(&sent(&fleet, &client, &uri, &[]));
+    assert!(page.has_form("/login"), "{}", page.answer);
+    // What authenticated the client is not a part of the request, and good once.
+    refused_client(&show(&good), false);
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use blackbox::answers::granted;
 use blackbox::fleet::Wishes;
+use blackbox::people::{CALLBACK, Pkce};
 use blackbox::{Db, Fleet, both, database};
 use xtask::fleet::Credentials;
 use xtask::http::Request;
@@ -122,5 +123,41 @@ fn log_06_what_callers_write_cannot_forge_log_lines(db: Db) {
     for line in fleet.logs().lines() {
         assert!(!line.starts_with("2026-01-01 FORGED"), "{line}");
         assert!(!line.contains('\u{1b}') && !line.contains('\0'), "{line:?}");
+    }
+}
+
+both!(par_12_what_was_pushed_stays_on_the_server);
+fn par_12_what_was_pushed_stays_on_the_server(db: Db) {
+    let fleet = Fleet::start(db, &Wishes::default());
+    let client = fleet.web_client(CALLBACK, &[]);
+    let pkce = Pkce::fresh();
+    let more = [("state", "only-between-us"), ("nonce", "neither-this")];
+    let request = blackbox::location::query(&fleet.authorization_url(&client, &pkce, &more));
+    let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let pushed = fleet.post_bare("/oauth/par", &form);
+    let reference = pushed.json().unwrap()["request_uri"].as_str().unwrap().to_owned();
+    fleet.remember(&reference);
+    // The database has the request, and not what opens it.
+    let kept = everything_kept(&fleet);
+    assert!(kept.contains("only-between-us"), "the request is not found");
+    assert_eq!(fleet.leak_in(&kept), None);
+    let url = format!(
+        "{}/oauth/authorize?client_id={client}&request_uri={}",
+        fleet.server.issuer,
+        xtask::http::form_encode(&reference)
+    );
+    let mut browser = fleet.person();
+    let page = browser.page(&url);
+    assert!(page.has_form("/login"), "{}", page.answer);
+    for part in ["only-between-us", "neither-this", &*pkce.challenge, &*reference] {
+        assert!(
+            !page.url.contains(part) && !page.answer.text().contains(part),
+            "{part}"
+        );
+        let cookies = browser.cookies();
+        assert!(
+            cookies.iter().all(|cookie| !cookie.value.contains(part)),
+            "{part}"
+        );
     }
 }

@@ -212,6 +212,49 @@ fn text(answer: &Value, name: &str) -> String {
 }
 
 #[test]
+fn par_a_request_that_one_instance_took_is_known_to_the_other_postgres() {
+    let pair = Pair::start();
+    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
+    let words = ["--public", "--redirect-uri", CALLBACK, "--scopes", SCOPES];
+    let client = pair.first.create_public_client("pushes", &words).unwrap();
+    let mut used = Vec::new();
+    // The push, the visits and the answer meet one instance and the other; the second time the other way round.
+    for turn in 0..2 {
+        if turn == 1 {
+            http::get(&format!("{}/healthz", pair.issuer)).unwrap();
+        }
+        let pkce = Pkce::fresh();
+        let form = [
+            ("response_type", "code"),
+            ("client_id", &*client),
+            ("redirect_uri", CALLBACK),
+            ("code_challenge", &pkce.challenge),
+            ("code_challenge_method", "S256"),
+            ("resource", RESOURCE),
+        ];
+        let par = format!("{}/oauth/par", pair.issuer);
+        let pushed = Request::post(&par).unwrap().form(&form).send().unwrap();
+        assert_eq!(pushed.status, 201, "{pushed}");
+        let reference = text(&pushed.json().unwrap(), "request_uri");
+        let url = format!(
+            "{}/oauth/authorize?client_id={client}&request_uri={}",
+            pair.issuer,
+            form_encode(&reference)
+        );
+        let mut ines = Person::new(&pair.issuer);
+        let redirect = ines.allow(&url, ("ines", PASSWORD));
+        assert!(!redirect.code().is_empty());
+        used.push((ines, url));
+    }
+    for (mut ines, url) in used {
+        for _ in 0..2 {
+            let page = ines.page(&url);
+            assert_eq!(page.answer.status, 400, "{}", page.answer);
+        }
+    }
+}
+
+#[test]
 fn ca_18_an_assertion_used_at_one_instance_is_used_at_the_other_postgres() {
     let pair = Pair::start();
     let key = Key::ed25519("k");
