@@ -57,6 +57,7 @@ impl Documents {
             bearer_methods_supported: vec!["header".to_owned()],
             dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
             dpop_bound_access_tokens_required: config.is_dpop_only(),
+            tls_client_certificate_bound_access_tokens: config.client_certificates.can_be_shown(),
             resource_name: name.to_owned(),
         };
         Self {

@@ -77,6 +77,8 @@ pub struct ProtectedResource {
     pub dpop_signing_alg_values_supported: Vec<String>,
     #[serde(default)]
     pub dpop_bound_access_tokens_required: bool,
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     pub resource_name: String,
 }
 

@@ -135,7 +135,7 @@ mod tests {
     use crate::token::testing::House;
 
     const MOST: Most = Most {
-        in_all: 10,
+        unproven: 10,
         of_one: 10,
     };
 

@@ -30,7 +30,7 @@ use crate::params::{MAX_FORM_BYTES, Params};
 const LIFE: Duration = Duration::from_secs(90);
 /// Requests that may wait at once. By default the client's rate ends sooner.
 const MOST: Most = Most {
-    in_all: 10_000,
+    unproven: 10_000,
     of_one: 1_000,
 };
 

@@ -7,6 +7,7 @@ use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const LIVE: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at \
      FROM access_grant WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND revoked_at IS NULL";
+const STANDS: &str = "SELECT grant_id FROM access_grant WHERE grant_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 const LIVE_OF_USERNAME: &str = "SELECT g.grant_id, g.user_id, g.client_id, g.resource, g.scopes, g.remembered_scopes, \
      g.created_at, g.updated_at, g.expires_at FROM user_account u JOIN access_grant g ON g.user_id = u.user_id \
      WHERE u.username = $1 AND u.disabled_at IS NULL AND g.client_id = $2 AND g.resource = $3 AND g.revoked_at IS NULL";
@@ -42,6 +43,7 @@ const FORGET: &str = "DELETE FROM access_grant WHERE grant_id IN \
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     LIVE,
+    STANDS,
     LIVE_OF_USERNAME,
     HOLD,
     AMEND,
@@ -67,6 +69,13 @@ pub(crate) struct GrantRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) expires_at: Option<i64>,
+}
+
+/// Whether a grant has neither ended nor expired.
+pub(crate) async fn stands(db: &Db, grant_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    let found: Option<String> =
+        on!(db, c => sqlx::query_scalar(STANDS).bind(grant_id).bind(now.0).fetch_optional(c))?;
+    Ok(found.is_some())
 }
 
 /// The living grant of a person to a client at a resource. It may have expired: then it counts as none, but is

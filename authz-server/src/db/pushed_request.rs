@@ -5,10 +5,12 @@ use shared::secret::SecretHash;
 
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
-/// Nothing is kept when as many as `$7` wait in all, or `$8` of this client at this address.
+/// Nothing is kept when `$8` of this client at this address wait; nor, for a client that proves nothing, when `$7` of such
+/// clients do. Those that prove who they are have places that no stranger can fill.
 const INSERT: &str = "INSERT INTO pushed_request (reference_hash, client_id, address, content, created_at, expires_at) \
      SELECT $1, $2, $3, $4, $5, $6 \
-     WHERE (SELECT COUNT(*) FROM pushed_request WHERE expires_at > $5 AND finished_at IS NULL) < $7 \
+     WHERE ($3 = '' OR (SELECT COUNT(*) FROM pushed_request WHERE address <> '' AND expires_at > $5 \
+     AND finished_at IS NULL) < $7) \
      AND (SELECT COUNT(*) FROM pushed_request WHERE client_id = $2 AND address = $3 AND expires_at > $5 \
      AND finished_at IS NULL) < $8";
 const FIND: &str =
@@ -36,7 +38,8 @@ pub(crate) struct NewPushedRow<'a> {
 /// How many may wait at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
-    pub(crate) in_all: i64,
+    /// Of all clients that prove nothing.
+    pub(crate) unproven: i64,
     pub(crate) of_one: i64,
 }
 
@@ -64,7 +67,7 @@ pub(crate) async fn insert(
             .bind(row.content)
             .bind(row.created_at.0)
             .bind(row.expires_at.0)
-            .bind(most.in_all)
+            .bind(most.unproven)
             .bind(most.of_one);
         insert.execute(c).await.map(|done| done.rows_affected() > 0)
     })

@@ -406,11 +406,15 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
     let places = Places::new();
     for url in places.urls() {
         let db = open(&url, "http://localhost:9000").await.unwrap();
-        let most = Most { in_all: 5, of_one: 3 };
+        let most = Most {
+            unproven: 5,
+            of_one: 3,
+        };
         let push = async |name: String, client_id: &str, at: i64| {
             let row = NewPushedRow {
                 client_id,
-                address: "192.0.2.1",
+                // It proved who it is.
+                address: if client_id == "c_sure" { "" } else { "192.0.2.1" },
                 content: "a=b",
                 created_at: UnixSeconds(at),
                 expires_at: UnixSeconds(at + 90),
@@ -426,8 +430,12 @@ async fn par_15_pushed_requests_have_so_many_places_and_serve_once() {
         for n in 0..2 {
             assert!(push(format!("y{n}"), "c_y", 1000).await, "{url}");
         }
-        // None is left for anybody.
+        // None is left for anybody who proves nothing.
         assert!(!push("z".to_owned(), "c_z", 1000).await, "{url}");
+        for n in 0..3 {
+            assert!(push(format!("sure{n}"), "c_sure", 1000).await, "{url}");
+        }
+        assert!(!push("sure3".to_owned(), "c_sure", 1000).await, "{url}");
         // An answer frees a place, and counts once.
         let first = SecretHash::of(b"x0");
         let finishes =

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::jwks::{KeyLookup, RemoteKeySet};
 use shared::oauth_error::{ErrorCode, OAuthError};
@@ -44,6 +45,33 @@ impl AssertionKeys {
 
     pub(super) fn of_workload(&self, trust: &TrustedIssuer) -> Option<&RemoteKeySet> {
         self.workload.get(&trust.issuer)
+    }
+}
+
+/// The key to which an assertion is bound. What is not understood asks for a proof that nobody would check, so it is
+/// refused (RFC 7800 §3).
+pub(super) fn confirmation(jwt: &VerifiedJwt) -> Result<Option<Confirmation>, OAuthError> {
+    let Some(claim) = jwt.claims().get("cnf") else {
+        return Ok(None);
+    };
+    let read = Confirmation::read(claim);
+    let read = read.map_err(|_| not_valid(JwtFault("cnf asks for a proof that is not understood")))?;
+    Ok(Some(read))
+}
+
+/// Whether everything that an assertion is bound to was proven with the request.
+pub(super) fn check_proof(
+    bound: Option<&Confirmation>,
+    proven: Option<&Confirmation>,
+) -> Result<(), OAuthError> {
+    let Some(bound) = bound else { return Ok(()) };
+    let fits = |bound: &Option<String>, proven: &Option<String>| bound.is_none() || bound == proven;
+    let is_shown = proven
+        .is_some_and(|proven| fits(&bound.jkt, &proven.jkt) && fits(&bound.certificate, &proven.certificate));
+    if is_shown {
+        Ok(())
+    } else {
+        Err(not_valid(JwtFault("cnf names a key that was not shown")))
     }
 }
 

@@ -7,7 +7,6 @@
 
 use oxide_auth::code_grant::extensions::Pkce;
 use oxide_auth::primitives::grant::Value;
-use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -54,7 +53,7 @@ pub(super) async fn decide(
     asked: &TokenRequest,
     now: UnixSeconds,
 ) -> Result<Permit, Failure> {
-    let kept = sender::kept_for(client, asked);
+    let kept = sender::kept_for(client, asked)?;
     let client = client.client();
     let code = asked
         .code
@@ -90,7 +89,7 @@ pub(super) async fn decide(
     let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
-    match redeem(app, (&code, &known), (client, kept), issued, now).await? {
+    match redeem(app, (&code, &known), (client, kept.as_deref()), issued, now).await? {
         Outcome::Redeemed(ends) => Ok(Permit {
             client: client.clone(),
             subject: known.code.user_id,
@@ -185,7 +184,7 @@ fn matches(verifier: &Secret, challenge: &str) -> bool {
 async fn redeem(
     app: &App,
     (hash, known): (&SecretHash, &KnownCode),
-    (client, kept): (&Client, Option<&Confirmation>),
+    (client, kept): (&Client, Option<&str>),
     (family_id, refresh_token): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {

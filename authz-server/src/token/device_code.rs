@@ -111,7 +111,7 @@ async fn redeem(
     else {
         return Err(Failure::Internal("an approved device has no person".to_owned()));
     };
-    let kept = sender::kept_for(client, asked);
+    let kept = sender::kept_for(client, asked)?;
     let client = client.client();
     let granted = Granted {
         resource: &row.resource,
@@ -140,7 +140,7 @@ async fn redeem(
         methods: &methods,
         nonce: None,
         authorization_details: granted_details,
-        confirmation: kept,
+        confirmation: kept.as_deref(),
     };
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, grant_id, now).await?

@@ -12,7 +12,7 @@ use shared::scope::Scope;
 use shared::secret::Secret;
 
 use super::request::{ExchangeRequest, TokenRequest};
-use super::{Descent, Permit, family, introspect, own, target};
+use super::{Descent, Permit, family, introspect, own, parties, target};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -46,7 +46,6 @@ pub(super) async fn decide(
     }
     let request = &asked.exchange;
     check_types(request)?;
-    asked.refuse_details()?;
     let subject = load(app, request.subject_token.as_ref(), now).await?;
     check_proof(client, proof, &subject)?;
     let actor_token = match &request.actor_token {
@@ -81,7 +80,7 @@ pub(super) async fn decide(
     }
     let bounds = [subject.scope(), &edge.scopes, &client.scopes, &resource.scopes];
     let scope = policy::scope(asked.scope.as_ref(), bounds).map_err(refuse)?;
-    let scope = agreed(app, edge, &subject, scope, now).await?;
+    let grant_id = agreed(app, edge, &subject, &scope, now).await?;
     tracing::info!(
         event = "token_exchanged",
         client_id = client.client_id,
@@ -106,6 +105,7 @@ pub(super) async fn decide(
     };
     let descent = Descent {
         token_id: subject.token_id().to_owned(),
+        rests_on: parties::rests_on(&subject, grant_id.as_deref()),
         ends: subject.expires_at(),
     };
     Ok((permit, descent))
@@ -199,17 +199,17 @@ fn named(asked: &TokenRequest) -> Result<Option<&str>, OAuthError> {
     }
 }
 
-/// What of `scope` the person has agreed to, if the edge leaves that to them: what they allow the client at the new
-/// resource, on the page that asks.
+/// The grant with which the person has agreed to `scope`, if the edge leaves that to them: what they allow the client at
+/// the new resource, on the page that asks. `None` where nobody is asked.
 async fn agreed(
     app: &App,
     edge: &Edge,
     subject: &VerifiedClaims,
-    scope: Scope,
+    scope: &Scope,
     now: UnixSeconds,
-) -> Result<Scope, Failure> {
+) -> Result<Option<String>, Failure> {
     if edge.consent == Consent::Operator {
-        return Ok(scope);
+        return Ok(None);
     }
     let grant = db::access_grant::live(&app.db, subject.subject(), &edge.from_client, &edge.to_resource);
     let grant = grant
@@ -223,7 +223,7 @@ async fn agreed(
         None => Scope::default(),
     };
     if scope.is_subset(&allowed) {
-        return Ok(scope);
+        return Ok(grant.map(|grant| grant.grant_id));
     }
     let sentence = "the person has not agreed that this client acts for them there";
     let reason = format!(

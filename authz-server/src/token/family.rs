@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -38,12 +37,14 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) nonce: Option<&'a str>,
     /// RFC 9396: a JSON list.
     pub(crate) authorization_details: Option<&'a str>,
-    /// The key to which its refresh tokens are bound.
-    pub(crate) confirmation: Option<&'a Confirmation>,
+    /// What must be shown with its refresh tokens ([`super::sender::kept_for`]).
+    pub(crate) confirmation: Option<&'a str>,
 }
 
 /// What the ids of families begin with.
 pub(super) const PREFIX: &str = "f_";
+/// What a token's own part of its `jti` begins with: random as it is, it must not look like anything else.
+pub(super) const TOKEN: &str = "t_";
 
 impl<'a> NewFamily<'a> {
     fn row(&'a self, config: &Config, family_id: &'a str, now: UnixSeconds) -> NewFamilyRow<'a> {
@@ -59,7 +60,7 @@ impl<'a> NewFamily<'a> {
             nonce: self.nonce,
             authorization_details: self.authorization_details,
             expires_at: now + config.refresh_ttl,
-            confirmation: self.confirmation.map(Confirmation::to_json),
+            confirmation: self.confirmation.map(str::to_owned),
         }
     }
 }
@@ -118,17 +119,17 @@ pub(super) fn idle_end(config: &Config, family_end: UnixSeconds, now: UnixSecond
     family_end.min(now + config.refresh_idle)
 }
 
-/// What an access token came of, by its `jti`: first its family, when a person stands behind it, then each token that
-/// was exchanged on the way to it (RFC 8693). To take one of them back takes back all that came of it.
+/// What an access token came of, by its `jti`, whose parts are divided by dots: first its family, when a person stands
+/// behind it, then each token that was exchanged on the way to it (RFC 8693) with what that one rested on
+/// ([`super::parties`]), at last its own. To take one of them back takes back all that came of it.
 pub(crate) fn ancestors_of(token_id: &str) -> impl Iterator<Item = &str> {
     token_id.match_indices('.').map(|(end, _)| &token_id[..end])
 }
 
 /// How many exchanges led to an access token (RFC 8693).
 pub(super) fn exchanges_behind(token_id: &str) -> usize {
-    ancestors_of(token_id)
-        .filter(|ancestor| ancestor.contains('.') || !ancestor.starts_with(PREFIX))
-        .count()
+    let tokens = token_id.split('.').filter(|part| part.starts_with(TOKEN));
+    tokens.count().saturating_sub(1)
 }
 
 /// What was granted, as a code or refresh token remembers it.
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!(of("f_x.y.z"), ["f_x", "f_x.y"]);
         assert!(of("Ue2Bd").is_empty());
         assert!(of(&new_id().unwrap()).is_empty());
-        let exchanges = ["x", "x.y", "x.y.z", "f_x.y", "f_x.y.z"].map(exchanges_behind);
+        let exchanges = ["t_x", "t_x.k_c.r_r.t_y", "t_x.k_c.r_r.t_y.k_c.r_r.g_g.t_z", "f_x.t_y", "f_x.t_y.k_c.r_r.t_z"].map(exchanges_behind);
         assert_eq!(exchanges, [0, 1, 2, 0, 1]);
     }
 }

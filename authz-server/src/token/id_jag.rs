@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::jose::sha256_base64url;
 use shared::oauth_error::{ErrorCode, OAuthError};
@@ -47,7 +46,9 @@ pub(super) async fn decide(
         return Err(not_valid(JwtFault("aud is not this server alone")).into());
     }
     check_client(provider, client, &shown.jwt)?;
-    check_proof(&shown.jwt, asked.confirmation.as_ref())?;
+    check_bounds(&shown.jwt)?;
+    let bound = assertion::confirmation(&shown.jwt)?;
+    assertion::check_proof(bound.as_ref(), asked.confirmation.as_ref())?;
     let resource = destination(app, client, &shown.jwt, asked.resource.as_deref()).await?;
     let scope = granted(asked.scope.as_ref(), &shown.jwt, client, &resource)?;
     let subject = subject(app, &provider.trust.issuer, &shown.subject).await?;
@@ -69,7 +70,7 @@ pub(super) async fn decide(
         scope,
         resource,
         lineage: None,
-        confirmation: None,
+        confirmation: bound,
         actor: None,
         authorization_details: None,
     })
@@ -89,27 +90,18 @@ fn check_client(provider: &IdentityProvider, client: &Client, jwt: &VerifiedJwt)
     Ok(())
 }
 
-/// An assertion that is bound to a key comes with a proof of that key (RFC 7800 §3).
-fn check_proof(jwt: &VerifiedJwt, proof: Option<&Confirmation>) -> Result<(), OAuthError> {
-    let Some(cnf) = jwt.claims().get("cnf") else {
-        return Ok(());
-    };
-    let bound: Option<Confirmation> = serde_json::from_value(cnf.clone()).ok();
-    let members = cnf.as_object().map_or(0, serde_json::Map::len);
-    let is_understood = |bound: &Confirmation| {
-        // A member that is not understood asks for a proof that nobody would check.
-        members > 0 && usize::from(bound.jkt.is_some()) + usize::from(bound.certificate.is_some()) == members
-    };
-    let is_shown = |bound: &Confirmation| {
-        let Some(proof) = proof else { return false };
-        (bound.jkt.is_none() || bound.jkt == proof.jkt)
-            && (bound.certificate.is_none() || bound.certificate == proof.certificate)
-    };
-    if bound.is_some_and(|bound| is_understood(&bound) && is_shown(&bound)) {
-        Ok(())
-    } else {
-        Err(not_valid(JwtFault("cnf names a key that was not shown")))
+/// What would bound the person's yes, and is not honoured here: passing over it would make the assertion say more than
+/// it does.
+fn check_bounds(jwt: &VerifiedJwt) -> Result<(), OAuthError> {
+    let unheard = ["act", "authorization_details"]
+        .into_iter()
+        .any(|claim| jwt.claims().contains_key(claim));
+    if unheard {
+        return Err(not_valid(JwtFault(
+            "act and authorization_details are not taken from assertions",
+        )));
     }
+    Ok(())
 }
 
 /// The resource of the assertion, which the request may repeat. One without leaves it to the request, as in any grant.

@@ -113,7 +113,7 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     };
     if !client.honours(claims.issued_at())
         || app.is_revoked(claims.token_id()).await?
-        || !parties::stand(app, claims).await?
+        || !parties::stand(app, claims, now).await?
     {
         return Ok(false);
     }

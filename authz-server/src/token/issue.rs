@@ -13,7 +13,7 @@ use shared::secret::{Secret, random_bytes};
 
 use super::exchange::ACCESS_TOKEN_TYPE;
 use super::scopes::OPENID;
-use super::{Permit, Terms, end_of};
+use super::{Permit, Terms, end_of, family};
 use crate::app::App;
 use crate::error::Failure;
 use crate::keys::KeyRing;
@@ -115,11 +115,13 @@ fn access_token(
     let signer = keys.signer(resource.algorithm);
     let signer =
         signer.ok_or_else(|| Failure::Internal(format!("there is no {} key", resource.algorithm)))?;
-    let random = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
+    let own = format!("{}{}", family::TOKEN, URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
     // One revocation of what it came of takes it back too (App::is_revoked).
-    let family = lineage.as_ref().map(|lineage| &lineage.family_id);
-    let origin = family.or(terms.descent.as_ref().map(|descent| &descent.token_id));
-    let token_id = origin.map_or_else(|| random.clone(), |origin| format!("{origin}.{random}"));
+    let token_id = match (lineage, &terms.descent) {
+        (Some(lineage), _) => format!("{}.{own}", lineage.family_id),
+        (None, Some(descent)) => format!("{}.{}.{own}", descent.token_id, descent.rests_on),
+        (None, None) => own,
+    };
     let claims = Claims {
         iss: app.config.issuer.as_str(),
         sub: subject,

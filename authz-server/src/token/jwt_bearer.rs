@@ -21,7 +21,7 @@ use crate::params::Params;
 /// What an ID-JAG calls itself.
 const ID_JAG: &str = "oauth-id-jag+jwt";
 /// JWTs that were made for another purpose and say so. None of them is an assertion, whoever signed it.
-const OTHER_TYPES: [&str; 11] = [
+const OTHER_TYPES: [&str; 13] = [
     "at+jwt",
     "client-authentication+jwt",
     "dpop+jwt",
@@ -33,6 +33,8 @@ const OTHER_TYPES: [&str; 11] = [
     "secevent+jwt",
     "statuslist+jwt",
     "token-introspection+jwt",
+    "wit+jwt",
+    "wpt+jwt",
 ];
 
 /// Whether the assertion alone speaks for a workload: nobody tries to authenticate, which RFC 7523 §3.1 leaves open.
@@ -84,7 +86,6 @@ pub(super) async fn decide_alone(
 }
 
 fn read(asked: &TokenRequest) -> Result<SignedJwt<'_>, OAuthError> {
-    asked.refuse_details()?;
     let missing = || OAuthError::new(ErrorCode::InvalidRequest, "assertion is missing");
     let text: &Secret = asked.assertion.as_ref().ok_or_else(missing)?;
     assertion::parse(text)

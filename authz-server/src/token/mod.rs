@@ -69,7 +69,7 @@ struct Permit {
     resource: Arc<Resource>,
     /// `None` when the client acts for itself.
     lineage: Option<Lineage>,
-    /// The key to which the access token is bound.
+    /// The key to which the access token is bound; from a grant, the key to which what was shown is bound.
     confirmation: Option<Confirmation>,
     /// Who acts for the subject (RFC 8693 §4.1).
     actor: Option<Value>,
@@ -105,6 +105,8 @@ struct Terms {
 struct Descent {
     /// Its `jti`: to take it back takes back the new one too ([`family::ancestors_of`]).
     token_id: String,
+    /// What else the new one rests on ([`parties::Support`]).
+    rests_on: String,
     /// The new one lives no longer.
     ends: UnixSeconds,
 }
@@ -166,6 +168,7 @@ async fn exchange(
             permit
         }
     };
+    assertion::check_proof(permit.confirmation.as_ref(), asked.confirmation.as_ref())?;
     let permit = Permit {
         confirmation: asked.confirmation,
         ..permit
@@ -197,6 +200,7 @@ async fn admit(
     app.per_client.check((&permit.client.client_id, address))?;
     let client = AuthenticatedClient::vouched_for(Arc::clone(&permit.client));
     let confirmation = sender::prove(app, request, &client, now).await?;
+    assertion::check_proof(permit.confirmation.as_ref(), confirmation.as_ref())?;
     let permit = Permit {
         confirmation,
         ..permit

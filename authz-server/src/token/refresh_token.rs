@@ -41,7 +41,7 @@ pub(super) async fn decide(
     asked: &TokenRequest,
     now: UnixSeconds,
 ) -> Result<Permit, Failure> {
-    let client = client.client();
+    let (caller, client) = (client, client.client());
     let shown = asked
         .refresh_token
         .as_ref()
@@ -56,7 +56,7 @@ pub(super) async fn decide(
         return Err(refusal("the grant, the person or the family has ended"));
     }
     // Before anything is used: without the key, a stolen token can neither be redeemed nor end the family.
-    sender::check(known.confirmation.as_deref(), asked)?;
+    sender::check(known.confirmation.as_deref(), caller, asked)?;
     let granted = Granted {
         resource: &known.resource,
         scopes: &known.scopes,

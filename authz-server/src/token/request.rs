@@ -153,15 +153,6 @@ impl TokenRequest {
             },
         })
     }
-
-    /// For grants that give no authorization details: whoever asks for some is told (RFC 9396 §5).
-    pub(super) fn refuse_details(&self) -> Result<(), OAuthError> {
-        if self.authorization_details.is_none() {
-            return Ok(());
-        }
-        let sentence = "this grant gives no authorization_details";
-        Err(OAuthError::new(ErrorCode::InvalidAuthorizationDetails, sentence))
-    }
 }
 
 /// `scope` and `resource`, as the device authorization endpoint reads them too.

@@ -3,6 +3,7 @@
 
 use ::web::client_certificate;
 use actix_web::HttpRequest;
+use serde::{Deserialize, Serialize};
 use shared::access_token::Confirmation;
 use shared::clock::UnixSeconds;
 use shared::dpop::Proof;
@@ -11,6 +12,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use super::family;
 use super::request::TokenRequest;
 use crate::app::App;
+use crate::client::AuthMethod;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::dpop;
 use crate::error::Failure;
@@ -62,20 +64,52 @@ fn certificate(request: &HttpRequest, client: &AuthenticatedClient) -> Result<Op
     })
 }
 
-/// To what the refresh tokens of a new family are bound. Those of a client that authenticates are bound to it already
-/// (RFC 9449 §5): it may take another key at any time.
-pub(super) fn kept_for<'a>(
-    client: &AuthenticatedClient,
-    asked: &'a TokenRequest,
-) -> Option<&'a Confirmation> {
-    asked.confirmation.as_ref().filter(|_| client.is_public())
+/// What must be shown with every refresh token of a family; kept with it as JSON.
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    keys: Confirmation,
+    /// Whether the client must authenticate, though it may begin as a public one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    authenticated: bool,
 }
 
-/// Whether the request proves possession of everything that is `kept`, the JSON of a [`Confirmation`].
-pub(super) fn check(kept: Option<&str>, asked: &TokenRequest) -> Result<(), Failure> {
+/// To what the refresh tokens of a new family are bound. Those of a client that always authenticates are bound to it
+/// already (RFC 9449 §5): it may take another key at any time. A client that may come as a public one, too, goes on as
+/// it began: or whoever found its refresh token could come with less.
+pub(super) fn kept_for(
+    client: &AuthenticatedClient,
+    asked: &TokenRequest,
+) -> Result<Option<String>, Failure> {
+    let authenticated = !client.is_public();
+    let kept = Kept {
+        keys: match authenticated {
+            true => Confirmation::default(),
+            false => asked.confirmation.clone().unwrap_or_default(),
+        },
+        authenticated: authenticated && client.client().auth_methods.contains(&AuthMethod::None),
+    };
+    if kept == Kept::default() {
+        return Ok(None);
+    }
+    let kept = serde_json::to_string(&kept).map_err(|e| Failure::Internal(e.to_string()))?;
+    Ok(Some(kept))
+}
+
+/// Whether the request proves everything that was `kept` ([`kept_for`]).
+pub(super) fn check(
+    kept: Option<&str>,
+    client: &AuthenticatedClient,
+    asked: &TokenRequest,
+) -> Result<(), Failure> {
     let Some(kept) = kept else { return Ok(()) };
-    let kept: Confirmation = serde_json::from_str(kept)
+    let kept: Kept = serde_json::from_str(kept)
         .map_err(|_| Failure::Internal("the confirmation of a family is damaged".to_owned()))?;
+    if kept.authenticated && client.is_public() {
+        let reason = "the family began with an authenticated client, which shows nothing now";
+        return Err(family::no_longer().because(reason).into());
+    }
+    let kept = kept.keys;
     let shown = asked.confirmation.clone().unwrap_or_default();
     if kept.jkt.is_some() && shown.jkt.is_none() {
         return Err(unproven("the refresh token is bound to a key").into());
@@ -105,8 +139,50 @@ mod tests {
 
     use super::*;
     use crate::client::Client;
+    use crate::db::client::ClientRow;
     use crate::db::tests::NOW;
     use crate::token::testing::{House, client_row, code_of, with_refresh_token};
+
+    /// A client whose methods are `methods`; it authenticated, unless it cannot.
+    fn anybody(methods: &str) -> AuthenticatedClient {
+        let row = ClientRow {
+            auth_methods: methods.to_owned(),
+            ..client_row("authorization_code refresh_token", "a")
+        };
+        let client = Arc::new(Client::from_rows(row, Vec::new()).unwrap());
+        match methods {
+            "none" => AuthenticatedClient::assumed_public(client),
+            _ => AuthenticatedClient::assumed(client),
+        }
+    }
+
+    #[test]
+    fn who_may_come_as_a_public_client_goes_on_as_it_began() {
+        let asked = |jkt: Option<&str>| {
+            let mut asked = with_refresh_token(&Secret::from("ehr_x".to_owned()));
+            asked.confirmation = jkt.map(|jkt| Confirmation {
+                jkt: Some(jkt.to_owned()),
+                certificate: None,
+            });
+            asked
+        };
+        let both = anybody("private_key_jwt none");
+        let kept = kept_for(&both, &asked(Some("k"))).unwrap();
+        assert!(check(kept.as_deref(), &both, &asked(None)).is_ok(), "it may take another key");
+        let weaker = AuthenticatedClient::assumed_public(Arc::clone(both.client()));
+        assert_eq!(
+            code_of(check(kept.as_deref(), &weaker, &asked(Some("k")))),
+            ErrorCode::InvalidGrant
+        );
+        let begun_in_public = kept_for(&weaker, &asked(Some("k"))).unwrap();
+        assert!(check(begun_in_public.as_deref(), &weaker, &asked(Some("k"))).is_ok());
+        assert_eq!(
+            code_of(check(begun_in_public.as_deref(), &both, &asked(None))),
+            ErrorCode::InvalidDpopProof
+        );
+        assert_eq!(kept_for(&anybody("private_key_jwt"), &asked(Some("k"))).unwrap(), None);
+        assert_eq!(kept_for(&anybody("none"), &asked(None)).unwrap(), None);
+    }
 
     fn verdict(kept: Option<&str>, jkt: Option<&str>, certificate: Option<&str>) -> Result<(), Failure> {
         let mut asked = with_refresh_token(&Secret::from("ehr_x".to_owned()));
@@ -114,7 +190,7 @@ mod tests {
             jkt: jkt.map(str::to_owned),
             certificate: certificate.map(str::to_owned),
         });
-        check(kept, &asked)
+        check(kept, &anybody("none"), &asked)
     }
 
     #[test]

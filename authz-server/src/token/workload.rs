@@ -43,6 +43,7 @@ pub(super) async fn decide(
         let reason = format!("no rule of {} is about {}", platform.name, shown.subject);
         return Err(not_allowed().because(reason).into());
     }
+    let bound = assertion::confirmation(&shown.jwt)?;
     let (rule, resource) = choose(app, &fitting, asked.resource.as_deref()).await?;
     let subject = rule.subject(&platform.name, shown.jwt.claims());
     let subject = subject.ok_or_else(|| assertion::not_valid(JwtFault("it makes no subject")))?;
@@ -63,7 +64,7 @@ pub(super) async fn decide(
         scope,
         resource,
         lineage: None,
-        confirmation: None,
+        confirmation: bound,
         actor: None,
         authorization_details: None,
     })

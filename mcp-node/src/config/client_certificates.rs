@@ -13,6 +13,11 @@ pub struct ClientCertificates {
 }
 
 impl ClientCertificates {
+    /// Whether a token that is bound to a certificate is any use here.
+    pub(crate) fn can_be_shown(self) -> bool {
+        self.are_requested || self.from_header
+    }
+
     /// Reads the keys. `has_proxies`: whether `server.trusted_proxies` names any.
     pub(super) fn read(reader: &mut Reader, tls: &TlsMode, has_proxies: bool) -> Self {
         let mut section = reader.section("tls");

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use x509_parser::asn1_rs::ToDer;
+use x509_parser::asn1_rs::{Any, FromDer, Tag, ToDer};
 use x509_parser::x509::X509Name;
 
 /// A longer text is no name that an authority signs.
@@ -58,9 +58,10 @@ impl DistinguishedName {
         for part in name.iter() {
             let mut attributes = BTreeSet::new();
             for attribute in part.iter() {
-                let value = match attribute.as_str() {
-                    Ok(text) => AttributeValue::Text(text.to_owned()),
-                    Err(_) => AttributeValue::Der(attribute.attr_value().to_der_vec().ok()?),
+                let value = attribute.attr_value();
+                let value = match text(value) {
+                    Some(text) => text,
+                    None => AttributeValue::Der(value.to_der_vec().ok()?),
                 };
                 attributes.insert((attribute.attr_type().to_id_string(), value));
             }
@@ -187,10 +188,19 @@ fn hex(digits: &str) -> Option<Vec<u8>> {
 
 /// What `#` and hexadecimal digits encode: text if it is one, so that both spellings of a name are the same one.
 fn encoded(der: &[u8]) -> AttributeValue {
-    use x509_parser::asn1_rs::{Any, FromDer};
     let read = Any::from_der(der).ok().filter(|(rest, _)| rest.is_empty());
-    let text = read.and_then(|(_, any)| <&str>::try_from(&any).ok().map(str::to_owned));
-    text.map_or_else(|| AttributeValue::Der(der.to_vec()), AttributeValue::Text)
+    let text = read.and_then(|(_, value)| text(&value));
+    text.unwrap_or_else(|| AttributeValue::Der(der.to_vec()))
+}
+
+/// The characters of a string whose encoding is a part of UTF-8.
+fn text(value: &Any<'_>) -> Option<AttributeValue> {
+    let is_text = matches!(
+        value.tag(),
+        Tag::NumericString | Tag::PrintableString | Tag::Utf8String | Tag::Ia5String
+    );
+    let text = std::str::from_utf8(value.as_bytes()).ok().filter(|_| is_text)?;
+    Some(AttributeValue::Text(text.to_owned()))
 }
 
 #[cfg(test)]

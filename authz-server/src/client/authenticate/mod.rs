@@ -71,6 +71,15 @@ impl AuthenticatedClient {
             method: AuthMethod::ClientSecretBasic,
         }
     }
+
+    /// A client that came without a proof, for the same tests.
+    #[cfg(test)]
+    pub(crate) fn assumed_public(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            method: AuthMethod::None,
+        }
+    }
 }
 
 /// What the request shows.

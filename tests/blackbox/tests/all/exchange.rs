@@ -7,7 +7,7 @@ use blackbox::dpop::{Holder, with_proofs};
 use blackbox::fleet::Wishes;
 use blackbox::forge;
 use blackbox::people::{CALLBACK, Pkce};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Person, both};
 use serde_json::{Value, json};
 use xtask::fleet::{Credentials, UNLIMITED_SERVER};
 use xtask::http::{Answer, Request};
@@ -594,8 +594,15 @@ fn tx_16_a_person_is_asked_where_the_edge_says_so(db: Db) {
         ("code_verifier", &pkce.verifier),
     ];
     granted(&stage.fleet.post("/oauth/token", &stage.gateway, &form));
-    assert_eq!(granted(&ask("mcp:read"))["scope"], "mcp:read");
+    let agreed = granted(&ask("mcp:read"));
+    assert_eq!(agreed["scope"], "mcp:read");
     refused_400(&ask("mcp:read mcp:call"), "consent_required");
+    assert!(stage.is_active(&stage.gateway, &agreed));
+    // They change their mind about the gateway, and about nobody else.
+    revoke_grant(&mut browser, &stage.asking);
+    assert!(!stage.is_active(&stage.gateway, &agreed));
+    refused_400(&ask("mcp:read"), "consent_required");
+    granted(&stage.to_second(token_of(&tokens)));
     // A client that acts for itself has nobody who could agree.
     let (_, own) = stage.callers();
     let to = [("resource", stage.asking.as_str())];
@@ -647,4 +654,21 @@ fn rfc_7800_a_bound_token_needs_a_proof(db: Db) {
     let own = bound(&stage.gateway, &gateways);
     assert_eq!(exchanged(&own, &callers)["error"], "invalid_request");
     assert_eq!(exchanged(&own, &gateways)["token_type"], "DPoP");
+}
+
+/// Has a person who is signed in take back what they allowed at a resource, on their account's page.
+fn revoke_grant(browser: &mut Person, resource: &str) {
+    let page = browser.page("/account");
+    let html = page.answer.text();
+    // The form of a grant stands behind the resource's address.
+    let behind = html.find(&format!("<code>{resource}</code>")).unwrap();
+    let forms = page.forms().into_iter();
+    let form = forms
+        .filter_map(|form| {
+            let at = html.find(form.value("grant_id")?)?;
+            (at > behind).then_some((at, form))
+        })
+        .min_by_key(|(at, _)| *at);
+    let answer = browser.submit_once(&page, &form.unwrap().1, &[]).1;
+    assert_eq!(answer.status, 303, "{answer}");
 }

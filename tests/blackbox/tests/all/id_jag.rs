@@ -427,3 +427,16 @@ fn ema_a_bound_assertion_comes_with_its_key(db: Db) {
         );
     }
 }
+
+both!(ema_what_would_bound_the_yes_is_not_passed_over);
+fn ema_what_would_bound_the_yes_is_not_passed_over(db: Db) {
+    let stage = Stage::shared(db);
+    for (claim, value) in [
+        ("act", json!({"sub": "agent-7"})),
+        ("authorization_details", json!([{"type": "payment", "limit": 1}])),
+    ] {
+        let claims = with(&stage.claims(), claim, value);
+        refused_400(&stage.ask(&stage.sign(&claims), &[]), "invalid_grant");
+    }
+    granted(&stage.ask(&stage.sign(&stage.claims()), &[]));
+}

@@ -199,6 +199,10 @@ fn jwt_39_a_node_that_asks_takes_the_token_with_its_certificate_only() {
     let mut program = node.serve().unwrap();
     let ca = folder.path().join("tls/ca.pem");
     wait(&mut program, node.port, &ca);
+    let path = "/.well-known/oauth-protected-resource";
+    let request = Request::new("GET", &format!("https://localhost:{}{path}", node.port)).unwrap();
+    let metadata = granted(&send_as(&request, node.port, &ca, None).unwrap().answer);
+    assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
     let (own, thief) = (Identity::self_signed("own"), Identity::self_signed("own"));
     let cnf = json!({"x5t#S256": own.thumbprint()});
     let bound = key.token(&forge::with(&forge::claims(&issuer.url, &resource), "cnf", cnf));

@@ -24,8 +24,9 @@ struct Stage {
     fleet: Fleet,
     /// The client as which the workloads act.
     client: String,
-    /// A second resource, for deployments from one branch only.
+    /// A second resource, for deployments from one branch only; the gateway may go on to it.
     other: String,
+    gateway: Credentials,
     cluster: Key,
     /// Of GitHub, SPIRE and the platform: RS256, because that is what they use.
     key: Key,
@@ -64,6 +65,7 @@ impl Stage {
         let client = fleet.server.create_public_client("workloads", &words).unwrap();
         let other = fleet.resource(&[]);
         let node = fleet.node.url();
+        let gateway = fleet.client_for_any(&["--grants", "token_exchange"]);
         let url = &platform.url;
         let rule = |matches: &str, resource: &str, more: &str| {
             format!(
@@ -92,6 +94,10 @@ impl Stage {
             rule("sub = \"spiffe://prod.example/ns/agents/*\"", &node, both),
             table("platform", url, ""),
             rule("sub = \"robot\"", &node, both),
+            format!(
+                "\n[[exchange]]\nfrom_client = \"{}\"\nsubject_audience = \"{node}\"\nto_resource = \"{other}\"\nscopes = \"mcp:read\"\n",
+                gateway.id
+            ),
         ]
         .concat();
         fleet.server.write_config().unwrap();
@@ -100,6 +106,7 @@ impl Stage {
             fleet,
             client,
             other,
+            gateway,
             cluster,
             key,
             platform,
@@ -529,4 +536,53 @@ fn wif_a_workload_may_bind_its_token(db: Db) {
     // The assertion may come again, the proof may not.
     refused_400(&show(&proof), "invalid_dpop_proof");
     assert!(granted(&show(&holder.proof("POST", &place)))["access_token"].is_string());
+}
+
+both!(rfc_7800_a_bound_workload_comes_with_its_key);
+fn rfc_7800_a_bound_workload_comes_with_its_key(db: Db) {
+    let stage = Stage::shared(db);
+    let (holder, other, place) = (Holder::fresh(), Holder::fresh(), stage.fleet.at("/oauth/token"));
+    let bound = |cnf: Value| {
+        let claims = with(&stage.claims(&stage.platform.url, "robot"), "cnf", cnf);
+        stage.sign(&stage.key, &claims)
+    };
+    let assertion = bound(json!({"jkt": holder.thumbprint()}));
+    let form = [("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
+    let show = |holder: &Holder| {
+        let request = Request::post(&place).unwrap().form(&form);
+        with_proofs(request, &[&holder.proof("POST", &place)]).send().unwrap()
+    };
+    refused_400(&stage.ask(&assertion, &[]), "invalid_grant");
+    refused_400(&show(&other), "invalid_grant");
+    assert!(stage.logged("cnf names a key that was not shown"));
+    assert_eq!(granted(&show(&holder))["token_type"], "DPoP");
+    for unknown in [json!(0), json!({}), json!({"jwk": {}})] {
+        refused_400(&stage.ask(&bound(unknown), &[]), "invalid_grant");
+    }
+}
+
+both!(tx_15_what_a_workload_began_ends_with_its_client);
+fn tx_15_what_a_workload_began_ends_with_its_client(db: Db) {
+    // The client is revoked and the resource deleted: a stage of its own.
+    for end in ["client", "resource"] {
+        let stage = Stage::set(db, UNLIMITED_SERVER);
+        let own = granted(&stage.robot("sub", json!("robot")));
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", own["access_token"].as_str().unwrap()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        let exchange = || stage.fleet.post("/oauth/token", &stage.gateway, &form);
+        let new = granted(&exchange());
+        let new = new["access_token"].as_str().unwrap();
+        assert_eq!(stage.fleet.introspect(&stage.gateway, new)["active"], true);
+        let node = stage.fleet.node.url();
+        let line = match end {
+            "client" => ["client", "revoke", stage.client.as_str()].to_vec(),
+            _ => ["resource", "delete", "--uri", node.as_str()].to_vec(),
+        };
+        assert!(stage.fleet.server.command(&line).output().unwrap().status.success());
+        assert_eq!(stage.fleet.introspect(&stage.gateway, new)["active"], false, "{end}");
+        refused_400(&exchange(), "invalid_request");
+    }
 }
