@@ -86,6 +86,9 @@ pub(crate) async fn current(
     now: UnixSeconds,
 ) -> Result<Option<Arc<Client>>, Failure> {
     let known = app.client(client_id).await?;
+    if known.as_ref().is_some_and(|client| client.is_revoked) {
+        return Ok(known);
+    }
     let standing = known.as_ref().map(|client| client.document.as_ref());
     let url = match (standing, address(client_id)) {
         // Registered here, or pinned: whatever is published there means nothing to us.

@@ -216,13 +216,17 @@ fn cimd_a_revoked_client_does_not_come_back_by_its_document(db: Db) {
     let here = Published::shared(db);
     let mut allowed = Allowed::new(&here, &json!({}));
     assert!(allowed.is_remembered(&here));
+    allowed.publish_document(&here, &json!({}));
     here.fleet
         .server
         .json(&["client", "revoke", &allowed.client])
         .unwrap();
+    let before = here.publisher.requests(&allowed.path).len();
     assert_eq!(here.arrive(&allowed.client).status, 400);
     let answer = here.fleet.refresh(&allowed.client, &allowed.refresh_token, &[]);
     refused_client(&answer, false);
+    let after = here.publisher.requests(&allowed.path).len();
+    assert_eq!(after, before, "it was due, and is asked about no more");
     assert!(
         here.fleet
             .server
