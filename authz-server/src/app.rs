@@ -177,7 +177,7 @@ impl App {
             sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
             crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
-            client_keys: ClientKeys::new(outbound.clone())?,
+            client_keys: ClientKeys::new(outbound.clone(), &config.clients)?,
             client_authorities,
             documents: Documents::new(outbound, &config.clients),
             assertion_keys: AssertionKeys::new(&config.assertions),

@@ -12,6 +12,10 @@ use crate::db::{self, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
 const MARGIN: Duration = Duration::from_secs(3600);
+/// Used proofs are remembered this long after they stopped being good: a minute more than clocks of instances differ.
+/// Anybody can show DPoP proofs, which are good for two or three minutes, so there are as many rows of them as the rates
+/// let come in some minutes, and not in an hour.
+const PROOFS: Duration = Duration::from_secs(60);
 /// Interactions are kept this long after they are over: a minute more than clocks of instances differ.
 const INTERACTIONS: Duration = Duration::from_secs(60);
 /// Changes are kept this long. An instance that was stopped for longer reads everything again.
@@ -49,7 +53,7 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     // After whatever refers to them.
     db::access_grant::forget(&app.db, now - GRANTS).await?;
     db::revoked_token::forget(&app.db, before).await?;
-    db::used_proof::forget(&app.db, before).await?;
+    db::used_proof::forget(&app.db, now - PROOFS).await?;
     db::client_secret::forget(&app.db, before).await?;
     db::initial_access_token::forget(&app.db, before).await?;
     // First what was used: nobody is forgotten who was here today.
@@ -60,4 +64,34 @@ async fn clean(app: &App) -> Result<(), DbFault> {
     }
     db::client_life::forget(&app.db, before).await?;
     db::change::forget(&app.db, now - CHANGES).await
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::secret::SecretHash;
+
+    use super::*;
+    use crate::db::tests::Places;
+    use crate::token::testing::House;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn dpop_18_used_proofs_are_forgotten_minutes_after_their_end() {
+        let places = Places::new();
+        for url in places.urls() {
+            let house = House::new(&url, "").await;
+            let db = &house.app.db;
+            let now = clock::now();
+            let (over, at_the_edge) = (SecretHash::of(b"over"), SecretHash::of(b"edge"));
+            let ends = [(&over, now - PROOFS - PROOFS), (&at_the_edge, now)];
+            for (proof, end) in ends {
+                assert!(db::used_proof::consume(db, proof, end).await.unwrap());
+            }
+            clean(&house.app).await.unwrap();
+            assert!(db::used_proof::consume(db, &over, now).await.unwrap(), "{url}");
+            assert!(
+                !db::used_proof::consume(db, &at_the_edge, now).await.unwrap(),
+                "an instance whose clock is behind may still take it"
+            );
+        }
+    }
 }

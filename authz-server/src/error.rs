@@ -1,5 +1,7 @@
 //! The one place that turns a failure into an answer, and logs it, once.
 
+use std::time::Duration;
+
 use ::web::address::ClientAddress;
 use ::web::answer::{self, ErrorBody};
 use ::web::body::BodyFault;
@@ -33,6 +35,13 @@ pub(crate) enum Failure {
     /// The caller's request cannot be granted.
     #[error(transparent)]
     Refused(#[from] OAuthError),
+    /// Somebody else's part of it cannot be had just now, so that nothing was decided. The reason is for the log.
+    #[error("{reason}")]
+    Away {
+        sentence: &'static str,
+        reason: String,
+        wait: Duration,
+    },
     /// Our own trouble. The text is for the log.
     #[error("{0}")]
     Internal(String),
@@ -120,6 +129,16 @@ pub(crate) fn answer(app: &App, request: &HttpRequest, failure: Failure) -> Http
             tracing::info!(%client, path, error = %refusal.code, reason = %refusal.reason, "refused");
             refused(app, request, &refusal)
         }
+        Failure::Away {
+            sentence,
+            reason,
+            wait,
+        } => {
+            app.metrics.refused(ErrorCode::TemporarilyUnavailable.as_str());
+            tracing::info!(%client, path, reason, "refused: not available");
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            answer::unavailable(sentence, seconds.max(1))
+        }
         Failure::Db(DbFault::Unexpected(reason) | DbFault::Constraint(reason))
         | Failure::Internal(reason) => {
             tracing::error!(%client, path, reason, "failed");
@@ -148,7 +167,7 @@ pub(crate) fn page(app: &App, request: &HttpRequest, failure: Failure) -> HttpRe
         Failure::Limited(_) => (&texts.failed_too_many, "too_many_requests"),
         Failure::Refused(refusal) => (&texts.failed_request, refusal.code.as_str()),
         Failure::Body(_) => (&texts.failed_request, ErrorCode::InvalidRequest.as_str()),
-        Failure::Db(DbFault::Unavailable(_) | DbFault::Collided) => {
+        Failure::Away { .. } | Failure::Db(DbFault::Unavailable(_) | DbFault::Collided) => {
             (&texts.failed_busy, ErrorCode::TemporarilyUnavailable.as_str())
         }
         Failure::Db(_) | Failure::Internal(_) => (&texts.failed_internal, ErrorCode::ServerError.as_str()),

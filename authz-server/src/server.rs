@@ -84,6 +84,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.registrations.clone(),
     ];
     limits.extend(app.documents.limits());
+    limits.extend(app.client_keys.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));

@@ -1,6 +1,7 @@
 //! How an authorization request came: as it is, as an object that the client signed (RFC 9101), or left here before
 //! (RFC 9126). However it came, what goes on from here is one list of parameters.
 
+use ::web::address::ClientAddress;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -47,8 +48,13 @@ impl Arrival {
         SecretHash::from_stored(&bytes)
     }
 
-    /// Reads the query of the authorization endpoint.
-    pub(super) async fn open(app: &App, query: &str, now: UnixSeconds) -> Result<(Self, Way), Stop> {
+    /// Reads the query of the authorization endpoint, with which `from` came.
+    pub(super) async fn open(
+        app: &App,
+        query: &str,
+        from: ClientAddress,
+        now: UnixSeconds,
+    ) -> Result<(Self, Way), Stop> {
         let mut raw = Raw::scan(query).map_err(Failure::from)?;
         let reference = raw.take("request_uri").filter(|uri| uri.starts_with(REFERENCE));
         let object = raw.take("request");
@@ -67,7 +73,7 @@ impl Arrival {
             }
             (None, Some(object)) => {
                 let client = living_client(app, raw.take("client_id")).await?;
-                let query = request_object::read(app, &client, &object, now).await?;
+                let query = request_object::read(app, &client, (&object, from), now).await?;
                 Ok((Self::of(query), Way::Signed))
             }
             _ => {

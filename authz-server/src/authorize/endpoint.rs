@@ -62,10 +62,11 @@ async fn begin(app: &App, request: &HttpRequest, query: &str) -> Result<HttpResp
     }
     let now = clock::now();
     app.catch_up().await.map_err(Failure::from)?;
+    let from = ClientAddress::of(request);
     if let Some(client_id) = Raw::scan(query).ok().and_then(|mut raw| raw.take("client_id")) {
-        document::admit(app, &client_id, ClientAddress::of(request)).await?;
+        document::admit(app, &client_id, from).await?;
     }
-    let (arrival, way) = Arrival::open(app, query, now).await?;
+    let (arrival, way) = Arrival::open(app, query, from, now).await?;
     let answered = proceed(app, request, (&arrival, way), now).await;
     if let (Err(Stop::Back(..)), Some(reference)) = (&answered, arrival.pushed()) {
         // The client has its answer.

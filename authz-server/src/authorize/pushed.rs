@@ -55,7 +55,7 @@ async fn accept(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     let now = clock::now();
     app.catch_up().await?;
     let client = authenticate(app, request, &mut params, now).await?;
-    let mut arrival = Arrival::of(parameters(app, &client, params, now).await?);
+    let mut arrival = Arrival::of(parameters(app, request, (&client, params), now).await?);
     // Refused to the caller, whoever would be told at the authorization endpoint (RFC 9126 §2.3).
     let asked = AuthorizationRequest::read(app, &arrival).await?;
     if let Some(proof) = dpop::proof_of(app, request, None, now).await? {
@@ -74,8 +74,8 @@ async fn accept(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
 /// The parameters that count, without those that authenticate the client.
 async fn parameters(
     app: &App,
-    client: &AuthenticatedClient,
-    mut params: Params,
+    request: &HttpRequest,
+    (client, mut params): (&AuthenticatedClient, Params),
     now: UnixSeconds,
 ) -> Result<String, Failure> {
     let client = client.client();
@@ -85,7 +85,7 @@ async fn parameters(
     }
     if let Some(object) = params.take("request") {
         // Everything is inside of it then (RFC 9126 §3).
-        return request_object::read(app, client, &object, now).await;
+        return request_object::read(app, client, (&object, ClientAddress::of(request)), now).await;
     }
     if client.details.require_signed_request_object {
         return Err(malformed("this client must sign its requests").into());

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ::web::address::ClientAddress;
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
@@ -24,11 +25,12 @@ const TIMES: Times = Times {
     oldest: None,
 };
 
-/// The parameters inside of `object`, form-encoded; those beside it count for nothing (RFC 9101 §6.3).
+/// The parameters inside of `object`, which `from` shows, form-encoded; those beside it count for nothing (RFC 9101
+/// §6.3).
 pub(super) async fn read(
     app: &App,
     client: &Client,
-    object: &str,
+    (object, from): (&str, ClientAddress),
     now: UnixSeconds,
 ) -> Result<String, Failure> {
     // RFC 7516 §9: five parts are an encrypted one. We have no key for that.
@@ -43,8 +45,14 @@ pub(super) async fn read(
     if pinned.is_some_and(|alg| alg != jwt.algorithm().as_str()) {
         return Err(refused("the client is registered for another algorithm").into());
     }
-    let verified = app.client_keys.verify(client, jwt).await;
-    let verified = verified.map_err(|reason| refused("its signature is wrong").because(reason))?;
+    let verified = match app.client_keys.verify(client, jwt, from).await {
+        Ok(verified) => verified,
+        Err(fault) => {
+            return Err(refused("its signature is wrong")
+                .because(fault.unproven(client)?)
+                .into());
+        }
+    };
     check(&verified, client, app.config.issuer.as_str(), now)?;
     Ok(parameters(verified.claims())?)
 }

@@ -1,39 +1,45 @@
 //! The public keys of clients: those that one registered (`jwks`), and those that it publishes (`jwks_uri`).
 //!
 //! A published set is fetched when it is first needed, and kept. Requests that come meanwhile wait for the one fetch. A
-//! signature that no known key made has the set fetched once more, at most once in [`COOL_DOWN`], so that a client can
-//! rotate its keys and a stranger cannot make us knock. When the address is away, the last good set serves on.
+//! signature that no known key made has the set fetched once more, at most once in [`published::COOL_DOWN`], so that a client can
+//! rotate its keys and a stranger cannot make us knock. When the address is away, the last good set serves on; when
+//! there is none, nobody can tell whether the client is who it says, and it is told to come back.
+//!
+//! Strangers choose many of these addresses, so fetches are counted before they are made ([`Budget`]).
+
+mod budget;
+mod published;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::web::address::ClientAddress;
+use ::web::rates::{Exceeded, KeyedLimit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
 use serde_json::Value;
-use shared::http_client::{ClientFault, GuardedClient, HttpClient};
+use shared::http_client::{ClientFault, GuardFault, GuardedClient, HttpClient};
 use shared::jose::{KeySet, MAX_SET_BYTES};
 use shared::signed_jwt::{SignedJwt, VerifiedJwt};
-use tokio::sync::Mutex;
 use url::Url;
 
+use self::budget::{Asker, Budget};
+use self::published::Published;
 use super::Client;
+use crate::config::Clients;
+use crate::error::Failure;
 
 /// Published sets kept in memory; the least used make room.
 const SETS: usize = 1000;
-/// So long passes between two attempts that strangers can cause.
-const COOL_DOWN: Duration = Duration::from_secs(30);
 /// How long a set is fresh when its owner does not say, and the bounds of what the owner may say.
 const FRESHNESS: (Duration, Duration, Duration) = (
     Duration::from_secs(60),
     Duration::from_secs(10 * 60),
     Duration::from_secs(60 * 60),
 );
-/// How long the last good set serves when its address is away.
-const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The keys of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
@@ -71,8 +77,35 @@ impl Keys {
     }
 }
 
+/// Why there are no keys to check something with.
+#[derive(Debug)]
+pub(crate) enum KeysFault {
+    /// The client has none, or the signature is that of none: it has proven nothing. The reason is for the log.
+    Unproven(String),
+    /// Whoever asks has caused as many fetches as one address may.
+    Limited(Exceeded),
+    /// Nobody can tell just now; asking again after the wait may do. The reason is for the log.
+    Away { reason: String, wait: Duration },
+}
+
+impl KeysFault {
+    /// What `client` has not proven; or we cannot tell, which is not to be held against it.
+    pub(crate) fn unproven(self, client: &Client) -> Result<String, Failure> {
+        match self {
+            Self::Unproven(reason) => Ok(reason),
+            Self::Limited(exceeded) => Err(exceeded.into()),
+            // One sentence whatever the reason: whoever named the address learns nothing about our network.
+            Self::Away { reason, wait } => Err(Failure::Away {
+                sentence: "the keys of the client cannot be had; try again",
+                reason: format!("client {}: {reason}", client.client_id),
+                wait,
+            }),
+        }
+    }
+}
+
 /// What published sets are fetched with.
-type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Document, String>> + Send + 'a>>;
+type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Document, FetchFault>> + Send + 'a>>;
 
 /// Something that sets come from. Tests have one of their own.
 trait Source: Send + Sync {
@@ -81,6 +114,24 @@ trait Source: Send + Sync {
     /// Spans are measured on the monotonic clock, so that a jump of the wall clock floods nobody.
     fn now(&self) -> Instant {
         Instant::now()
+    }
+}
+
+/// Why a set could not be fetched.
+enum FetchFault {
+    /// Nothing was tried: too much is under way here.
+    Busy(String),
+    Failed(String),
+}
+
+impl From<GuardFault> for FetchFault {
+    fn from(fault: GuardFault) -> Self {
+        let reason = fault.reason().to_owned();
+        if fault.is_busy() {
+            Self::Busy(reason)
+        } else {
+            Self::Failed(reason)
+        }
     }
 }
 
@@ -101,10 +152,9 @@ impl Source for Network {
         Box::pin(async move {
             let fetched = if url.scheme() == "http" {
                 let fetched = self.plain.fetch_json(url, MAX_SET_BYTES).await;
-                fetched.map_err(|fault| fault.to_string())?
+                fetched.map_err(|fault| FetchFault::Failed(fault.to_string()))?
             } else {
-                let fetched = self.guarded.fetch_json(url, MAX_SET_BYTES).await;
-                fetched.map_err(|fault| fault.reason().to_owned())?
+                self.guarded.fetch_json(url, MAX_SET_BYTES).await?
             };
             let (least, usual, most) = FRESHNESS;
             Ok(Document {
@@ -119,75 +169,86 @@ impl Source for Network {
 pub(crate) struct ClientKeys {
     source: Box<dyn Source>,
     published: Cache<String, Arc<Published>>,
-}
-
-/// One `jwks_uri`. Clients that name the same one share it.
-struct Published {
-    url: Url,
-    /// Held while it is fetched: whoever needs it meanwhile waits for that.
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    held: Option<Held>,
-    /// No attempt before, after one that failed or that a stranger caused.
-    again_at: Option<Instant>,
-}
-
-struct Held {
-    keys: Arc<Keys>,
-    fetched_at: Instant,
-    fresh_until: Instant,
+    budget: Budget,
 }
 
 impl ClientKeys {
-    /// Keys that are fetched with `guarded`.
-    pub(crate) fn new(guarded: GuardedClient) -> Result<Self, ClientFault> {
+    /// Keys that are fetched with `guarded`, as often as `settings` allow.
+    pub(crate) fn new(guarded: GuardedClient, settings: &Clients) -> Result<Self, ClientFault> {
         let plain = HttpClient::new(None)?;
-        Ok(Self::from_source(Box::new(Network { guarded, plain })))
+        let budget = Budget::new(settings.fetches_per_address, settings.fetches_per_host);
+        Ok(Self::from_source(Box::new(Network { guarded, plain }), budget))
     }
 
-    fn from_source(source: Box<dyn Source>) -> Self {
+    fn from_source(source: Box<dyn Source>, budget: Budget) -> Self {
         Self {
             source,
             published: Cache::new(SETS),
+            budget,
         }
     }
 
-    /// The keys of `client`, as they were known last. The error is for the log.
-    pub(crate) async fn of(&self, client: &Client) -> Result<Arc<Keys>, String> {
+    /// Limits whose idle entries are to be dropped now and then.
+    pub(crate) fn limits(&self) -> [KeyedLimit; 2] {
+        self.budget.limits()
+    }
+
+    /// The keys of `client`, as they were known last. `from` is who asks.
+    pub(crate) async fn of(&self, client: &Client, from: ClientAddress) -> Result<Arc<Keys>, KeysFault> {
         if let Some(jwks) = &client.details.jwks {
             if let Some(keys) = client.keys.get() {
                 return Ok(Arc::clone(keys));
             }
-            let keys = Arc::new(Keys::parse(jwks.to_string().as_bytes())?);
-            return Ok(Arc::clone(client.keys.get_or_init(|| keys)));
+            let keys = Keys::parse(jwks.to_string().as_bytes()).map_err(KeysFault::Unproven)?;
+            return Ok(Arc::clone(client.keys.get_or_init(|| Arc::new(keys))));
         }
         match self.published(client)? {
-            Some(published) => published.current(&*self.source).await,
-            None => Err("the client has registered no keys".to_owned()),
+            Some(published) => published.current(&*self.source, self.asker(client, from)).await,
+            None => Err(KeysFault::Unproven(
+                "the client has registered no keys".to_owned(),
+            )),
         }
     }
 
-    /// The keys of `client` if they may be others than `seen` by now.
-    pub(crate) async fn newer(&self, client: &Client, seen: &Arc<Keys>) -> Option<Arc<Keys>> {
-        let published = self.published(client).ok().flatten()?;
-        published.newer(&*self.source, seen).await
+    /// The keys of `client` if they may be others than `seen` by now. `from` is who asks.
+    pub(crate) async fn newer(
+        &self,
+        client: &Client,
+        seen: &Arc<Keys>,
+        from: ClientAddress,
+    ) -> Result<Option<Arc<Keys>>, KeysFault> {
+        match self.published(client)? {
+            Some(published) => {
+                published
+                    .newer(&*self.source, seen, self.asker(client, from))
+                    .await
+            }
+            None => Ok(None),
+        }
     }
 
-    /// Verifies what the client signed.
-    pub(crate) async fn verify(&self, client: &Client, jwt: SignedJwt<'_>) -> Result<VerifiedJwt, String> {
-        let mut keys = self.of(client).await?;
+    /// Verifies what the client signed and `from` shows.
+    pub(crate) async fn verify(
+        &self,
+        client: &Client,
+        jwt: SignedJwt<'_>,
+        from: ClientAddress,
+    ) -> Result<VerifiedJwt, KeysFault> {
+        let mut keys = self.of(client, from).await?;
         if keys.misses(&jwt)
-            && let Some(newer) = self.newer(client, &keys).await
+            && let Some(newer) = self.newer(client, &keys, from).await?
         {
             keys = newer;
         }
-        jwt.verify_with(&keys.set).map_err(|fault| fault.to_string())
+        jwt.verify_with(&keys.set)
+            .map_err(|fault| KeysFault::Unproven(fault.to_string()))
     }
 
-    fn published(&self, client: &Client) -> Result<Option<Arc<Published>>, String> {
+    fn asker<'a>(&'a self, client: &Client, from: ClientAddress) -> Asker<'a> {
+        self.budget.asker(from, client)
+    }
+
+    fn published(&self, client: &Client) -> Result<Option<Arc<Published>>, KeysFault> {
         let Some(uri) = client
             .details
             .jwks_uri
@@ -197,81 +258,14 @@ impl ClientKeys {
             return Ok(None);
         };
         if !client.is_trusted() && !uri.starts_with("https:") {
-            return Err("the client's jwks_uri is not https".to_owned());
+            let reason = "the client's jwks_uri is not https";
+            return Err(KeysFault::Unproven(reason.to_owned()));
         }
-        let made = self.published.get_or_insert_with(uri, || {
-            uri.parse().map(|url| {
-                let state = Mutex::default();
-                Arc::new(Published { url, state })
-            })
-        });
+        let made = self
+            .published
+            .get_or_insert_with(uri, || uri.parse().map(|url| Arc::new(Published::new(url))));
         made.map(Some)
-            .map_err(|_: url::ParseError| "the client's jwks_uri is no URL".to_owned())
-    }
-}
-
-impl Published {
-    async fn current(&self, source: &dyn Source) -> Result<Arc<Keys>, String> {
-        let mut state = self.state.lock().await;
-        let now = source.now();
-        if let Some(held) = state.held.as_ref().filter(|held| now < held.fresh_until) {
-            return Ok(Arc::clone(&held.keys));
-        }
-        let fault = match state.may_ask(now) {
-            true => self.fetch(source, &mut state).await.err(),
-            false => None,
-        };
-        let usable = state.held.as_ref();
-        let usable = usable.filter(|held| now.saturating_duration_since(held.fetched_at) <= MAX_STALE);
-        usable.map(|held| Arc::clone(&held.keys)).ok_or_else(|| {
-            fault.unwrap_or_else(|| "the client's keys could not be fetched a moment ago".to_owned())
-        })
-    }
-
-    async fn newer(&self, source: &dyn Source, seen: &Arc<Keys>) -> Option<Arc<Keys>> {
-        let mut state = self.state.lock().await;
-        let changed = |state: &State| {
-            let held = state.held.as_ref()?;
-            (!Arc::ptr_eq(&held.keys, seen)).then(|| Arc::clone(&held.keys))
-        };
-        if let Some(newer) = changed(&state) {
-            return Some(newer);
-        }
-        let now = source.now();
-        if !state.may_ask(now) {
-            return None;
-        }
-        // Whatever comes of it: a signature that nobody made is no reason to ask again soon.
-        state.again_at = Some(now + COOL_DOWN);
-        self.fetch(source, &mut state).await.ok()?;
-        changed(&state)
-    }
-
-    async fn fetch(&self, source: &dyn Source, state: &mut State) -> Result<(), String> {
-        let fetched = source.fetch(&self.url).await;
-        let now = source.now();
-        let read = fetched.and_then(|document| Ok((Keys::parse(&document.body)?, document.fresh_for)));
-        match read {
-            Ok((keys, fresh_for)) => {
-                state.held = Some(Held {
-                    keys: Arc::new(keys),
-                    fetched_at: now,
-                    fresh_until: now + fresh_for,
-                });
-                Ok(())
-            }
-            Err(reason) => {
-                tracing::warn!(url = %self.url, reason, "a client's keys could not be fetched");
-                state.again_at = Some(now + COOL_DOWN);
-                Err("the client's keys cannot be fetched".to_owned())
-            }
-        }
-    }
-}
-
-impl State {
-    fn may_ask(&self, now: Instant) -> bool {
-        self.again_at.is_none_or(|again_at| now >= again_at)
+            .map_err(|_: url::ParseError| KeysFault::Unproven("the client's jwks_uri is no URL".to_owned()))
     }
 }
 

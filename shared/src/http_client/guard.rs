@@ -30,6 +30,7 @@ type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 #[derive(Debug)]
 pub struct GuardFault {
     reason: String,
+    is_busy: bool,
 }
 
 impl fmt::Display for GuardFault {
@@ -44,6 +45,33 @@ impl GuardFault {
     /// Why, for the log and for nobody else.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// Whether nothing was tried, because too much was under way here: it says nothing about the address.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    fn busy(reason: &str) -> Self {
+        Self {
+            is_busy: true,
+            ..Self::from(reason.to_owned())
+        }
+    }
+}
+
+impl From<String> for GuardFault {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            is_busy: false,
+        }
+    }
+}
+
+impl From<&str> for GuardFault {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
     }
 }
 
@@ -102,35 +130,32 @@ impl GuardedClient {
         let attempt = tokio::time::timeout(TOTAL_TIMEOUT, self.0.fetch(url, max_bytes));
         match attempt.await {
             Ok(Ok(fetched)) => Ok(fetched),
-            Ok(Err(reason)) => {
+            Ok(Err(fault)) => {
                 linger().await;
-                Err(GuardFault { reason })
+                Err(fault)
             }
-            Err(_) => Err(GuardFault {
-                reason: "no answer in time".to_owned(),
-            }),
+            Err(_) => Err("no answer in time".into()),
         }
     }
 }
 
 impl Inner {
-    /// The error is the private reason.
-    async fn fetch(&self, url: &Url, max_bytes: usize) -> Result<Fetched, String> {
+    async fn fetch(&self, url: &Url, max_bytes: usize) -> Result<Fetched, GuardFault> {
         if url.scheme() != "https" {
-            return Err("it is not https".to_owned());
+            return Err("it is not https".into());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("it has a user name or a password".to_owned());
+            return Err("it has a user name or a password".into());
         }
         let _seat = self
             .fetches
             .try_acquire()
-            .map_err(|_| "too many fetches are under way".to_owned())?;
+            .map_err(|_| GuardFault::busy("too many fetches are under way"))?;
         let rule = self.rules.iter().find(|(rule, _)| rule.is_for(url));
         // A dot at the end makes it no other host.
         let host = url.host_str().map(|host| host.trim_end_matches('.'));
         if rule.is_none() && host == self.own.host.as_deref() {
-            return Err("it is the host of this server".to_owned());
+            return Err("it is the host of this server".into());
         }
         let addresses = self.addresses(url).await?;
         for address in &addresses {
@@ -140,20 +165,20 @@ impl Inner {
         let client = pinned(tls.clone(), url, addresses).map_err(|fault| fault.to_string())?;
         receive(client.get(url.clone()), max_bytes)
             .await
-            .map_err(|fault| fault.to_string())
+            .map_err(|fault| fault.to_string().into())
     }
 
     /// Where a connection to `url` may end.
-    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, String> {
+    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, GuardFault> {
         let port = url.port_or_known_default().unwrap_or(443);
         let name = match url.host() {
             Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
             Some(Host::Ipv6(address)) => return Ok(vec![(address, port).into()]),
             Some(Host::Domain(name)) => name.to_owned(),
-            None => return Err("it has no host".to_owned()),
+            None => return Err("it has no host".into()),
         };
         let seat = Arc::clone(&self.lookups).try_acquire_owned();
-        let seat = seat.map_err(|_| "too many names are being looked up".to_owned())?;
+        let seat = seat.map_err(|_| GuardFault::busy("too many names are being looked up"))?;
         let lookup = Arc::clone(&self.lookup);
         let found = tokio::task::spawn_blocking(move || {
             let _seat = seat;
@@ -161,9 +186,9 @@ impl Inner {
         });
         match found.await {
             Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Ok(Ok(_)) => Err("the host has no address".to_owned()),
-            Ok(Err(fault)) => Err(format!("the host cannot be resolved: {fault}")),
-            Err(_) => Err("the look-up has stopped".to_owned()),
+            Ok(Ok(_)) => Err("the host has no address".into()),
+            Ok(Err(fault)) => Err(format!("the host cannot be resolved: {fault}").into()),
+            Err(_) => Err("the look-up has stopped".into()),
         }
     }
 

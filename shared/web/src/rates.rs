@@ -145,6 +145,11 @@ impl Exceeded {
         Self::new(wait, Rate::unlimited())
     }
 
+    /// How long there is nothing to try.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
     pub fn answer(self) -> HttpResponse {
         let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);

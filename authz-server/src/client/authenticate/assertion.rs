@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ::web::address::ClientAddress;
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
 use shared::oauth_error::OAuthError;
@@ -74,8 +75,14 @@ impl<'a> Assertion<'a> {
         &self.client_id
     }
 
-    /// Checks everything, and uses the assertion up.
-    pub(super) async fn check(self, app: &App, client: &Client, now: UnixSeconds) -> Checked {
+    /// Checks everything, and uses the assertion up. `from` is who shows it.
+    pub(super) async fn check(
+        self,
+        app: &App,
+        client: &Client,
+        from: ClientAddress,
+        now: UnixSeconds,
+    ) -> Checked {
         if !self.jwt.has_type(&TYPES, true) {
             return Ok(Err(
                 "the assertion's typ is that of another kind of JWT".to_owned()
@@ -88,9 +95,9 @@ impl<'a> Assertion<'a> {
                 self.jwt.algorithm()
             )));
         }
-        let jwt = match app.client_keys.verify(client, self.jwt).await {
+        let jwt = match app.client_keys.verify(client, self.jwt, from).await {
             Ok(jwt) => jwt,
-            Err(reason) => return Ok(Err(format!("the assertion: {reason}"))),
+            Err(fault) => return Ok(Err(format!("the assertion: {}", fault.unproven(client)?))),
         };
         match check_claims(&jwt, client, app.config.issuer.as_str(), now) {
             Ok(single_use) => use_up(app, client, single_use).await,

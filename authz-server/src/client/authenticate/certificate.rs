@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use ::web::address::ClientAddress;
 use shared::clock::UnixSeconds;
 use shared::tls::ClientCertificate;
 use x509_parser::certificate::X509Certificate;
@@ -14,42 +15,95 @@ use crate::app::App;
 use crate::client::keys::Keys;
 use crate::client::{AuthMethod, Client, Details};
 
-/// Whether `shown` proves that `client` is asking, by the way that it is registered for.
+/// The certificate of a connection, and who is at its end.
+pub(super) struct Shown {
+    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) from: ClientAddress,
+}
+
+/// The methods by which a certificate proves anything, in the order in which they are tried.
+const METHODS: [AuthMethod; 2] = [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth];
+
+impl Shown {
+    /// The method of a client that comes with nothing else than its id: the first for a certificate that it listed and
+    /// that works here. It is public if it may be and shows none; one that is shown must prove who it is.
+    pub(super) fn method(&self, client: &Client, takes: impl Fn(AuthMethod) -> bool) -> AuthMethod {
+        let lists = |method: &AuthMethod| client.auth_methods.contains(method);
+        let works = METHODS.into_iter().find(|method| lists(method) && takes(*method));
+        match works {
+            Some(method) if self.certificate.is_some() => method,
+            _ if lists(&AuthMethod::None) => AuthMethod::None,
+            Some(method) => method,
+            // None of them works here; trying says why.
+            None => METHODS.into_iter().find(lists).unwrap_or(AuthMethod::None),
+        }
+    }
+}
+
+/// Whether `shown` proves that `client` is asking: by `method`, or by another that it is registered for.
 pub(super) async fn check(
     app: &App,
     client: &Client,
-    (method, shown): (AuthMethod, Option<&ClientCertificate>),
+    (method, shown): (AuthMethod, &Shown),
     now: UnixSeconds,
 ) -> Checked {
-    let Some(shown) = shown else {
+    let (Some(certificate), from) = (&shown.certificate, shown.from) else {
         return Ok(Err("it showed no certificate".to_owned()));
     };
-    let Ok((_, certificate)) = X509Certificate::from_der(shown.own()) else {
+    let Ok((_, own)) = X509Certificate::from_der(certificate.own()) else {
         return Ok(Err("its certificate cannot be read".to_owned()));
     };
     if method == AuthMethod::SelfSignedTlsClientAuth {
-        return Ok(is_registered(app, client, &certificate).await);
+        return is_registered(app, client, &own, from).await;
     }
-    let Some(authorities) = &app.client_authorities else {
-        return Ok(Err("tls.client_ca_file names no authorities".to_owned()));
+    let reason = match is_vouched_for(app, client, (certificate, &own), now) {
+        Ok(()) => return Ok(Ok(())),
+        Err(reason) => reason,
     };
-    Ok(match authorities.vouch_for(shown, now) {
+    let other = AuthMethod::SelfSignedTlsClientAuth;
+    if !client.auth_methods.contains(&other) || !app.takes(other) {
+        return Ok(Err(reason));
+    }
+    let registered = is_registered(app, client, &own, from).await?;
+    Ok(registered.map_err(|second| format!("{reason}; {second}")))
+}
+
+/// RFC 8705 §2.1: an authority vouches for the certificate, and the client's name stands in it.
+fn is_vouched_for(
+    app: &App,
+    client: &Client,
+    (shown, own): (&ClientCertificate, &X509Certificate<'_>),
+    now: UnixSeconds,
+) -> Result<(), String> {
+    let Some(authorities) = &app.client_authorities else {
+        return Err("tls.client_ca_file names no authorities".to_owned());
+    };
+    match authorities.vouch_for(shown, now) {
         Err(reason) => Err(format!("no authority vouches for its certificate: {reason}")),
-        Ok(()) if is_named(&certificate, &client.details) => Ok(()),
+        Ok(()) if is_named(own, &client.details) => Ok(()),
         Ok(()) => Err("its certificate names somebody else".to_owned()),
-    })
+    }
 }
 
 /// RFC 8705 §2.2: the certificate, or its public key, is among those that the client registered. Nobody else vouches
 /// for it, so neither its names nor its dates mean anything.
-async fn is_registered(app: &App, client: &Client, shown: &X509Certificate<'_>) -> Result<(), String> {
-    let keys = app.client_keys.of(client).await?;
+async fn is_registered(
+    app: &App,
+    client: &Client,
+    shown: &X509Certificate<'_>,
+    from: ClientAddress,
+) -> Checked {
+    let keys = match app.client_keys.of(client, from).await {
+        Ok(keys) => keys,
+        Err(fault) => return fault.unproven(client).map(Err),
+    };
     if has(&keys, shown) {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    match app.client_keys.newer(client, &keys).await {
-        Some(newer) if has(&newer, shown) => Ok(()),
-        _ => Err("its certificate is none that it registered".to_owned()),
+    match app.client_keys.newer(client, &keys, from).await {
+        Ok(Some(newer)) if has(&newer, shown) => Ok(Ok(())),
+        Ok(_) => Ok(Err("its certificate is none that it registered".to_owned())),
+        Err(fault) => fault.unproven(client).map(Err),
     }
 }
 

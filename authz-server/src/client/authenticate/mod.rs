@@ -23,6 +23,7 @@ use shared::secret::{Secret, SecretHash};
 
 use self::assertion::Assertion;
 pub(crate) use self::assertion::SIGNING_ALGORITHMS;
+use self::certificate::Shown;
 pub(crate) use self::distinguished_name::DistinguishedName;
 use super::{AuthMethod, Client, document};
 use crate::app::App;
@@ -154,7 +155,16 @@ async fn check(
     if client.is_revoked {
         return Ok(Err(refused(format!("client {client_id} is revoked"))));
     }
-    let method = proof.method(&client);
+    let shown = Shown {
+        certificate: client_certificate::of(request),
+        from: ClientAddress::of(request),
+    };
+    let method = match &proof {
+        Proof::Basic(_) => AuthMethod::ClientSecretBasic,
+        Proof::Post(_) => AuthMethod::ClientSecretPost,
+        Proof::Assertion(_) => AuthMethod::PrivateKeyJwt,
+        Proof::Nothing => shown.method(&client, |method| app.takes(method)),
+    };
     if !client.auth_methods.contains(&method) {
         return Ok(Err(refused(format!(
             "client {client_id} is not registered for {method}"
@@ -162,33 +172,14 @@ async fn check(
     }
     let proven = match proof {
         Proof::Basic(secret) | Proof::Post(secret) => has_secret(&client, &secret.hash(), now),
-        Proof::Assertion(assertion) => Box::pin(assertion.check(app, &client, now)).await?,
+        Proof::Assertion(assertion) => Box::pin(assertion.check(app, &client, shown.from, now)).await?,
         Proof::Nothing if method == AuthMethod::None => Ok(()),
-        Proof::Nothing => {
-            let shown = client_certificate::of(request);
-            Box::pin(certificate::check(app, &client, (method, shown.as_ref()), now)).await?
-        }
+        Proof::Nothing => Box::pin(certificate::check(app, &client, (method, &shown), now)).await?,
     };
     Ok(match proven {
         Ok(()) => Ok(AuthenticatedClient { client, method }),
         Err(reason) => Err(refused(format!("client {client_id}: {reason}"))),
     })
-}
-
-impl Proof<'_> {
-    /// The method that this proof is for. A client that comes with nothing but its id is public, unless it is
-    /// registered to show a certificate: then its certificate is asked for, and nothing else will do.
-    fn method(&self, client: &Client) -> AuthMethod {
-        match self {
-            Self::Basic(_) => AuthMethod::ClientSecretBasic,
-            Self::Post(_) => AuthMethod::ClientSecretPost,
-            Self::Assertion(_) => AuthMethod::PrivateKeyJwt,
-            Self::Nothing => [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth]
-                .into_iter()
-                .find(|method| client.auth_methods.contains(method))
-                .unwrap_or(AuthMethod::None),
-        }
-    }
 }
 
 fn has_secret(client: &Client, secret: &SecretHash, now: UnixSeconds) -> Result<(), String> {

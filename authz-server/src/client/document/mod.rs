@@ -57,6 +57,11 @@ impl Document {
         }
     }
 
+    /// Whether its client is in the database: an operator pinned it, or somebody has allowed it something.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.unwritten.is_none()
+    }
+
     fn is_due(&self, now: UnixSeconds) -> bool {
         !self.is_pinned && now >= self.fresh_until
     }

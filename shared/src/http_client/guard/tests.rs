@@ -359,6 +359,31 @@ async fn ssrf_24_this_server_is_not_fetched_from() {
 }
 
 #[tokio::test]
+async fn who_finds_no_seat_is_told_that_nothing_was_tried() {
+    let stand = Stand::start(good("{}"));
+    let client = client(vec![stand.rule(&["docs.example"])], &[&["127.0.0.1"]]);
+    let seats = client
+        .0
+        .fetches
+        .acquire_many(u32::try_from(FETCHES).unwrap())
+        .await;
+    let fault = client
+        .fetch_json(&stand.url("docs.example"), 100)
+        .await
+        .unwrap_err();
+    assert!(fault.is_busy(), "{fault:?}");
+    assert!(stand.asked.lock().unwrap().is_empty());
+    drop(seats);
+    client.fetch_json(&stand.url("docs.example"), 100).await.unwrap();
+    // An address that is away is another matter.
+    let fault = client
+        .fetch_json(&stand.url("other.example"), 100)
+        .await
+        .unwrap_err();
+    assert!(!fault.is_busy(), "{fault:?}");
+}
+
+#[tokio::test]
 async fn only_https_without_credentials() {
     let guarded = client(vec![], &[&["1.1.1.1"]]);
     for (url, expected) in [

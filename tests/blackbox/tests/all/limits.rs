@@ -1,10 +1,13 @@
 //! CA-09, INT-10, GEN-19: too much is 429, for the offender only.
 
 use blackbox::answers::{granted, refused_client, retry_after};
+use blackbox::assertion;
 use blackbox::fleet::Wishes;
+use blackbox::forge::{Key, key_set};
+use blackbox::publisher::{Publisher, Reply};
 use blackbox::{Db, Fleet, both};
 use serde_json::json;
-use xtask::fleet::Credentials;
+use xtask::fleet::{Credentials, UNLIMITED_SERVER};
 use xtask::http::{Answer, Request};
 use xtask::journey::modern;
 
@@ -144,6 +147,51 @@ fn limits_hold_at_the_node_too(db: Db) {
     }
     exceeded(&list(&eager));
     assert_eq!(list(&fleet.token(&calm, &fleet.node.url())).status, 200);
+}
+
+both!(ca_30_one_address_cannot_keep_the_keys_of_others_from_being_fetched);
+fn ca_30_one_address_cannot_keep_the_keys_of_others_from_being_fetched(db: Db) {
+    let publisher = Publisher::start();
+    let limits = "\n[clients]\nfetches_per_address = \"3/h\"\n";
+    let fleet = Fleet::start(
+        db,
+        &Wishes {
+            server: Some(format!("{UNLIMITED_SERVER}{limits}{}", publisher.rule())),
+            environment: proxies(),
+            ..Wishes::default()
+        },
+    );
+    let key = Key::ed25519("one");
+    let paths: Vec<_> = (0..5).map(|n| format!("/{n}/keys")).collect();
+    let clients: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            publisher.publish(path, Reply::json(&key_set(&[&key])));
+            assertion::publishing_client(&fleet, &publisher.at(path))
+        })
+        .collect();
+    let ask = |client: &str, from: &str| {
+        let assertion = assertion::assertion(&fleet, client, &key);
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", assertion::ASSERTION_TYPE),
+            ("client_assertion", &assertion),
+        ];
+        let request = Request::post(&fleet.at("/oauth/token")).unwrap();
+        let request = request.header("X-Forwarded-For", from).form(&form);
+        request.send().unwrap()
+    };
+    for client in &clients[..3] {
+        granted(&ask(client, "7.7.7.7"));
+    }
+    exceeded(&ask(&clients[3], "7.7.7.7"));
+    assert!(publisher.requests(&paths[3]).is_empty());
+    // What is there is no fetch, and somebody else has a share of their own.
+    granted(&ask(&clients[0], "7.7.7.7"));
+    granted(&ask(&clients[3], "8.8.8.8"));
+    // That was for everybody.
+    granted(&ask(&clients[3], "7.7.7.7"));
+    exceeded(&ask(&clients[4], "7.7.7.7"));
 }
 
 /// `[limits]` opens a new table at the end of the file, so the key of `[server]` comes by environment.

@@ -114,3 +114,45 @@ fn exactly_one_registered_name_counts() {
     };
     assert!(!names(&der, both) && !names(&der, Details::default()));
 }
+
+#[test]
+fn ca_32_the_method_is_one_that_was_listed_and_works_here() {
+    use AuthMethod::{None as Public, PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth};
+    let certificate = || {
+        let der = certificate("x", vec![]);
+        ClientCertificate::new(vec![der.into()])
+    };
+    let method = |listed: &[AuthMethod], is_shown: bool, working: &[AuthMethod]| {
+        let mut client = crate::token::testing::client("client_credentials", "a");
+        client.auth_methods = listed.to_vec();
+        let shown = Shown {
+            certificate: is_shown.then(certificate).flatten(),
+            from: ClientAddress([192, 0, 2, 1].into()),
+        };
+        assert_eq!(shown.certificate.is_some(), is_shown);
+        shown.method(&client, |method| working.contains(&method))
+    };
+    let choices = [PrivateKeyJwt, SelfSignedTlsClientAuth, Public];
+    let both = [TlsClientAuth, SelfSignedTlsClientAuth];
+    // Public is what it said it may be, unless it shows a certificate where that means something.
+    assert_eq!(method(&choices, false, &both), Public);
+    assert_eq!(method(&choices, true, &both), SelfSignedTlsClientAuth);
+    assert_eq!(method(&choices, true, &[]), Public);
+    // Without that, nothing but the certificate will do.
+    for is_shown in [false, true] {
+        assert_eq!(method(&both, is_shown, &both), TlsClientAuth);
+        assert_eq!(
+            method(&both, is_shown, &[SelfSignedTlsClientAuth]),
+            SelfSignedTlsClientAuth
+        );
+        assert_eq!(
+            method(&[SelfSignedTlsClientAuth], is_shown, &[]),
+            SelfSignedTlsClientAuth
+        );
+        assert_eq!(
+            method(&[PrivateKeyJwt], is_shown, &both),
+            Public,
+            "which it did not list"
+        );
+    }
+}
