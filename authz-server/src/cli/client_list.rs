@@ -27,7 +27,8 @@ impl List {
         if let Some(span) = self.unused_for {
             let before = (now - span.0).0;
             clients.retain(|client| {
-                client.revoked_at.is_none() && client.last_used_at.unwrap_or(client.client_id_issued_at) < before
+                client.revoked_at.is_none()
+                    && client.last_used_at.unwrap_or(client.client_id_issued_at) < before
             });
         }
         if self.duplicates {
