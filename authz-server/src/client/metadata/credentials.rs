@@ -121,7 +121,8 @@ fn check_key_set(jwks: &Value) -> Result<(), MetadataFault> {
         )
         .about(why)
     };
-    let set = KeySet::parse_unnamed(jwks.to_string().as_bytes()).map_err(|fault| wrong(&fault.to_string()))?;
+    let set =
+        KeySet::parse_unnamed(jwks.to_string().as_bytes()).map_err(|fault| wrong(&fault.to_string()))?;
     // A certificate of the client's own making is found by its bytes, whatever the key in it.
     let listed = jwks.get("keys").and_then(Value::as_array);
     let has_certificate = listed.into_iter().flatten().any(|key| key.get("x5c").is_some());
