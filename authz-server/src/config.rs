@@ -418,9 +418,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_features_are_refused_with_the_reason() {
-        let faults =
-            read("[keys]\nrotate_every = \"30d\"\n[admin]\nx = 1")
-                .unwrap_err();
+        let faults = read("[keys]\nrotate_every = \"30d\"\n[admin]\nx = 1").unwrap_err();
         assert!(
             faults.contains("2 fault(s)") && faults.contains("does not have yet"),
             "{faults}"
@@ -433,7 +431,9 @@ mod tests {
         assert!(config.clients.fetches_from("anybody.example") && config.fetch_rules.is_empty());
         let some = "[clients]\nmetadata_documents = \"allowlist\"\ndocument_hosts = [\"*.lan.example\"]";
         let config = read(some).unwrap();
-        assert!(config.clients.fetches_from("a.lan.example") && !config.clients.fetches_from("anybody.example"));
+        assert!(
+            config.clients.fetches_from("a.lan.example") && !config.clients.fetches_from("anybody.example")
+        );
         let config = read("[clients]\nmetadata_documents = \"off\"").unwrap();
         assert!(!config.clients.fetches_from("a.lan.example"));
         let rule = "[[fetch_rule]]\nhosts = [\"*.lan.example\"]\nallow_ranges = [\"10.0.0.0/8\"]\nca_file = \"ca.pem\"\n";
@@ -444,11 +444,26 @@ mod tests {
         assert!(read(&format!("{outside}{rule}")).is_ok());
         for (bad, part) in [
             (format!("{outside}{loopback}"), "listens on loopback alone"),
-            ("[[fetch_rule]]\nhosts = [\"a.example\"]\nallow_ranges = [\"0.0.0.0/0\"]".to_owned(), "name the ranges"),
-            ("[[fetch_rule]]\nallow_ranges = [\"10.0.0.0/8\"]".to_owned(), "for which hosts"),
-            ("[[fetch_rule]]\nhosts = [\"*\"]".to_owned(), "a host is written like"),
-            ("[clients]\nmetadata_documents = \"allowlist\"".to_owned(), "whose documents"),
-            ("[clients]\ndocument_hosts = [\"a.example\"]".to_owned(), "counts only with"),
+            (
+                "[[fetch_rule]]\nhosts = [\"a.example\"]\nallow_ranges = [\"0.0.0.0/0\"]".to_owned(),
+                "name the ranges",
+            ),
+            (
+                "[[fetch_rule]]\nallow_ranges = [\"10.0.0.0/8\"]".to_owned(),
+                "for which hosts",
+            ),
+            (
+                "[[fetch_rule]]\nhosts = [\"*\"]".to_owned(),
+                "a host is written like",
+            ),
+            (
+                "[clients]\nmetadata_documents = \"allowlist\"".to_owned(),
+                "whose documents",
+            ),
+            (
+                "[clients]\ndocument_hosts = [\"a.example\"]".to_owned(),
+                "counts only with",
+            ),
         ] {
             let faults = read(&bad).unwrap_err();
             assert!(faults.contains(part), "{bad}: {faults}");

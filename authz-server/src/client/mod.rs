@@ -2,9 +2,9 @@
 
 pub(crate) mod authenticate;
 mod details;
-pub(crate) mod keys;
-pub(crate) mod invite;
 pub(crate) mod document;
+pub(crate) mod invite;
+pub(crate) mod keys;
 pub(crate) mod metadata;
 mod redirects;
 pub(crate) mod register;

@@ -168,7 +168,10 @@ mod tests {
         };
         let both = anybody("private_key_jwt none");
         let kept = kept_for(&both, &asked(Some("k"))).unwrap();
-        assert!(check(kept.as_deref(), &both, &asked(None)).is_ok(), "it may take another key");
+        assert!(
+            check(kept.as_deref(), &both, &asked(None)).is_ok(),
+            "it may take another key"
+        );
         let weaker = AuthenticatedClient::assumed_public(Arc::clone(both.client()));
         assert_eq!(
             code_of(check(kept.as_deref(), &weaker, &asked(Some("k")))),
@@ -180,7 +183,10 @@ mod tests {
             code_of(check(begun_in_public.as_deref(), &both, &asked(None))),
             ErrorCode::InvalidDpopProof
         );
-        assert_eq!(kept_for(&anybody("private_key_jwt"), &asked(Some("k"))).unwrap(), None);
+        assert_eq!(
+            kept_for(&anybody("private_key_jwt"), &asked(Some("k"))).unwrap(),
+            None
+        );
         assert_eq!(kept_for(&anybody("none"), &asked(None)).unwrap(), None);
     }
 

@@ -10,10 +10,10 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use shared::tls::ServerTls;
 
-use crate::{answer, client_certificate};
 use crate::frame::{Frame, stand};
 use crate::metrics::Metrics;
 use crate::rates::AddressLimit;
+use crate::{answer, client_certificate};
 
 /// How long requests in flight may take once we were asked to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
@@ -92,7 +92,10 @@ pub async fn run(
     let server = bindable(&listen.asking_addresses)
         .iter()
         .try_fold(server, |server, address| {
-            let tls = listen.tls.as_ref().ok_or_else(|| io::Error::other("a certificate is asked for without TLS"));
+            let tls = listen
+                .tls
+                .as_ref()
+                .ok_or_else(|| io::Error::other("a certificate is asked for without TLS"));
             let bound = tls.and_then(|tls| server.bind_rustls_0_23(address, (*tls.asking).clone()));
             bound.map_err(|e| cannot_listen(*address, e))
         })?;
