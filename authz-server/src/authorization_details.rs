@@ -11,6 +11,7 @@ use shared::scope::Scope;
 use shared::uri::ResourceUri;
 
 use crate::client::Client;
+use crate::client::metadata::is_invisible;
 use crate::db::DbFault;
 use crate::registry::Resource;
 
@@ -204,13 +205,9 @@ fn shows(value: &Value) -> bool {
     }
 }
 
-/// No control characters and none that turn the direction of writing, hide or join (Unicode TR 36 §2.5).
+/// A person sees all of it.
 fn is_plain(text: &str) -> bool {
-    let hides = |c: char| {
-        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    !text.chars().any(|c| c.is_control() || hides(c))
+    !text.chars().any(is_invisible)
 }
 
 /// RFC 9396 §5.
@@ -295,6 +292,11 @@ mod tests {
             "[{\"type\":\"call\",\"x\":\"pay\u{202e}001\"}]",
             r#"[{"type":"call","x":["a\nb"]}]"#,
             "[{\"type\":\"call\",\"\u{200b}x\":1}]",
+            "[{\"type\":\"call\",\"x\":\"pay\u{3164}001\"}]",
+            "[{\"type\":\"call\",\"x\":\"pay\u{2800}001\"}]",
+            "[{\"type\":\"call\",\"x\":\"pay\u{fe0f}001\"}]",
+            "[{\"type\":\"call\",\"x\":\"pay\u{e0100}001\"}]",
+            "[{\"type\":\"call\",\"\u{115f}\":1}]",
         ] {
             assert!(ask(text).is_err(), "{text}");
         }

@@ -28,6 +28,8 @@ use crate::uri::is_loopback;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the whole answer.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names and values of an answer's headers together, at most.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Why a fetch brought nothing. The text names no address that the caller did not name itself.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum FetchFault {
     /// More bytes than asked for.
     #[error("answered with more than {0} bytes")]
     TooLarge(usize),
+    /// More bytes in the headers than any honest answer has.
+    #[error("answered with more than {MAX_HEAD_BYTES} bytes of headers")]
+    LongHead,
 }
 
 /// Why the client could not be made.
@@ -67,6 +72,8 @@ pub enum ClientFault {
 pub struct Fetched {
     /// The whole body.
     pub body: Vec<u8>,
+    /// `Content-Type` in lower case, without its parameters; `None` when it is not there exactly once.
+    pub media_type: Option<String>,
     /// `max-age` of `Cache-Control`, if it was given.
     pub max_age: Option<Duration>,
     /// Whether `Cache-Control` says `no-store` or `no-cache`.
@@ -76,6 +83,18 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// Whether the answer says of itself that it is JSON: `application/json`, or a type with the suffix `+json`
+    /// (RFC 6839 §3.1), as `application/jwk-set+json` is.
+    pub fn is_json(&self) -> bool {
+        let subtype = self
+            .media_type
+            .as_deref()
+            .and_then(|name| name.strip_prefix("application/"));
+        subtype.is_some_and(|name| {
+            name == "json" || name.strip_suffix("+json").is_some_and(|base| !base.is_empty())
+        })
+    }
+
     /// How long the answer may be kept (RFC 9111 §4.2), within `bounds`: `usual` where it does not say, the least
     /// where it says not at all.
     pub fn fresh_for(&self, usual: Duration, bounds: RangeInclusive<Duration>) -> Duration {
@@ -197,10 +216,18 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity");
     let mut answer = request.send().await.map_err(transport)?;
+    let lengths = answer
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    if lengths.sum::<usize>() > MAX_HEAD_BYTES {
+        return Err(FetchFault::LongHead);
+    }
     if answer.status().as_u16() != 200 {
         return Err(FetchFault::Status(answer.status().as_u16()));
     }
     let headers = answer.headers();
+    let media_type = media_type(headers);
     let (max_age, no_store, age) = (
         max_age(headers),
         has_directive(headers, "no-store") || has_directive(headers, "no-cache"),
@@ -215,6 +242,7 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
     }
     Ok(Fetched {
         body,
+        media_type,
         max_age,
         no_store,
         age,
@@ -245,6 +273,16 @@ fn transport(error: reqwest::Error) -> FetchFault {
         cause = inner;
     }
     FetchFault::Transport(cause.to_string())
+}
+
+/// RFC 9110 §8.3. Of two nobody can tell which one is meant.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(CONTENT_TYPE).into_iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let name = value.to_str().ok()?.split(';').next()?;
+    Some(name.trim().to_ascii_lowercase())
 }
 
 /// The directives of every `Cache-Control`.
@@ -308,6 +346,7 @@ mod tests {
         let fresh = |max_age: Option<u64>, no_store, age| {
             let fetched = Fetched {
                 body: Vec::new(),
+                media_type: None,
                 max_age: max_age.map(seconds),
                 no_store,
                 age: seconds(age),
@@ -338,6 +377,49 @@ mod tests {
             (fetched.max_age, fetched.age),
             (Some(Duration::from_secs(7)), Duration::from_secs(5))
         );
+    }
+
+    #[tokio::test]
+    async fn cimd_05_tells_whether_an_answer_is_json() {
+        let client = HttpClient::new(None).unwrap();
+        for (types, is_json) in [
+            (&["application/json"][..], true),
+            (&["Application/JSON ; charset=utf-8"], true),
+            (&["application/jwk-set+json"], true),
+            (&["application/problem+json;a=b"], true),
+            (&["text/html"], false),
+            (&["text/json"], false),
+            (&["application/+json"], false),
+            (&["application/jsonp"], false),
+            (&["application/octet-stream; x=application/json"], false),
+            (&["application/json, text/html"], false),
+            (&["application/json", "text/html"], false),
+            (&[], false),
+        ] {
+            let mut answer = ResponseTemplate::new(200).set_body_bytes("{}");
+            for name in types {
+                answer = answer.append_header("content-type", *name);
+            }
+            let (_server, url) = server(answer).await;
+            let fetched = client.fetch_json(&url, 2).await.unwrap();
+            assert_eq!(fetched.is_json(), is_json, "{types:?}: {:?}", fetched.media_type);
+        }
+    }
+
+    #[tokio::test]
+    async fn cimd_08_headers_end_at_a_limit() {
+        let client = HttpClient::new(None).unwrap();
+        for (length, is_good) in [(15 * 1024, true), (17 * 1024, false), (200 * 1024, false)] {
+            let answer = ResponseTemplate::new(200)
+                .insert_header("x-long", "x".repeat(length))
+                .set_body_string("{}");
+            let (_server, url) = server(answer).await;
+            match client.fetch_json(&url, 2).await {
+                Ok(_) => assert!(is_good, "{length}"),
+                Err(FetchFault::LongHead) => assert!(!is_good, "{length}"),
+                Err(other) => panic!("{length}: {other}"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -156,6 +156,10 @@ impl Source for Network {
             } else {
                 self.guarded.fetch_json(url, MAX_SET_BYTES).await?
             };
+            // `application/jwk-set+json` (RFC 7517 §8.5.2) is one of them.
+            if !fetched.is_json() {
+                return Err(format!("{url} is not JSON, by its Content-Type"));
+            }
             let (least, usual, most) = FRESHNESS;
             Ok(Document {
                 fresh_for: fetched.fresh_for(usual, least..=most),

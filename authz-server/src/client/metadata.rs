@@ -20,6 +20,7 @@ use shared::scope::Scope;
 pub(crate) use self::document::document;
 pub(crate) use self::fault::MetadataFault;
 use self::members::Members;
+pub(crate) use self::members::is_invisible;
 use super::{AuthMethod, ClientType, Details, Origin, redirects};
 use crate::authorize::redirect_uri;
 use crate::db::client::ClientRow;

@@ -178,8 +178,18 @@ pub(crate) async fn revoke_all_of_client(
     client_id: &str,
     now: UnixSeconds,
 ) -> Result<u64, DbFault> {
+    end_all_of_client(tx, client_id, "the client was revoked", now).await
+}
+
+/// As [`revoke_all_of_client`], for another reason. Codes and approved devices that wait end with their grants.
+pub(super) async fn end_all_of_client(
+    tx: &mut Tx,
+    client_id: &str,
+    why: &'static str,
+    now: UnixSeconds,
+) -> Result<u64, DbFault> {
     let rows = end_all(tx, REVOKE_OF_CLIENT, client_id, now).await?;
-    token_family::revoke(tx, Of::Client(client_id), "the client was revoked", now).await?;
+    token_family::revoke(tx, Of::Client(client_id), why, now).await?;
     Ok(rows)
 }
 

@@ -5,14 +5,15 @@ use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
 use super::client::ClientRow;
-use super::token_family::{self, Of};
 use super::{Db, DbFault, Tx, access_grant, client, on};
 
 const FIND: &str =
     "SELECT client_id, content, is_pinned, fetched_at, fresh_until FROM client_document WHERE client_id = $1";
+/// What is pinned gives way to another pin only.
 const WRITE: &str = "INSERT INTO client_document (client_id, content, is_pinned, fetched_at, fresh_until) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (client_id) DO UPDATE SET content = EXCLUDED.content, \
-     is_pinned = EXCLUDED.is_pinned, fetched_at = EXCLUDED.fetched_at, fresh_until = EXCLUDED.fresh_until";
+     is_pinned = EXCLUDED.is_pinned, fetched_at = EXCLUDED.fetched_at, fresh_until = EXCLUDED.fresh_until \
+     WHERE EXCLUDED.is_pinned OR NOT client_document.is_pinned";
 /// Holds the client until the transaction ends.
 const HOLD: &str = "UPDATE client SET name = name WHERE client_id = $1";
 const UNPIN: &str =
@@ -41,7 +42,8 @@ pub(crate) enum Impact {
     None,
     /// They are asked again: nothing of what they let us remember counts any more.
     AskAgain,
-    /// That, and what was granted so far ends: the client can no longer be told from another.
+    /// What was granted so far ends, codes and devices that wait included: the client can no longer be told from
+    /// another.
     Ends,
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<DocumentRow>
 }
 
 /// Writes a client and its document, or a newer document of a client that is there; `false` when the client's id
-/// belongs to one that did not come of a document, or is revoked. `impact` compares the client before and after.
+/// belongs to one that did not come of a document, or is revoked, or is pinned and the new one is not. `impact` compares the client before and after.
 pub(crate) async fn write(
     db: &Db,
     (client, document): (&ClientRow, &DocumentRow),
@@ -75,40 +77,51 @@ async fn write_in(
     let id = &client.client_id;
     // Two who write the same client follow one another, so none compares with what the other has replaced.
     on!(tx tx, c => async { sqlx::query(HOLD).bind(id).execute(c).await.map(|_| ()) })?;
-    match client::find_in(tx, id).await? {
+    let before = client::find_in(tx, id).await?;
+    match &before {
         None => client::insert_row(tx, client).await?,
         Some(before) if before.revoked_at.is_some() || before.origin != client.origin => return Ok(false),
-        Some(before) => {
-            // Where it may be used is the operator's to say, and stays.
-            let client = &ClientRow {
-                resources: before.resources.clone(),
-                ..client.clone()
-            };
-            client::write_row(tx, client).await?;
-            apply(tx, id, impact(&before, client), now).await?;
-        }
+        Some(_) => {}
     }
-    on!(tx tx, c => async {
-        let write = sqlx::query(WRITE)
-            .bind(id)
-            .bind(&document.content)
-            .bind(document.is_pinned)
-            .bind(document.fetched_at)
-            .bind(document.fresh_until);
-        write.execute(c).await.map(|_| ())
-    })?;
+    if !write_document(tx, document).await? {
+        return Ok(false);
+    }
+    if let Some(before) = before {
+        // Where it may be used is the operator's to say, and stays.
+        let client = &ClientRow {
+            resources: before.resources.clone(),
+            ..client.clone()
+        };
+        client::write_row(tx, client).await?;
+        apply(tx, id, impact(&before, client), now).await?;
+    }
     change::record(tx, Noun::Client, id, now).await?;
     Ok(true)
 }
 
+/// `false` when another is pinned.
+async fn write_document(tx: &mut Tx, document: &DocumentRow) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let write = sqlx::query(WRITE)
+            .bind(&document.client_id)
+            .bind(&document.content)
+            .bind(document.is_pinned)
+            .bind(document.fetched_at)
+            .bind(document.fresh_until);
+        write.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
 async fn apply(tx: &mut Tx, client_id: &str, impact: Impact, now: UnixSeconds) -> Result<(), DbFault> {
-    if impact != Impact::None {
-        access_grant::forget_remembered(tx, client_id).await?;
+    match impact {
+        Impact::None => Ok(()),
+        Impact::AskAgain => access_grant::forget_remembered(tx, client_id).await,
+        Impact::Ends => {
+            let why = "the client's keys changed";
+            access_grant::end_all_of_client(tx, client_id, why, now).await?;
+            Ok(())
+        }
     }
-    if impact == Impact::Ends {
-        token_family::revoke(tx, Of::Client(client_id), "the client's keys changed", now).await?;
-    }
-    Ok(())
 }
 
 /// Lets a pinned document be fetched again; `false` when there is no such one.

@@ -73,9 +73,19 @@ impl Rate {
         Self(None)
     }
 
+    /// So many in a minute.
+    pub const fn per_minute(count: NonZeroU32) -> Self {
+        Self(Some((count, Duration::from_secs(60))))
+    }
+
     /// So many in an hour.
     pub const fn per_hour(count: NonZeroU32) -> Self {
         Self(Some((count, Duration::from_secs(3600))))
+    }
+
+    /// So many times as many in the same time.
+    pub fn times(self, factor: NonZeroU32) -> Self {
+        Self(self.0.map(|(count, window)| (count.saturating_mul(factor), window)))
     }
 
     /// How many in how much time; `None` when there is no limit.
@@ -244,6 +254,10 @@ mod tests {
     fn rates_are_read_and_printed() {
         for text in ["100/min", "20/s", "5000/h", "off"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        let factor = NonZeroU32::new(10).unwrap();
+        for (text, more) in [("60/min", "600/min"), ("off", "off")] {
+            assert_eq!(text.parse::<Rate>().unwrap().times(factor).to_string(), more);
         }
         for text in ["", "0/s", "1/day", "x/s", "-1/s", "100"] {
             assert_eq!(text.parse::<Rate>(), Err(RateFault), "{text}");

@@ -77,7 +77,17 @@ pub(super) fn impact(before: &ClientRow, after: &ClientRow) -> Impact {
     // A rotation keeps one key of before for a while; what shares none with it may be another's.
     let has_other_keys =
         old.jwks_uri != new.jwks_uri || (old_keys != new_keys && old_keys.is_disjoint(&new_keys));
-    if is_weaker || has_other_keys {
+    // A certificate proves who it is as a key does (RFC 8705 §2.1.2).
+    let certificate = |details: &Details| {
+        [
+            details.tls_client_auth_subject_dn.clone(),
+            details.tls_client_auth_san_dns.clone(),
+            details.tls_client_auth_san_uri.clone(),
+            details.tls_client_auth_san_ip.clone(),
+            details.tls_client_auth_san_email.clone(),
+        ]
+    };
+    if is_weaker || has_other_keys || certificate(&old) != certificate(&new) {
         return Impact::Ends;
     }
     match consent_after(before, after) {
@@ -236,5 +246,32 @@ mod tests {
         );
         assert_eq!(impact(&choices, &here), Impact::AskAgain);
         assert_eq!(impact(&here, &choices), Impact::Ends);
+    }
+
+    #[test]
+    fn a_certificate_of_another_name_is_another_key() {
+        let with = |name: &str, value: &str| {
+            row(&json!({"token_endpoint_auth_method": "tls_client_auth", name: value})).unwrap()
+        };
+        for (name, mine, theirs) in [
+            ("tls_client_auth_subject_dn", "CN=mine", "CN=theirs"),
+            ("tls_client_auth_san_dns", "mine.example", "theirs.example"),
+            (
+                "tls_client_auth_san_uri",
+                "https://mine.example/",
+                "https://theirs.example/",
+            ),
+            ("tls_client_auth_san_ip", "192.0.2.1", "192.0.2.2"),
+            ("tls_client_auth_san_email", "me@mine.example", "me@theirs.example"),
+        ] {
+            let before = with(name, mine);
+            assert_eq!(impact(&before, &before), Impact::None, "{name}");
+            assert_eq!(impact(&before, &with(name, theirs)), Impact::Ends, "{name}");
+        }
+        let other = with("tls_client_auth_san_dns", "mine.example");
+        assert_eq!(
+            impact(&with("tls_client_auth_subject_dn", "CN=mine"), &other),
+            Impact::Ends
+        );
     }
 }

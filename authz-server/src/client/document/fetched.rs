@@ -2,10 +2,12 @@
 //! a bounded memory of those whose clients nobody has granted anything yet.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::web::rates::KeyedLimit;
+use ::web::rates::{Exceeded, KeyedLimit, Rate};
 use quick_cache::sync::Cache;
 use shared::clock::UnixSeconds;
 use shared::http_client::GuardedClient;
@@ -27,6 +29,12 @@ const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
 const COPIES: usize = 1000;
 /// After a fetch that failed, the document that is there is relied on this long without another try.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Fetches from one host in a minute that an address has to itself, whoever has used the host's share up.
+const OWN: NonZeroU32 = NonZeroU32::MIN;
+/// So many shares of a host are fetched at most, by whomever.
+const SHARES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Why a document is no document, whatever its bytes are (Client ID Metadata Documents §4).
+pub(super) const NOT_JSON: &str = "it is not JSON, by its Content-Type";
 
 /// What came of a fetch; the error is the private reason.
 type Fetched = Result<Arc<Client>, Arc<str>>;
@@ -36,30 +44,49 @@ pub(crate) struct Documents {
     outbound: GuardedClient,
     settings: Clients,
     copies: Cache<String, Arc<Client>>,
-    /// Clients whose last fetch failed, and when.
+    /// Known clients whose last fetch failed, and when.
     failed: Cache<String, UnixSeconds>,
     /// Fetches under way: as many as requests that wait for them.
     under_way: Mutex<HashMap<String, Arc<OnceCell<Fetched>>>>,
-    pub(super) per_address: KeyedLimit,
+    per_address: KeyedLimit,
+    /// By host and address.
+    own: KeyedLimit,
     per_host: KeyedLimit,
+    in_all: KeyedLimit,
 }
 
 impl Documents {
     pub(crate) fn new(outbound: GuardedClient, settings: &Clients) -> Self {
+        let share = settings.fetches_per_host;
         Self {
             copies: Cache::new(COPIES),
             failed: Cache::new(COPIES),
             under_way: Mutex::default(),
             per_address: KeyedLimit::new(settings.fetches_per_address),
-            per_host: KeyedLimit::new(settings.fetches_per_host),
+            own: KeyedLimit::new(Rate::per_minute(OWN)),
+            per_host: KeyedLimit::new(share),
+            in_all: KeyedLimit::new(share.times(SHARES)),
             settings: settings.clone(),
             outbound,
         }
     }
 
     /// Limits whose idle entries are to be dropped now and then.
-    pub(crate) fn limits(&self) -> [KeyedLimit; 2] {
-        [self.per_address.clone(), self.per_host.clone()]
+    pub(crate) fn limits(&self) -> [KeyedLimit; 4] {
+        [&self.per_address, &self.own, &self.per_host, &self.in_all].map(KeyedLimit::clone)
+    }
+
+    /// Counts a request of `from` that needs an unknown document. An address first draws on what it has to itself, and
+    /// then on the share that all have in the host: a few that use the share up lock no newcomer out.
+    pub(super) fn admit(&self, url: &Url, from: IpAddr) -> Result<(), Exceeded> {
+        self.per_address.check(from)?;
+        let host = url.host_str().unwrap_or_default();
+        // Whoever waits for the fetch of somebody else causes none.
+        if self.under_way().contains_key(url.as_str()) || self.own.check((host, from)).is_ok() {
+            return Ok(());
+        }
+        let verdict = self.per_host.check(host);
+        verdict.inspect_err(|_| tracing::info!(host, "the share of documents of a host is used up"))
     }
 
     /// Whether documents at `url` are fetched at all.
@@ -79,8 +106,8 @@ impl Documents {
     }
 
     /// Fetches the document at `url`, or waits for whoever does. What came of it is told to everybody who waited, and
-    /// a failure to nobody who comes later. A client that is `known` is not counted against its host: it is fetched
-    /// now and then anyway, and strangers must not use its share up.
+    /// a failure to nobody who comes later. A client that is known is not counted against its host: it is fetched
+    /// now and then anyway, and strangers must not use its share up. Callers look at [`Self::is_pausing`] instead.
     pub(super) async fn fetch(&self, url: &Url, is_known: bool, now: UnixSeconds) -> Fetched {
         let flight = Flight::join(self, url.as_str());
         flight
@@ -94,11 +121,14 @@ impl Documents {
         let client_id = url.as_str();
         let brought = async {
             let host = url.host_str().unwrap_or_default();
-            if !is_known && self.per_host.check(host).is_err() {
+            if !is_known && self.in_all.check(host).is_err() {
                 return Err("too many documents of that host were fetched".to_owned());
             }
             let fetched = self.outbound.fetch_json(url, MAX_BYTES).await;
             let fetched = fetched.map_err(|fault| fault.reason().to_owned())?;
+            if !fetched.is_json() {
+                return Err(NOT_JSON.to_owned());
+            }
             let life = fetched.fresh_for(FRESH, LEAST_FRESH..=MOST_FRESH);
             let row = content::read(client_id, &fetched.body, &self.settings.scopes, now)?;
             let document = DocumentRow {
@@ -117,7 +147,10 @@ impl Documents {
                 Ok(client)
             }
             Err(reason) => {
-                self.failed.insert(client_id.to_owned(), now);
+                // Of an unknown one every request is counted, and strangers must not crowd the others out.
+                if is_known {
+                    self.failed.insert(client_id.to_owned(), now);
+                }
                 Err(reason.into())
             }
         }
@@ -174,7 +207,12 @@ mod tests {
     const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
     fn documents() -> Documents {
-        let reader = Reader::from_text(String::new(), &BTreeMap::new()).unwrap();
+        documents_with("")
+    }
+
+    /// With these lines in the section of clients.
+    fn documents_with(lines: &str) -> Documents {
+        let reader = Reader::from_text(format!("[clients]\n{lines}"), &BTreeMap::new()).unwrap();
         let settings = Config::read(reader).unwrap().clients;
         Documents::new(GuardedClient::new(vec![], Own::default()).unwrap(), &settings)
     }
@@ -201,6 +239,46 @@ mod tests {
         }
         assert!((1..=COPIES).contains(&documents.copies.len()));
         assert!((1..=COPIES).contains(&documents.failed.len()));
+    }
+
+    #[test]
+    fn cimd_21_strangers_do_not_use_up_what_a_newcomer_has_at_a_host() {
+        let documents = documents_with("fetches_per_host = \"60/h\"");
+        let from = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let url = |path: &str| -> Url { format!("https://docs.example/{path}").parse().unwrap() };
+        let mut refused = 0;
+        for stranger in 0..10 {
+            for number in 0..20 {
+                let unknown = url(&format!("{stranger}/{number}"));
+                refused += usize::from(documents.admit(&unknown, from(stranger)).is_err());
+            }
+        }
+        assert!(refused > 100, "they have one each and sixty together: {refused}");
+        let (good, more) = (url("good"), url("more"));
+        assert!(documents.admit(&good, from(200)).is_ok());
+        assert!(documents.admit(&more, from(200)).is_err());
+        let elsewhere = "https://other.example/client".parse().unwrap();
+        assert!(documents.admit(&elsewhere, from(200)).is_ok());
+        // Nor does it count to wait for a fetch that is under way.
+        let _flight = Flight::join(&documents, more.as_str());
+        assert!(documents.admit(&more, from(200)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn cimd_21_one_host_is_asked_a_bounded_number_of_times_by_whomever() {
+        let documents = documents_with("fetches_per_host = \"2/h\"");
+        let url: Url = "https://10.0.0.1/client".parse().unwrap();
+        let most = usize::try_from(2 * SHARES.get()).unwrap();
+        let is_left = |_: &usize| documents.in_all.check("10.0.0.1").is_ok();
+        assert_eq!((0..most).filter(is_left).count(), most);
+        let reason = documents.fetch(&url, false, NOW).await.unwrap_err();
+        assert!(reason.contains("too many documents of that host"), "{reason}");
+        assert!(!documents.is_pausing(url.as_str(), NOW));
+        // A known one is fetched, and then not for a while.
+        let reason = documents.fetch(&url, true, NOW).await.unwrap_err();
+        assert!(reason.contains("no rule opens"), "{reason}");
+        assert!(documents.is_pausing(url.as_str(), NOW));
+        assert!(!documents.is_pausing(url.as_str(), NOW + PAUSE));
     }
 
     #[tokio::test]

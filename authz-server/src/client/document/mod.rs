@@ -78,7 +78,7 @@ pub(crate) async fn admit(app: &App, client_id: &str, from: ClientAddress) -> Re
         return Ok(());
     };
     if app.client(url.as_str()).await?.is_none() {
-        app.documents.per_address.check(from.limit_key())?;
+        app.documents.admit(&url, from.limit_key())?;
     }
     Ok(())
 }
@@ -91,6 +91,7 @@ pub(crate) async fn current(
     now: UnixSeconds,
 ) -> Result<Option<Arc<Client>>, Failure> {
     let known = app.client(client_id).await?;
+    // No document brings back what is revoked, so it is not asked for either.
     if known.as_ref().is_some_and(|client| client.is_revoked) {
         return Ok(known);
     }
@@ -104,23 +105,29 @@ pub(crate) async fn current(
         _ => return Ok(None),
     };
     if let Some(Some(document)) = standing {
-        let can_wait = document.serves_meanwhile(now) && app.documents.is_pausing(client_id, now);
-        if !document.is_due(now) || can_wait {
+        if !document.is_due(now) {
             return Ok(known);
+        }
+        // Whoever names it causes no fetch, whether or not the old one still serves.
+        if app.documents.is_pausing(client_id, now) {
+            return Ok(serving(known, now));
         }
     }
     match app.documents.fetch(&url, known.is_some(), now).await {
         Ok(client) => renewed(app, &url, client, now).await,
         Err(reason) => {
             tracing::info!(client_id, %reason, "the metadata document of a client could not be had");
-            Ok(known.filter(|client| {
-                client
-                    .document
-                    .as_ref()
-                    .is_some_and(|document| document.serves_meanwhile(now))
-            }))
+            Ok(serving(known, now))
         }
     }
+}
+
+/// A known client whose document is not too old to go on with.
+fn serving(known: Option<Arc<Client>>, now: UnixSeconds) -> Option<Arc<Client>> {
+    known.filter(|client| {
+        let document = client.document.as_ref();
+        document.is_some_and(|document| document.serves_meanwhile(now))
+    })
 }
 
 /// A client that was fetched anew: what is in the database follows, and people are asked again if they have to be.
@@ -158,7 +165,7 @@ pub(crate) async fn keep(app: &App, client: &Client, now: UnixSeconds) -> Result
     if client_document::write(&app.db, (row, document), content::impact, now).await? {
         return Ok(());
     }
-    // An operator has registered or revoked a client of that id meanwhile.
+    // An operator has registered, pinned or revoked a client of that id meanwhile.
     Err(Failure::Shown(Trouble::Client))
 }
 
@@ -179,3 +186,6 @@ pub(crate) fn host(client: &Client) -> Option<String> {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
     )
 }
+
+#[cfg(test)]
+mod tests;

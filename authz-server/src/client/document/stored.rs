@@ -37,7 +37,7 @@ pub(crate) async fn import(
         .ok_or_else(|| refused("client_id must be the https address at which the document is published"))?;
     let row = content::read(client_id, document, &config.clients.scopes, now);
     let mut row = row.map_err(|reason| refused(&reason))?;
-    let taken = || refused("there is another client of that id, or it is revoked");
+    let taken = || refused("there is another client of that id, or it is revoked, or pinned and would not be");
     if standing == Standing::Registered {
         Origin::Operator.as_str().clone_into(&mut row.origin);
         if db::client::find(db, client_id).await?.is_some() {
@@ -70,10 +70,13 @@ pub(crate) async fn pin(
         address(client_id).ok_or_else(|| refused("the client's id is no https address of a document"))?;
     let outbound = GuardedClient::new(config.fetch_rules.clone(), Own::default());
     let outbound = outbound.map_err(|fault| refused(&fault.to_string()))?;
-    let fetched = outbound.fetch_json(&url, fetched::MAX_BYTES).await;
+    let answer = outbound.fetch_json(&url, fetched::MAX_BYTES).await;
     // An operator may know why.
-    let fetched = fetched.map_err(|fault| refused(&format!("{client_id}: {}", fault.reason())))?;
-    import((db, config), &fetched.body, Standing::Pinned, now).await
+    let answer = answer.map_err(|fault| refused(&format!("{client_id}: {}", fault.reason())))?;
+    if !answer.is_json() {
+        return Err(refused(&format!("{client_id}: {}", fetched::NOT_JSON)));
+    }
+    import((db, config), &answer.body, Standing::Pinned, now).await
 }
 
 /// Lets a pinned document be fetched again.

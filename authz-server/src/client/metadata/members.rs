@@ -109,7 +109,7 @@ fn check_line(name: &str, text: &str, most: usize) -> Result<(), MetadataFault> 
 
 /// Whether a character is not seen, or changes how its neighbours are: what is shown to people would not be what is
 /// there (Unicode Technical Report 36 §2).
-pub(super) fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
