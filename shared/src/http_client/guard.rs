@@ -211,7 +211,7 @@ impl Inner {
     }
 }
 
-/// A client for one fetch that can connect to `addresses` only.
+/// A client for one fetch that can connect to `addresses` only. How long all of it may take, whoever fetches says.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 fn pinned(
     tls: rustls::ClientConfig,
@@ -229,7 +229,6 @@ fn pinned(
         .no_proxy()
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
         .pool_max_idle_per_host(0)
         .build()
 }
