@@ -158,7 +158,8 @@ impl Source for Network {
             };
             // `application/jwk-set+json` (RFC 7517 §8.5.2) is one of them.
             if !fetched.is_json() {
-                return Err(format!("{url} is not JSON, by its Content-Type"));
+                let reason = format!("{url} is not JSON, by its Content-Type");
+                return Err(FetchFault::Failed(reason));
             }
             let (least, usual, most) = FRESHNESS;
             Ok(Document {
