@@ -22,6 +22,8 @@ ALTER TABLE authorization_code ADD COLUMN dpop_jkt TEXT;
 -- RFC 9396: a JSON list, as granted.
 ALTER TABLE authorization_code ADD COLUMN authorization_details TEXT;
 ALTER TABLE device_authorization ADD COLUMN authorization_details TEXT;
+-- Whether the client proved who it is: strangers cannot take the places of those that do.
+ALTER TABLE device_authorization ADD COLUMN is_proven BOOLEAN NOT NULL DEFAULT FALSE;
 -- The types that a resource understands, separated by spaces.
 ALTER TABLE resource ADD COLUMN authorization_details_types TEXT NOT NULL DEFAULT '';
 ALTER TABLE token_family ADD COLUMN authorization_details TEXT;

@@ -43,7 +43,10 @@ impl AuthorizationDetails {
         (client, resource): (&Client, &Resource),
         scope: &Scope,
     ) -> Result<Self, OAuthError> {
+        check_bytes(text)?;
         let asked = Self::read(text)?;
+        // What is kept is not what came: a number may be longer when it is written again.
+        check_bytes(&asked.text())?;
         if let Some(other) = asked.0.iter().find(|one| !may_ask(one, client, resource)) {
             let refusal = refused("this client may not ask for that type at this resource");
             return Err(refusal.because(format!("the type is {}", kind(other))));
@@ -63,7 +66,7 @@ impl AuthorizationDetails {
         Ok(asked)
     }
 
-    /// A list as it was stored.
+    /// A list as it was stored. How long it may be was asked before it was.
     pub(crate) fn stored(text: &str) -> Result<Self, DbFault> {
         Self::read(text)
             .map_err(|_| DbFault::Unexpected("stored authorization details are damaged".to_owned()))
@@ -77,7 +80,8 @@ impl AuthorizationDetails {
         (client, resource): (&Client, &Resource),
         scope: &Scope,
     ) -> Result<Option<Self>, crate::error::Failure> {
-        let asked = asked.map(Self::read).transpose()?;
+        let asked = asked.map(|text| check_bytes(text).and_then(|()| Self::read(text)));
+        let asked = asked.transpose()?;
         let granted = granted.map(Self::stored).transpose()?;
         let given = granted.as_ref().map_or(&[][..], |granted| &granted.0);
         if let Some(asked) = &asked
@@ -123,9 +127,6 @@ impl AuthorizationDetails {
     /// Strictly: a member that stands twice could be granted in one reading and used in the other.
     fn read(text: &str) -> Result<Self, OAuthError> {
         let broken = || refused("authorization_details must be a JSON list of objects with a type");
-        if text.len() > MAX_BYTES {
-            return Err(refused("the authorization details are too long"));
-        }
         let value = json::value(text.as_bytes()).map_err(|fault| broken().because(fault.to_string()))?;
         let Value::Array(list) = value else {
             return Err(broken());
@@ -150,6 +151,13 @@ impl AuthorizationDetails {
         }
         Ok(())
     }
+}
+
+fn check_bytes(text: &str) -> Result<(), OAuthError> {
+    if text.len() > MAX_BYTES {
+        return Err(refused("the authorization details are too long"));
+    }
+    Ok(())
 }
 
 /// The type of an element.
@@ -304,6 +312,20 @@ mod tests {
         assert_eq!(ask(&many).unwrap_err(), "the list must have 1 to 16 elements");
         let long = format!(r#"[{{"type":"call","x":"{}"}}]"#, "x".repeat(4096));
         assert_eq!(ask(&long).unwrap_err(), "the authorization details are too long");
+    }
+
+    #[test]
+    fn a_list_is_measured_as_it_is_kept() {
+        let numbers = |count: usize| format!(r#"[{{"type":"call","n":[{}]}}]"#, vec!["1e15"; count].join(","));
+        let (short, long) = (numbers(200), numbers(700));
+        assert!(long.len() < MAX_BYTES);
+        assert_eq!(ask(&long).unwrap_err(), "the authorization details are too long");
+        let kept = ask(&short).unwrap();
+        assert!(kept.text().len() > 3 * short.len());
+        assert_eq!(AuthorizationDetails::stored(&kept.text()).unwrap(), kept);
+        // Whatever an older rule let in can still be read.
+        let older = numbers(5000);
+        assert!(AuthorizationDetails::stored(&older).is_ok());
     }
 
     #[test]

@@ -16,8 +16,10 @@ use crate::db::interaction::InteractionRow;
 use crate::db::{self, Db, DbFault};
 use crate::error::Failure;
 
-/// Rows of some 2 KiB at most, usually a quarter of that. From here on addresses are told apart.
+/// Rows of 2 KiB at most, usually a quarter of that. From here on addresses are told apart.
 const ROOM: i64 = 100_000;
+/// A longer row finds as much less room: when all are that long, what is open takes no more bytes.
+const USUAL_BYTES: usize = 2048;
 /// Nobody begins anything any more: the flood comes from everywhere.
 const FULL: i64 = 2 * ROOM;
 /// What one address may begin while there is no room: what an office behind one address needs.
@@ -41,13 +43,19 @@ impl Crowd {
         }
     }
 
-    /// Lets one more begin something, or says when to come back.
-    pub(super) async fn admit(&self, db: &Db, address: IpAddr, now: UnixSeconds) -> Result<(), Failure> {
+    /// Lets one more begin something that is so long, or says when to come back.
+    pub(super) async fn admit(
+        &self,
+        db: &Db,
+        (address, bytes): (IpAddr, usize),
+        now: UnixSeconds,
+    ) -> Result<(), Failure> {
         if self.counted_at.swap(now.0, Ordering::AcqRel) != now.0 {
             let open = db::interaction::count(db, now, FULL).await?;
             self.open.store(open, Ordering::Release);
         }
-        match self.open.load(Ordering::Acquire) {
+        let weight = i64::try_from(bytes.div_ceil(USUAL_BYTES).max(1)).unwrap_or(i64::MAX);
+        match self.open.load(Ordering::Acquire).saturating_mul(weight) {
             FULL.. => return Err(DbFault::Unavailable("too much is open".to_owned()).into()),
             ROOM.. => self.late.check(address)?,
             _ => {}
@@ -66,6 +74,7 @@ pub(crate) async fn open(
 ) -> Result<(), Failure> {
     let address = ClientAddress::of(request).limit_key();
     let now = UnixSeconds(row.started_at);
-    app.crowd.admit(&app.db, address, now).await?;
+    let who = (address, row.content.len());
+    app.crowd.admit(&app.db, who, now).await?;
     Ok(db::interaction::open(&app.db, row, &browser.hash(), ends).await?)
 }

@@ -8,6 +8,7 @@ use super::gate::{Stop, answered, to};
 use super::view::Reader;
 use super::{Browser, SignedIn, find, password};
 use crate::app::App;
+use crate::client::{Origin, document};
 use crate::db::{self, user_account::UserRow};
 use crate::error::Failure;
 use crate::pages::{Account, GrantRow, Lang, LinkedRow, PasskeyRow, ScopeLine, SessionRow, Texts};
@@ -176,18 +177,24 @@ async fn grants(app: &App, user_id: &str, lang: Lang) -> Result<Vec<GrantRow>, F
     let resources = app.resources().await?;
     Ok(rows
         .into_iter()
-        .map(|row| GrantRow {
-            grant_id: row.grant_id,
-            client: row.client_name,
-            node: resources
-                .find(&row.resource)
-                .map(|resource| resource.title())
-                .unwrap_or_default(),
-            node_uri: row.resource,
-            scopes: ScopeLine::list(lang, row.scopes.split_ascii_whitespace()),
-            since: UnixSeconds(row.created_at),
-            last_used: row.last_used_at.map(UnixSeconds),
-            ends: row.expires_at.map(UnixSeconds),
+        .map(|row| {
+            // Whatever cannot be read: nobody vouches for it.
+            let origin = row.client_origin.parse().unwrap_or(Origin::Registration);
+            GrantRow {
+                grant_id: row.grant_id,
+                client: row.client_name,
+                origin,
+                host: document::host_of(origin, &row.client_id),
+                node: resources
+                    .find(&row.resource)
+                    .map(|resource| resource.title())
+                    .unwrap_or_default(),
+                node_uri: row.resource,
+                scopes: ScopeLine::list(lang, row.scopes.split_ascii_whitespace()),
+                since: UnixSeconds(row.created_at),
+                last_used: row.last_used_at.map(UnixSeconds),
+                ends: row.expires_at.map(UnixSeconds),
+            }
         })
         .collect())
 }

@@ -9,7 +9,7 @@ use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::SecretHash;
 
-use super::request::{AuthorizationRequest, Raw, Stop, living_client};
+use super::request::{AuthorizationRequest, Raw, Stop, living_client, understood};
 use super::request_object;
 use crate::app::App;
 use crate::db;
@@ -17,6 +17,10 @@ use crate::error::Failure;
 
 /// What the references of pushed requests begin with (RFC 9126 §2.2).
 pub(super) const REFERENCE: &str = "urn:ietf:params:oauth:request_uri:";
+
+/// Longest plain request that is kept, without what is not understood: room for the longest `state` and a long list of
+/// authorization details.
+const MAX_KEPT: usize = 12 * 1024;
 
 /// A request as it is kept, and read again at every step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,7 +63,12 @@ impl Arrival {
         let reference = raw.take("request_uri").filter(|uri| uri.starts_with(REFERENCE));
         let object = raw.take("request");
         if reference.is_none() && object.is_none() {
-            return Ok((Self::of(query.to_owned()), Way::Plain));
+            let query = understood(query);
+            if query.len() > MAX_KEPT {
+                let sentence = "the request is too long; push it (RFC 9126)";
+                return Err(Failure::from(OAuthError::new(ErrorCode::InvalidRequest, sentence)).into());
+            }
+            return Ok((Self::of(query), Way::Plain));
         }
         // From here on the rest of the query counts for nothing, so nobody knows yet where an error could be sent.
         if let Some(fault) = raw.take_fault() {
@@ -144,6 +153,31 @@ mod tests {
         unproven: 10,
         of_one: 10,
     };
+
+    /// The query that is kept of one, or `None` when it is refused.
+    async fn kept(app: &App, query: &str) -> Option<String> {
+        let opened = Arrival::open(app, query, NOW).await;
+        opened.ok().map(|(arrival, _)| arrival.query)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_kept_that_is_not_understood() {
+        let app = House::new(&Places::new().urls()[0], "").await.app;
+        let wanted = "client_id=c_x&st%61te=a%2Bb&resource=a&resource=b&scope=a+b";
+        let padding = format!("&x={}&%ff=1&claims=%7B%7D&&nonce=&", "y".repeat(MAX_KEPT));
+        assert_eq!(kept(&app, wanted).await.as_deref(), Some(wanted));
+        assert_eq!(
+            kept(&app, &format!("{wanted}{padding}")).await.as_deref(),
+            Some(wanted)
+        );
+        // What stands twice is still seen to.
+        let twice = "client_id=c_x&scope=a&scope=b";
+        assert_eq!(kept(&app, twice).await.as_deref(), Some(twice));
+        let hint = |bytes: usize| format!("login_hint={}", "y".repeat(bytes));
+        let most = MAX_KEPT - hint(0).len();
+        assert!(kept(&app, &hint(most)).await.is_some());
+        assert!(kept(&app, &hint(most + 1)).await.is_none());
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn par_06_a_reference_opens_for_its_client_and_its_time() {

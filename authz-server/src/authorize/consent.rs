@@ -22,7 +22,7 @@ use super::request::{AuthorizationRequest, Stop};
 use super::step::{self, Step};
 use crate::account::{self, Browser, Provider, SignedIn};
 use crate::app::App;
-use crate::client::{Client, Origin, document};
+use crate::client::document;
 use crate::db;
 use crate::db::access_grant::GrantRow;
 use crate::error::{Failure, Trouble};
@@ -237,7 +237,7 @@ fn page(
         },
         interaction: &interaction.id,
         client: &asked.client.name,
-        identity: identity(&asked.client, host.as_deref()),
+        identity: ClientIdentity::new(asked.client.origin, host.as_deref()),
         redirect_host: &redirect_uri::shown(uri),
         is_loopback: redirect_uri::is_loopback(uri),
         node: &asked.resource.title(),
@@ -259,15 +259,6 @@ fn page(
     let mut response = pages::render(&template, StatusCode::OK, &[&client, &provider]);
     browser.remember(&mut response);
     response
-}
-
-/// Who vouches for a client.
-fn identity<'a>(client: &Client, host: Option<&'a str>) -> ClientIdentity<'a> {
-    match (client.origin, host) {
-        (Origin::Operator, _) => ClientIdentity::Operator,
-        (Origin::Document, Some(host)) => ClientIdentity::Host(host),
-        (Origin::Document | Origin::Registration, _) => ClientIdentity::Unverified,
-    }
 }
 
 /// The value of `i` in a query; empty without one. It is base64url, so there is nothing to decode.

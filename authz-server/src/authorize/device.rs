@@ -26,7 +26,7 @@ use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};
 use crate::error::{self, Failure};
-use crate::pages::{Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
+use crate::pages::{ClientIdentity, Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
 use crate::registry::Resource;
 use crate::token::device_authorization::{ALPHABET, CODE_LETTERS, shown};
 use crate::token::{GrantType, scopes};
@@ -176,9 +176,11 @@ async fn question(
     };
     let csrf = browser.csrf(app);
     let page = page(app, request, &csrf);
+    let host = document::host(&waiting.client);
     let confirm = DeviceConfirm {
         user_code: &shown(code),
-        client: &document::shown(&waiting.client),
+        client: &waiting.client.name,
+        identity: ClientIdentity::new(waiting.client.origin, host.as_deref()),
         address: &waiting.row.address,
         agent: &waiting.row.user_agent,
         asked_at: UnixSeconds(waiting.row.created_at),

@@ -214,6 +214,16 @@ pub(super) struct Raw {
     fault: Option<OAuthError>,
 }
 
+/// The pairs of a query that are understood, as they came: what is kept of a request that anybody may send.
+pub(super) fn understood(query: &str) -> String {
+    let is_known = |pair: &&str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = params::decode(name.as_bytes());
+        !value.is_empty() && name.is_ok_and(|name| name == "resource" || PARAMETERS.contains(&&*name))
+    };
+    query.split('&').filter(is_known).collect::<Vec<_>>().join("&")
+}
+
 impl Raw {
     /// Reads a query: a known parameter once, an empty one is absent, an unknown one is nothing (RFC 6749 §3.1).
     /// The error is one of the parameters that say whom to answer, so it is for a page.

@@ -78,6 +78,17 @@ impl ClientMetadata {
         }
         Ok(Consent::Stays)
     }
+
+    /// What an operator takes from a client that registered itself must not be the client's to take back: it replaces
+    /// its scopes and grants whenever it likes (RFC 7592 §2.2).
+    fn limit_registered(&self) -> Result<(), RegisterFault> {
+        if self.scopes.is_some() || self.grants.is_some() {
+            let reason = "this client registered itself, and can change its scopes and grants again; limit it with \
+                          --resource, or end it: authz-server client revoke";
+            return Err(RegisterFault::Asked(reason.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// Members of which one takes the others' place.
@@ -208,6 +219,9 @@ pub(crate) async fn update(
     let edit = |row: &mut ClientRow| {
         if row.origin == Origin::Document.as_str() {
             return metadata.limit_published(row, resources.as_ref());
+        }
+        if row.origin == Origin::Registration.as_str() {
+            metadata.limit_registered()?;
         }
         let before = row.clone();
         let mut document = metadata::document(row)?;

@@ -29,7 +29,7 @@ const REVOKE_OF_CLIENT: &str =
     "UPDATE access_grant SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
 const FORGET_REMEMBERED: &str = "UPDATE access_grant SET remembered_scopes = '' \
      WHERE client_id = $1 AND revoked_at IS NULL AND remembered_scopes <> ''";
-const OF_USER: &str = "SELECT g.grant_id, c.name AS client_name, g.resource, g.scopes, g.created_at, g.expires_at, \
+const OF_USER: &str = "SELECT g.grant_id, g.client_id, c.name AS client_name, c.origin AS client_origin, g.resource, g.scopes, g.created_at, g.expires_at, \
      (SELECT MAX(f.last_used_at) FROM token_family f WHERE f.grant_id = g.grant_id) AS last_used_at \
      FROM access_grant g JOIN client c ON c.client_id = g.client_id \
      WHERE g.user_id = $1 AND g.revoked_at IS NULL ORDER BY c.name, g.client_id, g.resource";
@@ -222,7 +222,10 @@ async fn end_all(tx: &mut Tx, statement: &'static str, id: &str, now: UnixSecond
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct GrantView {
     pub(crate) grant_id: String,
+    pub(crate) client_id: String,
     pub(crate) client_name: String,
+    /// See [`crate::client::Origin`].
+    pub(crate) client_origin: String,
     pub(crate) resource: String,
     pub(crate) scopes: String,
     pub(crate) created_at: i64,

@@ -7,8 +7,9 @@ use super::{Db, DbFault, Tx, on};
 
 const USED: &str = "UPDATE client SET last_used_at = $2, expires_at = CASE WHEN expires_at IS NULL THEN expires_at ELSE $3 END \
      WHERE client_id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+// Also those that have ended: until they are forgotten they take the room, and who ends them at once gains nothing.
 const UNUSED: &str = "SELECT COUNT(*) FROM client \
-     WHERE origin = 'registration' AND expires_at IS NOT NULL AND last_used_at IS NULL AND revoked_at IS NULL";
+     WHERE origin = 'registration' AND expires_at IS NOT NULL AND last_used_at IS NULL";
 // What somebody has granted and not taken back keeps its client alive.
 const EXPIRE: &str = "UPDATE client SET revoked_at = $1, tokens_not_before = $1 WHERE revoked_at IS NULL AND client_id IN \
      (SELECT c.client_id FROM client c WHERE c.origin = 'registration' AND c.expires_at < $1 AND c.revoked_at IS NULL \
@@ -47,7 +48,7 @@ pub(crate) async fn note_use(
     })
 }
 
-/// How many registrations nobody has used yet.
+/// How many registrations nobody has ever used, ended or not.
 pub(crate) async fn count_unused(db: &Db) -> Result<i64, DbFault> {
     on!(db, c => sqlx::query_scalar(UNUSED).fetch_one(c))
 }
@@ -169,6 +170,8 @@ mod tests {
                 assert!(is_living(&db, id).await, "{id} on {url}");
             }
             assert!(!is_living(&db, "c_unused").await && !is_living(&db, "c_was_granted").await);
+            // What has ended takes room until it is forgotten.
+            assert_eq!(count_unused(&db).await.unwrap(), 4);
             // Every instance is told.
             let changes = change::since(&db, 0).await.unwrap();
             assert!(
@@ -183,6 +186,7 @@ mod tests {
             assert!(client::find(&db, "c_unused").await.unwrap().is_none());
             assert!(client::find(&db, "c_was_granted").await.unwrap().is_some());
             assert_eq!(client::list(&db).await.unwrap().len(), 5);
+            assert_eq!(count_unused(&db).await.unwrap(), 3);
 
             // Used a day later, it lives on; a day without use ends it.
             note_use(&db, "c_used", NOW + DAY, now + DAY * 2).await.unwrap();

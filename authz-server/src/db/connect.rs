@@ -82,6 +82,9 @@ impl Db {
                 .options([
                     ("statement_timeout", "5000"),
                     ("idle_in_transaction_session_timeout", "5000"),
+                    // Whoever waited for a lock must see what its holder wrote: a code is redeemed under its grant
+                    // ([`super::redemption`]). An operator's default for the database must not change that.
+                    ("default_transaction_isolation", "read committed"),
                 ]);
             let pool = PgPoolOptions::new()
                 .max_connections(10)

@@ -5,11 +5,13 @@ use shared::secret::SecretHash;
 
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
-const OPEN: &str = "SELECT COUNT(*), COUNT(CASE WHEN client_id = $1 AND address = $2 THEN 1 END) FROM device_authorization \
-     WHERE state = 'pending' AND expires_at > $3";
+const OPEN: &str = "SELECT COUNT(CASE WHEN NOT is_proven THEN 1 END) AS unproven, \
+     COUNT(CASE WHEN client_id = $1 THEN 1 END) AS of_client, \
+     COUNT(CASE WHEN client_id = $1 AND address = $2 THEN 1 END) AS of_origin \
+     FROM device_authorization WHERE state = 'pending' AND expires_at > $3";
 const INSERT: &str = "INSERT INTO device_authorization (device_code_hash, user_code, client_id, resource, scopes, address, user_agent, \
-     state, poll_interval, created_at, expires_at, authorization_details) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $11) \
+     state, poll_interval, created_at, expires_at, authorization_details, is_proven) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $11, $12) \
      ON CONFLICT (user_code) DO NOTHING";
 /// With what the approval rests on: the grant, the person and the session in which they decided.
 const FIND: &str = "SELECT d.client_id, d.resource, d.scopes, d.state, d.grant_id, d.user_id, d.auth_time, d.methods, \
@@ -19,7 +21,7 @@ const FIND: &str = "SELECT d.client_id, d.resource, d.scopes, d.state, d.grant_i
      FROM device_authorization d LEFT JOIN access_grant g ON g.grant_id = d.grant_id \
      LEFT JOIN user_account u ON u.user_id = d.user_id \
      LEFT JOIN session s ON s.session_id = d.session_id WHERE d.device_code_hash = $1";
-const PENDING: &str = "SELECT user_code, client_id, resource, scopes, authorization_details, address, user_agent, created_at, expires_at \
+const PENDING: &str = "SELECT user_code, client_id, resource, scopes, authorization_details, address, user_agent, created_at, expires_at, is_proven \
      FROM device_authorization WHERE user_code = $1 AND state = 'pending' AND expires_at > $2";
 const POLL: &str = "UPDATE device_authorization SET last_polled_at = $2 \
      WHERE device_code_hash = $1 AND state = 'pending' AND last_polled_at + poll_interval <= $3";
@@ -54,6 +56,18 @@ pub(crate) struct DeviceRow {
     pub(crate) user_agent: String,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
+    /// Whether the client proved who it is.
+    pub(crate) is_proven: bool,
+}
+
+/// How many devices wait for a person.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, sqlx::FromRow)]
+pub(crate) struct Crowd {
+    /// Of all clients that prove nothing.
+    pub(crate) unproven: i64,
+    pub(crate) of_client: i64,
+    /// Of this client at this address.
+    pub(crate) of_origin: i64,
 }
 
 /// What a poll finds, and whether the approval still stands.
@@ -85,12 +99,12 @@ pub(crate) struct Decider<'a> {
     pub(crate) methods: &'a str,
 }
 
-/// How many devices wait for a person: in all, and of this client at this address.
+/// How many devices wait, seen from this client at this address.
 pub(crate) async fn waiting(
     db: &Db,
     (client_id, address): (&str, &str),
     now: UnixSeconds,
-) -> Result<(i64, i64), DbFault> {
+) -> Result<Crowd, DbFault> {
     on!(db, c => sqlx::query_as(OPEN).bind(client_id).bind(address).bind(now.0).fetch_one(c))
 }
 
@@ -113,7 +127,8 @@ pub(crate) async fn insert(
             .bind(poll_interval)
             .bind(row.created_at)
             .bind(row.expires_at)
-            .bind(&row.authorization_details);
+            .bind(&row.authorization_details)
+            .bind(row.is_proven);
         insert.execute(c).await.map(|done| done.rows_affected() > 0)
     })
 }

@@ -5,7 +5,7 @@ use shared::secret::SecretHash;
 
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
-/// One browser has at most so many open; the oldest make room.
+/// One browser has at most so many open; the oldest make room for a new one.
 const PER_BROWSER: i64 = 20;
 
 const FIND: &str = "SELECT interaction_id, kind, content, started_at FROM interaction \
@@ -15,7 +15,8 @@ const INSERT: &str = "INSERT INTO interaction (interaction_id, browser_hash, kin
 const COUNT: &str =
     "SELECT COUNT(*) FROM (SELECT 1 FROM interaction WHERE expires_at > $1 LIMIT $2) AS living";
 const MAKE_ROOM: &str = "DELETE FROM interaction WHERE interaction_id IN \
-     (SELECT interaction_id FROM interaction WHERE browser_hash = $1 ORDER BY started_at DESC, interaction_id LIMIT 1000 OFFSET $2)";
+     (SELECT interaction_id FROM interaction WHERE browser_hash = $1 AND interaction_id <> $3 \
+     ORDER BY started_at DESC, interaction_id LIMIT 1000 OFFSET $2)";
 const REWRITE: &str = "UPDATE interaction SET content = $3 WHERE interaction_id = $1 AND browser_hash = $2 AND finished_at IS NULL";
 const SWAP: &str = "UPDATE interaction SET content = $4 \
      WHERE interaction_id = $1 AND browser_hash = $2 AND content = $3 AND finished_at IS NULL AND expires_at > $5";
@@ -75,7 +76,9 @@ pub(crate) async fn open(
             insert.execute(c).await.map(|_| ())
         })?;
         on!(tx tx, c => async {
-            sqlx::query(MAKE_ROOM).bind(browser.as_bytes()).bind(PER_BROWSER).execute(c).await.map(|_| ())
+            // Never this one: of those of one second, nobody knows which is the oldest.
+            let others = sqlx::query(MAKE_ROOM).bind(browser.as_bytes()).bind(PER_BROWSER - 1).bind(&row.interaction_id);
+            others.execute(c).await.map(|_| ())
         })
     })
     .await

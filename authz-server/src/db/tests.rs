@@ -107,6 +107,56 @@ async fn a_failed_transaction_changes_nothing() {
     }
 }
 
+/// Redeeming a code in one statement rests on it: whoever waited for a grant must see that it was revoked meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_does_not_choose_how_transactions_see_each_other() {
+    const STRICTER: &str = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation TO serializable', \
+         current_database()); END $$";
+    const SHOW: &str = "SELECT current_setting('transaction_isolation')";
+    let places = Places::new();
+    let [_, url] = places.urls();
+    let plain = sqlx::PgPool::connect(&url).await.unwrap();
+    plain.execute(STRICTER).await.unwrap();
+    plain.close().await;
+    // The setting is in force for whoever says nothing.
+    let plain = sqlx::PgPool::connect(&url).await.unwrap();
+    let seen: String = sqlx::query_scalar(SHOW).fetch_one(&plain).await.unwrap();
+    assert_eq!(seen, "serializable");
+    let db = open(&url, "https://as.example").await.unwrap();
+    let seen: String = db
+        .write(async |tx| {
+            let Tx::Pg(lease) = tx else { panic!("not Postgres") };
+            Ok(sqlx::query_scalar(SHOW).fetch_one(lease.connection()).await?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(seen, "read committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_has_just_begun_makes_no_room_for_what_it_began_before() {
+    let places = Places::new();
+    let browser = SecretHash::of(b"browser");
+    let end = UnixSeconds(NOW.0 + 600);
+    for url in places.urls() {
+        let db = open(&url, "https://as.example").await.unwrap();
+        // All in one second, the newest last in the order of ids.
+        for n in 0..30 {
+            let row = interaction::InteractionRow {
+                interaction_id: format!("i_{n:02}"),
+                kind: "device".to_owned(),
+                content: "{}".to_owned(),
+                started_at: NOW.0,
+            };
+            interaction::open(&db, &row, &browser, end).await.unwrap();
+            let id = (row.interaction_id.as_str(), "device");
+            let found = interaction::find(&db, id, &browser, NOW).await.unwrap();
+            assert!(found.is_some(), "{n} on {url}");
+        }
+        assert_eq!(interaction::count(&db, NOW, 100).await.unwrap(), 20);
+    }
+}
+
 /// As when the disk is full: SQLite ends the transaction by itself. The connection must not be the worse for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_the_database_ended_spoils_no_connection() {
@@ -231,6 +281,7 @@ fn device(user_code: &str) -> device_authorization::DeviceRow {
         user_agent: String::new(),
         created_at: NOW.0,
         expires_at: NOW.0 + 600,
+        is_proven: user_code.starts_with('P'),
     }
 }
 
@@ -266,21 +317,23 @@ async fn a_device_that_polls_too_fast_waits_longer_from_then_on() {
         // Ten seconds from the poll that was too early.
         assert!(!at(12).await);
         assert!(at(27).await && !at(36).await);
-        let waiting = device_authorization::waiting(&db, ("c_x", "192.0.2.1"), NOW)
-            .await
-            .unwrap();
-        assert_eq!(waiting, (2, 2));
-        let elsewhere = device_authorization::waiting(&db, ("c_x", "192.0.2.2"), NOW)
-            .await
-            .unwrap();
-        assert_eq!(elsewhere, (2, 0));
-        let end = UnixSeconds(NOW.0 + 600);
-        assert_eq!(
-            device_authorization::waiting(&db, ("c_x", "192.0.2.1"), end)
+        let third = SecretHash::of(b"three");
+        assert!(
+            device_authorization::insert(&db, &third, &device("PPPPPPPP"), 5)
                 .await
-                .unwrap(),
-            (0, 0)
+                .unwrap()
         );
+        let waiting = async |client_id, address, now| {
+            let waiting = device_authorization::waiting(&db, (client_id, address), now)
+                .await
+                .unwrap();
+            (waiting.unproven, waiting.of_client, waiting.of_origin)
+        };
+        let end = UnixSeconds(NOW.0 + 600);
+        assert_eq!(waiting("c_x", "192.0.2.1", NOW).await, (2, 3, 3));
+        assert_eq!(waiting("c_x", "192.0.2.2", NOW).await, (2, 3, 0));
+        assert_eq!(waiting("c_y", "192.0.2.1", NOW).await, (2, 0, 0));
+        assert_eq!(waiting("c_x", "192.0.2.1", end).await, (0, 0, 0));
         assert!(
             device_authorization::pending(&db, "BBBBBBBB", NOW)
                 .await

@@ -3,7 +3,8 @@
 use askama::Template;
 use shared::clock::UnixSeconds;
 
-use super::{Code, Page, ScopeLine};
+use super::{ClientIdentity, Code, Page, ScopeLine};
+use crate::client::Origin;
 
 /// `GET /account`. Every button is a form of its own; the rows name their fields.
 #[derive(Template)]
@@ -44,6 +45,9 @@ impl Account<'_> {
 pub(crate) struct GrantRow {
     pub(crate) grant_id: String,
     pub(crate) client: String,
+    pub(crate) origin: Origin,
+    /// Where the client publishes who it is, if it does.
+    pub(crate) host: Option<String>,
     pub(crate) node: String,
     pub(crate) node_uri: String,
     pub(crate) scopes: Vec<ScopeLine>,
@@ -51,6 +55,12 @@ pub(crate) struct GrantRow {
     pub(crate) last_used: Option<UnixSeconds>,
     /// `None`: when it is revoked.
     pub(crate) ends: Option<UnixSeconds>,
+}
+
+impl GrantRow {
+    fn identity(&self) -> ClientIdentity<'_> {
+        ClientIdentity::new(self.origin, self.host.as_deref())
+    }
 }
 
 /// One browser that is signed in.

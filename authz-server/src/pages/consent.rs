@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{DetailItem, Page, ScopeLine};
+use crate::client::Origin;
 
 /// How a client is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,27 @@ pub(crate) enum ClientIdentity<'a> {
     Host(&'a str),
     /// It registered itself, and nobody checked its name.
     Unverified,
+}
+
+impl<'a> ClientIdentity<'a> {
+    /// Who vouches for a client, and at which host if it publishes who it is.
+    pub(crate) fn new(origin: Origin, host: Option<&'a str>) -> Self {
+        match (origin, host) {
+            (Origin::Operator, _) => Self::Operator,
+            (Origin::Document, Some(host)) => Self::Host(host),
+            (Origin::Document | Origin::Registration, _) => Self::Unverified,
+        }
+    }
+
+    /// In words. They stand on a line of their own: beside the name they would be what the client can write into it.
+    pub(crate) fn sentence(&self, page: &Page<'_>) -> String {
+        let t = page.texts();
+        match self {
+            Self::Operator => t.by_operator.to_owned(),
+            Self::Host(host) => page.fill(t.by_host, "host", host),
+            Self::Unverified => t.by_nobody.to_owned(),
+        }
+    }
 }
 
 /// `GET /consent`. Its form goes to `/consent` (`i`, `scope`, `decision` = `allow` or `deny`, `duration` =

@@ -3,7 +3,7 @@
 use askama::Template;
 use shared::clock::UnixSeconds;
 
-use super::{Code, DetailItem, Page, ScopeLine};
+use super::{ClientIdentity, Code, DetailItem, Page, ScopeLine};
 
 /// `GET /device`. Its form goes to `/device` (`user_code`).
 #[derive(Template)]
@@ -26,6 +26,7 @@ pub(crate) struct DeviceConfirm<'a> {
     /// As the device shows it: `XXXX-XXXX`.
     pub(crate) user_code: &'a str,
     pub(crate) client: &'a str,
+    pub(crate) identity: ClientIdentity<'a>,
     /// The address that asked for the code.
     pub(crate) address: &'a str,
     /// The `User-Agent` that it named; empty when it named none.

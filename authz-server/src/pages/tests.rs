@@ -12,6 +12,7 @@ use shared::clock::UnixSeconds;
 use super::lang::Reason;
 use super::*;
 use crate::authorization_details::AuthorizationDetails;
+use crate::client::Origin;
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
 const NOW: UnixSeconds = UnixSeconds(1_795_255_440);
@@ -183,6 +184,7 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         page,
         user_code,
         client: v.client,
+        identity: ClientIdentity::Unverified,
         address: v.host,
         agent: v.agent,
         asked_at: NOW,
@@ -193,19 +195,26 @@ fn decisions(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
         granted: v.other,
         person: v.person,
     };
+    let from_document = DeviceConfirm {
+        identity: ClientIdentity::Host(v.host),
+        ..confirm
+    };
     vec![
         ("consent", rendered(&consent)),
         ("consent_step_up", rendered(&step_up)),
         ("consent_before_upstream", rendered(&before)),
         ("device_entry", rendered(&entry)),
         ("device_confirm", rendered(&confirm)),
+        ("device_confirm_document", rendered(&from_document)),
     ]
 }
 
 fn own(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
-    let grant = |client: &str, last_used, ends| GrantRow {
+    let grant = |client: &str, last_used, ends: Option<UnixSeconds>| GrantRow {
         grant_id: v.other.to_owned(),
         client: client.to_owned(),
+        origin: if ends.is_some() { Origin::Registration } else { Origin::Document },
+        host: Some(v.host.to_owned()),
         node: v.node.to_owned(),
         node_uri: v.uri.to_owned(),
         scopes: v.scopes.clone(),
@@ -441,6 +450,40 @@ fn links_are_below_the_issuers_path() {
             !html.contains("data-base") || html.contains("data-base=\"/hive\""),
             "{name}"
         );
+    }
+}
+
+/// DCR-16, CIMD-22: who chooses a name must not choose what stands in for whoever vouches for it.
+#[test]
+fn who_vouches_for_a_client_stands_apart_from_its_name() {
+    for (lang, nobody, host) in [
+        (Lang::En, "Registered itself; nobody has checked this name", "Identified as"),
+        (
+            Lang::Es,
+            "Se registró por su cuenta; nadie ha comprobado este nombre",
+            "Identificado como",
+        ),
+    ] {
+        let values = Values {
+            client: "Claude (claude.ai)",
+            ..Values::plain(lang)
+        };
+        let (host, t) = (format!("{host} {}", values.host), lang.texts());
+        let mut pages = decisions(page(lang), &values);
+        pages.extend(own(page(lang), &values));
+        let html = |wanted| &pages.iter().find(|(name, _)| *name == wanted).unwrap().1;
+        let beside = |name: &str, sentence: &str| format!("<strong>{name}</strong><span class=\"sub\">{sentence}</span>");
+        let below = |name: &str, sentence: &str| format!("<h3>{name}</h3>\n<p class=\"sub\">{sentence}</p>");
+        for (name, part) in [
+            ("consent", beside(values.client, t.by_operator)),
+            ("consent_before_upstream", beside(values.client, nobody)),
+            ("device_confirm", beside(values.client, nobody)),
+            ("device_confirm_document", beside(values.client, &host)),
+            ("account", below(values.client, &host)),
+            ("account", below("Cursor", nobody)),
+        ] {
+            assert!(html(name).contains(&part), "{name}: {part}");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client::authenticate::{self, authenticate};
 use crate::db;
-use crate::db::device_authorization::DeviceRow;
+use crate::db::device_authorization::{Crowd, DeviceRow};
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::registry::Resource;
@@ -29,8 +29,12 @@ use crate::registry::Resource;
 const LIFE: Duration = Duration::from_secs(600);
 /// Seconds between two polls at first (RFC 8628 §3.2).
 const INTERVAL: i64 = 5;
-/// Requests that may wait at once: in all, and of one client at one address.
-const MOST_WAITING: (i64, i64) = (10_000, 100);
+/// Requests that may wait at once.
+const MOST_WAITING: Crowd = Crowd {
+    unproven: 10_000,
+    of_client: 1_000,
+    of_origin: 100,
+};
 /// How often a user code that is taken is replaced by another.
 const ATTEMPTS: u32 = 5;
 
@@ -79,6 +83,7 @@ async fn begin(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
     let client = authenticate(app, request, &mut params, now).await?;
     let (scope, resource) = asked_for(&mut params)?;
     may_use(&client, GrantType::DeviceCode)?;
+    let is_proven = !client.is_public();
     let client = client.client();
     let resource = target(app, client, resource.as_deref()).await?;
     let scopes = wished(client, &resource, scope.as_ref())?;
@@ -94,6 +99,7 @@ async fn begin(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
         user_agent: account::user_agent(request),
         created_at: now.0,
         expires_at: (now + LIFE).0,
+        is_proven,
     };
     let (device_code, user_code) = keep(app, row, now).await?;
     tracing::debug!(client_id = client.client_id, "a device asks to be let in");
@@ -113,16 +119,14 @@ async fn begin(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
 /// Stores the request under codes of its own. The table is bounded: what nobody decides about expires.
 async fn keep(app: &App, mut row: DeviceRow, now: UnixSeconds) -> Result<(Secret, String), Failure> {
     let origin = (row.client_id.as_str(), row.address.as_str());
-    let (all, of_origin) = db::device_authorization::waiting(&app.db, origin, now).await?;
-    if all >= MOST_WAITING.0 || of_origin >= MOST_WAITING.1 {
+    let waiting = db::device_authorization::waiting(&app.db, origin, now).await?;
+    if !has_room(waiting, row.is_proven) {
         let refusal = OAuthError::new(
             ErrorCode::TemporarilyUnavailable,
             "too many devices are waiting to be let in; try again later",
         );
         return Err(refusal
-            .because(format!(
-                "{all} wait, {of_origin} of them of this client and address"
-            ))
+            .because(format!("there wait {waiting:?}"))
             .into());
     }
     let device_code = Secret::generate(SecretKind::DeviceCode)?;
@@ -133,6 +137,16 @@ async fn keep(app: &App, mut row: DeviceRow, now: UnixSeconds) -> Result<(Secret
         }
     }
     Err(Failure::Internal("no user code was free".to_owned()))
+}
+
+/// Whether one more may wait. A client that proved who it is has places that no stranger can fill; the others share
+/// theirs, and there a stranger who knows the id of one must not use all of that one's up.
+fn has_room(waiting: Crowd, is_proven: bool) -> bool {
+    let all = match is_proven {
+        true => waiting.of_client < MOST_WAITING.of_client,
+        false => waiting.unproven < MOST_WAITING.unproven,
+    };
+    all && waiting.of_origin < MOST_WAITING.of_origin
 }
 
 /// What of its wish the client can be granted. Asking for nothing in particular means all that it shares with the
@@ -176,6 +190,22 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn strangers_do_not_take_the_places_of_those_who_prove_who_they_are() {
+        let waiting = |unproven, of_client, of_origin| Crowd {
+            unproven,
+            of_client,
+            of_origin,
+        };
+        assert!(has_room(waiting(9_999, 9_999, 99), false));
+        assert!(!has_room(waiting(10_000, 0, 0), false));
+        assert!(has_room(waiting(10_000, 999, 99), true));
+        assert!(!has_room(waiting(0, 1_000, 0), true));
+        for is_proven in [true, false] {
+            assert!(!has_room(waiting(100, 100, 100), is_proven));
+        }
+    }
 
     #[test]
     fn a_user_code_is_eight_letters_of_its_alphabet() {

@@ -37,8 +37,11 @@ async fn a_flood_from_one_address_keeps_no_other_out() {
         }
         assert!(begun >= 100, "{begun}");
         assert_eq!(begin_something(&app).await, StatusCode::TOO_MANY_REQUESTS);
-        let admit = async |address, at| app.crowd.admit(&app.db, address, at).await;
+        let admit = async |address, at| app.crowd.admit(&app.db, (address, 100), at).await;
         admit(other, now).await.unwrap();
+        // Two kilobytes more take the room of two: too much is open for them already.
+        let long = app.crowd.admit(&app.db, (other, 2049), now).await;
+        assert!(matches!(long, Err(Failure::Db(DbFault::Unavailable(_)))));
 
         // From everywhere: then nobody can begin anything, until what is open has ended.
         db::interaction::fill(&app.db, HALF, later).await.unwrap();

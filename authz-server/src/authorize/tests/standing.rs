@@ -80,6 +80,7 @@ async fn a_yes_counts_in_a_session_that_stands() {
             user_agent: String::new(),
             created_at: NOW.0,
             expires_at: (NOW + HOUR).0,
+            is_proven: false,
         };
         let device_code = SecretHash::of(b"device");
         assert!(

@@ -169,17 +169,17 @@ pub(crate) async fn keep(app: &App, client: &Client, now: UnixSeconds) -> Result
     Err(Failure::Shown(Trouble::Client))
 }
 
-/// What people read where a client has one line: its name, and who it is if its name is its own choice.
-pub(crate) fn shown(client: &Client) -> String {
-    host(client).map_or_else(|| client.name.clone(), |host| format!("{} ({host})", client.name))
-}
-
 /// The host by which people may know a client: where its metadata are published.
 pub(crate) fn host(client: &Client) -> Option<String> {
-    if client.origin != Origin::Document {
+    host_of(client.origin, &client.client_id)
+}
+
+/// As [`host`], of a client of which only so much is known.
+pub(crate) fn host_of(origin: Origin, client_id: &str) -> Option<String> {
+    if origin != Origin::Document {
         return None;
     }
-    let url: Url = client.client_id.parse().ok()?;
+    let url: Url = client_id.parse().ok()?;
     let host = url.host_str()?;
     Some(
         url.port()

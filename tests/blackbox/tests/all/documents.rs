@@ -374,7 +374,7 @@ fn cimd_22_people_see_whose_client_it_is(db: Db) {
     let here = Published::shared(db);
     let (client, _) =
         here.client(&json!({"client_name": "Claude", "redirect_uris": ["http://127.0.0.1/callback"]}));
-    let (_, page, _) = here.asked(&client);
+    let (mut person, page, _) = here.asked(&client);
     let host = client.trim_start_matches("https://").split('/').next().unwrap();
     for part in [
         "Claude",
@@ -388,6 +388,15 @@ fn cimd_22_people_see_whose_client_it_is(db: Db) {
         !page.text().contains("Registered by the operator"),
         "{}",
         page.answer
+    );
+    // Where they look at what they allowed, too.
+    let code = person.decide(&page, "allow", &[]).redirect().code();
+    here.fleet.remember(&code);
+    let account = person.page("/account");
+    assert!(
+        account.text().contains(&format!("Identified as {host}")),
+        "{}",
+        account.answer
     );
     // Nobody vouches for it, so it is told nothing before somebody has seen a page.
     let mut browser = here.fleet.person();

@@ -84,6 +84,66 @@ fn dcr_16_a_registered_client_is_asked_about_each_time(db: Db) {
     fleet.remember(&browser.open(&silent).redirect().code());
 }
 
+both!(dcr_16_every_page_says_that_nobody_vouches_for_it);
+fn dcr_16_every_page_says_that_nobody_vouches_for_it(db: Db) {
+    const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+    let fleet = open_fleet(db);
+    // It reads as if it were a client of that host.
+    let name = json!({"client_name": "Claude (claude.ai)", "grant_types": [DEVICE, "refresh_token"], "redirect_uris": []});
+    let stranger = fleet.registered(&public(&name));
+    let line = ["--public", "--grants", "device_code"];
+    let known = fleet
+        .server
+        .create_public_client(&fleet.fresh_name(), &line)
+        .unwrap();
+    let ada = fleet.person_account();
+    let mut browser = fleet.person();
+    browser.sign_in(&ada, PASSWORD);
+    for (client, sentence) in [
+        (text(&stranger, "client_id"), "nobody has checked this name"),
+        (&*known, "Registered by the operator"),
+    ] {
+        let begun = granted(&fleet.post_bare("/oauth/device_authorization", &[("client_id", client)]));
+        fleet.remember(text(&begun, "device_code"));
+        let page = browser.page("/device");
+        let form = page.form("/device");
+        let fields = [("user_code", text(&begun, "user_code"))];
+        let question = browser.submit(&page, &form, &fields).page();
+        assert!(question.text().contains(sentence), "{}", question.text());
+        let form = question.form("/device/decision");
+        browser.submit(&question, &form, &[("decision", "allow")]).page();
+        let account = browser.page("/account");
+        assert!(account.text().contains(sentence), "{}", account.text());
+    }
+}
+
+both!(dcr_16_what_a_client_could_take_back_is_not_taken_from_it);
+fn dcr_16_what_a_client_could_take_back_is_not_taken_from_it(db: Db) {
+    let fleet = open_fleet(db);
+    let client = fleet.registered(&public(&json!({})));
+    let id = text(&client, "client_id");
+    let node = fleet.node.url();
+    let update = |words: &[&str]| fleet.server.json(&[&["client", "update", id], words].concat());
+    for words in [
+        &["--scopes", "mcp:read"][..],
+        &["--grants", "authorization_code"],
+        &["--scopes", "mcp:read", "--resource", &node],
+    ] {
+        let sentence = update(words).unwrap_err().to_string();
+        assert!(
+            sentence.contains("registered itself") && sentence.contains("--resource"),
+            "{sentence}"
+        );
+    }
+    let limited = update(&["--resource", &node]).unwrap();
+    assert_eq!(limited["resources"], json!([node]));
+    assert_eq!(limited["scope"], client["scope"]);
+    // An operator's own client is limited as ever.
+    let known = fleet.web_client(CALLBACK, &[]);
+    let line = ["client", "update", &known, "--scopes", "mcp:read"];
+    assert_eq!(fleet.server.json(&line).unwrap()["scope"], "mcp:read");
+}
+
 both!(dcr_25_a_flood_is_429);
 fn dcr_25_a_flood_is_429(db: Db) {
     let fleet = fleet_with(db, "registration = \"open\"\nregistrations_per_address = \"3/h\"");
@@ -106,17 +166,18 @@ fn dcr_25_there_is_room_for_so_many_unused_ones(db: Db) {
     let clients = "registration = \"open\"\nregistrations_per_address = \"off\"\nmax_unused = 2";
     let fleet = fleet_with(db, clients);
     let first = fleet.registered(&public(&json!({})));
-    fleet.registered(&public(&json!({})));
+    let used = fleet.registered(&public(&json!({})));
     let answer = fleet.register(&public(&json!({})), None);
     assert_eq!(answer.status, 429, "{answer}");
     retry_after(&answer);
-    // One that ends makes room; so does one that is used, once that is written.
+    // One that ends makes no room before it is forgotten: whoever registers and ends in turn fills the table too.
     let (id, token) = (
         text(&first, "client_id"),
         text(&first, "registration_access_token"),
     );
     assert_eq!(fleet.manage("DELETE", id, Some(token), None).status, 204);
-    let used = fleet.registered(&public(&json!({})));
+    assert_eq!(fleet.register(&public(&json!({})), None).status, 429);
+    // One that is used does, once that is written.
     let ada = fleet.person_account();
     let _tokens = fleet.code_tokens(&mut fleet.person(), &ada, text(&used, "client_id"));
     fleet.restart_server();
