@@ -7,15 +7,23 @@ use blackbox::assertion;
 use blackbox::certificate::{Authority, Identity, Name};
 use blackbox::fleet::Wishes;
 use blackbox::people::{CALLBACK, Pkce};
+use blackbox::published::{UNLIMITED_FETCHES, document};
+use blackbox::publisher::Publisher;
 use blackbox::{Db, Fleet, both, forge};
 use rcgen::{ExtendedKeyUsagePurpose, SerialNumber, date_time_ymd};
 use serde_json::{Value, json};
+use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::{Answer, Request};
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 
 /// A fleet whose server believes the tests' headers and this authority.
 fn fleet(db: Db, ca: &Path, more: &[(&str, String)]) -> Fleet {
+    fleet_with(db, ca, more, None)
+}
+
+/// The same, with this TOML for its server.
+fn fleet_with(db: Db, ca: &Path, more: &[(&str, String)], server: Option<String>) -> Fleet {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let proxy = [
         pair("EDGE_HIVE_SERVER__TRUSTED_PROXIES", "127.0.0.1/32,::1/128"),
@@ -27,6 +35,7 @@ fn fleet(db: Db, ca: &Path, more: &[(&str, String)]) -> Fleet {
     Fleet::start(
         db,
         &Wishes {
+            server,
             environment,
             node_environment: proxy.to_vec(),
             ..Wishes::default()
@@ -394,4 +403,43 @@ fn ca_39_revoked_certificates_and_old_lists(db: Db) {
     let old = with_list(2025);
     let id = client(&old, "tls_client_auth", &words);
     refused(&old, &id, Some(&numbered(8)), "no authority vouches");
+}
+
+both!(ca_38_a_document_that_lists_several_methods_comes_by_each);
+fn ca_38_a_document_that_lists_several_methods_comes_by_each(db: Db) {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, publisher) = (Authority::new("ours"), Publisher::start());
+    let server = format!("{UNLIMITED_SERVER}{UNLIMITED_FETCHES}{}", publisher.rule());
+    let fleet = fleet_with(db, &ours.write(folder.path(), "ca.pem"), &[], Some(server));
+    let agent = ours.sign("agent", &[Name::Dns("agent.example")]);
+    let (own, other) = (Identity::self_signed("own"), Identity::self_signed("other"));
+    let listed = document(&json!({
+        "token_endpoint_auth_method": null, "tls_client_auth_san_dns": "agent.example",
+        "jwks": {"keys": [own.jwk(true)]}, "token_endpoint_auth_methods_supported":
+            ["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth", "none"],
+    }));
+    let client = publisher.publish_client("/client.json", listed);
+    let show = |shown: Option<&Identity>| {
+        let header = shown.map(Identity::header);
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.as_str()),
+            ("code", "eha_x"),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", "x"),
+        ];
+        post(&fleet, "/oauth/token", header.as_deref(), &form)
+    };
+    // Authenticated, and no further.
+    for shown in [None, Some(&agent), Some(&own)] {
+        refused_400(&show(shown), "invalid_grant");
+    }
+    refused_client(&show(Some(&other)), false);
+    let logs = fleet.logs();
+    for reason in [
+        "no authority vouches for its certificate",
+        "is none that it registered",
+    ] {
+        assert!(logs.contains(reason), "{reason}");
+    }
 }
