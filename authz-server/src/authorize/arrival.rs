@@ -156,7 +156,8 @@ mod tests {
 
     /// The query that is kept of one, or `None` when it is refused.
     async fn kept(app: &App, query: &str) -> Option<String> {
-        let opened = Arrival::open(app, query, NOW).await;
+        let from = ClientAddress("192.0.2.1".parse().unwrap());
+        let opened = Arrival::open(app, query, from, NOW).await;
         opened.ok().map(|(arrival, _)| arrival.query)
     }
 

@@ -111,7 +111,8 @@ fn dcr_16_every_page_says_that_nobody_vouches_for_it(db: Db) {
         let question = browser.submit(&page, &form, &fields).page();
         assert!(question.text().contains(sentence), "{}", question.text());
         let form = question.form("/device/decision");
-        browser.submit(&question, &form, &[("decision", "allow")]).page();
+        let done = browser.submit(&question, &form, &[("decision", "allow")]).page();
+        assert_eq!(done.answer.status, 200, "{}", done.answer);
         let account = browser.page("/account");
         assert!(account.text().contains(sentence), "{}", account.text());
     }
