@@ -84,8 +84,12 @@ impl Rate {
     }
 
     /// So many times as many in the same time.
-    pub fn times(self, factor: NonZeroU32) -> Self {
-        Self(self.0.map(|(count, window)| (count.saturating_mul(factor), window)))
+    pub fn times(self, factor: u32) -> Self {
+        let factor = NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN);
+        Self(
+            self.0
+                .map(|(count, window)| (count.saturating_mul(factor), window)),
+        )
     }
 
     /// How many in how much time; `None` when there is no limit.
@@ -255,9 +259,8 @@ mod tests {
         for text in ["100/min", "20/s", "5000/h", "off"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
-        let factor = NonZeroU32::new(10).unwrap();
         for (text, more) in [("60/min", "600/min"), ("off", "off")] {
-            assert_eq!(text.parse::<Rate>().unwrap().times(factor).to_string(), more);
+            assert_eq!(text.parse::<Rate>().unwrap().times(10).to_string(), more);
         }
         for text in ["", "0/s", "1/day", "x/s", "-1/s", "100"] {
             assert_eq!(text.parse::<Rate>(), Err(RateFault), "{text}");

@@ -19,6 +19,8 @@ pub struct Reply {
     pub status: u16,
     /// Further header lines, each with its line end.
     pub headers: String,
+    /// Its `Content-Type`.
+    pub media_type: String,
     /// The body.
     pub body: Vec<u8>,
     /// Whether the answer waits until [`Publisher::release`].
@@ -32,6 +34,7 @@ impl Reply {
         Self {
             status: 200,
             headers: String::new(),
+            media_type: "application/json".to_owned(),
             body: body.into(),
             is_held: false,
         }
@@ -47,6 +50,13 @@ impl Reply {
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// The same under another media type.
+    #[must_use]
+    pub fn media_type(mut self, media_type: &str) -> Self {
+        media_type.clone_into(&mut self.media_type);
         self
     }
 
@@ -223,8 +233,9 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) {
     }
     drop(state);
     let head = format!(
-        "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
+        "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
         reply.status,
+        reply.media_type,
         reply.body.len(),
         reply.headers
     );

@@ -262,7 +262,11 @@ mod tests {
                 "https://theirs.example/",
             ),
             ("tls_client_auth_san_ip", "192.0.2.1", "192.0.2.2"),
-            ("tls_client_auth_san_email", "me@mine.example", "me@theirs.example"),
+            (
+                "tls_client_auth_san_email",
+                "me@mine.example",
+                "me@theirs.example",
+            ),
         ] {
             let before = with(name, mine);
             assert_eq!(impact(&before, &before), Impact::None, "{name}");

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Fetches from one host in a minute that an address has to itself, whoever has used the host's share up.
 const OWN: NonZeroU32 = NonZeroU32::MIN;
 /// So many shares of a host are fetched at most, by whomever.
-const SHARES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const SHARES: u32 = 10;
 /// Why a document is no document, whatever its bytes are (Client ID Metadata Documents §4).
 pub(super) const NOT_JSON: &str = "it is not JSON, by its Content-Type";
 
@@ -268,7 +268,7 @@ mod tests {
     async fn cimd_21_one_host_is_asked_a_bounded_number_of_times_by_whomever() {
         let documents = documents_with("fetches_per_host = \"2/h\"");
         let url: Url = "https://10.0.0.1/client".parse().unwrap();
-        let most = usize::try_from(2 * SHARES.get()).unwrap();
+        let most = usize::try_from(2 * SHARES).unwrap();
         let is_left = |_: &usize| documents.in_all.check("10.0.0.1").is_ok();
         assert_eq!((0..most).filter(is_left).count(), most);
         let reason = documents.fetch(&url, false, NOW).await.unwrap_err();

@@ -37,7 +37,8 @@ pub(crate) async fn import(
         .ok_or_else(|| refused("client_id must be the https address at which the document is published"))?;
     let row = content::read(client_id, document, &config.clients.scopes, now);
     let mut row = row.map_err(|reason| refused(&reason))?;
-    let taken = || refused("there is another client of that id, or it is revoked, or pinned and would not be");
+    let taken =
+        || refused("there is another client of that id, or it is revoked, or pinned and would not be");
     if standing == Standing::Registered {
         Origin::Operator.as_str().clone_into(&mut row.origin);
         if db::client::find(db, client_id).await?.is_some() {

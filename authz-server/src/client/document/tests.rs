@@ -34,7 +34,11 @@ fn rows(name: &str, fetched_at: i64) -> (ClientRow, DocumentRow) {
 #[tokio::test(flavor = "multi_thread")]
 async fn cimd_a_document_that_cannot_be_had_is_not_asked_for_by_every_request() {
     let places = Places::new();
-    for (url, (age, serves)) in places.urls().into_iter().zip([(25 * HOUR, false), (2 * HOUR, true)]) {
+    for (url, (age, serves)) in places
+        .urls()
+        .into_iter()
+        .zip([(25 * HOUR, false), (2 * HOUR, true)])
+    {
         let app = House::new(&url, "").await.app;
         let (row, document) = rows("A", NOW.0 - age);
         assert!(
@@ -79,7 +83,10 @@ async fn cimd_a_fetch_does_not_undo_a_pin_that_came_meanwhile() {
         let db = House::new(&url, "").await.app.db.clone();
         let put = async |name: &str, is_pinned| {
             let (row, document) = rows(name, NOW.0);
-            let document = DocumentRow { is_pinned, ..document };
+            let document = DocumentRow {
+                is_pinned,
+                ..document
+            };
             let is_written = write(&db, (&row, &document), content::impact, NOW).await.unwrap();
             let row = crate::db::client::find(&db, ID).await.unwrap().unwrap();
             let document = client_document::find(&db, ID).await.unwrap().unwrap();
@@ -153,15 +160,18 @@ async fn cimd_change_of_keys_ends_codes_and_devices_that_wait() {
             ..rows("A", NOW.0).1
         };
         for (impact, stands) in [(Impact::AskAgain, true), (Impact::Ends, false)] {
-            assert!(
-                write(db, (&row, &document), |_, _| impact, NOW)
-                    .await
-                    .unwrap()
-            );
+            assert!(write(db, (&row, &document), |_, _| impact, NOW).await.unwrap());
             let found = authorization_code::find(db, &code, NOW).await.unwrap();
             assert_eq!(found.unwrap().stands, stands, "{url}");
-            let found = device_authorization::find(db, &device, NOW).await.unwrap().unwrap();
-            assert_eq!((found.state.as_str(), found.stands), ("approved", stands), "{url}");
+            let found = device_authorization::find(db, &device, NOW)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                (found.state.as_str(), found.stands),
+                ("approved", stands),
+                "{url}"
+            );
             // Both are redeemed under this lock, if at all.
             let lock = db.write(async |tx| access_grant::lock(tx, &house.grant_id, NOW).await);
             assert_eq!(lock.await.unwrap(), stands, "{url}");

@@ -297,6 +297,30 @@ fn cimd_15_whom_an_operator_registered_is_not_fetched(db: Db) {
     assert!(here.fleet.server.json(&import).is_err(), "it is there already");
 }
 
+both!(cimd_05_a_document_says_that_it_is_json);
+fn cimd_05_a_document_says_that_it_is_json(db: Db) {
+    let here = Published::shared(db);
+    for (media_type, is_good) in [
+        ("text/html", false),
+        ("application/octet-stream", false),
+        ("Application/JSON; charset=utf-8", true),
+        ("application/client-metadata+json", true),
+    ] {
+        let path = here.path();
+        let mut published = document(&json!({}));
+        let client = here.publisher.at(&path);
+        published["client_id"] = Value::from(client.clone());
+        here.publisher
+            .publish(&path, Reply::json(&published).media_type(media_type));
+        let status = here.arrive(&client).status;
+        assert_eq!(status, if is_good { 303 } else { 400 }, "{media_type}");
+        if !is_good {
+            assert!(here.reason(&client).contains("not JSON, by its Content-Type"));
+            assert!(here.fleet.server.json(&["client", "pin", &client]).is_err());
+        }
+    }
+}
+
 both!(cimd_19_everybody_who_waits_shares_one_fetch);
 fn cimd_19_everybody_who_waits_shares_one_fetch(db: Db) {
     let here = Published::start(db, UNLIMITED_FETCHES);
@@ -350,18 +374,23 @@ fn cimd_21_one_host_is_asked_a_bounded_number_of_times(db: Db) {
         db,
         "\n[clients]\nfetches_per_address = \"off\"\nfetches_per_host = \"2/h\"\n",
     );
-    let clients: Vec<_> = (0..3).map(|_| here.client(&json!({}))).collect();
-    assert_eq!(here.arrive(&clients[0].0).status, 303);
-    assert_eq!(here.arrive(&clients[1].0).status, 303);
-    assert_eq!(here.arrive(&clients[2].0).status, 400);
+    let clients: Vec<_> = (0..4).map(|_| here.client(&json!({}))).collect();
+    // One that every address has to itself, and two that all of them share.
+    for (client, _) in &clients[..3] {
+        assert_eq!(here.arrive(client).status, 303);
+    }
+    let refused = here.arrive(&clients[3].0);
+    assert_eq!(refused.status, 429, "{refused}");
+    assert!(here.publisher.requests(&clients[3].1).is_empty());
     assert!(
-        here.reason(&clients[2].0)
-            .contains("too many documents of that host")
+        here.fleet
+            .logs()
+            .contains("the share of documents of a host is used up")
     );
-    let elsewhere = here.publisher.at_host("localhost", &clients[2].1);
+    let elsewhere = here.publisher.at_host("localhost", &clients[3].1);
     let mut document = document(&json!({}));
     document["client_id"] = Value::from(elsewhere.clone());
-    here.publisher.publish(&clients[2].1, Reply::json(&document));
+    here.publisher.publish(&clients[3].1, Reply::json(&document));
     assert_eq!(
         here.arrive(&elsewhere).status,
         303,
