@@ -39,8 +39,10 @@ impl Holder {
     /// RFC 7638 §3: what stands in `cnf.jkt` and `dpop_jkt`.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        // serde_json writes members in alphabetical order, and without white space.
-        encode(digest(&SHA256, self.jwk().to_string().as_bytes()))
+        // RFC 7638 §3.3: members in alphabetical order, whatever order serde_json was built to keep; no white space.
+        let mut jwk = self.jwk();
+        jwk.sort_all_objects();
+        encode(digest(&SHA256, jwk.to_string().as_bytes()))
     }
 
     /// A good proof for a request without access token.
