@@ -98,7 +98,9 @@ impl Params {
     /// A parameter that stays where it is.
     pub(crate) fn peek(&self, name: &str) -> Option<&str> {
         let mut single = self.single.iter();
-        single.find(|(known, _)| *known == name).map(|(_, value)| &**value)
+        single
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| &**value)
     }
 
     /// Takes the `resource` parameters out.

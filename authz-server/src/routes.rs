@@ -80,10 +80,13 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
 /// Where clients register and look after their registration; from pages of any origin too, as [`readable`].
 fn registrations(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
     let registrations = post(&below("/oauth/register")).route(web::post().to(registration::register));
-    let one = resource(&below("/oauth/register/{client_id}"), "GET, HEAD, PUT, DELETE, OPTIONS")
-        .route(get().to(registration::read))
-        .route(web::put().to(registration::update))
-        .route(web::delete().to(registration::delete));
+    let one = resource(
+        &below("/oauth/register/{client_id}"),
+        "GET, HEAD, PUT, DELETE, OPTIONS",
+    )
+    .route(get().to(registration::read))
+    .route(web::put().to(registration::update))
+    .route(web::delete().to(registration::delete));
     config.service(readable(registrations)).service(readable(one));
 }
 

@@ -214,7 +214,10 @@ mod tests {
     fn what_would_let_the_wrong_ones_in_is_refused() {
         let good = "name = \"p\"\nissuer = \"https://op.example\"\n";
         for (bad, part) in [
-            (platform("issuer = \"https://op.example\""), "workload.0.name: is needed"),
+            (
+                platform("issuer = \"https://op.example\""),
+                "workload.0.name: is needed",
+            ),
             (
                 platform("name = \"a:b\"\nissuer = \"https://op.example\""),
                 "name",

@@ -266,7 +266,14 @@ mod tests {
         assert_eq!(of("f_x.y.z"), ["f_x", "f_x.y"]);
         assert!(of("Ue2Bd").is_empty());
         assert!(of(&new_id().unwrap()).is_empty());
-        let exchanges = ["t_x", "t_x.k_c.r_r.t_y", "t_x.k_c.r_r.t_y.k_c.r_r.g_g.t_z", "f_x.t_y", "f_x.t_y.k_c.r_r.t_z"].map(exchanges_behind);
+        let exchanges = [
+            "t_x",
+            "t_x.k_c.r_r.t_y",
+            "t_x.k_c.r_r.t_y.k_c.r_r.g_g.t_z",
+            "f_x.t_y",
+            "f_x.t_y.k_c.r_r.t_z",
+        ]
+        .map(exchanges_behind);
         assert_eq!(exchanges, [0, 1, 2, 0, 1]);
     }
 }

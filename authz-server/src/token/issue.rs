@@ -115,7 +115,11 @@ fn access_token(
     let signer = keys.signer(resource.algorithm);
     let signer =
         signer.ok_or_else(|| Failure::Internal(format!("there is no {} key", resource.algorithm)))?;
-    let own = format!("{}{}", family::TOKEN, URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
+    let own = format!(
+        "{}{}",
+        family::TOKEN,
+        URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)
+    );
     // One revocation of what it came of takes it back too (App::is_revoked).
     let token_id = match (lineage, &terms.descent) {
         (Some(lineage), _) => format!("{}.{own}", lineage.family_id),

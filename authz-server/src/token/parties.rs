@@ -42,7 +42,9 @@ pub(super) fn rests_on(shown: &VerifiedClaims, grant_id: Option<&str>) -> String
 async fn supports_stand(app: &App, claims: &VerifiedClaims, now: UnixSeconds) -> Result<bool, Failure> {
     let decode = |text: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .unwrap_or_default()
     };
     for part in claims.token_id().split('.') {
         let stands = if let Some(client_id) = part.strip_prefix(CLIENT) {

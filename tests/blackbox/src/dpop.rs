@@ -1,7 +1,5 @@
 //! Proofs of possession (DPoP), good and bad, written from RFC 9449 §4.2 and RFC 7638.
 
-use std::collections::BTreeMap;
-
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use xtask::http::{Answer, Request};
@@ -39,14 +37,12 @@ impl Holder {
     }
 
     /// RFC 7638 §3: what stands in `cnf.jkt` and `dpop_jkt`.
-    ///
-    /// # Panics
-    /// Never: a JWK is an object.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        // In alphabetical order, without white space.
-        let members: BTreeMap<String, Value> = self.jwk().as_object().unwrap().clone().into_iter().collect();
-        encode(digest(&SHA256, json!(members).to_string().as_bytes()))
+        // RFC 7638 §3.3: members in alphabetical order, whatever order serde_json was built to keep; no white space.
+        let mut jwk = self.jwk();
+        jwk.sort_all_objects();
+        encode(digest(&SHA256, jwk.to_string().as_bytes()))
     }
 
     /// A good proof for a request without access token.

@@ -127,6 +127,7 @@ async fn let_in(house: &House) -> SecretHash {
         scopes: "a".to_owned(),
         address: "192.0.2.1".to_owned(),
         user_agent: String::new(),
+        is_proven: true,
         created_at: NOW.0,
         expires_at: NOW.0 + HOUR,
     };

@@ -184,7 +184,10 @@ async fn what_the_grant_loses_is_lost_at_the_next_use() {
         house.approve("g_1", "a", Some(NOW.0 + 100)).await;
         let permit = refresh(&house, &token, NOW).await.unwrap();
         assert_eq!(permit.scope.to_string(), "a");
-        assert_eq!(super::super::end_of(&permit, &Default::default(), NOW), NOW + 100 * SECOND);
+        assert_eq!(
+            super::super::end_of(&permit, &Default::default(), NOW),
+            NOW + 100 * SECOND
+        );
         let (token, _) = next(permit);
         is_refused(&house, &token, NOW + 100 * SECOND).await;
         house.approve("g_1", "a b", None).await;

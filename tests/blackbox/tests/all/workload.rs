@@ -550,7 +550,9 @@ fn rfc_7800_a_bound_workload_comes_with_its_key(db: Db) {
     let form = [("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
     let show = |holder: &Holder| {
         let request = Request::post(&place).unwrap().form(&form);
-        with_proofs(request, &[&holder.proof("POST", &place)]).send().unwrap()
+        with_proofs(request, &[&holder.proof("POST", &place)])
+            .send()
+            .unwrap()
     };
     refused_400(&stage.ask(&assertion, &[]), "invalid_grant");
     refused_400(&show(&other), "invalid_grant");
@@ -570,7 +572,10 @@ fn tx_15_what_a_workload_began_ends_with_its_client(db: Db) {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", own["access_token"].as_str().unwrap()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            (
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
         ];
         let exchange = || stage.fleet.post("/oauth/token", &stage.gateway, &form);
         let new = granted(&exchange());
@@ -581,8 +586,21 @@ fn tx_15_what_a_workload_began_ends_with_its_client(db: Db) {
             "client" => ["client", "revoke", stage.client.as_str()].to_vec(),
             _ => ["resource", "delete", "--uri", node.as_str()].to_vec(),
         };
-        assert!(stage.fleet.server.command(&line).output().unwrap().status.success());
-        assert_eq!(stage.fleet.introspect(&stage.gateway, new)["active"], false, "{end}");
+        assert!(
+            stage
+                .fleet
+                .server
+                .command(&line)
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+        assert_eq!(
+            stage.fleet.introspect(&stage.gateway, new)["active"],
+            false,
+            "{end}"
+        );
         refused_400(&exchange(), "invalid_request");
     }
 }
