@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_list_is_measured_as_it_is_kept() {
-        let numbers = |count: usize| format!(r#"[{{"type":"call","n":[{}]}}]"#, vec!["1e15"; count].join(","));
+        let numbers =
+            |count: usize| format!(r#"[{{"type":"call","n":[{}]}}]"#, vec!["1e15"; count].join(","));
         let (short, long) = (numbers(200), numbers(700));
         assert!(long.len() < MAX_BYTES);
         assert_eq!(ask(&long).unwrap_err(), "the authorization details are too long");

@@ -26,7 +26,9 @@ use crate::client::{Client, document};
 use crate::db;
 use crate::db::device_authorization::{Decider, DeviceRow};
 use crate::error::{self, Failure};
-use crate::pages::{ClientIdentity, Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render};
+use crate::pages::{
+    ClientIdentity, Code, DetailItem, DeviceConfirm, DeviceDone, DeviceEntry, Lang, Page, ScopeLine, render,
+};
 use crate::registry::Resource;
 use crate::token::device_authorization::{ALPHABET, CODE_LETTERS, shown};
 use crate::token::{GrantType, scopes};

@@ -213,7 +213,11 @@ fn own(page: Page<'_>, v: &Values<'_>) -> Vec<(&'static str, String)> {
     let grant = |client: &str, last_used, ends: Option<UnixSeconds>| GrantRow {
         grant_id: v.other.to_owned(),
         client: client.to_owned(),
-        origin: if ends.is_some() { Origin::Registration } else { Origin::Document },
+        origin: if ends.is_some() {
+            Origin::Registration
+        } else {
+            Origin::Document
+        },
         host: Some(v.host.to_owned()),
         node: v.node.to_owned(),
         node_uri: v.uri.to_owned(),
@@ -457,7 +461,11 @@ fn links_are_below_the_issuers_path() {
 #[test]
 fn who_vouches_for_a_client_stands_apart_from_its_name() {
     for (lang, nobody, host) in [
-        (Lang::En, "Registered itself; nobody has checked this name", "Identified as"),
+        (
+            Lang::En,
+            "Registered itself; nobody has checked this name",
+            "Identified as",
+        ),
         (
             Lang::Es,
             "Se registró por su cuenta; nadie ha comprobado este nombre",
@@ -472,7 +480,9 @@ fn who_vouches_for_a_client_stands_apart_from_its_name() {
         let mut pages = decisions(page(lang), &values);
         pages.extend(own(page(lang), &values));
         let html = |wanted| &pages.iter().find(|(name, _)| *name == wanted).unwrap().1;
-        let beside = |name: &str, sentence: &str| format!("<strong>{name}</strong><span class=\"sub\">{sentence}</span>");
+        let beside = |name: &str, sentence: &str| {
+            format!("<strong>{name}</strong><span class=\"sub\">{sentence}</span>")
+        };
         let below = |name: &str, sentence: &str| format!("<h3>{name}</h3>\n<p class=\"sub\">{sentence}</p>");
         for (name, part) in [
             ("consent", beside(values.client, t.by_operator)),

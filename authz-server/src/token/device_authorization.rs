@@ -125,9 +125,7 @@ async fn keep(app: &App, mut row: DeviceRow, now: UnixSeconds) -> Result<(Secret
             ErrorCode::TemporarilyUnavailable,
             "too many devices are waiting to be let in; try again later",
         );
-        return Err(refusal
-            .because(format!("there wait {waiting:?}"))
-            .into());
+        return Err(refusal.because(format!("there wait {waiting:?}")).into());
     }
     let device_code = Secret::generate(SecretKind::DeviceCode)?;
     for _ in 0..ATTEMPTS {
