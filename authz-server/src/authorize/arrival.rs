@@ -163,7 +163,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn nothing_is_kept_that_is_not_understood() {
-        let app = House::new(&Places::new().urls()[0], "").await.app;
+        let places = Places::new();
+        let app = House::new(&places.urls()[0], "").await.app;
         let wanted = "client_id=c_x&st%61te=a%2Bb&resource=a&resource=b&scope=a+b";
         let padding = format!("&x={}&%ff=1&claims=%7B%7D&&nonce=&", "y".repeat(MAX_KEPT));
         assert_eq!(kept(&app, wanted).await.as_deref(), Some(wanted));

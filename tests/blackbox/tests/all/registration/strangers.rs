@@ -89,9 +89,11 @@ fn dcr_16_every_page_says_that_nobody_vouches_for_it(db: Db) {
     const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
     let fleet = open_fleet(db);
     // It reads as if it were a client of that host.
-    let name = json!({"client_name": "Claude (claude.ai)", "grant_types": [DEVICE, "refresh_token"], "redirect_uris": []});
-    let stranger = fleet.registered(&public(&name));
-    let line = ["--public", "--grants", "device_code"];
+    let grants = ["authorization_code", "refresh_token", DEVICE];
+    let document = json!({"client_name": "Claude (claude.ai)", "grant_types": grants});
+    let stranger = fleet.registered(&public(&document));
+    let line = ["--public", "--grants", "device_code,refresh_token"];
+    let node = fleet.node.url();
     let known = fleet
         .server
         .create_public_client(&fleet.fresh_name(), &line)
@@ -103,7 +105,8 @@ fn dcr_16_every_page_says_that_nobody_vouches_for_it(db: Db) {
         (text(&stranger, "client_id"), "nobody has checked this name"),
         (&*known, "Registered by the operator"),
     ] {
-        let begun = granted(&fleet.post_bare("/oauth/device_authorization", &[("client_id", client)]));
+        let asked = [("client_id", client), ("resource", &*node)];
+        let begun = granted(&fleet.post_bare("/oauth/device_authorization", &asked));
         fleet.remember(text(&begun, "device_code"));
         let page = browser.page("/device");
         let form = page.form("/device");
