@@ -33,7 +33,7 @@ async function useNode(versionNegotiation) {
   const listener = await listen();
   // A person's browser stays signed in between the first consent and the step-up.
   const context = await browser.newContext();
-  const provider = new Application({ listener, context, person: somebody, information: { client_id: clientId } });
+  const provider = new Application({ listener, context, person: somebody, information: { client_id: clientId, issuer: process.env.ISSUER } });
   const { fetch, requests } = tellingFetch();
   let client = fresh();
   let transport;
