@@ -26,6 +26,10 @@ pub(crate) async fn proof_of(
     access_token: Option<&str>,
     now: UnixSeconds,
 ) -> Result<Option<Proof>, Failure> {
+    // Most requests carry none, and pay for none.
+    if !request.headers().contains_key(PROOF) {
+        return Ok(None);
+    }
     let expected = Expected {
         method: request.method().as_str(),
         target: &Target::at(app.base_of(request).url(), request.path()),
