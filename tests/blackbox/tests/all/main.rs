@@ -11,6 +11,7 @@ mod client_details;
 mod codes;
 mod consent;
 mod consent_shown;
+mod crash;
 mod device;
 mod documents;
 mod documents_change;
