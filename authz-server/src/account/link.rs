@@ -27,8 +27,10 @@ use crate::pages::{SetPassword, Texts};
 
 /// How long the first administrator's link works.
 const FIRST_ADMIN_LIFE: Duration = Duration::from_secs(3600);
-/// How long a link works that an operator passes on to a person.
-const SET_PASSWORD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a newcomer's link works, which an operator passes on to them.
+const NEWCOMER_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a link works that replaces a password: they are at the telephone.
+const RESET_LIFE: Duration = Duration::from_secs(15 * 60);
 /// The fields of the form.
 const FIELDS: [&str; 5] = ["link", "username", "display_name", "password", "password_again"];
 
@@ -81,18 +83,19 @@ pub(crate) async fn for_first_admin(
         .map(Some)
 }
 
-/// A link by which this person sets a password. Earlier ones end.
+/// A link by which this person sets a password, their first one or another. Earlier links end.
 pub(crate) async fn for_password(
     db: &Db,
     issuer: &Issuer,
-    user_id: &str,
+    (user_id, is_newcomer): (&str, bool),
     now: UnixSeconds,
 ) -> Result<Link, UserFault> {
+    let life = if is_newcomer { NEWCOMER_LIFE } else { RESET_LIFE };
     let row = LinkRow {
         purpose: "set-password".to_owned(),
         user_id: Some(user_id.to_owned()),
     };
-    make(db, issuer, row, (now, now + SET_PASSWORD_LIFE)).await
+    make(db, issuer, row, (now, now + life)).await
 }
 
 async fn make(

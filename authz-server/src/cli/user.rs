@@ -139,9 +139,10 @@ async fn with_link(
     if user.disabled_at.is_some() {
         return Err("the account is disabled; enable it first: authz-server user enable".into());
     }
+    let is_newcomer = user.password_hash.is_none();
     // Whoever knows the old password must not get in first, nor take the link away again.
     users::reset(db, &user.user_id, (None, factors), now).await?;
-    let link = link::for_password(db, &config.issuer, &user.user_id, now).await?;
+    let link = link::for_password(db, &config.issuer, (&user.user_id, is_newcomer), now).await?;
     // As it is now.
     let user = users::named(db, &user.username).await?;
     Report::record(&UserView {

@@ -111,3 +111,17 @@ fn ui_19_an_operator_can_take_lost_factors_away(db: Db) {
         assert_eq!(is_signed_in(&mut person), !is_asked);
     }
 }
+
+both!(ui_19_a_link_for_another_password_works_for_a_quarter_of_an_hour);
+fn ui_19_a_link_for_another_password_works_for_a_quarter_of_an_hour(db: Db) {
+    let fleet = Fleet::shared(db);
+    let name = fleet.person_account();
+    let minutes = |words: &[&str]| {
+        let made = fleet.server.json(words).unwrap();
+        (made["link_expires_at"].as_i64().unwrap() - blackbox::forge::now()) / 60
+    };
+    assert!((14..=15).contains(&minutes(&["user", "set-password", &name])));
+    // Whoever has none yet gets it passed on, perhaps tomorrow.
+    let newcomer = format!("{name}new");
+    assert!(minutes(&["user", "create", "--username", &newcomer]) > 23 * 60);
+}
