@@ -58,3 +58,41 @@ impl fmt::Debug for ClientAuthorities {
         f.write_str("ClientAuthorities(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
+        NameConstraints,
+    };
+
+    use super::*;
+
+    /// An authority that may name the clients of one domain only (RFC 5280 §4.2.1.10).
+    #[test]
+    fn ca_40_an_authority_names_only_what_it_may() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("good.example".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        let authorities = ClientAuthorities::read(&file, None).unwrap();
+        let issuer = Issuer::new(params, key);
+        let verdict = |name: &str| {
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            let certificate = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let shown = ClientCertificate::new(vec![certificate.der().clone()]).unwrap();
+            authorities.vouch_for(&shown, crate::clock::now())
+        };
+        assert_eq!(verdict("agent.good.example"), Ok(()));
+        for name in ["agent.evil.example", "*.evil.example", "notgood.example"] {
+            assert!(verdict(name).is_err(), "{name}");
+        }
+    }
+}
