@@ -5,9 +5,10 @@
 mod era;
 mod handler;
 mod message;
+pub(crate) mod offer;
 mod refusal;
 mod resources;
-pub(crate) mod tools;
+mod tools;
 mod transport;
 
 use ::web::{answer, body};
@@ -18,7 +19,6 @@ use rmcp::ServerHandler;
 
 pub(crate) use self::handler::EdgeHive;
 use self::message::Message;
-pub(crate) use self::resources::{ResourceFault, read as read_resource};
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
 use crate::scopes::LISTEN;

@@ -7,10 +7,11 @@ use ::web::{answer, body};
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ReadResourceRequestParams, ReadResourceResponse};
 use serde_json::{Map, Value, json};
 
 use crate::app::Node;
-use crate::mcp::{ResourceFault, read_resource, tools};
+use crate::mcp::offer::{self, Requester};
 use crate::origin::guard;
 use crate::scopes::{CALL_TOOL, READ_RESOURCE};
 
@@ -49,17 +50,20 @@ async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<
     if let Err(needed) = node.scopes.check(caller.claims().scope(), CALL_TOOL, Some(&name)) {
         return node.refuse(&caller.lacks(needed), &node.hints.call);
     }
-    match tools::call(&node, &name, arguments.as_ref()) {
-        Some(mut result) => {
+    let mut call = CallToolRequestParams::new(name);
+    call.arguments = arguments;
+    match offer::call_tool(&node, call, &Requester::plain(caller)).await {
+        Ok(CallToolResponse::Complete(mut result)) => {
             // The revision's discriminator says nothing outside of MCP.
             result.result_type = None;
             HttpResponse::Ok().json(result)
         }
-        None => answer::error(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no tool of that name",
+        Ok(_) => answer::error(
+            StatusCode::CONFLICT,
+            "interaction_required",
+            "the tool asks for more in the middle of the call; call it over MCP",
         ),
+        Err(fault) => fault.answer("there is no tool of that name"),
     }
 }
 
@@ -84,16 +88,17 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
             "the URI is not percent-encoded text",
         );
     };
-    match read_resource(&node, &uri).await {
-        Ok(contents) => HttpResponse::Ok().json(json!({"contents": [contents]})),
-        Err(ResourceFault::Unknown) => {
-            answer::error(StatusCode::NOT_FOUND, "not_found", "there is no such resource")
+    let request = ReadResourceRequestParams::new(uri);
+    match offer::read_resource(&node, request, &Requester::plain(caller)).await {
+        Ok(ReadResourceResponse::Complete(read)) => {
+            HttpResponse::Ok().json(json!({"contents": read.contents}))
         }
-        Err(ResourceFault::Unreadable) => answer::error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "server_error",
-            "the resource cannot be read now",
+        Ok(_) => answer::error(
+            StatusCode::CONFLICT,
+            "interaction_required",
+            "the resource asks for more before it is read; read it over MCP",
         ),
+        Err(fault) => fault.answer("there is no such resource"),
     }
 }
 

@@ -7,20 +7,17 @@ use rmcp::model::{
     CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
     ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
     ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
+    ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
 use serde_json::json;
 
-use super::resources::{self, ResourceFault};
-use super::tools;
+use super::offer::{self, Requester};
 use crate::app::Node;
 
 /// Tools and the list of resources change only with the program or its configuration.
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
-/// The load is measured once a second.
-const STATUS_IS_FRESH_MS: u64 = 1000;
 
 /// The methods that this server has.
 const OFFERED: [&str; 8] = [
@@ -69,7 +66,7 @@ impl ServerHandler for EdgeHive {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::list().iter().find(|tool| tool.name == name).cloned()
+        offer::tool(&self.0, name)
     }
 
     async fn list_tools(
@@ -79,7 +76,7 @@ impl ServerHandler for EdgeHive {
     ) -> Result<ListToolsResult, ErrorData> {
         only_page(page)?;
         // Every caller sees every tool: which of them it may call is decided when it does.
-        let list = ListToolsResult::with_all_items(tools::list().to_vec());
+        let list = ListToolsResult::with_all_items(offer::list_tools(&self.0).await);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Public))
@@ -88,12 +85,11 @@ impl ServerHandler for EdgeHive {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        match tools::call(&self.0, &request.name, request.arguments.as_ref()) {
-            Some(result) => Ok(result.into()),
-            None => Err(ErrorData::invalid_params("there is no tool of that name", None)),
-        }
+        let requester = Requester::of(&context)?;
+        let called = offer::call_tool(&self.0, request, &requester).await;
+        called.map_err(|fault| fault.about("tool"))
     }
 
     async fn list_resources(
@@ -102,7 +98,7 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         only_page(page)?;
-        let list = ListResourcesResult::with_all_items(resources::list(&self.0));
+        let list = ListResourcesResult::with_all_items(offer::list_resources(&self.0).await);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Private))
@@ -114,11 +110,7 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         only_page(page)?;
-        let logs = ResourceTemplate::new("edge-hive://logs/{name}", "logs")
-            .with_title("Logs")
-            .with_description("The latest lines of the log of that name; resources/list has the names")
-            .with_mime_type("text/plain");
-        let list = ListResourceTemplatesResult::with_all_items(vec![logs]);
+        let list = ListResourceTemplatesResult::with_all_items(offer::list_resource_templates(&self.0).await);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Public))
@@ -127,24 +119,12 @@ impl ServerHandler for EdgeHive {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        match resources::read(&self.0, &request.uri).await {
-            Ok(contents) => {
-                let result = ReadResourceResult::new(vec![contents]);
-                Ok(result
-                    .with_ttl_ms(STATUS_IS_FRESH_MS)
-                    .with_cache_scope(CacheScope::Private)
-                    .into())
-            }
-            Err(ResourceFault::Unknown) => Err(ErrorData::resource_not_found(
-                "there is no such resource",
-                Some(json!({"uri": request.uri})),
-            )),
-            Err(ResourceFault::Unreadable) => {
-                Err(ErrorData::internal_error("the resource cannot be read now", None))
-            }
-        }
+        let requester = Requester::of(&context)?;
+        let uri = request.uri.clone();
+        let read = offer::read_resource(&self.0, request, &requester).await;
+        read.map_err(|fault| fault.about_resource(&uri))
     }
 
     async fn list_prompts(
