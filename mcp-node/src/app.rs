@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Door, Shown};
 use crate::error::{Asks, Refusal};
+use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
 use crate::mcp::{self, Transport};
 use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
 use crate::rest;
-use crate::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::status::{NodeStatus, Observer};
 
 /// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
@@ -35,7 +35,7 @@ const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) struct Node {
     pub(crate) observer: Observer,
     pub(crate) door: Door,
-    pub(crate) scopes: ScopeTable,
+    pub(crate) gate: Gate,
     pub(crate) hints: Hints,
     pub(crate) origins: Origins,
     pub(crate) logs: Logs,
@@ -48,7 +48,6 @@ pub(crate) struct Node {
     pub(crate) body_limit: usize,
     pub(crate) per_client: KeyedLimit,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) streams: Arc<rest::Seats>,
     /// Cancelled when the program is asked to stop.
     pub(crate) stopping: CancellationToken,
     /// Whether MCP and its plain-JSON forms are served.

@@ -17,7 +17,7 @@ use shared::uri::ResourceUri;
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{IssuerConfig, IssuerKind};
 pub use self::size::ByteCount;
-use crate::scopes::ScopeTable;
+use crate::gate::ScopeTable;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "mcp-node.toml";

@@ -11,6 +11,7 @@ pub mod server;
 mod app;
 mod error;
 mod explain;
+mod gate;
 mod health;
 mod identity;
 mod issuers;
@@ -19,7 +20,6 @@ mod mcp;
 mod metadata;
 mod origin;
 mod rest;
-mod scopes;
 mod status;
 
 #[cfg(test)]

@@ -16,12 +16,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
+use shared::clock::now;
 
 pub(crate) use self::handler::EdgeHive;
 use self::message::Message;
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
-use crate::scopes::LISTEN;
+use crate::gate::{LISTEN, Outcome};
 
 /// The endpoint.
 pub(crate) async fn post<H: ServerHandler>(
@@ -48,21 +49,21 @@ pub(crate) async fn post<H: ServerHandler>(
     if let Err(refused) = era::check(request.headers(), &message) {
         return refusal::json_rpc(refused.status, &refused.error);
     }
-    if let Err(needed) = node
-        .scopes
-        .check(caller.claims().scope(), message.method(), message.tool())
-    {
-        let insufficient = caller.lacks(needed);
-        node.count(&insufficient);
-        return refusal::insufficient_scope(&insufficient, &message, &node.asks);
-    }
+    let permit = match node.gate.permit(&caller, &message.operation(), now()) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            node.count(&refusal);
+            return refusal::not_permitted(&refusal, &message, &node.asks);
+        }
+    };
     if message.is_notification() {
         // Nothing is kept between requests, so there is nothing that a notification could change.
+        permit.end(Outcome::Done);
         return HttpResponse::Accepted().finish();
     }
     let end = node.end_of_stream(&caller, message.method() == LISTEN);
     let answer = transport.answer(request.headers(), caller, bytes.clone()).await;
-    transport::to_actix(answer, end).await
+    transport::to_actix(answer, end, permit).await
 }
 
 /// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.

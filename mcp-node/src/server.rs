@@ -17,6 +17,7 @@ use crate::app::{Hints, Node, routes};
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::error::Asks;
+use crate::gate::Gate;
 use crate::health;
 use crate::identity::{self, IdentityFault};
 use crate::issuers::Issuers;
@@ -115,7 +116,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             Issuers::new(&config.issuers)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
-        scopes: config.scopes.clone(),
+        gate: Gate::new(config.scopes.clone()),
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts()),
         logs: Logs::new(ring, config.logs.clone()),
@@ -127,7 +128,6 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
         metrics: Arc::new(Metrics::new("edge_hive_node")),
-        streams: Arc::default(),
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
     }))

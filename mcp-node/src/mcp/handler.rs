@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::offer::{self, Requester};
 use crate::app::Node;
+use crate::auth::Caller;
 
 /// Tools and the list of resources change only with the program or its configuration.
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
@@ -72,14 +73,18 @@ impl ServerHandler for EdgeHive {
     async fn list_tools(
         &self,
         page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         only_page(page)?;
-        // Every caller sees every tool: which of them it may call is decided when it does.
-        let list = ListToolsResult::with_all_items(offer::list_tools(&self.0).await);
+        let mut tools = offer::list_tools(&self.0).await;
+        // Without a caller there is no door before this handler, and nothing to hide from anybody.
+        if let Some(caller) = Caller::of(&context.extensions) {
+            tools.retain(|tool| self.0.gate.may_see_tool(caller, &tool.name));
+        }
+        let list = ListToolsResult::with_all_items(tools);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+            .with_cache_scope(self.0.gate.cache_scope()))
     }
 
     async fn call_tool(

@@ -16,6 +16,7 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
 use crate::auth::Caller;
+use crate::gate::{Outcome, Permit};
 
 /// Headers that rmcp or a handler may want, beside those that begin with `mcp-`.
 const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -71,8 +72,12 @@ impl<H: ServerHandler> Transport<H> {
 /// What rmcp answers with.
 pub(super) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 
-/// The same answer for actix: whole with its length, or as a stream until `end`.
-pub(super) async fn to_actix(answer: Answer, end: impl Future<Output = ()> + 'static) -> HttpResponse {
+/// The same answer for actix: whole with its length, or as a stream until `end`, which holds the permit as long.
+pub(super) async fn to_actix(
+    answer: Answer,
+    end: impl Future<Output = ()> + 'static,
+    permit: Permit,
+) -> HttpResponse {
     let (http::response::Parts { status, headers, .. }, body) = answer.into_parts();
     let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
@@ -84,9 +89,16 @@ pub(super) async fn to_actix(answer: Answer, end: impl Future<Output = ()> + 'st
     }
     if http_body::Body::size_hint(&body).exact().is_some() {
         let Ok(whole) = body.collect().await;
+        permit.end(Outcome::Done);
         return builder.body(whole.to_bytes());
     }
-    builder.streaming(BodyDataStream::new(body).take_until(Box::pin(end)))
+    let held = BodyDataStream::new(body)
+        .take_until(Box::pin(end))
+        .map(move |piece| {
+            let _ = &permit;
+            piece
+        });
+    builder.streaming(held)
 }
 
 /// Whether `Accept` allows both media types; without the header everything is (RFC 9110 §12.5.1).

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::web::answer;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
@@ -14,10 +12,9 @@ use shared::clock::now;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::addressed_elsewhere;
-use super::seats::{Full, Seat};
 use crate::app::Node;
 use crate::auth::Caller;
-use crate::scopes::LISTEN;
+use crate::gate::{Operation, Permit};
 
 /// How often something is sent: half of what proxies and browsers take for a dead connection.
 const BEAT: Duration = Duration::from_secs(15);
@@ -33,17 +30,12 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         Ok(caller) => caller,
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
-    if let Err(needed) = node.scopes.check(caller.claims().scope(), LISTEN, None) {
-        return node.refuse(&caller.lacks(needed), &node.hints.listen);
-    }
-    let owner = (caller.issuer_index(), caller.claims().subject().to_owned());
-    let seat = match node.streams.take(owner) {
-        Ok(seat) => seat,
-        Err(Full::Node) => return answer::unavailable("too many streams are open", BEAT.as_secs()),
-        Err(Full::Subject) => return too_many_of_one(),
+    let permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
+        Ok(permit) => permit,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
     let end = node.end_of_stream(&caller, true);
-    let events = events(node.into_inner(), caller, seat).take_until(Box::pin(end));
+    let events = events(node.into_inner(), caller, permit).take_until(Box::pin(end));
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -51,29 +43,22 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         .streaming(events.map(Ok::<_, std::convert::Infallible>))
 }
 
-fn too_many_of_one() -> HttpResponse {
-    let sentence = "this subject has too many streams open; close one first";
-    let mut answer = answer::error(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", sentence);
-    answer.headers_mut().insert(RETRY_AFTER, BEAT.as_secs().into());
-    answer
-}
-
 struct Teller {
     node: Arc<Node>,
     caller: Arc<Caller>,
-    _seat: Seat,
+    _permit: Permit,
     beat: Interval,
     beats: u64,
 }
 
-fn events(node: Arc<Node>, caller: Arc<Caller>, seat: Seat) -> impl Stream<Item = Bytes> {
+fn events(node: Arc<Node>, caller: Arc<Caller>, permit: Permit) -> impl Stream<Item = Bytes> {
     let mut beat = interval(BEAT);
     // A caller that reads slowly gets fewer events, not all of them at once.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let teller = Teller {
         node,
         caller,
-        _seat: seat,
+        _permit: permit,
         beat,
         beats: 0,
     };
