@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod mcp;
 pub mod server;
 
 mod app;
@@ -16,7 +17,6 @@ mod health;
 mod identity;
 mod issuers;
 mod logs;
-mod mcp;
 mod metadata;
 mod origin;
 mod rest;

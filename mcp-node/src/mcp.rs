@@ -2,6 +2,12 @@
 //!
 //! The corridor: admit (token, rate) → media types → body → message → era and headers → scope → rmcp.
 
+pub mod ask;
+pub mod news;
+pub mod seal;
+
+pub(crate) mod digest;
+pub(crate) mod end;
 mod era;
 mod handler;
 mod message;
@@ -11,6 +17,9 @@ mod resources;
 mod tools;
 mod transport;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use ::web::{answer, body};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
@@ -18,11 +27,26 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
 use shared::clock::now;
 
+use self::end::End;
 pub(crate) use self::handler::EdgeHive;
 use self::message::Message;
+use self::news::News;
+use self::seal::Seal;
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
 use crate::gate::{LISTEN, Outcome};
+
+/// What outlives a request, for the handlers of all of them.
+#[derive(Clone)]
+pub struct Lasting {
+    /// Where changes are told, and where streams hear of them.
+    pub news: News,
+    /// What keeps the state of a call from being read or forged while its client carries it.
+    pub seal: Arc<Seal>,
+}
+
+/// How long a stream that must end has for saying so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The endpoint.
 pub(crate) async fn post<H: ServerHandler>(
@@ -61,9 +85,17 @@ pub(crate) async fn post<H: ServerHandler>(
         permit.end(Outcome::Done);
         return HttpResponse::Accepted().finish();
     }
-    let end = node.end_of_stream(&caller, message.method() == LISTEN);
-    let answer = transport.answer(request.headers(), caller, bytes.clone()).await;
-    transport::to_actix(answer, end, permit).await
+    let endless = message.method() == LISTEN;
+    let end = End::default();
+    let answer = transport
+        .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes.clone())
+        .await;
+    let cut = async move {
+        node.into_inner().end_of_stream(caller, endless).await;
+        end.reach();
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    transport::to_actix(answer, cut, permit).await
 }
 
 /// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.

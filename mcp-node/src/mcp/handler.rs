@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
     CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
-    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, Tool,
+    InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    Tool,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 use serde_json::json;
 
+use super::news::Mark;
 use super::offer::{self, Requester};
 use crate::app::Node;
 use crate::auth::Caller;
@@ -20,8 +22,11 @@ use crate::auth::Caller;
 /// Tools and the list of resources change only with the program or its configuration.
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
 
+/// So many resources are watched for one subscription.
+const MAX_FOLLOWED: usize = 64;
+
 /// The methods that this server has.
-const OFFERED: [&str; 8] = [
+const OFFERED: [&str; 9] = [
     "initialize",
     "ping",
     "server/discover",
@@ -30,32 +35,52 @@ const OFFERED: [&str; 8] = [
     "resources/list",
     "resources/templates/list",
     "resources/read",
+    "subscriptions/listen",
 ];
 
 /// The node's own MCP server.
 #[derive(Clone)]
-pub(crate) struct EdgeHive(Arc<Node>);
+pub(crate) struct EdgeHive(Arc<Node>, Mark);
 
 impl EdgeHive {
     /// A handler for one request.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self(node)
+        // News count from before the request did anything.
+        let born = node.lasting.news.mark();
+        Self(node, born)
     }
 }
 
 impl ServerHandler for EdgeHive {
     fn get_info(&self) -> ServerConfig {
-        // Lists do not change while the node runs, so no change is announced; there are no prompts, and logs are read
-        // as resources.
+        // There are no prompts, and logs are read as resources.
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
+            .enable_tool_list_changed()
             .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
             .build();
         let implementation = Implementation::new("edge-hive-node", env!("CARGO_PKG_VERSION"))
             .with_title(format!("Edge Hive node {}", self.0.observer.name()));
         ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions("get_status tells how this node is; edge-hive://logs/{name} holds its logs.")
+    }
+
+    /// Without a session there is no stream on which a change could be told, and none is promised.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut result = self.negotiate_initialize(&request)?;
+        result.capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .build();
+        Ok(result)
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
@@ -146,6 +171,21 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         Err(not_offered(CompleteRequestMethod::VALUE))
+    }
+
+    /// Every list may be listened to, and every resource that there is.
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let mut accepted = requested.clone();
+        if let Some(uris) = &mut accepted.resource_subscriptions {
+            uris.retain(|uri| offer::has_resource(&self.0, uri));
+            uris.truncate(MAX_FOLLOWED);
+        }
+        Some(accepted)
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let news = &self.0.lasting.news;
+        news.serve(&subscription, self.1.clone()).await
     }
 
     /// rmcp brings here what it does not know, and what it knows but cannot read.

@@ -39,6 +39,11 @@ pub(crate) async fn list_resources(node: &Node) -> Vec<Resource> {
     resources::list(node)
 }
 
+/// Whether there is a resource of this URI, as far as that can be told without asking anybody.
+pub(crate) fn has_resource(node: &Node, uri: &str) -> bool {
+    resources::exists(node, uri)
+}
+
 /// Every template of resources' URIs, in a fixed order.
 pub(crate) async fn list_resource_templates(_node: &Node) -> Vec<ResourceTemplate> {
     vec![resources::template()]

@@ -6,7 +6,8 @@ use rmcp::model::{CacheScope, ReadResourceResult, Resource, ResourceContents, Re
 use super::offer::OfferFault;
 use crate::app::Node;
 
-const STATUS: &str = "edge-hive://status";
+/// How the node is.
+pub(super) const STATUS: &str = "edge-hive://status";
 const LOGS: &str = "edge-hive://logs/";
 
 /// The load is measured once a second.
@@ -39,6 +40,14 @@ pub(super) fn template() -> ResourceTemplate {
 pub(super) fn hinted(read: ReadResourceResult) -> ReadResourceResult {
     read.with_ttl_ms(STATUS_IS_FRESH_MS)
         .with_cache_scope(CacheScope::Private)
+}
+
+/// Whether there is a resource of this URI.
+pub(super) fn exists(node: &Node, uri: &str) -> bool {
+    uri == STATUS
+        || uri
+            .strip_prefix(LOGS)
+            .is_some_and(|name| node.logs.names().any(|known| known == name))
 }
 
 /// The content of `uri`.

@@ -15,6 +15,7 @@ use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
+use super::end::End;
 use crate::auth::Caller;
 use crate::gate::{Outcome, Permit};
 
@@ -41,8 +42,14 @@ impl<H: ServerHandler> Transport<H> {
         ))
     }
 
-    /// rmcp's answer to a message of `caller`.
-    pub(super) async fn answer(&self, headers: &HeaderMap, caller: Arc<Caller>, body: Bytes) -> Answer {
+    /// rmcp's answer to a message of `caller`, whose stream, if it becomes one, must end at `end`.
+    pub(super) async fn answer(
+        &self,
+        headers: &HeaderMap,
+        caller: Arc<Caller>,
+        end: End,
+        body: Bytes,
+    ) -> Answer {
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
         let passed = request.headers_mut();
@@ -65,6 +72,7 @@ impl<H: ServerHandler> Transport<H> {
             }
         }
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(end);
         self.0.handle(request).await
     }
 }

@@ -11,7 +11,6 @@ use crate::auth::Caller;
 
 /// The caller of one request.
 #[derive(Clone)]
-#[expect(dead_code, reason = "read where a request goes on to an upstream server")]
 pub(crate) struct Requester {
     /// Who it is.
     pub(crate) caller: Arc<Caller>,
