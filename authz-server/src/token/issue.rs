@@ -40,16 +40,15 @@ struct TokenAnswer<'a> {
 }
 
 /// Mints the tokens that `permit` allows and answers with them.
-pub(super) async fn issue(
+pub(super) fn issue(
     app: &App,
-    permit: &Permit,
-    terms: &Terms,
+    keys: &KeyRing,
+    (permit, terms): (&Permit, &Terms),
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let scope = permit.scope.to_string();
-    let keys = app.keys().await?;
     app.usage.note(&permit.client.client_id, now);
-    let access_token = access_token(app, &keys, (permit, terms), &scope, now)?;
+    let access_token = access_token(app, keys, (permit, terms), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {
         Some(lineage) => {
@@ -61,7 +60,7 @@ pub(super) async fn issue(
                 nonce: lineage.nonce.as_deref(),
             };
             let issuer = app.config.issuer.as_str();
-            Some(id_token::mint(&keys, issuer, &sign_in, &access_token, now)?)
+            Some(id_token::mint(keys, issuer, &sign_in, &access_token, now)?)
         }
         None => None,
     };

@@ -152,6 +152,8 @@ async fn exchange(
     let mut asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
     asked.confirmation = sender::prove(app, request, &client, now).await?;
+    // Before anything is used up: without keys nothing comes of it.
+    let keys = app.keys().await?;
     let mut terms = Terms::default();
     let permit = match asked.grant_type {
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
@@ -173,7 +175,7 @@ async fn exchange(
         confirmation: asked.confirmation,
         ..permit
     };
-    issue::issue(app, &permit, &terms, now).await
+    issue::issue(app, &keys, (&permit, &terms), now)
 }
 
 /// The same corridor for a workload, whose assertion is all that it shows. Failures count by address, as failed
@@ -186,6 +188,7 @@ async fn admit(
 ) -> Result<HttpResponse, Failure> {
     let asked = TokenRequest::read(&mut params)?;
     let address = ClientAddress::of(request).limit_key();
+    let keys = app.keys().await?;
     let permit = match jwt_bearer::decide_alone(app, &asked, now).await {
         Ok(permit) => permit,
         Err(failure) => {
@@ -209,7 +212,7 @@ async fn admit(
         names_resource: true,
         ..Terms::default()
     };
-    issue::issue(app, &permit, &terms, now).await
+    issue::issue(app, &keys, (&permit, &terms), now)
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.
