@@ -209,8 +209,11 @@ impl Parts {
             );
         }
 
-        let issuers = issuer::read_all(reader, resource.as_ref());
+        let mut issuers = issuer::read_all(reader, resource.as_ref());
         let scopes = ScopeTable::read(reader);
+        for issuer in &mut issuers {
+            issuer.kept_claims.extend(scopes.claims());
+        }
 
         let mut limits = reader.section("limits");
         let (per_ip, per_client) = (

@@ -86,6 +86,8 @@ pub struct Expectation {
     pub single_audience: bool,
     /// Where the scope may stand besides `scope`: names of claims, strings or lists of strings.
     pub scope_claims: Vec<String>,
+    /// Claims that are kept as they are, for rules of the operator.
+    pub kept_claims: Vec<String>,
 }
 
 /// A token that has been taken apart. Nothing in it is true yet: use it only to choose the issuer and the key.
@@ -209,6 +211,7 @@ pub struct VerifiedClaims {
     actor: Option<Value>,
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
+    kept: Map<String, Value>,
 }
 
 #[expect(
@@ -274,6 +277,11 @@ impl VerifiedClaims {
     /// RFC 9396 §9.1; a list.
     pub fn authorization_details(&self) -> Option<&Value> {
         self.authorization_details.as_ref()
+    }
+
+    /// Those of [`Expectation::kept_claims`] that it has.
+    pub fn kept(&self) -> &Map<String, Value> {
+        &self.kept
     }
 
     /// Whether the token is still within its time, as [`Check::Times`] demanded when it was verified.

@@ -39,6 +39,8 @@ pub struct IssuerConfig {
     pub dpop_required: bool,
     /// How long its last good key set serves while it cannot be reached.
     pub max_stale: Duration,
+    /// Claims of its tokens that rules of `[scopes]` look at.
+    pub kept_claims: Vec<String>,
 }
 
 /// Reads every `[[issuer]]`. Faults stay in the reader.
@@ -148,6 +150,7 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
         ca_file,
         dpop_required: dpop.as_deref() == Some("required"),
         max_stale: max_stale?.0,
+        kept_claims: Vec::new(),
     })
 }
 
