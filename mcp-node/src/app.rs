@@ -84,6 +84,7 @@ impl Node {
     /// Who sent `request`, if its token is good and its client has not asked too often.
     pub(crate) async fn admit(&self, request: &HttpRequest) -> Result<Arc<Caller>, Refusal> {
         let caller = self.door.authenticate(&Shown::from(request), now()).await.inspect_err(|refusal| {
+            self.gate.turned_away(refusal);
             let client = ClientAddress::of(request).0;
             match refusal {
                 Refusal::Token(fault) | Refusal::BoundToken(fault) => tracing::info!(target: CALLERS, %client, check = %fault.check, reason = fault.reason, "a token was refused"),

@@ -6,7 +6,7 @@ pub mod ask;
 pub mod news;
 pub mod seal;
 
-pub(crate) mod digest;
+pub mod digest;
 pub(crate) mod end;
 mod era;
 mod handler;
@@ -57,7 +57,7 @@ pub(crate) async fn post<H: ServerHandler>(
 ) -> HttpResponse {
     let caller = match node.admit(&request).await {
         Ok(caller) => caller,
-        Err(refusal) => return node.refuse(&refusal, &node.hints.basic),
+        Err(refusal) => return refusal::not_admitted(&refusal, &node),
     };
     if let Some(refusal) = unacceptable(request.headers()) {
         return refusal;
@@ -73,13 +73,7 @@ pub(crate) async fn post<H: ServerHandler>(
     if let Err(refused) = era::check(request.headers(), &message) {
         return refusal::json_rpc(refused.status, &refused.error);
     }
-    let mut operation = message.operation();
-    let arguments = node
-        .gate
-        .wants_arguments(&operation)
-        .then(|| Message::arguments(&bytes));
-    operation.arguments = arguments.as_ref().and_then(Option::as_ref);
-    let permit = match node.gate.permit(&caller, &operation, now()) {
+    let mut permit = match node.gate.permit(&caller, &message.operation(), now()) {
         Ok(permit) => permit,
         Err(refusal) => {
             node.count(&refusal);
@@ -92,6 +86,9 @@ pub(crate) async fn post<H: ServerHandler>(
         return HttpResponse::Accepted().finish();
     }
     let endless = message.method() == LISTEN;
+    if endless {
+        permit.is_endless();
+    }
     let end = End::default();
     let answer = transport
         .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes.clone())

@@ -14,6 +14,7 @@ use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
+use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::error::Asks;
@@ -39,6 +40,8 @@ const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
     reason = "each carries the fault of the part that it is named after"
 )]
 pub enum ServeFault {
+    #[error(transparent)]
+    Audit(#[from] AuditFault),
     #[error(transparent)]
     Client(#[from] ClientFault),
     #[error(transparent)]
@@ -115,6 +118,7 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
     let id = identity::ensure(&config.data_dir)?;
     let name = config.name.clone().unwrap_or_else(|| id.clone());
+    let metrics = Arc::new(Metrics::new("edge_hive_node"));
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, name),
@@ -122,7 +126,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             Issuers::new(&config.issuers)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
-        gate: Gate::new(config.scopes.clone()),
+        gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts()),
         logs: Logs::new(ring, config.logs.clone()),
@@ -133,7 +137,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         resource_path: config.resource.url().path().trim_end_matches('/').to_owned(),
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
-        metrics: Arc::new(Metrics::new("edge_hive_node")),
+        metrics,
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
         lasting: Lasting {
@@ -185,7 +189,8 @@ async fn start<H: ServerHandler>(
         Arc::clone(&node.lasting.seal),
         config.mcp.state_key_file.clone(),
     ));
-    tokio::spawn(forget_the_idle(per_address, vec![node.per_client.clone()]));
+    let rates = node.gate.rates().chain([node.per_client.clone()]).collect();
+    tokio::spawn(forget_the_idle(per_address, rates));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {
         // Streams have no end of their own, and would hold up the stop.
@@ -194,11 +199,11 @@ async fn start<H: ServerHandler>(
     });
     let transport = Data::new(Transport::new(make, node.body_limit));
     let node = Data::from(node);
-    let probed = node.clone();
+    let (probed, served) = (node.clone(), node.clone());
     ::web::server::run(
         listen,
         frame,
-        move |app| routes(app, &node, &transport, plain_json),
+        move |app| routes(app, &served, &transport, plain_json),
         move |app| {
             app.app_data(probed.clone());
             health::routes(app);
@@ -206,5 +211,6 @@ async fn start<H: ServerHandler>(
         ready,
     )
     .await?;
+    node.gate.finish().await;
     Ok(())
 }

@@ -176,7 +176,7 @@ fn read_algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
 }
 
 /// A password in it would stand in logs and in the status, which callers may read.
-fn may_be_fetched(url: &Url) -> bool {
+pub(super) fn may_be_fetched(url: &Url) -> bool {
     let is_local = url.host().is_some_and(|host| is_loopback(&host));
     let is_protected = url.scheme() == "https" || url.scheme() == "http" && is_local;
     is_protected && url.username().is_empty() && url.password().is_none()

@@ -118,7 +118,8 @@ impl ServerHandler for EdgeHive {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let requester = Requester::of(&context)?;
-        let called = offer::call_tool(&self.0, request, &requester).await;
+        let time = self.0.gate.time(&request.name);
+        let called = offer::within(time, offer::call_tool(&self.0, request, &requester)).await;
         called.map_err(|fault| fault.about("tool"))
     }
 

@@ -5,7 +5,6 @@ mod strict;
 
 use std::borrow::Cow;
 
-use rmcp::model::JsonObject;
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
@@ -54,6 +53,8 @@ impl Member<'_> {
 /// A request or a notification.
 #[derive(Debug)]
 pub(super) struct Message<'de> {
+    /// What it was read from.
+    raw: &'de [u8],
     id: Option<Value>,
     method: Cow<'de, str>,
     /// `params.name`.
@@ -93,10 +94,10 @@ impl<'de> Message<'de> {
                 details: None,
             });
         }
-        Self::from_object(object)
+        Self::from_object(object, bytes)
     }
 
-    fn from_object(object: Object<'de>) -> Result<Self, RpcError> {
+    fn from_object(object: Object<'de>, raw: &'de [u8]) -> Result<Self, RpcError> {
         let (id, id_is_valid) = match object.id {
             Member::Absent => (None, true),
             Member::Text(text) => (Some(json!(text)), true),
@@ -130,6 +131,7 @@ impl<'de> Message<'de> {
             return Err(invalid("params must be an object"));
         }
         Ok(Self {
+            raw,
             id,
             method,
             name: object.name,
@@ -163,15 +165,7 @@ impl<'de> Message<'de> {
                 self.completed.0.text()
             },
             arguments: None,
-        }
-    }
-
-    /// `params.arguments` of `bytes`, from which this message was read. Read only where they decide something.
-    pub(super) fn arguments(bytes: &[u8]) -> Option<JsonObject> {
-        let mut message = shared::json::object(bytes).ok()?;
-        match message.get_mut("params")?.get_mut("arguments")?.take() {
-            Value::Object(arguments) => Some(arguments),
-            _ => None,
+            raw: Some(self.raw),
         }
     }
 

@@ -6,6 +6,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
 use super::message::{Message, RpcError};
+use crate::app::Node;
 use crate::error::{Asks, Refusal};
 
 /// `error` with this HTTP status.
@@ -31,8 +32,28 @@ pub(super) fn json_rpc(status: StatusCode, error: &RpcError) -> HttpResponse {
 ///
 /// MCP leaves codes outside of JSON-RPC's range to applications; ours is the HTTP status.
 pub(super) fn not_permitted(refusal: &Refusal, message: &Message<'_>, asks: &Asks) -> HttpResponse {
-    let plain = refusal.answer(asks, "");
-    let mut error = message.error(i32::from(plain.status().as_u16()), refusal.sentence());
+    with_headers(refusal.answer(asks, ""), refusal, |code| {
+        message.error(code, refusal.sentence())
+    })
+}
+
+/// What the door refuses, before the message is read. Limits have the form of MCP, without an id; everything else is an
+/// answer about the token, whose form is OAuth's.
+pub(super) fn not_admitted(refusal: &Refusal, node: &Node) -> HttpResponse {
+    let plain = node.refuse(refusal, &node.hints.basic);
+    if !matches!(refusal, Refusal::TooMany(_)) {
+        return plain;
+    }
+    with_headers(plain, refusal, |code| RpcError {
+        id: None,
+        code,
+        sentence: refusal.sentence().into(),
+        details: None,
+    })
+}
+
+fn with_headers(plain: HttpResponse, refusal: &Refusal, error: impl FnOnce(i32) -> RpcError) -> HttpResponse {
+    let mut error = error(i32::from(plain.status().as_u16()));
     error.details = Some(match refusal {
         Refusal::Scope(needed, _) => json!({"error": "insufficient_scope", "scope": needed}),
         other => json!({ "error": other.reason() }),

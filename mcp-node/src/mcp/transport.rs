@@ -17,7 +17,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
 use super::end::End;
 use crate::auth::Caller;
-use crate::gate::{Outcome, Permit};
+use crate::gate::Permit;
 
 /// Headers that rmcp or a handler may want, beside those that begin with `mcp-`.
 const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -84,7 +84,7 @@ pub(super) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 pub(super) async fn to_actix(
     answer: Answer,
     end: impl Future<Output = ()> + 'static,
-    permit: Permit,
+    mut permit: Permit,
 ) -> HttpResponse {
     let (http::response::Parts { status, headers, .. }, body) = answer.into_parts();
     let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -97,13 +97,16 @@ pub(super) async fn to_actix(
     }
     if http_body::Body::size_hint(&body).exact().is_some() {
         let Ok(whole) = body.collect().await;
-        permit.end(Outcome::Done);
-        return builder.body(whole.to_bytes());
+        let whole = whole.to_bytes();
+        permit.end_with(&whole);
+        return builder.body(whole);
     }
     let held = BodyDataStream::new(body)
         .take_until(Box::pin(end))
         .map(move |piece| {
-            let _ = &permit;
+            if let Ok(piece) = &piece {
+                permit.saw(piece);
+            }
             piece
         });
     builder.streaming(held)
