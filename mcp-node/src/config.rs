@@ -18,7 +18,7 @@ use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
 pub use self::client_certificates::ClientCertificates;
-pub use self::issuer::{IssuerConfig, IssuerKind};
+pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::McpConfig;
 pub use self::size::ByteCount;

@@ -69,7 +69,7 @@ pub(crate) struct IssuerStatus {
     pub(crate) keys_age_seconds: Option<u64>,
     /// How many keys it has.
     pub(crate) keys: usize,
-    /// Why the latest attempt to fetch them failed, if it did.
+    /// Why the latest attempt to reach it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
 }
@@ -149,12 +149,12 @@ pub(crate) fn versions() -> Versions {
 }
 
 fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
-    let keys = issuer.keys.status();
+    let condition = issuer.condition();
     IssuerStatus {
         issuer: issuer.expectation.issuer.clone(),
-        usable: keys.usable,
-        keys_age_seconds: keys.age.map(|age| age.as_secs()),
-        keys: keys.keys.len(),
-        fault: keys.fault,
+        usable: condition.usable,
+        keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),
+        keys: condition.keys,
+        fault: condition.fault,
     }
 }

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
-use shared::access_token::Expectation;
+use shared::access_token::{Expectation, Shape};
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
 use wiremock::matchers::path;
@@ -85,9 +85,11 @@ impl Forge {
             audience: AUDIENCE.to_owned(),
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
-            single_audience: true,
+            shape: Shape::EdgeHive,
+            clients: Vec::new(),
+            scope_claim: None,
+            scope_prefix: None,
             kept_claims: Vec::new(),
-            scope_claims: Vec::new(),
         }
     }
 

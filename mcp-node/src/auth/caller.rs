@@ -5,19 +5,18 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::model::Extensions;
 use shared::access_token::VerifiedClaims;
-use shared::jose::VerifyingKey;
 use shared::oauth_error::AuthScheme;
 use shared::scope::Scope;
 
 use crate::error::Refusal;
-use crate::issuers::Verified;
+use crate::issuers::{Grounds, Verified};
 
 /// Someone whose access token passed every check. Only the door makes one.
 #[derive(Debug)]
 pub struct Caller {
     claims: VerifiedClaims,
     issuer: usize,
-    key: VerifyingKey,
+    grounds: Grounds,
 }
 
 impl Caller {
@@ -25,7 +24,7 @@ impl Caller {
         Self {
             claims: verified.claims,
             issuer: verified.issuer,
-            key: verified.key,
+            grounds: verified.grounds,
         }
     }
 
@@ -60,8 +59,8 @@ impl Caller {
         self.issuer
     }
 
-    /// The key that signed the token.
-    pub(super) fn key(&self) -> &VerifyingKey {
-        &self.key
+    /// Why its token was believed.
+    pub(super) fn grounds(&self) -> &Grounds {
+        &self.grounds
     }
 }
