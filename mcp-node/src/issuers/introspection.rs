@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::Cache;
 use ring::digest::{SHA256, digest};
 use shared::access_token::{Introspected, VerifiedClaims};
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 use shared::http_client::HttpClient;
 use shared::jose::sha256_base64url;
 use shared::secret::Secret;
@@ -32,6 +32,9 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 const REMEMBERED_REFUSALS: usize = 4096;
 /// When to come back when too many tokens are being asked about, or one of them got no answer.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Nobody's token.
+const PROBE: &str = "edge-hive-probe";
 
 /// The SHA-256 of a token.
 type TokenHash = [u8; 32];
@@ -171,10 +174,12 @@ impl Introspection {
         true
     }
 
-    /// Whether it can be asked: its endpoint is known, and it is not known to be away.
+    /// Whether it can be asked: its endpoint is known, and it answered the last time. After an outage it is asked about no
+    /// token at all, else a node that gets no requests while it is not ready would never be ready again.
     pub(crate) async fn is_ready(&self) -> bool {
-        if self.outage.lasts().is_some() {
-            return false;
+        if self.fault().is_some() {
+            let said = self.ask_now(PROBE, clock::now()).await;
+            return !matches!(said, Said::Nothing { .. });
         }
         match self.endpoint.address().await {
             Ok(_) => true,
