@@ -20,7 +20,7 @@ use shared::uri::ResourceUri;
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
-pub use self::mcp::McpConfig;
+pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::size::ByteCount;
 pub use crate::audit::{AuditConfig, AuditTarget};
 use crate::gate::ScopeTable;
@@ -262,7 +262,7 @@ impl Parts {
             tls,
             client_certificates,
             settings: Vec::new(),
-            mcp,
+            mcp: mcp?,
             limits: call_limits?,
             audit,
         })

@@ -17,7 +17,8 @@ use crate::gate::{came_from, remembering};
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, DPoP, Last-Event-ID, MCP-Protocol-Version, \
                                Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage";
 /// What a page may read: without `WWW-Authenticate` a browser client could not find the authorization server.
-const ANSWER_HEADERS: &str = "WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce";
+const ANSWER_HEADERS: &str =
+    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce";
 
 /// The web origins whose pages may call.
 #[derive(Debug)]

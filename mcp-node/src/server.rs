@@ -25,6 +25,7 @@ use crate::issuers::Issuers;
 use crate::logs::{Logs, Ring};
 use crate::mcp::news::News;
 use crate::mcp::seal::{self, Seal, StateKeyFault};
+use crate::mcp::sessions::Sessions;
 use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::origin::Origins;
@@ -147,6 +148,12 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
                 &config.data_dir,
             )?),
         },
+        sessions: config
+            .mcp
+            .sessions
+            .then(|| Arc::new(Sessions::new(config.mcp.session))),
+        pairs: Arc::new(Sessions::new(config.mcp.session)),
+        http_sse: config.mcp.http_sse,
     }))
 }
 
@@ -185,6 +192,9 @@ async fn start<H: ServerHandler>(
         // For MCP, closing the connection means to cancel the request (2026-07-28, "Cancellation").
         cancel_on_disconnect: true,
     };
+    for sessions in node.sessions.iter().chain([&node.pairs]) {
+        tokio::spawn(Arc::clone(sessions).forget_the_expired());
+    }
     tokio::spawn(seal::follow_file(
         Arc::clone(&node.lasting.seal),
         config.mcp.state_key_file.clone(),
