@@ -19,7 +19,7 @@ use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
-use crate::changes::{Changes, Memory};
+use crate::changes::{Changes, Epoch, Memory};
 use crate::client::document::Documents;
 use crate::client::keys::ClientKeys;
 use crate::client::registration::StatementIssuers;
@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
 use crate::error::Failure;
+use crate::fleet::Directory;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
@@ -91,6 +92,8 @@ pub(crate) struct App {
     pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
+    /// The nodes of the fleet, signed.
+    pub(crate) directory: Arc<Directory>,
     master: Arc<MasterKey>,
     keys: Arc<Keys>,
     changes: Arc<Changes>,
@@ -153,7 +156,13 @@ impl App {
             reading: tokio::sync::Mutex::default(),
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
-        let memories: Vec<Arc<dyn Memory>> = vec![keys.clone(), registry.clone(), revocations.clone()];
+        let directory = Arc::<Directory>::default();
+        let memories: Vec<Arc<dyn Memory>> = vec![
+            keys.clone(),
+            registry.clone(),
+            revocations.clone(),
+            directory.clone(),
+        ];
         let changes = Changes::new(db.clone(), memories).await?;
         let authorities = &config.mutual_tls;
         let client_authorities = authorities
@@ -185,6 +194,7 @@ impl App {
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,
+            directory,
             master,
             keys,
             changes,
@@ -196,6 +206,16 @@ impl App {
     /// Waits until what is in memory is as new as this request. The first step of every endpoint that decides.
     pub(crate) async fn catch_up(&self) -> Result<(), DbFault> {
         self.changes.catch_up().await
+    }
+
+    /// The point that memory has reached ([`Changes::epoch`]).
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.changes.epoch()
+    }
+
+    /// Puts into memory what was read after `epoch` was taken, unless something has changed since ([`Changes::fill`]).
+    pub(crate) fn keep(&self, epoch: Epoch, keep: impl FnOnce()) {
+        self.changes.fill(epoch, keep);
     }
 
     /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.

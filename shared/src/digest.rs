@@ -10,12 +10,17 @@ use crate::jose::sha256_base64url;
 /// The SHA-256 of the canonical text of `arguments`, base64url. Arguments that are not there are an empty object: a tool
 /// cannot tell them apart.
 pub fn arguments_digest(arguments: Option<&Map<String, Value>>) -> String {
+    sha256_base64url(canonical_arguments(arguments).as_bytes())
+}
+
+/// The canonical text of `arguments`, of which [`arguments_digest`] is the hash.
+pub fn canonical_arguments(arguments: Option<&Map<String, Value>>) -> String {
     let mut text = String::new();
     match arguments {
         Some(arguments) => write_object(arguments, &mut text),
         None => text.push_str("{}"),
     }
-    sha256_base64url(text.as_bytes())
+    text
 }
 
 /// The canonical text of `value`.
@@ -119,11 +124,11 @@ mod tests {
     #[test]
     fn the_canonical_text_is_that_of_rfc_8785() {
         // §3.2.2 and §3.2.3, and appendix B.
-        let value: Value = serde_json::from_str(
-            r#"{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],
-                "string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}"#,
-        )
-        .unwrap();
+        let value = json!({
+            "numbers": [333_333_333.333_333_3, 1e30, 4.50, 2e-3, 0.000_000_000_000_000_000_000_000_001],
+            "string": "\u{20ac}$\u{f}\nA'B\"\\\\\"/",
+            "literals": [null, true, false],
+        });
         let expected = "{\"literals\":[null,true,false],\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
                         \"string\":\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}";
         assert_eq!(canonical(&value), expected);
