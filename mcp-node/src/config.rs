@@ -100,6 +100,12 @@ impl NodeConfig {
         Self::read(Reader::from_text(text.to_owned(), &environment)?, &environment)
     }
 
+    /// Reads the text of a file that is not written yet, and the environment of the program.
+    pub(crate) fn from_text_here(text: &str) -> Result<Self, ConfigFaults> {
+        let environment = environment();
+        Self::read(Reader::from_text(text.to_owned(), &environment)?, &environment)
+    }
+
     fn read(mut reader: Reader, environment: &BTreeMap<String, String>) -> Result<Self, ConfigFaults> {
         for (name, path) in SHORT_NAMES {
             if let Some(value) = environment.get(name) {

@@ -11,6 +11,7 @@ pub mod server;
 
 mod app;
 mod audit;
+mod enrolment;
 mod error;
 mod explain;
 mod gate;

@@ -17,10 +17,11 @@ use crate::app::{Hints, Node, routes};
 use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
+use crate::enrolment::{Enrolment, EnrolmentFault};
 use crate::error::Asks;
 use crate::gate::Gate;
 use crate::health;
-use crate::identity::{self, IdentityFault};
+use crate::identity::{Identity, IdentityFault};
 use crate::issuers::Issuers;
 use crate::logs::{Logs, Ring};
 use crate::mcp::news::News;
@@ -45,6 +46,8 @@ pub enum ServeFault {
     Audit(#[from] AuditFault),
     #[error(transparent)]
     Client(#[from] ClientFault),
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentFault),
     #[error(transparent)]
     Identity(#[from] IdentityFault),
     #[error(transparent)]
@@ -117,12 +120,24 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
-    let id = identity::ensure(&config.data_dir)?;
+    let identity = Identity::ensure(&config.data_dir)?;
+    let enrolment = Enrolment::load(&config.data_dir)?;
+    if let Some(enrolment) = &enrolment
+        && (enrolment.resource != config.resource.as_str() || enrolment.node_id != identity.id())
+    {
+        let (node_id, resource) = (&enrolment.node_id, &enrolment.resource);
+        tracing::warn!(
+            node_id,
+            resource,
+            "the node has enrolled as another one than it is now"
+        );
+    }
+    let id = identity.id().to_owned();
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
-        observer: Observer::new(id, name),
+        observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
         door: Door::new(
             Issuers::new(&config.issuers)?,
             Bindings::new(config.resource.clone(), nonces(config)?),

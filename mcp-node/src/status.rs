@@ -84,6 +84,7 @@ pub(crate) struct PeerStatus {
 /// Observes the node.
 pub(crate) struct Observer {
     id: String,
+    former_id: Option<String>,
     name: String,
     started_at: Instant,
     load: Mutex<LoadMeter>,
@@ -91,9 +92,10 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// Begins to count the uptime.
-    pub(crate) fn new(id: String, name: String) -> Self {
+    pub(crate) fn new(id: String, former_id: Option<String>, name: String) -> Self {
         Self {
             id,
+            former_id,
             name,
             started_at: Instant::now(),
             load: Mutex::new(LoadMeter::new()),
@@ -103,6 +105,11 @@ impl Observer {
     /// The node's id.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether `id` means this node: by its id, or by the one that it had before.
+    pub(crate) fn is_called(&self, id: &str) -> bool {
+        id == self.id || self.former_id.as_deref() == Some(id)
     }
 
     /// The node's name for people.

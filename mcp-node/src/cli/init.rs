@@ -46,23 +46,14 @@ fn write(arguments: &Arguments) -> Result<String, Failure> {
         .resource
         .parse()
         .map_err(|e| format!("--resource {:?}: {e}", arguments.resource))?;
-    // Behind a proxy that ends TLS, the node itself listens on loopback.
-    let port = if url.scheme() == "http" {
-        url.port_or_known_default().unwrap_or(8080)
-    } else {
-        8080
-    };
-    let address = match url.host() {
-        Some(url::Host::Ipv6(ip)) if ip.is_loopback() => "[::1]",
-        _ => "127.0.0.1",
-    };
+    let address = listen_address(&url);
     let name = arguments.name.as_ref().map_or_else(
         || "# name = \"…\"".to_owned(),
         |name| format!("name = {}", toml_text(name)),
     );
     let content = format!(
         "# The configuration of one Edge Hive node. `mcp-node config show` prints every key that is in force.\n\n\
-         [server]\nlisten = [\"{address}:{port}\"]\n# What clients type, and what their tokens must name as audience.\n\
+         [server]\nlisten = [\"{address}\"]\n# What clients type, and what their tokens must name as audience.\n\
          resource = {}\n\n[node]\n{name}\ndata_dir = \"./data\"\n\n\
          # One table for each authorization server whose tokens are taken.\n[[issuer]]\nurl = {}\n\n\
          [limits]\nper_client = \"100/min\"\n",
@@ -71,6 +62,20 @@ fn write(arguments: &Arguments) -> Result<String, Failure> {
     );
     NodeConfig::from_text(&content)?;
     Ok(content)
+}
+
+/// Where a node listens whose address clients type like this.
+pub(super) fn listen_address(resource: &url::Url) -> String {
+    // Behind a proxy that ends TLS, the node itself listens on loopback.
+    let port = if resource.scheme() == "http" {
+        resource.port_or_known_default().unwrap_or(8080)
+    } else {
+        8080
+    };
+    match resource.host() {
+        Some(url::Host::Ipv6(ip)) if ip.is_loopback() => format!("[::1]:{port}"),
+        _ => format!("127.0.0.1:{port}"),
+    }
 }
 
 fn store(path: &Path, content: &str, force: bool) -> io::Result<()> {
@@ -85,7 +90,7 @@ fn store(path: &Path, content: &str, force: bool) -> io::Result<()> {
 }
 
 /// A TOML basic string; JSON's escapes are among TOML's.
-fn toml_text(value: &str) -> String {
+pub(super) fn toml_text(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 

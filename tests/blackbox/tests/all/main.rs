@@ -20,6 +20,7 @@ mod documents_keys;
 mod dpop;
 mod dpop_node;
 mod ended_session;
+mod enrolment;
 mod exchange;
 mod foreign;
 mod form_action;
