@@ -15,7 +15,9 @@ CREATE TABLE node_invite (
     asked_by TEXT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    used_at BIGINT
+    used_at BIGINT,
+    -- The client of the node that enrolled with it: the same node may ask again for an answer that was lost.
+    used_by TEXT
 );
 CREATE INDEX node_invite_expires ON node_invite (expires_at);
 

@@ -15,8 +15,10 @@ use shared::clock::now;
 use shared::dpop::ProofFault;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::auth::{Caller, Door, Shown};
 use crate::error::{Asks, Refusal};
+use crate::fleet::Membership;
 use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
@@ -65,6 +67,12 @@ pub(crate) struct Node {
     pub(crate) pairs: Arc<Sessions>,
     /// Whether there are any.
     pub(crate) http_sse: bool,
+    /// The node's enrolment, in use; `None` for a node that has not enrolled, or as another one.
+    pub(crate) membership: Option<Membership>,
+    /// Calls that run only with a person's yes.
+    pub(crate) approvals: Approvals,
+    /// The node as a protected resource.
+    pub(crate) resource: String,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.

@@ -1,5 +1,6 @@
 //! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
 
+mod approval;
 mod audit;
 mod client_certificates;
 mod issuer;
@@ -17,6 +18,8 @@ use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate}
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
+pub(crate) use self::approval::PROVISION_NODE;
+pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
@@ -84,6 +87,8 @@ pub struct NodeConfig {
     pub limits: CallLimits,
     /// Who did what.
     pub audit: AuditConfig,
+    /// Which tools run only with a person's yes.
+    pub approval: ApprovalRules,
 }
 
 impl NodeConfig {
@@ -246,6 +251,7 @@ impl Parts {
             reader.fault("server.listen", reason);
         }
         let mcp = McpConfig::read(reader);
+        let approval = ApprovalRules::read(reader);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -271,6 +277,7 @@ impl Parts {
             mcp: mcp?,
             limits: call_limits?,
             audit,
+            approval,
         })
     }
 }

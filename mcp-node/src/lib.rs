@@ -10,10 +10,12 @@ pub mod mcp;
 pub mod server;
 
 mod app;
+mod approval;
 mod audit;
 mod enrolment;
 mod error;
 mod explain;
+mod fleet;
 mod gate;
 mod health;
 mod identity;

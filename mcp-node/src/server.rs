@@ -14,11 +14,13 @@ use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
+use crate::approval::Approvals;
 use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::enrolment::{Enrolment, EnrolmentFault};
 use crate::error::Asks;
+use crate::fleet::Membership;
 use crate::gate::Gate;
 use crate::health;
 use crate::identity::{Identity, IdentityFault};
@@ -122,22 +124,15 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
     let identity = Identity::ensure(&config.data_dir)?;
     let enrolment = Enrolment::load(&config.data_dir)?;
-    if let Some(enrolment) = &enrolment
-        && (enrolment.resource != config.resource.as_str() || enrolment.node_id != identity.id())
-    {
-        let (node_id, resource) = (&enrolment.node_id, &enrolment.resource);
-        tracing::warn!(
-            node_id,
-            resource,
-            "the node has enrolled as another one than it is now"
-        );
-    }
     let id = identity.id().to_owned();
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
+        membership: membership(identity, enrolment, config)?,
+        approvals: Approvals::new(config.approval.clone()),
+        resource: config.resource.as_str().to_owned(),
         door: Door::new(
             Issuers::new(&config.issuers)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
@@ -170,6 +165,19 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         pairs: Arc::new(Sessions::new(config.mcp.session)),
         http_sse: config.mcp.http_sse,
     }))
+}
+
+/// What the node may ask its authorization server. Tools that need a person's yes need that.
+fn membership(
+    identity: Identity,
+    enrolment: Option<Enrolment>,
+    config: &NodeConfig,
+) -> Result<Option<Membership>, ServeFault> {
+    let membership = Membership::of(identity, enrolment, config)?;
+    if membership.is_none() && config.approval.are_named() {
+        tracing::warn!("the tools of [approval] run for nobody until the node has enrolled: mcp-node enroll");
+    }
+    Ok(membership)
 }
 
 async fn start<H: ServerHandler>(

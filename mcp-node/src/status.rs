@@ -103,6 +103,7 @@ impl Observer {
     }
 
     /// The node's id.
+    #[cfg(test)]
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

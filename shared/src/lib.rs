@@ -6,8 +6,8 @@
 pub mod access_token;
 pub mod clock;
 pub mod config;
-pub mod discovery;
 pub mod digest;
+pub mod discovery;
 pub mod dpop;
 pub mod fleet;
 pub mod http_client;

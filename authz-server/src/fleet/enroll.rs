@@ -69,22 +69,12 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
     let now = clock::now();
     app.catch_up().await?;
     let hash = asked.invite.hash();
+    // What is written could not be answered without them.
+    app.keys().await?;
     let Some(invite) = db::node_invite::standing(&app.db, &hash, now).await? else {
-        // Whoever fails often is told to wait, as at every other door with a secret.
-        app.per_ip_failures
-            .check(ClientAddress::of(request).limit_key())?;
-        let reason = match db::node_invite::was_used(&app.db, &hash).await? {
-            Some(true) => "the invite was used before",
-            Some(false) => "the invite has expired",
-            None => "there is no such invite",
-        };
-        return Err(invite_refused(reason).into());
+        return again(app, request, (&asked, &hash), now).await;
     };
-    let issuer = app.config.issuer.as_str();
-    let said = enrolment::verify(&asked.proof, &asked.key, (issuer, &asked.invite), now).map_err(|fault| {
-        let sentence = "the statement is not signed by the key beside it for this server and this invite, or not now";
-        OAuthError::new(ErrorCode::InvalidProof, sentence).because(fault.to_string())
-    })?;
+    let said = asked.verify(app, now)?;
     let plan = Plan::new(app, (&invite, hash), &asked, said, now)?;
     let outcome = app.db.write(async |tx| plan.carry_out(tx, &invite, now).await);
     let node = match outcome.await? {
@@ -100,6 +90,33 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
         "a node enrolled"
     );
     welcome(app, node, &plan.client.scopes, now).await
+}
+
+/// An invite that cannot be used. To the very node that has used it, the answer is given again: it may have been lost.
+async fn again(
+    app: &App,
+    request: &HttpRequest,
+    (asked, hash): (&Asked, &SecretHash),
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
+    let used_by = db::node_invite::used_by(&app.db, hash).await?;
+    if let Some(Some(client_id)) = &used_by
+        && let Some(node) = db::node::of_client(&app.db, client_id).await?
+        && node.thumbprint == asked.key.kid()
+        && let Some(client) = app.client(client_id).await?
+    {
+        asked.verify(app, now)?;
+        return welcome(app, node, &client.scopes.to_string(), now).await;
+    }
+    // Whoever fails often is told to wait, as at every other door with a secret.
+    app.per_ip_failures
+        .check(ClientAddress::of(request).limit_key())?;
+    let reason = match used_by {
+        Some(Some(_)) => "the invite was used before",
+        Some(None) => "the invite has expired",
+        None => "there is no such invite",
+    };
+    Err(invite_refused(reason).into())
 }
 
 async fn welcome(app: &App, node: NodeRow, scope: &str, now: UnixSeconds) -> Result<HttpResponse, Failure> {
@@ -159,6 +176,18 @@ impl Asked {
             jwk,
             key,
             proof,
+        })
+    }
+}
+
+impl Asked {
+    /// Checks the statement: what the node says of itself.
+    fn verify(&self, app: &App, now: UnixSeconds) -> Result<Description, OAuthError> {
+        let bound = (app.config.issuer.as_str(), &self.invite);
+        enrolment::verify(&self.proof, &self.key, bound, now).map_err(|fault| {
+            let sentence =
+                "the statement is not signed by the key beside it for this server and this invite, or not now";
+            OAuthError::new(ErrorCode::InvalidProof, sentence).because(fault.to_string())
         })
     }
 }
@@ -270,7 +299,7 @@ impl Plan {
         if let Err(obstacle) = examine(candidate, invite, &others, registered.as_ref()) {
             return Ok(Err(obstacle));
         }
-        if !db::node_invite::take(tx, &self.invite, now).await? {
+        if !db::node_invite::take(tx, (&self.invite, &node.client_id), now).await? {
             return Ok(Err(Obstacle::Invite));
         }
         if let Some(replaced) = &invite.replaces {

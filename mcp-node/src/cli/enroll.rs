@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use shared::clock::now;
 use shared::fleet::enrolment::{self, Description};
 use shared::fleet::record;
@@ -220,7 +220,7 @@ async fn ask(
     let keys = KeySet::parse(enrolment.jwks.to_string().as_bytes()).map_err(|e| strange(&e.to_string()))?;
     let signed = record::verify_record(&enrolment.record, (issuer.as_str(), &keys), now);
     let signed = signed.map_err(|fault| strange(&format!("the record: {fault}")))?;
-    let is_ours = signed.cnf.jwk.get("x") == Map::from_iter(identity.public_jwk()).get("x");
+    let is_ours = signed.cnf.jwk.get("x") == identity.public_jwk().get("x");
     if enrolment.issuer != *issuer || !is_ours || signed.resource != enrolment.resource {
         return Err(strange("the record is another node's").into());
     }
@@ -251,7 +251,7 @@ mod tests {
             name: "north \"1\"".to_owned(),
             scope: "fleet:read".to_owned(),
             record: "r".to_owned(),
-            jwks: Value::Null,
+            jwks: json!(null),
             directory_uri: "d".to_owned(),
         }
     }

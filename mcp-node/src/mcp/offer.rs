@@ -15,23 +15,43 @@ pub(crate) use self::fault::OfferFault;
 pub(crate) use self::requester::Requester;
 use super::{resources, tools};
 use crate::app::Node;
+use crate::approval::Verdict;
 
 /// Every tool, in a fixed order.
-pub(crate) async fn list_tools(_node: &Node) -> Vec<Tool> {
-    tools::list().to_vec()
+pub(crate) async fn list_tools(node: &Node) -> Vec<Tool> {
+    tools::offered(node)
 }
 
 /// The tool `name`, if there is one.
-pub(crate) fn tool(_node: &Node, name: &str) -> Option<Tool> {
-    tools::list().iter().find(|tool| tool.name == name).cloned()
+pub(crate) fn tool(node: &Node, name: &str) -> Option<Tool> {
+    tools::offered(node).into_iter().find(|tool| tool.name == name)
 }
 
 /// Calls a tool. What the tool itself refuses is in its result.
 pub(crate) async fn call_tool(
     node: &Node,
     request: CallToolRequestParams,
-    _requester: &Requester,
+    requester: &Requester,
 ) -> Result<CallToolResponse, OfferFault> {
+    let approved = match node.approvals.needed(&request.name) {
+        None => None,
+        Some(by) => {
+            let described = tool(node, &request.name).ok_or(OfferFault::Unknown)?;
+            let about = (by, described.description.as_deref().unwrap_or_default());
+            match node.approvals.judge(node, &request, about, requester).await {
+                Verdict::Approved(approved) => Some(approved),
+                Verdict::Answer(result) => return Ok(*result),
+            }
+        }
+    };
+    if let Some(approved) = &approved
+        && request.name == tools::provision_node::NAME
+    {
+        let arguments = request.arguments.as_ref();
+        return Ok(tools::provision_node::call(node, arguments, approved)
+            .await
+            .into());
+    }
     let own = tools::call(node, &request.name, request.arguments.as_ref());
     own.map(Into::into).ok_or(OfferFault::Unknown)
 }

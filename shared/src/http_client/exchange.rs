@@ -67,8 +67,11 @@ impl HttpClient {
         max_bytes: usize,
     ) -> Result<Exchanged, FetchFault> {
         check_scheme(url)?;
-        let mut serializer = form_urlencoded::Serializer::new(String::new());
-        let body = Zeroizing::new(serializer.extend_pairs(form).finish());
+        let body = Zeroizing::new(
+            form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(form)
+                .finish(),
+        );
         let request = self
             .0
             .post(url.clone())

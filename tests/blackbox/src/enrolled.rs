@@ -6,13 +6,15 @@ use std::process::Output;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use xtask::fleet::{Node, free_port};
+use xtask::fleet::{Node, START, UNLIMITED_NODE, free_port};
 use xtask::http::{Answer, Request};
+use xtask::program::Program;
 
 use crate::Fleet;
 use crate::assertion::ASSERTION_TYPE;
 use crate::fleet::built;
 use crate::forge::{Key, fresh_id, now};
+use crate::people::{CALLBACK, PASSWORD, Pkce};
 
 /// An invite made on the command line; `words` are further flags. Returns the code.
 ///
@@ -168,4 +170,94 @@ pub fn enroll(fleet: &Fleet, node: &Node, invite: &str, words: &[&str]) -> Outpu
 #[must_use]
 pub fn key_file(node: &Node) -> PathBuf {
     node.folder.join("data/node-key.jwk")
+}
+
+/// A node that has enrolled and serves. It ends when this is dropped.
+pub struct EnrolledNode {
+    /// Its folder, address and command line.
+    pub node: Node,
+    /// What `mcp-node enroll` printed.
+    pub report: Value,
+    _program: Program,
+}
+
+impl EnrolledNode {
+    /// A node whose tool `get_status` needs the approval of the person for whom it is called, and `list_peers` that of an
+    /// administrator. `words` are further flags of the invite.
+    ///
+    /// # Panics
+    /// When it does not enrol or start.
+    #[must_use]
+    pub fn start(fleet: &Fleet, words: &[&str]) -> Self {
+        let node = bare_node(fleet);
+        let url = node.url();
+        let code = invite(fleet, &[&["--resource", &url, "--name", "attic"], words].concat());
+        let output = enroll(fleet, &node, &code, &["--json"]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let mut config = std::fs::read_to_string(node.config()).unwrap();
+        config.push_str("\n[approval]\ntools = [\"get_*\"]\noperator_tools = [\"list_peers\"]\n");
+        config.push_str(UNLIMITED_NODE);
+        std::fs::write(node.config(), config).unwrap();
+        let mut program = node.serve().unwrap();
+        let ready = format!("http://localhost:{}/readyz", node.port);
+        program.wait_ready(&ready, START).unwrap();
+        Self {
+            report: serde_json::from_slice(&output.stdout).unwrap(),
+            node,
+            _program: program,
+        }
+    }
+
+    /// Calls a tool over plain HTTP and returns its result.
+    ///
+    /// # Panics
+    /// When the node refuses the call itself.
+    #[must_use]
+    pub fn call(&self, token: &str, tool: &str, arguments: &Value) -> Value {
+        let url = format!("{}/tools/call", self.node.url());
+        let request = Request::post(&url).unwrap().bearer(token);
+        let answer = request
+            .json(&json!({"name": tool, "arguments": arguments}))
+            .send()
+            .unwrap();
+        crate::answers::granted(&answer)
+    }
+
+    /// What the node has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.node.log()).unwrap_or_default()
+    }
+
+    /// A token for this node, and the id of the person for whom it is.
+    ///
+    /// # Panics
+    /// When the person cannot sign in or allow.
+    #[must_use]
+    pub fn token_of(&self, fleet: &Fleet, username: &str) -> String {
+        let url = self.node.url();
+        let client = fleet.web_client(CALLBACK, &["--resource", &url]);
+        let pkce = Pkce::fresh();
+        let request = fleet.authorization_url(&client, &pkce, &[("resource", &url)]);
+        let code = fleet.person().allow(&request, (username, PASSWORD)).code();
+        let tokens = crate::answers::granted(&fleet.redeem(&client, &code, &pkce, &[]));
+        tokens["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The address and the id of the approval that a result asks for.
+///
+/// # Panics
+/// When it asks for none.
+#[track_caller]
+#[must_use]
+pub fn pending(result: &Value) -> (String, String) {
+    assert_eq!(result["isError"], true, "{result}");
+    let asked = &result["structuredContent"];
+    assert_eq!(asked["error"], "approval_required", "{result}");
+    let text = |name: &str| asked[name].as_str().unwrap().to_owned();
+    let shown = result["content"][0]["text"].as_str().unwrap();
+    assert!(shown.contains(&text("approval_url")), "{result}");
+    (text("approval_url"), text("approval_id"))
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod account;
+mod approvals;
 mod assertion;
 mod authorization_details;
 mod authorize;
