@@ -28,6 +28,7 @@ use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
 use crate::rest;
 use crate::status::{NodeStatus, Observer};
+use crate::upstream::Upstreams;
 
 /// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
 pub(crate) const CALLERS: &str = "mcp_node::callers";
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) approvals: Approvals,
     /// The node as a protected resource.
     pub(crate) resource: String,
+    /// Other MCP servers behind this node.
+    pub(crate) upstreams: Upstreams,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.
@@ -161,7 +164,8 @@ impl Node {
 
     /// How the node is.
     pub(crate) fn status(&self) -> NodeStatus {
-        self.observer.observe(self.door.issuers())
+        self.observer
+            .observe(self.door.issuers(), self.upstreams.status())
     }
 }
 

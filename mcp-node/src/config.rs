@@ -7,6 +7,7 @@ mod issuer;
 mod limits;
 mod mcp;
 mod size;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKin
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::size::ByteCount;
+pub(crate) use self::upstream::header_value;
+pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};
 pub use crate::audit::{AuditConfig, AuditTarget};
 use crate::gate::ScopeTable;
 
@@ -89,6 +92,8 @@ pub struct NodeConfig {
     pub audit: AuditConfig,
     /// Which tools run only with a person's yes.
     pub approval: ApprovalRules,
+    /// Other MCP servers behind this node.
+    pub upstreams: Vec<UpstreamConfig>,
 }
 
 impl NodeConfig {
@@ -170,8 +175,7 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 4] = [
-    ("upstream", "serving other MCP servers through the node"),
+const LATER: [(&str, &str); 3] = [
     ("discovery", "discovery of peers"),
     ("p2p", "the peer-to-peer network"),
     ("offline", "the offline policy"),
@@ -234,6 +238,7 @@ impl Parts {
             issuer.kept_claims.extend(scopes.claims());
         }
 
+        let upstreams = upstream::read_all(reader);
         let mut limits = reader.section("limits");
         let (per_ip, per_client) = (
             limits.value("per_ip", "600/min"),
@@ -278,6 +283,7 @@ impl Parts {
             limits: call_limits?,
             audit,
             approval,
+            upstreams,
         })
     }
 }

@@ -25,6 +25,7 @@ mod metadata;
 mod origin;
 mod rest;
 mod status;
+mod upstream;
 
 #[cfg(test)]
 mod testing;

@@ -33,6 +33,7 @@ use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::origin::Origins;
 use crate::status::Observer;
+use crate::upstream::Upstreams;
 
 /// Paths below which a percent-encoded slash is part of a resource's URI.
 const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
@@ -127,6 +128,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
     let id = identity.id().to_owned();
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
+    let news = News::new().map_err(StateKeyFault::from)?;
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
@@ -151,8 +153,9 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         metrics,
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
+        upstreams: Upstreams::new(&config.upstreams, &news),
         lasting: Lasting {
-            news: News::new().map_err(StateKeyFault::from)?,
+            news,
             seal: Arc::new(Seal::load(
                 config.mcp.state_key_file.as_deref(),
                 &config.data_dir,
@@ -231,9 +234,10 @@ async fn start<H: ServerHandler>(
         stopping.cancel();
     });
     let transport = Data::new(Transport::new(make, node.body_limit));
+    node.upstreams.start();
     let node = Data::from(node);
     let (probed, served) = (node.clone(), node.clone());
-    ::web::server::run(
+    let ended = ::web::server::run(
         listen,
         frame,
         move |app| routes(app, &served, &transport, plain_json),
@@ -243,7 +247,10 @@ async fn start<H: ServerHandler>(
         },
         ready,
     )
-    .await?;
+    .await;
+    // Behind the last answer: requests in flight were let finish.
+    node.upstreams.end().await;
+    ended?;
     node.gate.finish().await;
     Ok(())
 }

@@ -35,6 +35,32 @@ pub(crate) struct NodeStatus {
     /// Why there are no peers, if there is a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peers_note: Option<String>,
+    /// Other MCP servers behind this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+}
+
+/// One MCP server behind this node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct UpstreamStatus {
+    /// What the operator calls it.
+    pub(crate) name: String,
+    /// `starting` for the first time, `up`, or `down` until it is started again.
+    pub(crate) state: String,
+    /// Why it is down, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+    /// The revision of MCP that it speaks with the node, if it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<String>,
+    /// How many tools it was last known to have.
+    pub(crate) tools: usize,
+    /// How many resources.
+    pub(crate) resources: usize,
+    /// How many prompts.
+    pub(crate) prompts: usize,
+    /// How often it was started again.
+    pub(crate) restarts: u32,
 }
 
 /// Program and protocol versions.
@@ -124,7 +150,7 @@ impl Observer {
     }
 
     /// The state now; the load is that of the last second.
-    pub(crate) fn observe(&self, issuers: &Issuers) -> NodeStatus {
+    pub(crate) fn observe(&self, issuers: &Issuers, upstreams: Vec<UpstreamStatus>) -> NodeStatus {
         let load = self
             .load
             .lock()
@@ -139,6 +165,7 @@ impl Observer {
             issuers: issuers.iter().map(issuer_status).collect(),
             peers: Vec::new(),
             peers_note: Some(NO_PEERS.to_owned()),
+            upstreams,
         }
     }
 }

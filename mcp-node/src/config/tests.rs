@@ -50,7 +50,6 @@ fn short_names_and_the_environment() {
 #[test]
 fn what_comes_later_is_refused_with_a_sentence() {
     for section in [
-        "[[upstream]]\nurl = \"x\"",
         "[discovery]\nmdns = true",
         "[p2p]\nlisten = 1",
         "[offline]\nmax = 1",

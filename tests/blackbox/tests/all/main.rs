@@ -6,6 +6,7 @@ mod approvals;
 mod assertion;
 mod authorization_details;
 mod authorize;
+mod behind;
 mod client_authentication;
 mod client_credentials;
 mod client_details;
