@@ -1,5 +1,6 @@
 //! A node of ours in front of an issuer that is not: every token here was forged by the tests themselves.
 
+mod algorithms;
 mod door;
 mod explain;
 mod introspection;
