@@ -6,6 +6,7 @@
 
 mod desk;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
@@ -44,6 +45,22 @@ pub(crate) struct Approved {
     pub(crate) id: String,
     /// The user who said yes.
     pub(crate) approver: String,
+}
+
+/// Whose yes an operation turned out to have, for its line in the audit log.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(OnceLock<Approved>);
+
+impl Notes {
+    /// It has this one. What was noted first stays.
+    pub(crate) fn approved(&self, approved: Approved) {
+        let _ = self.0.set(approved);
+    }
+
+    /// The yes, if it needed one.
+    pub(crate) fn approval(&self) -> Option<&Approved> {
+        self.0.get()
+    }
 }
 
 /// What becomes of a call that needs a yes.

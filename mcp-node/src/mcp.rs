@@ -156,7 +156,12 @@ async fn modern<H: ServerHandler>(
     }
     let end = End::default();
     let answer = transport
-        .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes)
+        .answer(
+            request.headers(),
+            (Arc::clone(&caller), permit.notes()),
+            end.clone(),
+            bytes,
+        )
         .await;
     let cut = async move {
         node.into_inner().end_of_stream(caller, endless).await;

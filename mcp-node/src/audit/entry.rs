@@ -8,6 +8,7 @@ use serde_json::Value;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 
+use crate::approval::Approved;
 use crate::gate::Operation;
 use crate::mcp::digest;
 
@@ -31,6 +32,11 @@ pub(crate) struct Entry {
     /// SHA-256 of the canonical arguments, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_sha256: Option<String>,
+    /// The id of a person's approval, where the tool needed one, and who gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver: Option<String>,
     /// `allowed` or `denied`.
     decision: &'static str,
     /// How what was allowed ended, or why it was denied.
@@ -83,6 +89,8 @@ impl Entry {
             resource: None,
             prompt: None,
             arguments_sha256: None,
+            approval: None,
+            approver: None,
             decision: "",
             outcome: "",
             duration_ms: None,
@@ -148,6 +156,13 @@ impl Entry {
         if operation.has_arguments() {
             self.arguments_sha256 = Some(digest::hexadecimal(&digest::of_arguments(operation.arguments)));
         }
+        self
+    }
+
+    /// A person has said yes to it.
+    pub(crate) fn approved_by(mut self, approved: Option<&Approved>) -> Self {
+        self.approval = approved.map(|approved| approved.id.clone());
+        self.approver = approved.map(|approved| approved.approver.clone());
         self
     }
 

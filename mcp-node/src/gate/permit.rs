@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::limits::Held;
 use super::uses::Uses;
+use crate::approval::Notes;
 use crate::audit::{Entry, Slot};
 
 /// How a permitted operation ended.
@@ -87,6 +88,7 @@ pub(crate) struct Permit {
     tool: Option<String>,
     /// What is known of the end so far. Until then, an end is a cancellation.
     outcome: Outcome,
+    notes: Arc<Notes>,
 }
 
 impl Permit {
@@ -103,7 +105,13 @@ impl Permit {
             uses,
             tool,
             outcome: Outcome::Cancelled,
+            notes: Arc::default(),
         }
+    }
+
+    /// What the operation itself has to say for the audit log.
+    pub(crate) fn notes(&self) -> Arc<Notes> {
+        Arc::clone(&self.notes)
     }
 
     /// The operation has ended.
@@ -150,6 +158,7 @@ impl Drop for Permit {
             self.uses.ended(tool, self.outcome);
         }
         if let Some((slot, entry)) = self.line.take() {
+            let entry = entry.approved_by(self.notes.approval());
             slot.put(entry.ended(self.outcome.as_str(), self.begun.elapsed()));
         }
     }

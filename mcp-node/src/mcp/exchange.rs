@@ -58,6 +58,7 @@ pub(super) fn start<H: ServerHandler>(
     permit: Permit,
     (sender, inbox): Inbox,
 ) {
+    opening.parts.extensions.insert(permit.notes());
     opening.request.request.extensions_mut().insert(opening.parts);
     let outcome = Arc::new(OnceLock::new());
     let wire = Wire {

@@ -66,7 +66,10 @@ pub(crate) async fn call_tool(
             let described = tool(node, &request.name).ok_or(OfferFault::Unknown)?;
             let about = (by, described.description.as_deref().unwrap_or_default());
             match node.approvals.judge(node, &request, about, requester).await {
-                Verdict::Approved(approved) => Some(approved),
+                Verdict::Approved(approved) => {
+                    requester.notes.approved(approved.clone());
+                    Some(approved)
+                }
                 Verdict::Answer(result) => return Ok(*result),
             }
         }

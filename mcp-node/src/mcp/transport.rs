@@ -17,6 +17,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
 use super::end::End;
 use super::reply::Accepts;
+use crate::approval::Notes;
 use crate::auth::Caller;
 use crate::gate::Permit;
 
@@ -57,7 +58,7 @@ impl<H: ServerHandler> Transport<H> {
     pub(super) async fn answer(
         &self,
         headers: &HeaderMap,
-        caller: Arc<Caller>,
+        (caller, notes): (Arc<Caller>, Arc<Notes>),
         end: End,
         body: Bytes,
     ) -> Answer {
@@ -75,6 +76,7 @@ impl<H: ServerHandler> Transport<H> {
         );
         passed_on(headers, passed);
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(notes);
         request.extensions_mut().insert(end);
         self.service.handle(request).await
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -60,8 +61,14 @@ impl Candidate {
     /// A good one.
     #[must_use]
     pub fn new(fleet: &Fleet, invite: &str, resource: Option<&str>) -> Self {
+        Self::at(&fleet.server.issuer, invite, resource)
+    }
+
+    /// A good one for the server with this issuer.
+    #[must_use]
+    pub fn at(issuer: &str, invite: &str, resource: Option<&str>) -> Self {
         let mut claims = json!({
-            "aud": fleet.server.issuer,
+            "aud": issuer,
             "iat": now(),
             "exp": now() + 60,
             "jti": fresh_id(),
@@ -130,8 +137,14 @@ pub fn claims(jwt: &str) -> Value {
 /// The parameters with which a node authenticates at its server.
 #[must_use]
 pub fn proof_of(fleet: &Fleet, key: &Key, client_id: &str) -> [(&'static str, String); 2] {
+    proof_at(&fleet.server.issuer, key, client_id)
+}
+
+/// As [`proof_of`], at the server with this issuer.
+#[must_use]
+pub fn proof_at(issuer: &str, key: &Key, client_id: &str) -> [(&'static str, String); 2] {
     let claims = json!({
-        "iss": client_id, "sub": client_id, "aud": fleet.server.issuer, "jti": fresh_id(), "exp": now() + 60,
+        "iss": client_id, "sub": client_id, "aud": issuer, "jti": fresh_id(), "exp": now() + 60,
     });
     let assertion = key.sign(&json!({"alg": "EdDSA"}), &claims);
     [
@@ -197,6 +210,8 @@ impl EnrolledNode {
         assert!(output.status.success(), "{complaint}");
         let mut config = std::fs::read_to_string(node.config()).unwrap();
         config.push_str("\n[approval]\ntools = [\"get_*\"]\noperator_tools = [\"list_peers\"]\n");
+        let audit = node.folder.join("audit.log");
+        config.push_str(&format!("\n[audit]\nfile = {:?}\n", audit.display().to_string()));
         config.push_str(UNLIMITED_NODE);
         std::fs::write(node.config(), config).unwrap();
         let mut program = node.serve().unwrap();
@@ -222,6 +237,23 @@ impl EnrolledNode {
             .send()
             .unwrap();
         crate::answers::granted(&answer)
+    }
+
+    /// The line of the audit log with this text in it, which is written soon after the answer.
+    ///
+    /// # Panics
+    /// When it does not come within ten seconds.
+    #[must_use]
+    pub fn audited(&self, text: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let log = std::fs::read_to_string(self.node.folder.join("audit.log")).unwrap_or_default();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return serde_json::from_str(line).unwrap();
+            }
+            std::thread::yield_now();
+        }
+        panic!("nothing of {text} in the audit log");
     }
 
     /// What the node has logged.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use rmcp::ErrorData;
-use rmcp::model::RequestMetaObject;
+use rmcp::model::{Extensions, RequestMetaObject};
 use rmcp::service::{Peer, RequestContext, RoleServer};
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Notes;
 use crate::auth::Caller;
 
 /// The caller of one request.
@@ -20,6 +22,8 @@ pub(crate) struct Requester {
     pub(crate) peer: Option<Peer<RoleServer>>,
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) gone: CancellationToken,
+    /// What the audit log is to know of the request.
+    pub(crate) notes: Arc<Notes>,
 }
 
 impl Requester {
@@ -34,16 +38,25 @@ impl Requester {
             meta: context.meta.clone(),
             peer: Some(context.peer.clone()),
             gone: context.ct.clone(),
+            notes: notes(&context.extensions),
         })
     }
 
     /// The caller of a plain HTTP request: its future is dropped when nobody waits any more.
-    pub(crate) fn plain(caller: Arc<Caller>) -> Self {
+    pub(crate) fn plain(caller: Arc<Caller>, notes: Arc<Notes>) -> Self {
         Self {
             caller,
+            notes,
             meta: RequestMetaObject::default(),
             peer: None,
             gone: CancellationToken::new(),
         }
     }
+}
+
+/// Those of the permit under which a request runs.
+fn notes(extensions: &Extensions) -> Arc<Notes> {
+    let parts = extensions.get::<Parts>();
+    let notes = parts.and_then(|parts| parts.extensions.get::<Arc<Notes>>());
+    notes.map(Arc::clone).unwrap_or_default()
 }

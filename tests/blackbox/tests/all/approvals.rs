@@ -71,6 +71,19 @@ fn a_call_runs_once_when_the_person_has_said_yes(db: Db) {
     let done = decide(&fleet, &ada, &url, "approve");
     assert_eq!(done.answer.status, 200);
     assert!(ran(&call(json!({}))));
+    // Its line in the audit log names the approval and who gave it.
+    let line = node.audited(&id);
+    assert_eq!(
+        (&line["tool"], &line["outcome"]),
+        (&json!("get_status"), &json!("ok")),
+        "{line}"
+    );
+    assert!(
+        line["approver"]
+            .as_str()
+            .is_some_and(|user| user.starts_with("u_")),
+        "{line}"
+    );
     // Once.
     let (second, other_id) = pending(&call(json!({})));
     assert_ne!(other_id, id);

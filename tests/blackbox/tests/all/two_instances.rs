@@ -4,6 +4,7 @@ use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::assertion::ASSERTION_TYPE;
 use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
+use blackbox::enrolled::{Candidate, claims, proof_at, sha256, welcomed};
 use blackbox::fleet::{SCOPES, built};
 use blackbox::forge::{self, Key};
 use blackbox::published::document;
@@ -335,5 +336,84 @@ fn ca_18_an_assertion_used_at_one_instance_is_used_at_the_other_postgres() {
     // Each request meets the other instance.
     for _ in 0..4 {
         refused_client(&pair.ask(&form), false);
+    }
+}
+
+#[test]
+fn p2p_a_node_and_its_questions_are_known_to_whichever_instance_they_meet_postgres() {
+    let pair = Pair::start();
+    pair.first.create_user("ines", PASSWORD, &["--admin"]).unwrap();
+    let resource = "http://localhost:1/north/mcp";
+    let made = pair
+        .first
+        .json(&["node", "invite", "--resource", resource])
+        .unwrap();
+    let invite = text(&made, "invite");
+    let candidate = Candidate::at(&pair.issuer, &invite, None);
+    let at = |path: &str| format!("{}{path}", pair.issuer);
+    let enrol = Request::post(&at("/fleet/enroll"))
+        .unwrap()
+        .json(&candidate.request());
+    let welcome = welcomed(&enrol.send().unwrap());
+    // Each request meets the other instance; both sign the same bytes, but for a minute that ends in between.
+    let directory = || http::get(&at("/fleet/nodes")).unwrap();
+    let is_same = || {
+        let (one, other) = (directory(), directory());
+        let lists = |answer: &Answer| claims(&answer.text())["nodes"].to_string().contains(resource);
+        assert!(lists(&one) && lists(&other));
+        one.header("etag") == other.header("etag") && one.body == other.body
+    };
+    assert!((0..3).any(|_| is_same()));
+    let client_id = text(&welcome, "client_id");
+    let proof = proof_at(&pair.issuer, &candidate.key, &client_id);
+    let form = [
+        (proof[0].0, &*proof[0].1),
+        (proof[1].0, &*proof[1].1),
+        ("tool", "fs_delete"),
+        ("summary", "Deletes files"),
+        ("arguments", "{}"),
+        ("arguments_sha256", &sha256("{}")),
+        ("caller_iss", &pair.issuer),
+        ("caller_sub", "nobody"),
+        ("caller_client", "c_x"),
+        ("ttl", "5m"),
+    ];
+    let asked = Request::post(&at("/fleet/approvals"))
+        .unwrap()
+        .form(&form)
+        .send()
+        .unwrap();
+    assert_eq!(asked.status, 201, "{asked}");
+    let asked = asked.json().unwrap();
+    let mut ines = Person::new(&pair.issuer);
+    let page = ines.page(&text(&asked, "verification_uri"));
+    let page = ines.sign_in_at(&page, "ines", PASSWORD).page();
+    let form = page.form(&format!("/approve/{}", text(&asked, "approval_id")));
+    assert_eq!(
+        ines.submit(&page, &form, &[("decision", "approve")])
+            .page()
+            .answer
+            .status,
+        200
+    );
+    let poll = || {
+        let url = at(&format!("/fleet/approvals/{}", text(&asked, "approval_id")));
+        let request = Request::new("GET", &url)
+            .unwrap()
+            .bearer(&text(&asked, "poll_token"));
+        granted(&request.send().unwrap())
+    };
+    let (one, other) = (poll(), poll());
+    assert_eq!(one["status"], "approved");
+    assert_eq!(one, other);
+    pair.first
+        .json(&["node", "revoke", &text(&welcome, "node_id")])
+        .unwrap();
+    for _ in 0..2 {
+        assert!(
+            !claims(&directory().text())["nodes"]
+                .to_string()
+                .contains(resource)
+        );
     }
 }
