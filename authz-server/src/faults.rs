@@ -1,6 +1,7 @@
 //! DUR-13: every statement of every flow fails once, on both databases. Whoever asked is told to come back, nothing has
 //! happened, and the same request then does what it should.
 
+mod fleet;
 mod flows;
 
 use actix_web::http::StatusCode;
