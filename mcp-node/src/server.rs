@@ -47,6 +47,10 @@ const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
 pub enum ServeFault {
     #[error(transparent)]
     Audit(#[from] AuditFault),
+    #[error(
+        "[approval] is for the tools of a node; a handler of one's own asks by itself: remove the section"
+    )]
+    Approval,
     #[error(transparent)]
     Client(#[from] ClientFault),
     #[error(transparent)]
@@ -93,6 +97,9 @@ pub async fn run<H: ServerHandler>(
     config: NodeConfig,
     make: impl Fn(&Lasting) -> H + Send + Sync + 'static,
 ) -> Result<(), ServeFault> {
+    if config.approval.are_named() {
+        return Err(ServeFault::Approval);
+    }
     let node = build(&config, Ring::default())?;
     let lasting = node.lasting.clone();
     start(config, node, move || make(&lasting), false, |_| {}).await

@@ -92,16 +92,15 @@ async fn dur_13_an_answer_to_a_node() {
         let poll = SecretHash::of(row.approval_id.as_bytes());
         db::approval::insert(&app.db, &row, &poll).await.unwrap();
         let path = format!("/approve/{}", row.approval_id);
-        let ask = Ask {
+        Ask {
             request: Box::new(move |browsing| {
                 let fields = [("decision", "approve".to_owned()), ("csrf", browsing.csrf())];
                 TestRequest::post().uri(&path).set_form(fields)
             }),
             browsing,
             done: Done(StatusCode::OK, "fs_delete"),
-            over: None,
-        };
-        ask.or_then(Done(StatusCode::BAD_REQUEST, "invalid_request"))
+            over: Some(Done(StatusCode::BAD_REQUEST, "invalid_request")),
+        }
     })
     .await;
 }

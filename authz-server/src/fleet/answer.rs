@@ -17,7 +17,7 @@ use crate::db;
 use crate::db::approval::ApprovalRow;
 use crate::db::node::NodeRow;
 use crate::error::{self, Failure, Trouble};
-use crate::pages::{ApprovalDone, ApprovalQuestion, ClientIdentity, indented};
+use crate::pages::{ApprovalDone, ApprovalQuestion, ClientIdentity, indented, visible};
 
 /// `GET /approve/{id}`.
 pub(crate) async fn show(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
@@ -97,7 +97,7 @@ async fn answer(
     let done = ApprovalDone {
         page: reader.page(),
         is_approved: decision == Decision::Approved,
-        tool: &row.tool,
+        tool: &visible(&row.tool),
     };
     Ok(reader.show(&done, StatusCode::OK))
 }
@@ -151,14 +151,16 @@ async fn page(
     let question = ApprovalQuestion {
         page: reader.page(),
         approval_id: &row.approval_id,
-        tool: &row.tool,
-        summary: &row.summary,
+        tool: &visible(&row.tool),
+        summary: &visible(&row.summary),
         arguments: &indented(&row.arguments),
-        client: client.as_ref().map_or(&row.caller_client, |client| &client.name),
+        client: &client
+            .as_ref()
+            .map_or_else(|| visible(&row.caller_client), |client| client.name.clone()),
         identity: client.as_ref().map_or(ClientIdentity::Unverified, |client| {
             ClientIdentity::new(client.origin, host.as_deref())
         }),
-        subject: &row.caller_sub,
+        subject: &visible(&row.caller_sub),
         is_own: row.user_id.is_some(),
         node: &node.name,
         node_id: &node.node_id,

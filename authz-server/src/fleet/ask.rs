@@ -169,17 +169,21 @@ struct Asked {
 
 impl Asked {
     fn read(params: &mut Params) -> Result<Self, OAuthError> {
+        let wrong = |name: &str| {
+            malformed("a parameter is missing, too long or no line of text").because(name.to_owned())
+        };
+        // What the node hashed is what the person sees, whatever is in it; the page writes out what cannot be seen.
+        let arguments = params.take("arguments").unwrap_or_default();
+        if arguments.len() > MAX_ARGUMENTS {
+            return Err(wrong("arguments"));
+        }
         let mut line = |name: &'static str, longest: usize| {
             let text = params.take(name).unwrap_or_default();
             let is_line = !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control);
-            is_line.then_some(text).ok_or_else(|| {
-                malformed("a parameter is missing, too long or no line of text").because(name.to_owned())
-            })
+            is_line.then_some(text).ok_or_else(|| wrong(name))
         };
         let tool = line("tool", MAX_TOOL)?;
         let summary = line("summary", MAX_SUMMARY)?;
-        // What the node hashed is what the person sees: its text is canonical, so it has no line breaks of its own.
-        let arguments = line("arguments", MAX_ARGUMENTS)?;
         let arguments_sha256 = line("arguments_sha256", 64)?;
         if shared::json::object(arguments.as_bytes()).is_err()
             || sha256_base64url(arguments.as_bytes()) != arguments_sha256

@@ -41,6 +41,21 @@ pub(crate) struct ApprovalDone<'a> {
     pub(crate) tool: &'a str,
 }
 
+/// Text of a node or a token, with what cannot be seen, or changes how its neighbours read, written out.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_visible(&mut shown, c));
+    shown
+}
+
+fn push_visible(text: &mut String, c: char) {
+    if crate::client::metadata::is_invisible(c) {
+        text.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+    } else {
+        text.push(c);
+    }
+}
+
 /// JSON with line breaks for people. Only white space is added between its tokens, so that nothing else is approved than
 /// what is shown. What could change how a line reads (direction marks, invisible letters) is shown as an escape.
 pub(crate) fn indented(json: &str) -> String {
@@ -56,11 +71,7 @@ pub(crate) fn indented(json: &str) -> String {
         if in_string {
             in_string = is_escaped || c != '"';
             is_escaped = !is_escaped && c == '\\';
-            if crate::client::metadata::is_invisible(c) {
-                text.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-            } else {
-                text.push(c);
-            }
+            push_visible(&mut text, c);
             continue;
         }
         match c {
@@ -115,5 +126,6 @@ mod tests {
     fn nothing_changes_how_a_line_reads() {
         let shown = indented("{\"path\":\"a\u{202e}b\u{200b}c\"}");
         assert_eq!(shown, "{\n  \"path\": \"a\\u{202e}b\\u{200b}c\"\n}");
+        assert_eq!(visible("Deletes\u{202e} ñ"), "Deletes\\u{202e} ñ");
     }
 }
