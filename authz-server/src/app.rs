@@ -32,6 +32,7 @@ use crate::error::Failure;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::status_list::StatusLists;
 use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
@@ -96,6 +97,8 @@ pub(crate) struct App {
     changes: Arc<Changes>,
     registry: Arc<Registry>,
     revocations: Arc<Revocations>,
+    /// Where nodes learn that a token was taken back.
+    pub(crate) status_lists: Arc<StatusLists>,
 }
 
 /// The keys in memory and whether they must be read again.
@@ -153,7 +156,13 @@ impl App {
             reading: tokio::sync::Mutex::default(),
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
-        let memories: Vec<Arc<dyn Memory>> = vec![keys.clone(), registry.clone(), revocations.clone()];
+        let status_lists = StatusLists::new();
+        let memories: Vec<Arc<dyn Memory>> = vec![
+            keys.clone(),
+            registry.clone(),
+            revocations.clone(),
+            status_lists.clone(),
+        ];
         let changes = Changes::new(db.clone(), memories).await?;
         let authorities = &config.mutual_tls;
         let client_authorities = authorities
@@ -190,12 +199,18 @@ impl App {
             changes,
             registry,
             revocations,
+            status_lists,
         }))
     }
 
     /// Waits until what is in memory is as new as this request. The first step of every endpoint that decides.
     pub(crate) async fn catch_up(&self) -> Result<(), DbFault> {
         self.changes.catch_up().await
+    }
+
+    /// The reader of changes, for whoever keeps things in memory.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.

@@ -26,4 +26,5 @@ mod resource;
 mod revocations;
 mod routes;
 mod server;
+mod status_list;
 mod token;

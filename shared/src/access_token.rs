@@ -2,7 +2,7 @@
 //! stand side by side, so that neither can drift.
 //!
 //! A node checks in this order, and stops at the first failure: size, structure, header, type, issuer, algorithm,
-//! key, signature, audience, times, claims, binding, scope ([`Check::ALL`]).
+//! key, signature, audience, times, claims, binding, scope, status ([`Check::ALL`]). Whether the token was revoked is asked by whoever has the list.
 
 mod check;
 mod claims;
@@ -19,6 +19,7 @@ use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
 use crate::json;
 use crate::scope::Scope;
+use crate::status_list::StatusReference;
 
 /// A longer token is refused before anything of it is decoded.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -49,6 +50,16 @@ pub struct Claims<'a> {
     /// RFC 9396 §9.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_details: Option<&'a Value>,
+    /// Token Status List §6.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status<'a>>,
+}
+
+/// The claim `status`.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// The token's place in a list.
+    pub status_list: &'a StatusReference,
 }
 
 /// Why a token is refused. `reason` names values of the token, but never the token.
@@ -209,6 +220,7 @@ pub struct VerifiedClaims {
     actor: Option<Value>,
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
+    status: Option<StatusReference>,
 }
 
 #[expect(
@@ -274,6 +286,11 @@ impl VerifiedClaims {
     /// RFC 9396 §9.1; a list.
     pub fn authorization_details(&self) -> Option<&Value> {
         self.authorization_details.as_ref()
+    }
+
+    /// Its place in a list of its issuer that says whether it was revoked.
+    pub fn status(&self) -> Option<&StatusReference> {
+        self.status.as_ref()
     }
 
     /// Whether the token is still within its time, as [`Check::Times`] demanded when it was verified.

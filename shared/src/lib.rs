@@ -17,6 +17,7 @@ pub mod oauth_error;
 pub mod scope;
 pub mod secret;
 pub mod signed_jwt;
+pub mod status_list;
 pub mod telemetry;
 pub mod tls;
 pub mod uri;

@@ -56,6 +56,7 @@ use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::registry::Resource;
+use crate::status_list::Place;
 
 /// [`Params::form`] or [`Params::json`].
 type ParamsParser = fn(&HttpRequest, &[u8], &[&'static str]) -> Result<Params, OAuthError>;
@@ -90,6 +91,8 @@ struct Lineage {
     methods: String,
     /// Of the authorization request; the first ID token repeats it.
     nonce: Option<String>,
+    /// Of the access token, in a status list; it was kept with the family.
+    place: Place,
 }
 
 /// What only assertions and exchanges add to a permit.
@@ -105,7 +108,11 @@ struct Terms {
 struct Descent {
     /// Its `jti`: to take it back takes back the new one too ([`family::ancestors_of`]).
     token_id: String,
-    /// What else the new one rests on ([`parties::Support`]).
+    /// Its place in a status list; `None` when it was issued before there were any.
+    place: Option<Place>,
+    /// The grant by which the person agreed, if they were asked.
+    grant_id: Option<String>,
+    /// What else the new one rests on ([`parties::rests_on`]).
     rests_on: String,
     /// The new one lives no longer.
     ends: UnixSeconds,

@@ -19,11 +19,12 @@ pub enum Check {
     Claims,
     Binding,
     Scope,
+    Status,
 }
 
 impl Check {
     /// All checks in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Size,
         Self::Structure,
         Self::Header,
@@ -37,6 +38,7 @@ impl Check {
         Self::Claims,
         Self::Binding,
         Self::Scope,
+        Self::Status,
     ];
 
     /// The name in logs, metrics and `token explain --json`.
@@ -55,6 +57,7 @@ impl Check {
             Self::Claims => "claims",
             Self::Binding => "binding",
             Self::Scope => "scope",
+            Self::Status => "status",
         }
     }
 
@@ -74,6 +77,7 @@ impl Check {
             Self::Claims => "sub, client_id and jti are there and are strings",
             Self::Binding => "the token is not bound to a key that was not shown",
             Self::Scope => "the scope is well formed",
+            Self::Status => "the issuer's status list does not say that the token was revoked",
         }
     }
 
@@ -85,6 +89,7 @@ impl Check {
             Self::Audience => "the token was issued for another resource",
             Self::Times => "the token has expired or is not valid yet",
             Self::Binding => "the token was not shown in the way that its binding to a key asks for",
+            Self::Status => "the token was revoked",
             _ => "the token is malformed or not an access token",
         }
     }

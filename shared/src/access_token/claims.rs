@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{Check, Confirmation, Expectation, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
 use crate::scope::Scope;
+use crate::status_list::StatusReference;
 
 pub(super) fn check(
     claims: &Map<String, Value>,
@@ -33,6 +34,7 @@ pub(super) fn check(
         actor: claims.get("act").cloned(),
         may_act: claims.get("may_act").and_then(Value::as_object).cloned(),
         authorization_details: claims.get("authorization_details").cloned(),
+        status: None,
     };
     if claims.get("act").is_some_and(|actor| !actor.is_object()) {
         return Err(TokenFault::new(Check::Claims, "act is not an object"));
@@ -52,6 +54,11 @@ pub(super) fn check(
     }
     Ok(VerifiedClaims {
         scope: scope(claims, expectation)?,
+        status: claims
+            .get("status")
+            .map(StatusReference::read)
+            .transpose()?
+            .flatten(),
         ..verified
     })
 }
