@@ -1,6 +1,7 @@
 //! One node: everything that lives as long as the program, and the routes that lead to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::web::address::ClientAddress;
 use ::web::answer;
@@ -16,17 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Door, Shown};
 use crate::error::{Asks, Refusal};
+use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
-use crate::mcp::{self, Transport};
+use crate::mcp::{self, Lasting, Transport};
 use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
 use crate::rest;
-use crate::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::status::{NodeStatus, Observer};
 
 /// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
 pub(crate) const CALLERS: &str = "mcp_node::callers";
+
+/// How often it is looked whether a stream may go on.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// RFC 9449 §8.1.
 const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -35,7 +39,7 @@ const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) struct Node {
     pub(crate) observer: Observer,
     pub(crate) door: Door,
-    pub(crate) scopes: ScopeTable,
+    pub(crate) gate: Gate,
     pub(crate) hints: Hints,
     pub(crate) origins: Origins,
     pub(crate) logs: Logs,
@@ -48,11 +52,12 @@ pub(crate) struct Node {
     pub(crate) body_limit: usize,
     pub(crate) per_client: KeyedLimit,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) streams: Arc<rest::Seats>,
     /// Cancelled when the program is asked to stop.
     pub(crate) stopping: CancellationToken,
     /// Whether MCP and its plain-JSON forms are served.
     pub(crate) mcp_enabled: bool,
+    /// News, and the seal on what a call remembers with its client.
+    pub(crate) lasting: Lasting,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.
@@ -115,15 +120,20 @@ impl Node {
         self.metrics.refused(refusal.reason());
     }
 
-    /// When a stream to `caller` ends at the latest: with its token, and if it is `endless`, when the program stops. A
-    /// stream that has an end of its own is a request in flight, and is let finish.
-    pub(crate) fn end_of_stream(&self, caller: &Caller, endless: bool) -> impl Future<Output = ()> + use<> {
-        let left = (caller.claims().expires_at() + LEEWAY).since(now());
-        let stopping = self.stopping.clone();
-        async move {
+    /// Waits until a stream to `caller` must end: its token would not be taken any more, or the stream is `endless` and
+    /// the program stops. A stream that has an end of its own is a request in flight, and is let finish.
+    pub(crate) async fn end_of_stream(self: Arc<Self>, caller: Arc<Caller>, endless: bool) {
+        loop {
+            let now = now();
+            if !self.door.still_admits(&caller, now) {
+                return;
+            }
+            // The key may go before the token does, and a timer does not see the wall clock jump or the machine sleep.
+            let left = (caller.claims().expires_at() + LEEWAY).since(now);
+            let wait = left.clamp(Duration::from_secs(1), LOOK_AGAIN);
             tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                () = stopping.cancelled(), if endless => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.stopping.cancelled(), if endless => return,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod client_certificates;
 mod issuer;
+mod mcp;
 mod size;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use shared::uri::ResourceUri;
 
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{IssuerConfig, IssuerKind};
+pub use self::mcp::McpConfig;
 pub use self::size::ByteCount;
-use crate::scopes::ScopeTable;
+use crate::gate::ScopeTable;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "mcp-node.toml";
@@ -72,6 +74,8 @@ pub struct NodeConfig {
     pub client_certificates: ClientCertificates,
     /// What is in force and where it came from, for `config show`.
     pub settings: Vec<Setting>,
+    /// How MCP is served.
+    pub mcp: McpConfig,
 }
 
 impl NodeConfig {
@@ -221,6 +225,7 @@ impl Parts {
             let reason = "tokens must not cross a network in clear: set [tls] mode, or listen on 127.0.0.1 behind a proxy";
             reader.fault("server.listen", reason);
         }
+        let mcp = McpConfig::read(reader);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -243,6 +248,7 @@ impl Parts {
             tls,
             client_certificates,
             settings: Vec::new(),
+            mcp,
         })
     }
 }

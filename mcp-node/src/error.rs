@@ -6,7 +6,7 @@ use ::web::answer;
 use ::web::rates::Exceeded;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use shared::access_token::TokenFault;
 use shared::dpop::ProofFault;
 use shared::oauth_error::{AuthScheme, Challenge, ErrorCode};
@@ -39,7 +39,14 @@ pub(crate) enum Refusal {
     Scope(Scope, AuthScheme),
     /// The client has used up its allowance.
     TooMany(Exceeded),
+    /// The subject has its share of the open streams.
+    TooManyStreams,
+    /// The node has no more streams.
+    StreamsFull,
 }
+
+/// When to try to open a stream again.
+const STREAMS_RETRY: Duration = Duration::from_secs(15);
 
 const NO_TOKEN: &str = "an access token is needed; WWW-Authenticate says where to get one";
 const TWO_CREDENTIALS: &str = "send exactly one Authorization header";
@@ -63,6 +70,8 @@ impl Refusal {
             Self::Unavailable { .. } => "issuer_unavailable",
             Self::Scope(..) => "insufficient_scope",
             Self::TooMany(_) => "rate",
+            Self::TooManyStreams => "streams_per_subject",
+            Self::StreamsFull => "streams",
         }
     }
 
@@ -78,6 +87,8 @@ impl Refusal {
             Self::Unavailable { .. } => UNAVAILABLE,
             Self::Scope(..) => SCOPE,
             Self::TooMany(_) => "too many requests; wait as Retry-After says",
+            Self::TooManyStreams => "this subject has too many streams open; close one first",
+            Self::StreamsFull => "too many streams are open",
         }
     }
 
@@ -96,6 +107,18 @@ impl Refusal {
                 answer::unavailable(self.sentence(), retry_after.as_secs().max(1))
             }
             Self::TooMany(exceeded) => exceeded.answer(),
+            Self::StreamsFull => answer::unavailable(self.sentence(), STREAMS_RETRY.as_secs()),
+            Self::TooManyStreams => {
+                let mut answer = answer::error(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "temporarily_unavailable",
+                    self.sentence(),
+                );
+                answer
+                    .headers_mut()
+                    .insert(RETRY_AFTER, STREAMS_RETRY.as_secs().into());
+                answer
+            }
             Self::TwoCredentials => {
                 answer::error(StatusCode::BAD_REQUEST, "invalid_request", self.sentence())
             }

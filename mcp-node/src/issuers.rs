@@ -74,6 +74,7 @@ impl Issuers {
             let settings = KeySetSettings {
                 issuer: issuer.issuer.clone(),
                 jwks_uri: issuer.jwks_uri.clone(),
+                algorithms: issuer.algorithms.clone(),
                 max_stale: issuer.max_stale,
             };
             let keys = RemoteKeySet::new(client, settings);

@@ -6,20 +6,20 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod mcp;
 pub mod server;
 
 mod app;
 mod error;
 mod explain;
+mod gate;
 mod health;
 mod identity;
 mod issuers;
 mod logs;
-mod mcp;
 mod metadata;
 mod origin;
 mod rest;
-mod scopes;
 mod status;
 
 #[cfg(test)]

@@ -2,26 +2,51 @@
 //!
 //! The corridor: admit (token, rate) → media types → body → message → era and headers → scope → rmcp.
 
+pub mod ask;
+pub mod news;
+pub mod seal;
+
+pub(crate) mod digest;
+pub(crate) mod end;
 mod era;
 mod handler;
 mod message;
+pub(crate) mod offer;
 mod refusal;
 mod resources;
-pub(crate) mod tools;
+mod tools;
 mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use ::web::{answer, body};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
+use shared::clock::now;
 
+use self::end::End;
 pub(crate) use self::handler::EdgeHive;
 use self::message::Message;
-pub(crate) use self::resources::{ResourceFault, read as read_resource};
+use self::news::News;
+use self::seal::Seal;
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
-use crate::scopes::LISTEN;
+use crate::gate::{LISTEN, Outcome};
+
+/// What outlives a request, for the handlers of all of them.
+#[derive(Clone)]
+pub struct Lasting {
+    /// Where changes are told, and where streams hear of them.
+    pub news: News,
+    /// What keeps the state of a call from being read or forged while its client carries it.
+    pub seal: Arc<Seal>,
+}
+
+/// How long a stream that must end has for saying so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The endpoint.
 pub(crate) async fn post<H: ServerHandler>(
@@ -48,21 +73,29 @@ pub(crate) async fn post<H: ServerHandler>(
     if let Err(refused) = era::check(request.headers(), &message) {
         return refusal::json_rpc(refused.status, &refused.error);
     }
-    if let Err(needed) = node
-        .scopes
-        .check(caller.claims().scope(), message.method(), message.tool())
-    {
-        let insufficient = caller.lacks(needed);
-        node.count(&insufficient);
-        return refusal::insufficient_scope(&insufficient, &message, &node.asks);
-    }
+    let permit = match node.gate.permit(&caller, &message.operation(), now()) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            node.count(&refusal);
+            return refusal::not_permitted(&refusal, &message, &node.asks);
+        }
+    };
     if message.is_notification() {
         // Nothing is kept between requests, so there is nothing that a notification could change.
+        permit.end(Outcome::Done);
         return HttpResponse::Accepted().finish();
     }
-    let end = node.end_of_stream(&caller, message.method() == LISTEN);
-    let answer = transport.answer(request.headers(), caller, bytes.clone()).await;
-    transport::to_actix(answer, end).await
+    let endless = message.method() == LISTEN;
+    let end = End::default();
+    let answer = transport
+        .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes.clone())
+        .await;
+    let cut = async move {
+        node.into_inner().end_of_stream(caller, endless).await;
+        end.reach();
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    transport::to_actix(answer, cut, permit).await
 }
 
 /// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.

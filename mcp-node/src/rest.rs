@@ -1,20 +1,19 @@
 //! The same tools, resources and news without MCP: plain JSON and Server-Sent Events, for callers that speak neither.
 
-mod seats;
 mod stream;
 
 use ::web::{answer, body};
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ReadResourceRequestParams, ReadResourceResponse};
 use serde_json::{Map, Value, json};
+use shared::clock::now;
 
 use crate::app::Node;
-use crate::mcp::{ResourceFault, read_resource, tools};
+use crate::gate::{Operation, Outcome};
+use crate::mcp::offer::{self, Requester};
 use crate::origin::guard;
-use crate::scopes::{CALL_TOOL, READ_RESOURCE};
-
-pub(crate) use self::seats::Seats;
 
 /// The routes, each plain and addressed to this node by its id.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -46,20 +45,31 @@ async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<
         Ok(call) => call,
         Err(sentence) => return answer::error(StatusCode::BAD_REQUEST, "invalid_request", sentence),
     };
-    if let Err(needed) = node.scopes.check(caller.claims().scope(), CALL_TOOL, Some(&name)) {
-        return node.refuse(&caller.lacks(needed), &node.hints.call);
-    }
-    match tools::call(&node, &name, arguments.as_ref()) {
-        Some(mut result) => {
+    let operation = Operation::call(&name, arguments.as_ref());
+    let permit = match node.gate.permit(&caller, &operation, now()) {
+        Ok(permit) => permit,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.call),
+    };
+    let mut call = CallToolRequestParams::new(name);
+    call.arguments = arguments;
+    let answer = offer::call_tool(&node, call, &Requester::plain(caller)).await;
+    permit.end(match &answer {
+        Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Outcome::ToolError,
+        Ok(_) => Outcome::Done,
+        Err(_) => Outcome::Failed,
+    });
+    match answer {
+        Ok(CallToolResponse::Complete(mut result)) => {
             // The revision's discriminator says nothing outside of MCP.
             result.result_type = None;
             HttpResponse::Ok().json(result)
         }
-        None => answer::error(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no tool of that name",
+        Ok(_) => answer::error(
+            StatusCode::CONFLICT,
+            "interaction_required",
+            "the tool asks for more in the middle of the call; call it over MCP",
         ),
+        Err(fault) => fault.answer("there is no tool of that name"),
     }
 }
 
@@ -72,9 +82,6 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
         Ok(caller) => caller,
         Err(refusal) => return node.refuse(&refusal, &node.hints.read),
     };
-    if let Err(needed) = node.scopes.check(caller.claims().scope(), READ_RESOURCE, None) {
-        return node.refuse(&caller.lacks(needed), &node.hints.read);
-    }
     // From the raw path: the router's own decoding leaves some characters encoded.
     let raw = request.uri().path().split_once("/resources/").map(|(_, uri)| uri);
     let Some(uri) = raw.and_then(percent_decode) else {
@@ -84,16 +91,27 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
             "the URI is not percent-encoded text",
         );
     };
-    match read_resource(&node, &uri).await {
-        Ok(contents) => HttpResponse::Ok().json(json!({"contents": [contents]})),
-        Err(ResourceFault::Unknown) => {
-            answer::error(StatusCode::NOT_FOUND, "not_found", "there is no such resource")
+    let permit = match node.gate.permit(&caller, &Operation::read(&uri), now()) {
+        Ok(permit) => permit,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.read),
+    };
+    let request = ReadResourceRequestParams::new(uri);
+    let answer = offer::read_resource(&node, request, &Requester::plain(caller)).await;
+    permit.end(if answer.is_ok() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    });
+    match answer {
+        Ok(ReadResourceResponse::Complete(read)) => {
+            HttpResponse::Ok().json(json!({"contents": read.contents}))
         }
-        Err(ResourceFault::Unreadable) => answer::error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "server_error",
-            "the resource cannot be read now",
+        Ok(_) => answer::error(
+            StatusCode::CONFLICT,
+            "interaction_required",
+            "the resource asks for more before it is read; read it over MCP",
         ),
+        Err(fault) => fault.answer("there is no such resource"),
     }
 }
 

@@ -17,11 +17,14 @@ use crate::app::{Hints, Node, routes};
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::error::Asks;
+use crate::gate::Gate;
 use crate::health;
 use crate::identity::{self, IdentityFault};
 use crate::issuers::Issuers;
 use crate::logs::{Logs, Ring};
-use crate::mcp::{EdgeHive, Transport};
+use crate::mcp::news::News;
+use crate::mcp::seal::{self, Seal, StateKeyFault};
+use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::origin::Origins;
 use crate::status::Observer;
@@ -44,6 +47,8 @@ pub enum ServeFault {
     Listen(#[from] std::io::Error),
     #[error(transparent)]
     Nonces(#[from] NonceKeyFault),
+    #[error(transparent)]
+    StateKeys(#[from] StateKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
@@ -72,13 +77,15 @@ pub(crate) async fn serve_with_ring(
 }
 
 /// Serves another MCP handler behind this node's door: authentication, scopes, rates, revisions and transport are the
-/// node's, and `make` gives a fresh handler for each request. Serves until SIGTERM or SIGINT.
+/// node's, and `make` gives a fresh handler for each request, which shares what is [`Lasting`]. Serves until SIGTERM or
+/// SIGINT.
 pub async fn run<H: ServerHandler>(
     config: NodeConfig,
-    make: impl Fn() -> H + Send + Sync + 'static,
+    make: impl Fn(&Lasting) -> H + Send + Sync + 'static,
 ) -> Result<(), ServeFault> {
     let node = build(&config, Ring::default())?;
-    start(config, node, make, false, |_| {}).await
+    let lasting = node.lasting.clone();
+    start(config, node, move || make(&lasting), false, |_| {}).await
 }
 
 /// Serves the node's own tools and resources **to everybody**, as if they had shown `token`: what a call costs without
@@ -115,7 +122,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             Issuers::new(&config.issuers)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
-        scopes: config.scopes.clone(),
+        gate: Gate::new(config.scopes.clone()),
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts()),
         logs: Logs::new(ring, config.logs.clone()),
@@ -127,9 +134,15 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
         metrics: Arc::new(Metrics::new("edge_hive_node")),
-        streams: Arc::default(),
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
+        lasting: Lasting {
+            news: News::new().map_err(StateKeyFault::from)?,
+            seal: Arc::new(Seal::load(
+                config.mcp.state_key_file.as_deref(),
+                &config.data_dir,
+            )?),
+        },
     }))
 }
 
@@ -168,6 +181,10 @@ async fn start<H: ServerHandler>(
         // For MCP, closing the connection means to cancel the request (2026-07-28, "Cancellation").
         cancel_on_disconnect: true,
     };
+    tokio::spawn(seal::follow_file(
+        Arc::clone(&node.lasting.seal),
+        config.mcp.state_key_file.clone(),
+    ));
     tokio::spawn(forget_the_idle(per_address, vec![node.per_client.clone()]));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {

@@ -25,6 +25,7 @@ use crate::app::{Node, routes};
 use crate::config::NodeConfig;
 use crate::health;
 use crate::logs::Ring;
+use crate::mcp::news::News;
 use crate::mcp::{EdgeHive, Transport};
 use crate::server::build;
 
@@ -178,6 +179,11 @@ impl Site {
             .await
             .unwrap()
             .map_into_boxed_body()
+    }
+
+    /// Where the node's news are told.
+    pub(crate) fn news(&self) -> News {
+        self.node.lasting.news.clone()
     }
 
     /// What happens when the program is asked to stop.

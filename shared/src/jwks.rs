@@ -44,9 +44,10 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 pub enum KeyLookup {
     /// The issuer's key of that name.
     Key(VerifyingKey),
-    /// The issuer has no such key, as far as it could be asked.
+    /// The issuer was asked and has no such key.
     UnknownKid,
-    /// The issuer cannot be reached and there is no usable set: the token can be neither accepted nor refused.
+    /// The issuer cannot be reached, and there is no usable set, or none with this key: the token can be neither accepted
+    /// nor refused.
     Unavailable {
         /// When to try again, at least one second.
         retry_after: Duration,
@@ -60,6 +61,8 @@ pub struct KeySetSettings {
     pub issuer: Issuer,
     /// The key set itself, when the operator names it: then no metadata is read.
     pub jwks_uri: Option<Url>,
+    /// What it may sign with: a key that names no `alg` is for the first of these that fits it.
+    pub algorithms: Vec<Algorithm>,
     /// How long the last good set serves when the issuer is away; at least [`MIN_MAX_STALE`], or there are times at
     /// which no token can be judged.
     pub max_stale: Duration,
@@ -85,6 +88,7 @@ pub struct RemoteKeySet(Arc<Inner>);
 struct Inner {
     issuer: String,
     source: Box<dyn Source>,
+    algorithms: Vec<Algorithm>,
     max_stale: Duration,
     /// Where the set was made, if on a runtime: a web worker is no place for a task that outlives requests.
     runtime: Option<Handle>,
@@ -127,13 +131,23 @@ impl RemoteKeySet {
             issuer: settings.issuer,
             jwks_uri: settings.jwks_uri,
         };
-        Self::from_source(issuer, Box::new(source), settings.max_stale)
+        Self::build(issuer, Box::new(source), settings.algorithms, settings.max_stale)
     }
 
     fn from_source(issuer: String, source: Box<dyn Source>, max_stale: Duration) -> Self {
+        Self::build(issuer, source, Vec::new(), max_stale)
+    }
+
+    fn build(
+        issuer: String,
+        source: Box<dyn Source>,
+        algorithms: Vec<Algorithm>,
+        max_stale: Duration,
+    ) -> Self {
         Self(Arc::new(Inner {
             issuer,
             source,
+            algorithms,
             max_stale,
             runtime: Handle::try_current().ok(),
             held: ArcSwapOption::empty(),
@@ -159,6 +173,10 @@ impl RemoteKeySet {
         self.ask_again().await;
         match self.0.usable().and_then(|held| held.set.find(kid).cloned()) {
             Some(key) => KeyLookup::Key(key),
+            // What the issuer has published since the set was fetched, nobody knows.
+            None if self.0.attempts.borrow().fault.is_some() => KeyLookup::Unavailable {
+                retry_after: self.0.retry_after(),
+            },
             None => KeyLookup::UnknownKid,
         }
     }
@@ -278,7 +296,7 @@ impl Inner {
             .await
             .map_err(|_| SourceFault::Slow)??;
         let Document { body, max_age } = document;
-        let mut set = KeySet::parse(&body)?;
+        let mut set = KeySet::parse_for(&body, &self.algorithms)?;
         for (kid, fault) in set.rejected() {
             tracing::error!(issuer = self.issuer, kid, %fault, "a published key is not admitted");
         }

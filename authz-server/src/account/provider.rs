@@ -186,6 +186,7 @@ impl Provider {
                 let settings = KeySetSettings {
                     issuer: self.settings.base.clone(),
                     jwks_uri: Some(metadata.jwks_uri.clone()),
+                    algorithms: Vec::new(),
                     max_stale: DEFAULT_MAX_STALE,
                 };
                 RemoteKeySet::new(self.http.clone(), settings)

@@ -95,6 +95,7 @@ impl TrustedIssuer {
                 let settings = KeySetSettings {
                     issuer: issuer.clone(),
                     jwks_uri: None,
+                    algorithms: Vec::new(),
                     max_stale: DEFAULT_MAX_STALE,
                 };
                 RemoteKeySet::new(http, settings)

@@ -2,8 +2,9 @@
 
 use actix_web::http::{Method, header};
 use actix_web::test::TestRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::mcp::news::{Change, PeerEvent};
 use crate::testing::{Forge, Holder, Site, body_of};
 
 #[actix_web::test]
@@ -240,7 +241,8 @@ async fn the_stream_begins_with_the_status_and_ends_with_the_program() {
         .await
         .unwrap()
         .unwrap();
-    assert!(first.starts_with(b"event: status\ndata: {"));
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    assert!(first.contains("\nevent: status\ndata: {"), "{first}");
     // Nothing else would end it, and the program could not stop.
     site.stop();
     let after = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
@@ -250,6 +252,67 @@ async fn the_stream_begins_with_the_status_and_ends_with_the_program() {
         .insert_header(site.bearer("mcp:call"));
     let in_flight = site.send(call.set_json(json!({"name": "get_status"}))).await;
     assert_eq!(in_flight.status(), 200);
+}
+
+/// One event: its id, its name and its data.
+async fn event(body: &mut std::pin::Pin<Box<actix_web::body::BoxBody>>) -> (String, String, Value) {
+    use actix_web::body::MessageBody;
+
+    let bytes = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+    let text = String::from_utf8(bytes.unwrap().unwrap().to_vec()).unwrap();
+    let part = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().to_owned()
+    };
+    let data = serde_json::from_str(&part("data: ")).unwrap();
+    (part("id: "), part("event: "), data)
+}
+
+#[actix_web::test]
+async fn the_stream_tells_what_changes_and_goes_on_where_it_was() {
+    let site = Site::start().await;
+    let open = |last: Option<&str>| {
+        let mut request = TestRequest::get()
+            .uri("/mcp/stream")
+            .insert_header(site.bearer("mcp:subscribe"));
+        if let Some(last) = last {
+            request = request.insert_header(("last-event-id", last));
+        }
+        async { Box::pin(site.send(request).await.into_body()) }
+    };
+    let news = site.news();
+    let mut body = open(None).await;
+    assert_eq!(event(&mut body).await.1, "status");
+    news.tell(Change::ToolList);
+    news.tell(Change::Resource("edge-hive://logs/a".into()));
+    news.tell(Change::Peer {
+        id: "swift-fox".into(),
+        event: PeerEvent::Joined,
+    });
+    news.tell(Change::Node);
+    let (first, name, _) = event(&mut body).await;
+    assert_eq!(name, "tools");
+    let (_, name, data) = event(&mut body).await;
+    assert_eq!(
+        (name.as_str(), data),
+        ("resource", json!({"uri": "edge-hive://logs/a"}))
+    );
+    let (_, name, data) = event(&mut body).await;
+    assert_eq!(
+        (name.as_str(), data),
+        ("peer", json!({"id": "swift-fox", "event": "joined"}))
+    );
+    let (latest, name, data) = event(&mut body).await;
+    assert_eq!((name.as_str(), &data["id"]), ("status", &json!(site.id)));
+
+    let mut again = open(Some(&first)).await;
+    let (id, name, _) = event(&mut again).await;
+    assert_eq!((id.as_str(), name.as_str()), (first.as_str(), "status"));
+    assert_eq!(event(&mut again).await.1, "resource");
+    let mut lost = open(Some("of-another-run-7")).await;
+    assert_eq!(event(&mut lost).await.1, "status");
+    let (id, name, _) = event(&mut lost).await;
+    assert_eq!((id.as_str(), name.as_str()), (latest.as_str(), "missed"));
 }
 
 #[actix_web::test]
@@ -262,7 +325,8 @@ async fn a_stream_ends_when_the_key_of_its_token_is_gone() {
         .insert_header(site.bearer("mcp:subscribe"));
     let mut body = Box::pin(site.send(open).await.into_body());
     let mut next = async || std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
-    assert!(next().await.unwrap().unwrap().starts_with(b"event: status"));
+    let first = next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("\nevent: status\n"));
     // Beats come without waiting for them.
     tokio::time::pause();
     assert_eq!(next().await.unwrap().unwrap().as_ref(), b": still here\n\n");
@@ -279,7 +343,13 @@ async fn a_stream_ends_when_the_key_of_its_token_is_gone() {
     let answer = site.send(call.set_json(json!({"name": "get_status"}))).await;
     assert_eq!(answer.status(), 200);
     tokio::time::pause();
-    assert!(next().await.is_none());
+    // It is looked at between two beats.
+    let last = next().await;
+    let ended = match last {
+        Some(beat) => beat.unwrap().starts_with(b":") && next().await.is_none(),
+        None => true,
+    };
+    assert!(ended);
 }
 
 #[actix_web::test]

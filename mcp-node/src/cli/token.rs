@@ -76,6 +76,7 @@ fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candid
         let settings = KeySetSettings {
             issuer: issuer.clone(),
             jwks_uri: None,
+            algorithms: Vec::new(),
             max_stale: DEFAULT_MAX_STALE,
         };
         return Ok(vec![Candidate {
@@ -103,6 +104,7 @@ fn candidate(
     let settings = KeySetSettings {
         issuer: issuer.issuer.clone(),
         jwks_uri: issuer.jwks_uri.clone(),
+        algorithms: issuer.algorithms.clone(),
         max_stale: issuer.max_stale,
     };
     Ok(Candidate {

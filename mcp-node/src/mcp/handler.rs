@@ -5,25 +5,28 @@ use std::sync::Arc;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
     CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
-    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
+    InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    Tool,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 use serde_json::json;
 
-use super::resources::{self, ResourceFault};
-use super::tools;
+use super::news::Mark;
+use super::offer::{self, Requester};
 use crate::app::Node;
+use crate::auth::Caller;
 
 /// Tools and the list of resources change only with the program or its configuration.
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
-/// The load is measured once a second.
-const STATUS_IS_FRESH_MS: u64 = 1000;
+
+/// So many resources are watched for one subscription.
+const MAX_FOLLOWED: usize = 64;
 
 /// The methods that this server has.
-const OFFERED: [&str; 8] = [
+const OFFERED: [&str; 9] = [
     "initialize",
     "ping",
     "server/discover",
@@ -32,32 +35,52 @@ const OFFERED: [&str; 8] = [
     "resources/list",
     "resources/templates/list",
     "resources/read",
+    "subscriptions/listen",
 ];
 
 /// The node's own MCP server.
 #[derive(Clone)]
-pub(crate) struct EdgeHive(Arc<Node>);
+pub(crate) struct EdgeHive(Arc<Node>, Mark);
 
 impl EdgeHive {
     /// A handler for one request.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self(node)
+        // News count from before the request did anything.
+        let born = node.lasting.news.mark();
+        Self(node, born)
     }
 }
 
 impl ServerHandler for EdgeHive {
     fn get_info(&self) -> ServerConfig {
-        // Lists do not change while the node runs, so no change is announced; there are no prompts, and logs are read
-        // as resources.
+        // There are no prompts, and logs are read as resources.
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
+            .enable_tool_list_changed()
             .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
             .build();
         let implementation = Implementation::new("edge-hive-node", env!("CARGO_PKG_VERSION"))
             .with_title(format!("Edge Hive node {}", self.0.observer.name()));
         ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions("get_status tells how this node is; edge-hive://logs/{name} holds its logs.")
+    }
+
+    /// Without a session there is no stream on which a change could be told, and none is promised.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut result = self.negotiate_initialize(&request)?;
+        result.capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .build();
+        Ok(result)
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
@@ -69,31 +92,34 @@ impl ServerHandler for EdgeHive {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::list().iter().find(|tool| tool.name == name).cloned()
+        offer::tool(&self.0, name)
     }
 
     async fn list_tools(
         &self,
         page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         only_page(page)?;
-        // Every caller sees every tool: which of them it may call is decided when it does.
-        let list = ListToolsResult::with_all_items(tools::list().to_vec());
+        let mut tools = offer::list_tools(&self.0).await;
+        // Without a caller there is no door before this handler, and nothing to hide from anybody.
+        if let Some(caller) = Caller::of(&context.extensions) {
+            tools.retain(|tool| self.0.gate.may_see_tool(caller, &tool.name));
+        }
+        let list = ListToolsResult::with_all_items(tools);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+            .with_cache_scope(self.0.gate.cache_scope()))
     }
 
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        match tools::call(&self.0, &request.name, request.arguments.as_ref()) {
-            Some(result) => Ok(result.into()),
-            None => Err(ErrorData::invalid_params("there is no tool of that name", None)),
-        }
+        let requester = Requester::of(&context)?;
+        let called = offer::call_tool(&self.0, request, &requester).await;
+        called.map_err(|fault| fault.about("tool"))
     }
 
     async fn list_resources(
@@ -102,7 +128,7 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         only_page(page)?;
-        let list = ListResourcesResult::with_all_items(resources::list(&self.0));
+        let list = ListResourcesResult::with_all_items(offer::list_resources(&self.0).await);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Private))
@@ -114,11 +140,7 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         only_page(page)?;
-        let logs = ResourceTemplate::new("edge-hive://logs/{name}", "logs")
-            .with_title("Logs")
-            .with_description("The latest lines of the log of that name; resources/list has the names")
-            .with_mime_type("text/plain");
-        let list = ListResourceTemplatesResult::with_all_items(vec![logs]);
+        let list = ListResourceTemplatesResult::with_all_items(offer::list_resource_templates(&self.0).await);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Public))
@@ -127,24 +149,12 @@ impl ServerHandler for EdgeHive {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        match resources::read(&self.0, &request.uri).await {
-            Ok(contents) => {
-                let result = ReadResourceResult::new(vec![contents]);
-                Ok(result
-                    .with_ttl_ms(STATUS_IS_FRESH_MS)
-                    .with_cache_scope(CacheScope::Private)
-                    .into())
-            }
-            Err(ResourceFault::Unknown) => Err(ErrorData::resource_not_found(
-                "there is no such resource",
-                Some(json!({"uri": request.uri})),
-            )),
-            Err(ResourceFault::Unreadable) => {
-                Err(ErrorData::internal_error("the resource cannot be read now", None))
-            }
-        }
+        let requester = Requester::of(&context)?;
+        let uri = request.uri.clone();
+        let read = offer::read_resource(&self.0, request, &requester).await;
+        read.map_err(|fault| fault.about_resource(&uri))
     }
 
     async fn list_prompts(
@@ -161,6 +171,21 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         Err(not_offered(CompleteRequestMethod::VALUE))
+    }
+
+    /// Every list may be listened to, and every resource that there is.
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let mut accepted = requested.clone();
+        if let Some(uris) = &mut accepted.resource_subscriptions {
+            uris.retain(|uri| offer::has_resource(&self.0, uri));
+            uris.truncate(MAX_FOLLOWED);
+        }
+        Some(accepted)
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let news = &self.0.lasting.news;
+        news.serve(&subscription, self.1.clone()).await
     }
 
     /// rmcp brings here what it does not know, and what it knows but cannot read.

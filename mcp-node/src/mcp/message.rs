@@ -9,6 +9,7 @@ use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
 use self::strict::{MessageSeed, Object};
+use crate::gate::{CALL_TOOL, GET_PROMPT, Operation};
 
 /// `code`, `message` and the rest of a JSON-RPC error, with the id of the request if it is known.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,6 +41,15 @@ pub(super) enum Member<'de> {
     Other,
 }
 
+impl Member<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// A request or a notification.
 #[derive(Debug)]
 pub(super) struct Message<'de> {
@@ -47,6 +57,8 @@ pub(super) struct Message<'de> {
     method: Cow<'de, str>,
     /// `params.name`.
     name: Member<'de>,
+    /// `params.uri`.
+    uri: Member<'de>,
     /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(super) version: Member<'de>,
     /// `params._meta["io.modelcontextprotocol/clientCapabilities"]`.
@@ -118,6 +130,7 @@ impl<'de> Message<'de> {
             id,
             method,
             name: object.name,
+            uri: object.uri,
             version: object.version,
             capabilities: object.capabilities,
         })
@@ -130,9 +143,18 @@ impl<'de> Message<'de> {
 
     /// The tool that a `tools/call` names.
     pub(super) fn tool(&self) -> Option<&str> {
-        match &self.name {
-            Member::Text(name) if self.method == crate::scopes::CALL_TOOL => Some(name),
-            _ => None,
+        self.name.text().filter(|_| self.method == CALL_TOOL)
+    }
+
+    /// What it asks for, as far as that decides whether it may. The arguments have not been read.
+    pub(super) fn operation(&self) -> Operation<'_> {
+        Operation {
+            method: self.method(),
+            tool: self.tool(),
+            // Of `resources/read`, `resources/subscribe` and whatever else names one.
+            resource: self.uri.text(),
+            prompt: self.name.text().filter(|_| self.method == GET_PROMPT),
+            arguments: None,
         }
     }
 

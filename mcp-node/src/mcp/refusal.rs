@@ -2,14 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::WWW_AUTHENTICATE;
+use actix_web::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
 use super::message::{Message, RpcError};
 use crate::error::{Asks, Refusal};
-
-/// MCP leaves codes outside of JSON-RPC's range to applications; ours is the HTTP status.
-const INSUFFICIENT_SCOPE: i32 = 403;
 
 /// `error` with this HTTP status.
 pub(super) fn json_rpc(status: StatusCode, error: &RpcError) -> HttpResponse {
@@ -29,15 +26,20 @@ pub(super) fn json_rpc(status: StatusCode, error: &RpcError) -> HttpResponse {
     HttpResponse::build(status).json(body)
 }
 
-/// 403 with the challenge that names every scope that this operation needs (RFC 6750 §3.1).
-pub(super) fn insufficient_scope(refusal: &Refusal, message: &Message<'_>, asks: &Asks) -> HttpResponse {
-    let mut error = message.error(INSUFFICIENT_SCOPE, refusal.sentence());
-    if let Refusal::Scope(needed, _) = refusal {
-        error.details = Some(json!({"error": "insufficient_scope", "scope": needed}));
-    }
-    let mut answer = json_rpc(StatusCode::FORBIDDEN, &error);
-    if let Some(challenge) = refusal.challenge(asks, "") {
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+/// What the gate refuses, with the headers that it has everywhere: a challenge that names every scope that this
+/// operation needs (RFC 6750 §3.1), or when to come back.
+///
+/// MCP leaves codes outside of JSON-RPC's range to applications; ours is the HTTP status.
+pub(super) fn not_permitted(refusal: &Refusal, message: &Message<'_>, asks: &Asks) -> HttpResponse {
+    let plain = refusal.answer(asks, "");
+    let mut error = message.error(i32::from(plain.status().as_u16()), refusal.sentence());
+    error.details = Some(match refusal {
+        Refusal::Scope(needed, _) => json!({"error": "insufficient_scope", "scope": needed}),
+        other => json!({ "error": other.reason() }),
+    });
+    let mut answer = json_rpc(plain.status(), &error);
+    for (name, value) in plain.headers().iter().filter(|(name, _)| *name != CONTENT_TYPE) {
+        answer.headers_mut().append(name.clone(), value.clone());
     }
     answer
 }

@@ -5,6 +5,7 @@ use actix_web::http::header;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
+use super::news::Change;
 use crate::testing::{Site, body_of};
 
 const NEW: &str = "2026-07-28";
@@ -151,7 +152,7 @@ async fn what_the_node_offers_is_what_it_says() {
     let (_, discovered) = ask("server/discover", json!({})).await;
     assert_eq!(
         discovered["result"]["capabilities"],
-        json!({"tools": {}, "resources": {}})
+        json!({"tools": {"listChanged": true}, "resources": {"listChanged": true, "subscribe": true}})
     );
     assert!(
         discovered["result"]["supportedVersions"]
@@ -185,17 +186,11 @@ async fn what_the_node_offers_is_what_it_says() {
     let (status, missing) = ask("resources/read", json!({"uri": "edge-hive://logs/none"})).await;
     assert_eq!((status, &missing["error"]["code"]), (200, &json!(-32602)));
     assert_eq!(missing["error"]["data"]["uri"], "edge-hive://logs/none");
-    for absent in [
-        "prompts/list",
-        "completion/complete",
-        "subscriptions/listen",
-        "unknown/method",
-    ] {
+    for absent in ["prompts/list", "completion/complete", "unknown/method"] {
         let params = match absent {
             "completion/complete" => {
                 json!({"ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "a", "value": ""}})
             }
-            "subscriptions/listen" => json!({"notifications": {"toolsListChanged": true}}),
             _ => json!({}),
         };
         let (status, reply) = ask(absent, params).await;
@@ -315,4 +310,99 @@ async fn clients_are_limited_one_by_one() {
     });
     let request = legacy("ping", json!({})).insert_header(("authorization", format!("Bearer {other}")));
     assert_eq!(site.send(request).await.status(), 200);
+}
+
+/// The messages of an answer that streams, as they come.
+struct Messages(std::pin::Pin<Box<actix_web::body::BoxBody>>, String);
+
+impl Messages {
+    fn of(answer: ServiceResponse) -> Self {
+        assert_eq!(
+            answer.headers().get(header::CONTENT_TYPE).unwrap(),
+            "text/event-stream"
+        );
+        Self(Box::pin(answer.into_body()), String::new())
+    }
+
+    /// The next message; none at the end.
+    async fn next(&mut self) -> Option<Value> {
+        use actix_web::body::MessageBody;
+
+        loop {
+            if let Some((event, rest)) = self.1.split_once("\n\n") {
+                let data = event.lines().find_map(|line| line.strip_prefix("data:"));
+                let message = data.and_then(|data| serde_json::from_str(data).ok());
+                self.1 = rest.to_owned();
+                if message.is_some() {
+                    return message;
+                }
+                continue;
+            }
+            let bytes = std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx))
+                .await?
+                .unwrap();
+            self.1 += std::str::from_utf8(&bytes).unwrap();
+        }
+    }
+}
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+fn listen(site: &Site, filter: Value) -> TestRequest {
+    modern("subscriptions/listen", json!({ "notifications": filter }))
+        .insert_header(site.bearer("mcp:subscribe"))
+}
+
+#[actix_web::test]
+async fn a_subscription_is_acknowledged_and_hears_what_it_asked_for() {
+    let site = Site::start().await;
+    let refused = modern("subscriptions/listen", json!({"notifications": {}}));
+    assert_eq!(
+        site.send(refused.insert_header(site.bearer("mcp:read")))
+            .await
+            .status(),
+        403
+    );
+
+    let wanted = json!({
+        "toolsListChanged": true,
+        "promptsListChanged": true,
+        "resourceSubscriptions": ["edge-hive://status", "edge-hive://none"],
+    });
+    let mut messages = Messages::of(site.send(listen(&site, wanted)).await);
+    let first = messages.next().await.unwrap();
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    assert_eq!(first["params"]["_meta"][SUBSCRIPTION], 7);
+    // There are no prompts here, and no such resource.
+    assert_eq!(
+        first["params"]["notifications"],
+        json!({"toolsListChanged": true, "resourceSubscriptions": ["edge-hive://status"]})
+    );
+    let news = site.news();
+    assert_eq!(news.followed().borrow().get("edge-hive://status"), Some(&1));
+    for change in [
+        Change::PromptList,
+        Change::ResourceList,
+        Change::Resource("edge-hive://logs/node".into()),
+        Change::ToolList,
+        Change::Node,
+    ] {
+        news.tell(change);
+    }
+    let heard = messages.next().await.unwrap();
+    assert_eq!(heard["method"], "notifications/tools/list_changed");
+    assert_eq!(heard["params"]["_meta"][SUBSCRIPTION], 7);
+    let heard = messages.next().await.unwrap();
+    assert_eq!(heard["method"], "notifications/resources/updated");
+    assert_eq!(heard["params"]["uri"], "edge-hive://status");
+
+    site.stop();
+    let last = messages.next().await.unwrap();
+    assert_eq!(
+        (&last["id"], &last["result"]["resultType"]),
+        (&json!(7), &json!("complete"))
+    );
+    assert_eq!(last["result"]["_meta"][SUBSCRIPTION], 7);
+    assert_eq!(messages.next().await, None);
+    assert!(news.followed().borrow().is_empty());
 }

@@ -15,7 +15,9 @@ use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
+use super::end::End;
 use crate::auth::Caller;
+use crate::gate::{Outcome, Permit};
 
 /// Headers that rmcp or a handler may want, beside those that begin with `mcp-`.
 const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -40,8 +42,14 @@ impl<H: ServerHandler> Transport<H> {
         ))
     }
 
-    /// rmcp's answer to a message of `caller`.
-    pub(super) async fn answer(&self, headers: &HeaderMap, caller: Arc<Caller>, body: Bytes) -> Answer {
+    /// rmcp's answer to a message of `caller`, whose stream, if it becomes one, must end at `end`.
+    pub(super) async fn answer(
+        &self,
+        headers: &HeaderMap,
+        caller: Arc<Caller>,
+        end: End,
+        body: Bytes,
+    ) -> Answer {
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
         let passed = request.headers_mut();
@@ -64,6 +72,7 @@ impl<H: ServerHandler> Transport<H> {
             }
         }
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(end);
         self.0.handle(request).await
     }
 }
@@ -71,8 +80,12 @@ impl<H: ServerHandler> Transport<H> {
 /// What rmcp answers with.
 pub(super) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 
-/// The same answer for actix: whole with its length, or as a stream until `end`.
-pub(super) async fn to_actix(answer: Answer, end: impl Future<Output = ()> + 'static) -> HttpResponse {
+/// The same answer for actix: whole with its length, or as a stream until `end`, which holds the permit as long.
+pub(super) async fn to_actix(
+    answer: Answer,
+    end: impl Future<Output = ()> + 'static,
+    permit: Permit,
+) -> HttpResponse {
     let (http::response::Parts { status, headers, .. }, body) = answer.into_parts();
     let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
@@ -84,9 +97,16 @@ pub(super) async fn to_actix(answer: Answer, end: impl Future<Output = ()> + 'st
     }
     if http_body::Body::size_hint(&body).exact().is_some() {
         let Ok(whole) = body.collect().await;
+        permit.end(Outcome::Done);
         return builder.body(whole.to_bytes());
     }
-    builder.streaming(BodyDataStream::new(body).take_until(Box::pin(end)))
+    let held = BodyDataStream::new(body)
+        .take_until(Box::pin(end))
+        .map(move |piece| {
+            let _ = &permit;
+            piece
+        });
+    builder.streaming(held)
 }
 
 /// Whether `Accept` allows both media types; without the header everything is (RFC 9110 §12.5.1).

@@ -1,23 +1,22 @@
-//! `GET …/stream`: Server-Sent Events of the node. The stream ends with the caller's token, or with the program.
+//! `GET …/stream`: Server-Sent Events of the node: how it is, and what changes. The stream ends with the caller's token,
+//! or with the program.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::web::answer;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
+use serde_json::{Value, json};
 use shared::clock::now;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::addressed_elsewhere;
-use super::seats::{Full, Seat};
 use crate::app::Node;
-use crate::auth::Caller;
-use crate::scopes::LISTEN;
+use crate::gate::{Operation, Permit};
+use crate::mcp::news::{Change, Heard, Reader};
 
 /// How often something is sent: half of what proxies and browsers take for a dead connection.
 const BEAT: Duration = Duration::from_secs(15);
@@ -33,17 +32,17 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         Ok(caller) => caller,
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
-    if let Err(needed) = node.scopes.check(caller.claims().scope(), LISTEN, None) {
-        return node.refuse(&caller.lacks(needed), &node.hints.listen);
-    }
-    let owner = (caller.issuer_index(), caller.claims().subject().to_owned());
-    let seat = match node.streams.take(owner) {
-        Ok(seat) => seat,
-        Err(Full::Node) => return answer::unavailable("too many streams are open", BEAT.as_secs()),
-        Err(Full::Subject) => return too_many_of_one(),
+    let permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
+        Ok(permit) => permit,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
-    let end = node.end_of_stream(&caller, true);
-    let events = events(node.into_inner(), caller, seat).take_until(Box::pin(end));
+    let news = match last_event(request.headers()) {
+        Some(id) => node.lasting.news.after(id),
+        None => node.lasting.news.read(),
+    };
+    let node = node.into_inner();
+    let end = Arc::clone(&node).end_of_stream(caller, true);
+    let events = events(node, news, permit).take_until(Box::pin(end));
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -51,53 +50,77 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         .streaming(events.map(Ok::<_, std::convert::Infallible>))
 }
 
-fn too_many_of_one() -> HttpResponse {
-    let sentence = "this subject has too many streams open; close one first";
-    let mut answer = answer::error(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", sentence);
-    answer.headers_mut().insert(RETRY_AFTER, BEAT.as_secs().into());
-    answer
+/// The last event that a client has seen before it came back; an empty one says nothing (WHATWG HTML §9.2.4).
+fn last_event(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("last-event-id")?.to_str().ok()?;
+    Some(id).filter(|id| !id.is_empty())
 }
 
 struct Teller {
     node: Arc<Node>,
-    caller: Arc<Caller>,
-    _seat: Seat,
+    news: Reader,
+    _permit: Permit,
     beat: Interval,
     beats: u64,
 }
 
-fn events(node: Arc<Node>, caller: Arc<Caller>, seat: Seat) -> impl Stream<Item = Bytes> {
-    let mut beat = interval(BEAT);
+fn events(node: Arc<Node>, news: Reader, permit: Permit) -> impl Stream<Item = Bytes> {
+    let mut beat = interval_at(Instant::now() + BEAT, BEAT);
     // A caller that reads slowly gets fewer events, not all of them at once.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let teller = Teller {
         node,
-        caller,
-        _seat: seat,
+        news,
+        _permit: permit,
         beat,
         beats: 0,
     };
     stream::unfold(teller, |mut teller| async move {
-        teller.beat.tick().await;
-        // The key may be gone by now, and the timer does not see the wall clock jump or the machine sleep.
-        if !teller.node.door.still_admits(&teller.caller, now()) {
-            return None;
-        }
-        let event = if teller.beats.is_multiple_of(BEATS_PER_STATUS) {
-            teller.status()
-        } else {
-            ": still here\n\n".into()
-        };
-        teller.beats += 1;
+        let event = teller.next().await;
         Some((Bytes::from(event), teller))
     })
 }
 
 impl Teller {
-    fn status(&self) -> String {
-        match serde_json::to_string(&self.node.status()) {
-            Ok(status) => format!("event: status\ndata: {status}\n\n"),
+    async fn next(&mut self) -> String {
+        if self.beats > 0 {
+            tokio::select! {
+                _ = self.beat.tick() => {}
+                heard = self.news.next() => return self.event(&heard),
+            }
+        }
+        let tells = self.beats.is_multiple_of(BEATS_PER_STATUS);
+        self.beats += 1;
+        match tells {
+            true => self.status(&self.news.place()),
+            false => ": still here\n\n".to_owned(),
+        }
+    }
+
+    fn event(&self, heard: &Heard) -> String {
+        let (id, name, data) = match heard {
+            Heard::Change { id, change } => match change {
+                Change::Node => return self.status(id),
+                Change::ToolList => (id, "tools", json!({})),
+                Change::PromptList => (id, "prompts", json!({})),
+                Change::ResourceList => (id, "resources", json!({})),
+                Change::Resource(uri) => (id, "resource", json!({ "uri": **uri })),
+                Change::Peer { id: peer, event } => (id, "peer", json!({ "id": **peer, "event": event })),
+            },
+            // Whoever reads this knows nothing for certain any more.
+            Heard::Missed { id } => (id, "missed", json!({})),
+        };
+        written(id, name, &data)
+    }
+
+    fn status(&self, id: &str) -> String {
+        match serde_json::to_value(self.node.status()) {
+            Ok(status) => written(id, "status", &status),
             Err(_) => ": the status cannot be written\n\n".to_owned(),
         }
     }
+}
+
+fn written(id: &str, name: &str, data: &Value) -> String {
+    format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
 }

@@ -67,13 +67,23 @@ fn read(jwk: &Map<String, Value>) -> Result<Read, KeyFault> {
     Ok((public, fitting, declared))
 }
 
-/// Admits one member of a key set.
-pub(super) fn admit(jwk: &Map<String, Value>, names: Names) -> Result<VerifyingKey, KeyFault> {
+/// Admits one member of a key set; without `alg`, for the first of `algorithms` that fits its type.
+pub(super) fn admit(
+    jwk: &Map<String, Value>,
+    names: Names,
+    algorithms: &[Algorithm],
+) -> Result<VerifyingKey, KeyFault> {
     let (public, fitting, declared) = read(jwk)?;
     if let PublicKey::Ec(point) = &public {
         check_on_curve(point)?;
     }
-    let algorithm = declared.unwrap_or(fitting[0]);
+    let usual = || {
+        algorithms
+            .iter()
+            .copied()
+            .find(|algorithm| fitting.contains(algorithm))
+    };
+    let algorithm = declared.or_else(usual).unwrap_or(fitting[0]);
     if !fitting.contains(&algorithm) {
         return Err(KeyFault::AlgorithmMismatch);
     }
@@ -245,7 +255,7 @@ mod tests {
     use super::*;
 
     fn fault(jwk: Value) -> Option<KeyFault> {
-        admit(jwk.as_object().unwrap(), Names::Needed).err()
+        admit(jwk.as_object().unwrap(), Names::Needed, &[]).err()
     }
 
     /// RFC 8037 appendix A.2.
@@ -261,6 +271,7 @@ mod tests {
                 .as_object()
                 .unwrap(),
             Names::Needed,
+            &[],
         )
         .unwrap();
         assert_eq!((key.kid(), key.algorithm()), ("a", Algorithm::EdDSA));

@@ -45,15 +45,21 @@ pub struct KeySet {
 impl KeySet {
     /// Reads a set. Keys that are not admitted are listed in [`Self::rejected`]; the others stay usable.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetFault> {
-        Self::read(document, Names::Needed)
+        Self::read(document, Names::Needed, &[])
+    }
+
+    /// As [`Self::parse`]; a key that names no `alg` is for the first of `algorithms` that fits it. Only its owner's
+    /// configuration can say so: what a token says cannot change how it is checked (RFC 8725 §3.1).
+    pub fn parse_for(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetFault> {
+        Self::read(document, Names::Needed, algorithms)
     }
 
     /// As [`Self::parse`], but a key may go unnamed (RFC 7517 §4.5): for sets of clients, which often have one key.
     pub fn parse_unnamed(document: &[u8]) -> Result<Self, KeySetFault> {
-        Self::read(document, Names::Optional)
+        Self::read(document, Names::Optional, &[])
     }
 
-    fn read(document: &[u8], names: Names) -> Result<Self, KeySetFault> {
+    fn read(document: &[u8], names: Names, algorithms: &[Algorithm]) -> Result<Self, KeySetFault> {
         if document.len() > MAX_SET_BYTES {
             return Err(KeySetFault::TooLarge);
         }
@@ -76,7 +82,7 @@ impl KeySet {
             if !kid.is_empty() && !kids.insert(kid) {
                 return Err(KeySetFault::RepeatedKid);
             }
-            match admit(jwk, names) {
+            match admit(jwk, names, algorithms) {
                 Ok(key) => set.keys.push(key),
                 Err(fault) => set.rejected.push((kid.to_owned(), fault)),
             }
@@ -171,6 +177,29 @@ mod tests {
         let set = parse(json!([ed("good"), {"kty":"RSA","n":"AQAB","e":"AQAB","kid":"weak"}])).unwrap();
         assert!(set.find("good").is_some() && set.find("weak").is_none());
         assert_eq!(set.rejected(), [("weak".to_owned(), KeyFault::WeakRsa)]);
+    }
+
+    #[test]
+    fn a_key_without_alg_is_for_what_its_owner_signs_with() {
+        let mut n = [0xc5; 256];
+        n[255] = 0x6b;
+        let rsa = |alg: Option<&str>| {
+            let mut jwk = json!({"kty":"RSA","n":base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, n),"e":"AQAB","kid":"a"});
+            if let Some(alg) = alg {
+                jwk["alg"] = json!(alg);
+            }
+            json!({"keys": [jwk]}).to_string()
+        };
+        let read = |alg, algorithms: &[Algorithm]| {
+            let set = KeySet::parse_for(rsa(alg).as_bytes(), algorithms).unwrap();
+            set.find("a").map(VerifyingKey::algorithm)
+        };
+        let (ps, rs) = (Algorithm::PS256, Algorithm::RS256);
+        assert_eq!(read(None, &[Algorithm::EdDSA, ps, rs]), Some(ps));
+        assert_eq!(read(None, &[Algorithm::EdDSA]), Some(rs));
+        assert_eq!(read(None, &[]), Some(rs));
+        // What the key says itself is not overruled.
+        assert_eq!(read(Some("RS512"), &[ps]), Some(Algorithm::RS512));
     }
 
     #[test]

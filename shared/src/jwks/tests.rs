@@ -162,6 +162,29 @@ async fn an_unknown_kid_asks_once_and_shares_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unknown_kid_is_not_judged_while_the_issuer_cannot_be_asked() {
+    let script = Script::new([
+        serve(&[("a", ONE)]),
+        Step::Fail,
+        serve(&[("a", ONE), ("b", OTHER)]),
+    ]);
+    let set = script.set(DEFAULT_MAX_STALE);
+    assert!(is_key(&set.key("a").await));
+    for kid in ["b", "forged"] {
+        let KeyLookup::Unavailable { retry_after } = set.key(kid).await else {
+            panic!("{kid} cannot be judged")
+        };
+        assert!(retry_after >= Duration::from_secs(1));
+    }
+    assert_eq!(script.fetches(), 2);
+    assert!(is_key(&set.key("a").await));
+    // The next attempt brings what was published meanwhile.
+    sleep(Duration::from_secs(2)).await;
+    assert!(is_key(&set.key("b").await));
+    assert!(matches!(set.key("forged").await, KeyLookup::UnknownKid));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_issuer_is_neither_hammered_nor_missed() {
     let script = Script::new([
         Step::Fail,
@@ -315,6 +338,7 @@ fn over_http(issuer: &str, jwks_uri: Option<&str>) -> RemoteKeySet {
     let settings = KeySetSettings {
         issuer: issuer.parse().unwrap(),
         jwks_uri: jwks_uri.map(|uri| uri.parse().unwrap()),
+        algorithms: Vec::new(),
         max_stale: DEFAULT_MAX_STALE,
     };
     RemoteKeySet::new(HttpClient::new(None).unwrap(), settings)

@@ -4,8 +4,9 @@
     reason = "the suite still asks the older revisions for logging and resource subscriptions"
 )]
 
-use std::sync::Arc;
-
+use mcp_node::mcp::Lasting;
+use mcp_node::mcp::news::{Mark, News};
+use mcp_node::mcp::seal::Seal;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
     GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult,
@@ -15,10 +16,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
-use shared::secret::NoRandomness;
 
-use crate::news::{Edition, News};
-use crate::seal::Seal;
 use crate::{prompts, resources, tools};
 
 /// How long a client may keep a list, in milliseconds.
@@ -27,43 +25,27 @@ const FRESH_FOR_MS: u64 = 60_000;
 /// One request's view of the server. What outlives the request is shared.
 #[derive(Clone)]
 pub(crate) struct Fixture {
-    seal: Arc<Seal>,
-    news: News,
-    born: Edition,
+    lasting: Lasting,
+    born: Mark,
 }
 
 impl Fixture {
-    /// A server with a fresh key and nothing changed yet.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the operating system gives no randomness.
-    pub(crate) fn new() -> Result<Self, NoRandomness> {
-        let news = News::new();
-        let born = news.edition();
-        Ok(Self {
-            seal: Arc::new(Seal::generate()?),
-            news,
-            born,
-        })
-    }
-
-    /// The same server for the next request, which sees the lists as they are now.
-    pub(crate) fn for_request(&self) -> Self {
+    /// The server for one request.
+    pub(crate) fn new(lasting: &Lasting) -> Self {
         Self {
-            born: self.news.edition(),
-            ..self.clone()
+            born: lasting.news.mark(),
+            lasting: lasting.clone(),
         }
     }
 
     /// Where tools announce changes.
     pub(crate) fn news(&self) -> &News {
-        &self.news
+        &self.lasting.news
     }
 
     /// What keeps a call's state from being forged.
     pub(crate) fn seal(&self) -> &Seal {
-        &self.seal
+        &self.lasting.seal
     }
 }
 
@@ -160,9 +142,12 @@ impl ServerHandler for Fixture {
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        prompts::get(&request)
+        if prompts::asks(&request.name) {
+            return prompts::ask(self.seal(), &request, &context).await;
+        }
+        prompts::get(&request).map(GetPromptResponse::from)
     }
 
     async fn complete(
@@ -208,7 +193,6 @@ impl ServerHandler for Fixture {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.news.tell(&subscription, self.born).await;
-        Ok(())
+        self.news().serve(&subscription, self.born.clone()).await
     }
 }

@@ -4,12 +4,9 @@
 //! tools, resources and prompts that the suite asks for.
 
 mod fixture;
-mod news;
 mod prompts;
 mod resources;
-mod rounds;
 mod sample;
-mod seal;
 mod tools;
 
 use std::error::Error;
@@ -54,7 +51,6 @@ async fn main() -> ExitCode {
 
 async fn serve(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let config = NodeConfig::load(Some(&flags.config))?;
-    let fixture = Fixture::new()?;
-    mcp_node::server::run(config, move || fixture.for_request()).await?;
+    mcp_node::server::run(config, Fixture::new).await?;
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! The suite's prompts, and the completion of their arguments.
 
+use mcp_node::mcp::ask::{Ask, Asked, Question};
+use mcp_node::mcp::seal::Seal;
 use rmcp::ErrorData;
 use rmcp::model::{
     CompletionInfo, ContentBlock, GetPromptRequestParams, GetPromptResponse, GetPromptResult, JsonObject,
     Prompt, PromptArgument, PromptMessage, Reference, Role,
 };
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::json;
 
-use crate::rounds::{Answers, Question, ask};
 use crate::sample::{picture, text_resource};
 
 const SIMPLE: &str = "test_simple_prompt";
@@ -50,12 +53,45 @@ fn argument(name: &str, description: &str) -> PromptArgument {
         .with_required(true)
 }
 
-/// The prompt that was asked for, or the question that comes before it.
+/// Whether the prompt of this name asks its reader first.
+pub(crate) fn asks(name: &str) -> bool {
+    name == WITH_QUESTION
+}
+
+/// The prompt that asks for the context first, or the question.
+///
+/// # Errors
+///
+/// See [`Ask`].
+pub(crate) async fn ask(
+    seal: &Seal,
+    request: &GetPromptRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<GetPromptResponse, ErrorData> {
+    let schema = json!({
+        "type": "object",
+        "properties": { "context": { "type": "string" } },
+        "required": ["context"],
+    });
+    let question = Question::form("What context should the prompt use?", &schema)?;
+    let ask = Ask::new(context, request, seal)?;
+    match ask.ask([("user_context".to_owned(), question)], None).await? {
+        Asked::Answered(answers) => {
+            let context = answers.field("user_context", "context").unwrap_or_default();
+            let message = text(format!("Please work in this context: {context}"));
+            Ok(GetPromptResult::new(vec![message]).into())
+        }
+        Asked::Later(result) => Ok(result.into()),
+        _ => Err(ErrorData::internal_error("nobody was asked", None)),
+    }
+}
+
+/// The prompt that was asked for.
 ///
 /// # Errors
 ///
 /// "Invalid params" for a prompt that does not exist.
-pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResponse, ErrorData> {
+pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
     let arguments = request.arguments.as_ref();
     let messages = match request.name.as_str() {
         SIMPLE => vec![text("This is a simple prompt for testing.")],
@@ -74,14 +110,6 @@ pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResponse,
             ]
         }
         WITH_PICTURE => vec![block(picture()), text("Please analyze the image above.")],
-        WITH_QUESTION => {
-            let answers = Answers::new(request.input_responses.as_ref());
-            let Some(context) = answers.field("user_context", "context") else {
-                let question = Question::field("What context should the prompt use?", "context", "string");
-                return Ok(ask([("user_context", question)], None)?.into());
-            };
-            vec![text(format!("Please work in this context: {context}"))]
-        }
         name => {
             return Err(ErrorData::invalid_params(
                 format!("There is no prompt {name}."),
@@ -89,7 +117,7 @@ pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResponse,
             ));
         }
     };
-    Ok(GetPromptResult::new(messages).into())
+    Ok(GetPromptResult::new(messages))
 }
 
 /// What an argument that begins with `typed` may become.
@@ -128,11 +156,8 @@ mod tests {
     use super::*;
 
     fn answer(request: Value) -> Value {
-        match get(&serde_json::from_value(request).unwrap()).unwrap() {
-            GetPromptResponse::Complete(result) => serde_json::to_value(result).unwrap(),
-            GetPromptResponse::InputRequired(result) => serde_json::to_value(result).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let prompt = get(&serde_json::from_value(request).unwrap()).unwrap();
+        serde_json::to_value(prompt).unwrap()
     }
 
     #[test]
@@ -146,24 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn the_context_is_asked_for_once() {
-        let asked = answer(json!({ "name": WITH_QUESTION }));
-        assert_eq!(
-            asked["inputRequests"]["user_context"]["method"],
-            "elicitation/create"
-        );
-
-        let given = json!({ "user_context": { "action": "accept", "content": { "context": "a harbour" } } });
-        let prompt = answer(json!({ "name": WITH_QUESTION, "inputResponses": given }));
-        assert_eq!(
-            prompt["messages"][0]["content"]["text"],
-            "Please work in this context: a harbour"
-        );
-    }
-
-    #[test]
     fn every_listed_prompt_exists_and_no_other() {
-        for prompt in list() {
+        for prompt in list().iter().filter(|prompt| !asks(&prompt.name)) {
             answer(json!({ "name": prompt.name }));
         }
         assert!(get(&GetPromptRequestParams::new("no_such_prompt")).is_err());

@@ -49,6 +49,7 @@ impl StatementIssuers {
                     KeySetSettings {
                         issuer: configured.issuer.clone(),
                         jwks_uri: Some(address.clone()),
+                        algorithms: Vec::new(),
                         max_stale: DEFAULT_MAX_STALE,
                     },
                 )),

@@ -19,6 +19,7 @@ pub(super) struct Object<'de> {
     pub(super) method: Member<'de>,
     pub(super) params: Member<'de>,
     pub(super) name: Member<'de>,
+    pub(super) uri: Member<'de>,
     pub(super) version: Member<'de>,
     pub(super) capabilities: Member<'de>,
     /// Whether there is `result` or `error`.
@@ -100,6 +101,7 @@ impl<'de> Object<'de> {
             (Place::Message, "params") => &mut self.params,
             (Place::Message, "result" | "error") => return self.has_result = true,
             (Place::Params, "name") => &mut self.name,
+            (Place::Params, "uri") => &mut self.uri,
             (Place::Meta, PROTOCOL_VERSION) => &mut self.version,
             (Place::Meta, CLIENT_CAPABILITIES) => &mut self.capabilities,
             _ => return,

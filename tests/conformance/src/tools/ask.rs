@@ -1,12 +1,13 @@
 //! Tools that ask the client before they answer (MCP 2026-07-28, multi round-trip requests).
 
+use mcp_node::mcp::ask::{Answers, Ask, Asked, Question};
+use mcp_node::mcp::seal::Seal;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Tool};
 use rmcp::service::{RequestContext, RoleServer};
+use serde_json::json;
 
 use super::plain;
-use crate::rounds::{Answers, Question, ask};
-use crate::seal::Seal;
 
 const NAME: &str = "test_input_required_result_elicitation";
 const COMPLETION: &str = "test_input_required_result_sampling";
@@ -38,154 +39,141 @@ pub(super) fn list() -> Vec<Tool> {
     ]
 }
 
-/// The answer or the questions; `None` when the tool is not one of these.
-pub(super) fn call(
+/// Whether the tool of this name is one of these.
+pub(super) fn has(name: &str) -> bool {
+    list().iter().any(|tool| tool.name == name)
+}
+
+/// The answer or the questions.
+///
+/// # Errors
+///
+/// See [`Ask`].
+pub(super) async fn call(
     request: &CallToolRequestParams,
     seal: &Seal,
     context: &RequestContext<RoleServer>,
-) -> Option<Result<CallToolResponse, ErrorData>> {
-    let answers = Answers::new(request.input_responses.as_ref());
-    let state = State {
-        seal,
-        tool: &request.name,
-        sealed: request.request_state.as_deref(),
-    };
-    Some(match request.name.as_ref() {
-        NAME | STREAMING => greet(answers),
-        COMPLETION => complete(answers),
-        ROOTS => count_roots(answers),
-        STATE | TAMPERED_STATE => confirm(answers, &state),
-        SEVERAL => gather(answers, &state),
-        ROUNDS => walk(answers, &state),
-        CAPABILITIES => ask_what_suits(answers, context),
-        _ => return None,
-    })
-}
-
-/// The state that travels with the client, bound to the tool that made it.
-struct State<'a> {
-    seal: &'a Seal,
-    tool: &'a str,
-    sealed: Option<&'a str>,
-}
-
-impl State<'_> {
-    fn close(&self, step: &str) -> String {
-        self.seal.close(&format!("{}/{step}", self.tool))
-    }
-
-    /// The step that the client brings back; `None` in the first round.
-    fn open(&self) -> Result<Option<String>, ErrorData> {
-        let Some(sealed) = self.sealed else {
-            return Ok(None);
-        };
-        self.seal
-            .open(sealed)
-            .as_deref()
-            .and_then(|state| state.strip_prefix(self.tool)?.strip_prefix('/'))
-            .map(|step| Some(step.to_owned()))
-            .ok_or_else(|| {
-                ErrorData::invalid_params("The requestState is not one that this tool has made.", None)
+) -> Result<CallToolResponse, ErrorData> {
+    let ask = Ask::new(context, request, seal)?;
+    match request.name.as_ref() {
+        COMPLETION => {
+            let question = Question::completion("What is the capital of France?", 100)?;
+            one(&ask, "capital_question", question, |answers| {
+                let text = answers.completion("capital_question").unwrap_or_default();
+                format!("The model says: {text}")
             })
+            .await
+        }
+        ROOTS => one(&ask, "client_roots", Question::roots(), count_roots).await,
+        STATE | TAMPERED_STATE => confirm(&ask),
+        SEVERAL => gather(&ask).await,
+        ROUNDS => walk(&ask),
+        CAPABILITIES => ask_what_suits(&ask).await,
+        _ => {
+            one(&ask, "user_name", name_question()?, |answers| {
+                let name = answers.field("user_name", "name").unwrap_or_default();
+                format!("Hello, {name}!")
+            })
+            .await
+        }
     }
 }
 
-fn greet(answers: Answers<'_>) -> Result<CallToolResponse, ErrorData> {
-    match answers.field("user_name", "name") {
-        Some(name) => Ok(done(format!("Hello, {name}!"))),
-        None => Ok(ask([("user_name", name_question())], None)?.into()),
+/// One question, and the text that its answer makes.
+async fn one(
+    ask: &Ask<'_>,
+    key: &str,
+    question: Question,
+    text: impl FnOnce(&Answers) -> String,
+) -> Result<CallToolResponse, ErrorData> {
+    finish(ask.ask([(key.to_owned(), question)], None).await?, text)
+}
+
+fn finish(asked: Asked, text: impl FnOnce(&Answers) -> String) -> Result<CallToolResponse, ErrorData> {
+    match asked {
+        Asked::Answered(answers) => Ok(done(text(&answers))),
+        Asked::Later(result) => Ok(result.into()),
+        _ => Err(ErrorData::internal_error("nobody was asked", None)),
     }
 }
 
-fn complete(answers: Answers<'_>) -> Result<CallToolResponse, ErrorData> {
-    match answers.field("capital_question", "text") {
-        Some(text) => Ok(done(format!("The model says: {text}"))),
-        None => Ok(ask(
-            [(
-                "capital_question",
-                Question::completion("What is the capital of France?"),
-            )],
-            None,
-        )?
-        .into()),
-    }
-}
-
-fn count_roots(answers: Answers<'_>) -> Result<CallToolResponse, ErrorData> {
-    let Some(roots) = answers
+fn count_roots(answers: &Answers) -> String {
+    let roots = answers
         .get("client_roots")
-        .and_then(|answer| answer.get("roots")?.as_array())
-    else {
-        return Ok(ask([("client_roots", Question::Roots)], None)?.into());
-    };
+        .and_then(|answer| answer.get("roots")?.as_array());
     let uris: Vec<&str> = roots
-        .iter()
+        .into_iter()
+        .flatten()
         .filter_map(|root| root.get("uri")?.as_str())
         .collect();
-    Ok(done(format!("The client's roots: {}", uris.join(", "))))
+    format!("The client's roots: {}", uris.join(", "))
 }
 
-fn confirm(answers: Answers<'_>, state: &State<'_>) -> Result<CallToolResponse, ErrorData> {
-    if state.open()?.as_deref() == Some("confirm") && answers.get("confirm").is_some() {
+fn confirm(ask: &Ask<'_>) -> Result<CallToolResponse, ErrorData> {
+    if ask.kept() == Some(b"confirm") && ask.answers().get("confirm").is_some() {
         return Ok(done("Confirmed: state-ok"));
     }
-    let question = Question::field("Please confirm", "ok", "boolean");
-    Ok(ask([("confirm", question)], Some(state.close("confirm")))?.into())
+    let question = field("Please confirm", "ok", "boolean")?;
+    let questions = [("confirm".to_owned(), question)];
+    Ok(ask.later(questions, Some(b"confirm"))?.into())
 }
 
-fn gather(answers: Answers<'_>, state: &State<'_>) -> Result<CallToolResponse, ErrorData> {
-    if state.open()?.is_some() && answers.has_all(&["user_name", "greeting", "client_roots"]) {
-        return Ok(done("All three answers are here."));
-    }
-    Ok(ask(three_questions(), Some(state.close("gather")))?.into())
+async fn gather(ask: &Ask<'_>) -> Result<CallToolResponse, ErrorData> {
+    let asked = ask.ask(three_questions()?, Some(b"gather")).await?;
+    finish(asked, |_| "All three answers are here.".to_owned())
 }
 
-fn walk(answers: Answers<'_>, state: &State<'_>) -> Result<CallToolResponse, ErrorData> {
+fn walk(ask: &Ask<'_>) -> Result<CallToolResponse, ErrorData> {
     let (first, second) = ("step1", "step2");
-    let step = state.open()?;
-    if step.as_deref() == Some(second) && answers.get(second).is_some() {
+    let at_second = ask.kept() == Some(second.as_bytes());
+    if at_second && ask.answers().get(second).is_some() {
         return Ok(done("Both steps are done."));
     }
-    let (key, question) =
-        if step.as_deref() == Some(second) || (step.is_some() && answers.get(first).is_some()) {
-            (
-                second,
-                Question::field("Step 2: What is your favorite color?", "color", "string"),
-            )
-        } else {
-            (
-                first,
-                Question::field("Step 1: What is your name?", "name", "string"),
-            )
-        };
-    Ok(ask([(key, question)], Some(state.close(key)))?.into())
+    let (key, question) = if at_second || (ask.kept().is_some() && ask.answers().get(first).is_some()) {
+        (
+            second,
+            field("Step 2: What is your favorite color?", "color", "string")?,
+        )
+    } else {
+        (first, field("Step 1: What is your name?", "name", "string")?)
+    };
+    let questions = [(key.to_owned(), question)];
+    Ok(ask.later(questions, Some(key.as_bytes()))?.into())
 }
 
-fn ask_what_suits(
-    answers: Answers<'_>,
-    context: &RequestContext<RoleServer>,
-) -> Result<CallToolResponse, ErrorData> {
-    let client = context.client_capabilities().unwrap_or_default();
-    let open: Vec<_> = three_questions()
+async fn ask_what_suits(ask: &Ask<'_>) -> Result<CallToolResponse, ErrorData> {
+    let open: Vec<_> = three_questions()?
         .into_iter()
-        .filter(|(key, question)| question.suits(&client) && answers.get(key).is_none())
+        .filter(|(key, question)| ask.may_ask(question) && ask.answers().get(key).is_none())
         .collect();
     if open.is_empty() {
         return Ok(done("There is nothing left to ask this client."));
     }
-    Ok(ask(open, None)?.into())
+    finish(ask.ask(open, None).await?, |_| {
+        "All that suits is answered.".to_owned()
+    })
 }
 
-fn three_questions() -> [(&'static str, Question); 3] {
-    [
-        ("user_name", name_question()),
-        ("greeting", Question::completion("Generate a greeting")),
-        ("client_roots", Question::Roots),
-    ]
+fn three_questions() -> Result<[(String, Question); 3], ErrorData> {
+    Ok([
+        ("user_name".to_owned(), name_question()?),
+        (
+            "greeting".to_owned(),
+            Question::completion("Generate a greeting", 100)?,
+        ),
+        ("client_roots".to_owned(), Question::roots()),
+    ])
 }
 
-fn name_question() -> Question {
-    Question::field("What is your name?", "name", "string")
+fn name_question() -> Result<Question, ErrorData> {
+    field("What is your name?", "name", "string")
+}
+
+/// A form with one field of a JSON type.
+fn field(message: &str, name: &str, json_type: &str) -> Result<Question, ErrorData> {
+    let schema =
+        json!({ "type": "object", "properties": { name: { "type": json_type } }, "required": [name] });
+    Question::form(message, &schema)
 }
 
 fn done(text: impl Into<String>) -> CallToolResponse {
@@ -197,21 +185,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_good_for_its_own_tool_only() {
-        let seal = Seal::generate().unwrap();
-        let state = |tool, sealed| State {
-            seal: &seal,
-            tool,
-            sealed,
-        };
-        let sealed = state(STATE, None).close("confirm");
-
-        assert_eq!(state(STATE, None).open().unwrap(), None);
-        assert_eq!(
-            state(STATE, Some(&sealed)).open().unwrap().as_deref(),
-            Some("confirm")
-        );
-        assert!(state(TAMPERED_STATE, Some(&sealed)).open().is_err());
-        assert!(state(STATE, Some(&format!("{sealed}-TAMPERED"))).open().is_err());
+    fn every_question_is_one_that_mcp_allows() {
+        assert_eq!(three_questions().unwrap().len(), 3);
+        field("Please confirm", "ok", "boolean").unwrap();
+        assert!(has(ROUNDS) && !has("test_sampling"));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use mcp_node::mcp::news::{Change, News};
 use rmcp::ErrorData;
 use rmcp::model::{
     CallToolResponse, CallToolResult, ClientCapabilities, ContentBlock, LoggingLevel,
@@ -15,7 +16,6 @@ use rmcp::service::{RequestContext, RoleServer, ServiceError};
 use serde_json::json;
 
 use super::plain;
-use crate::news::News;
 
 const LOGS: &str = "test_tool_with_logging";
 const LOGS_ON_DEMAND: &str = "test_logging_tool";
@@ -49,11 +49,11 @@ pub(super) async fn call(
         LOGS_ON_DEMAND => log(context, "The level was named").await.map_err(unsent),
         PROGRESS => report_progress(context).await.map_err(unsent),
         CHANGES_TOOLS => {
-            news.tools_changed();
+            news.tell(Change::ToolList);
             Ok(())
         }
         CHANGES_PROMPTS => {
-            news.prompts_changed();
+            news.tell(Change::PromptList);
             Ok(())
         }
         NEEDS_SAMPLING => require_sampling(context),

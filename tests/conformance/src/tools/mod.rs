@@ -40,11 +40,11 @@ pub(crate) async fn call(
     if let Some(answer) = live::call(&request.name, fixture.news(), context).await {
         return answer;
     }
-    if let Some(answer) = ask::call(request, fixture.seal(), context) {
-        return answer;
+    if ask::has(&request.name) {
+        return ask::call(request, fixture.seal(), context).await;
     }
-    if let Some(answer) = session::call(request, context) {
-        return answer;
+    if session::has(&request.name) {
+        return session::call(request, fixture.seal(), context).await;
     }
     Err(ErrorData::invalid_params(
         format!("There is no tool {}.", request.name),

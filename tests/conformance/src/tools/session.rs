@@ -1,15 +1,15 @@
-//! Tools that, up to 2025-11-25, ask the client in the middle of a call.
+//! Tools that, up to 2025-11-25, ask the client in the middle of a call, over its session.
 //!
-//! That takes a session, which a node does not keep. To a client of those revisions they say so; a client of
-//! 2026-07-28 gets the same questions as input that the call still needs.
+//! A client of 2026-07-28 gets the same questions as input that the call still needs.
 
+use mcp_node::mcp::ask::{Ask, Asked, Question};
+use mcp_node::mcp::seal::Seal;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Tool};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
 
 use super::{plain, with_schema};
-use crate::rounds::{Answers, Question, ask};
 
 const SAMPLING: &str = "test_sampling";
 const ELICITATION: &str = "test_elicitation";
@@ -36,38 +36,40 @@ pub(super) fn list() -> Vec<Tool> {
     ]
 }
 
-/// The answer or the question; `None` when the tool is not one of these.
-pub(super) fn call(
+/// Whether the tool of this name is one of these.
+pub(super) fn has(name: &str) -> bool {
+    [SAMPLING, ELICITATION, DEFAULTS, ENUMS].contains(&name)
+}
+
+/// The answer or the question.
+///
+/// # Errors
+///
+/// See [`Ask`].
+pub(super) async fn call(
     request: &CallToolRequestParams,
+    seal: &Seal,
     context: &RequestContext<RoleServer>,
-) -> Option<Result<CallToolResponse, ErrorData>> {
+) -> Result<CallToolResponse, ErrorData> {
     let question = match request.name.as_ref() {
-        SAMPLING => Question::completion(argument(request, "prompt")),
-        ELICITATION => Question::Form {
-            message: argument(request, "message").to_owned(),
-            schema: contact_form(),
-        },
-        DEFAULTS => Question::Form {
-            message: "Please look through these values".to_owned(),
-            schema: default_form(),
-        },
-        ENUMS => Question::Form {
-            message: "Please choose".to_owned(),
-            schema: choice_form(),
-        },
-        _ => return None,
+        SAMPLING => Question::completion(argument(request, "prompt"), 100)?,
+        ELICITATION => Question::form(argument(request, "message"), &contact_form())?,
+        DEFAULTS => Question::form("Please look through these values", &default_form())?,
+        _ => Question::form("Please choose", &choice_form())?,
     };
-    if context.meta.protocol_version().is_none() {
-        let reason = "This server keeps no sessions, so it cannot ask its client in the middle of a call.";
-        return Some(Ok(CallToolResult::error(vec![ContentBlock::text(reason)]).into()));
-    }
-    Some(match Answers::new(request.input_responses.as_ref()).get(KEY) {
-        Some(answer) => {
-            let text = format!("The client answered: {}", Value::Object(answer.clone()));
+    let ask = Ask::new(context, request, seal)?;
+    match ask.ask([(KEY.to_owned(), question)], None).await? {
+        Asked::Answered(answers) => {
+            let answer = answers.get(KEY).cloned().unwrap_or_default();
+            let text = match answers.completion(KEY) {
+                Some(text) => format!("LLM response: {text}"),
+                None => format!("User response: {}", Value::Object(answer)),
+            };
             Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
         }
-        None => ask([(KEY, question)], None).map(CallToolResponse::from),
-    })
+        Asked::Later(result) => Ok(result.into()),
+        _ => Err(ErrorData::internal_error("nobody was asked", None)),
+    }
 }
 
 fn argument<'a>(request: &'a CallToolRequestParams, name: &str) -> &'a str {
@@ -140,11 +142,7 @@ mod tests {
     #[test]
     fn every_form_is_one_that_mcp_allows() {
         for schema in [contact_form(), default_form(), choice_form()] {
-            let question = Question::Form {
-                message: "Please".to_owned(),
-                schema,
-            };
-            ask([(KEY, question)], None).unwrap();
+            Question::form("Please", &schema).unwrap();
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) const LISTEN: &str = "subscriptions/listen";
 pub(crate) const CALL_TOOL: &str = "tools/call";
 /// Reading a resource, over MCP or over plain HTTP.
 pub(crate) const READ_RESOURCE: &str = "resources/read";
+/// Asking for a prompt.
+pub(crate) const GET_PROMPT: &str = "prompts/get";
 /// Stands for every notification.
 const NOTIFICATIONS: &str = "notifications";
 
@@ -24,7 +26,7 @@ const DEFAULTS: [(&str, &[&str]); 17] = [
     (NOTIFICATIONS, &["mcp:read"]),
     ("tools/list", &["mcp:read"]),
     ("prompts/list", &["mcp:read"]),
-    ("prompts/get", &["mcp:read"]),
+    (GET_PROMPT, &["mcp:read"]),
     ("completion/complete", &["mcp:read"]),
     ("logging/setLevel", &["mcp:read"]),
     ("resources/list", &["mcp:resources", "mcp:read"]),
