@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::dpop::ProofFault;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Door, Shown};
@@ -123,6 +124,7 @@ impl Node {
     /// Waits until a stream to `caller` must end: its token would not be taken any more, or the stream is `endless` and
     /// the program stops. A stream that has an end of its own is a request in flight, and is let finish.
     pub(crate) async fn end_of_stream(self: Arc<Self>, caller: Arc<Caller>, endless: bool) {
+        let mut revocations = self.door.issuers().revocations(caller.issuer_index());
         loop {
             let now = now();
             if !self.door.still_admits(&caller, now) {
@@ -133,6 +135,7 @@ impl Node {
             let wait = left.clamp(Duration::from_secs(1), LOOK_AGAIN);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = changed(&mut revocations) => {}
                 () = self.stopping.cancelled(), if endless => return,
             }
         }
@@ -142,6 +145,16 @@ impl Node {
     pub(crate) fn status(&self) -> NodeStatus {
         self.observer.observe(self.door.issuers())
     }
+}
+
+/// Waits until the issuer of a token has taken tokens back.
+async fn changed(revocations: &mut Option<watch::Receiver<u64>>) {
+    if let Some(changes) = revocations
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// The routes of a node with the MCP handler `H`. The plain-JSON forms belong to the node's own handler.

@@ -1,7 +1,7 @@
 //! The door: an access token in, a [`Caller`] out. Nothing reaches a tool but through here.
 //!
 //! A token that was verified once is remembered until it expires, under its SHA-256; it is still refused as soon as
-//! its issuer no longer publishes the key that signed it.
+//! its issuer no longer publishes the key that signed it, or takes it back.
 
 mod binding;
 mod caller;
@@ -92,13 +92,20 @@ impl Door {
             self.verified.remove(&key);
         }
         let caller = Arc::new(self.verify(token, now).await?);
-        self.verified.insert(key, Arc::clone(&caller));
+        if caller.is_settled() {
+            self.verified.insert(key, Arc::clone(&caller));
+        }
         Ok(caller)
     }
 
     /// Whether the token by which `caller` came in would be taken now too. Never waits.
     pub(crate) fn still_admits(&self, caller: &Caller, now: UnixSeconds) -> bool {
-        caller.claims().is_current(now, LEEWAY) && self.issuers.still_has(caller.issuer_index(), caller.key())
+        let issuer = caller.issuer_index();
+        caller.claims().is_current(now, LEEWAY)
+            && self.issuers.still_has(issuer, caller.key())
+            && caller
+                .mark()
+                .is_none_or(|mark| self.issuers.stands(issuer, mark, now))
     }
 
     /// The issuers whose tokens are taken.

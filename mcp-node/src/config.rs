@@ -3,6 +3,7 @@
 mod client_certificates;
 mod issuer;
 mod mcp;
+mod offline;
 mod size;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use shared::uri::ResourceUri;
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{IssuerConfig, IssuerKind};
 pub use self::mcp::McpConfig;
+pub use self::offline::{OfflinePolicy, OnStale};
 pub use self::size::ByteCount;
 use crate::gate::ScopeTable;
 
@@ -76,6 +78,8 @@ pub struct NodeConfig {
     pub settings: Vec<Setting>,
     /// How MCP is served.
     pub mcp: McpConfig,
+    /// How long the node goes on alone.
+    pub offline: OfflinePolicy,
 }
 
 impl NodeConfig {
@@ -151,11 +155,10 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 4] = [
+const LATER: [(&str, &str); 3] = [
     ("upstream", "serving other MCP servers through the node"),
     ("discovery", "discovery of peers"),
     ("p2p", "the peer-to-peer network"),
-    ("offline", "the offline policy"),
 ];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
@@ -209,7 +212,8 @@ impl Parts {
             );
         }
 
-        let issuers = issuer::read_all(reader, resource.as_ref());
+        let offline = OfflinePolicy::read(reader);
+        let issuers = issuer::read_all(reader, resource.as_ref(), offline.keys);
         let scopes = ScopeTable::read(reader);
 
         let mut limits = reader.section("limits");
@@ -249,6 +253,7 @@ impl Parts {
             client_certificates,
             settings: Vec::new(),
             mcp,
+            offline,
         })
     }
 }

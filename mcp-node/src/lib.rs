@@ -18,8 +18,10 @@ mod identity;
 mod issuers;
 mod logs;
 mod metadata;
+mod offline;
 mod origin;
 mod rest;
+mod revocation;
 mod status;
 
 #[cfg(test)]

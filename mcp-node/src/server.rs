@@ -26,6 +26,7 @@ use crate::mcp::news::News;
 use crate::mcp::seal::{self, Seal, StateKeyFault};
 use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
+use crate::offline;
 use crate::origin::Origins;
 use crate::status::Observer;
 
@@ -119,7 +120,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, name),
         door: Door::new(
-            Issuers::new(&config.issuers)?,
+            Issuers::new(config)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
         gate: Gate::new(config.scopes.clone()),
@@ -185,6 +186,7 @@ async fn start<H: ServerHandler>(
         Arc::clone(&node.lasting.seal),
         config.mcp.state_key_file.clone(),
     ));
+    tokio::spawn(offline::keep_time(Arc::clone(node.door.issuers().clock())));
     tokio::spawn(forget_the_idle(per_address, vec![node.per_client.clone()]));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {

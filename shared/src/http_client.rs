@@ -2,6 +2,7 @@
 //! answer that is too large or too slow. [`HttpClient`] is for addresses that the operator named, [`GuardedClient`] for
 //! those that a stranger did.
 
+mod changed;
 mod guard;
 mod rule;
 mod special_use;
@@ -19,6 +20,7 @@ use rustls_pki_types::pem::PemObject;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+pub use self::changed::{News, Question};
 pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 use crate::secret::Secret;

@@ -12,6 +12,7 @@ pub mod id_token;
 pub mod jose;
 pub mod json;
 pub mod jwks;
+pub mod lasting_clock;
 pub mod metadata;
 pub mod oauth_error;
 pub mod scope;

@@ -85,7 +85,7 @@ pub struct Packed<'a> {
     pub bits: u8,
     /// The list, as [`pack`] makes it.
     pub lst: &'a str,
-    /// Where the addresses of other lists are (§9.3).
+    /// Where the addresses of other lists are (§9.2).
     pub aggregation_uri: &'a str,
 }
 

@@ -11,6 +11,7 @@ use shared::scope::Scope;
 
 use crate::error::Refusal;
 use crate::issuers::Verified;
+use crate::revocation::Mark;
 
 /// Someone whose access token passed every check. Only the door makes one.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Caller {
     claims: VerifiedClaims,
     issuer: usize,
     key: VerifyingKey,
+    mark: Option<Mark>,
 }
 
 impl Caller {
@@ -26,6 +28,7 @@ impl Caller {
             claims: verified.claims,
             issuer: verified.issuer,
             key: verified.key,
+            mark: verified.mark,
         }
     }
 
@@ -58,6 +61,16 @@ impl Caller {
     /// The place of the issuer in the node's list.
     pub(crate) fn issuer_index(&self) -> usize {
         self.issuer
+    }
+
+    /// Where its issuer says whether the token was taken back.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Whether all was known that there is to know: not so when the token names a list that could not be had.
+    pub(super) fn is_settled(&self) -> bool {
+        self.mark.is_some() || self.claims.status().is_none()
     }
 
     /// The key that signed the token.

@@ -78,6 +78,7 @@ fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candid
             jwks_uri: None,
             algorithms: Vec::new(),
             max_stale: DEFAULT_MAX_STALE,
+            kept: None,
         };
         return Ok(vec![Candidate {
             expectation,
@@ -106,6 +107,7 @@ fn candidate(
         jwks_uri: issuer.jwks_uri.clone(),
         algorithms: issuer.algorithms.clone(),
         max_stale: issuer.max_stale,
+        kept: None,
     };
     Ok(Candidate {
         expectation,

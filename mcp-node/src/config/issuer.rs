@@ -37,12 +37,17 @@ pub struct IssuerConfig {
     pub ca_file: Option<PathBuf>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
-    /// How long its last good key set serves while it cannot be reached.
+    /// How long its last good key set serves while it cannot be reached; `offline.keys` unless it says otherwise.
     pub max_stale: Duration,
 }
 
 /// Reads every `[[issuer]]`. Faults stay in the reader.
-pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> Vec<IssuerConfig> {
+/// `max_stale` is for those that say nothing of it.
+pub(super) fn read_all(
+    reader: &mut Reader,
+    resource: Option<&ResourceUri>,
+    max_stale: Duration,
+) -> Vec<IssuerConfig> {
     let count = reader.count("issuer");
     if count == 0 {
         reader.fault(
@@ -53,7 +58,7 @@ pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> V
     let mut issuers: Vec<IssuerConfig> = Vec::new();
     for index in 0..count {
         let mut section = reader.section(&format!("issuer.{index}"));
-        let Some(issuer) = read(&mut section, resource) else {
+        let Some(issuer) = read(&mut section, resource, max_stale) else {
             continue;
         };
         if issuers.iter().any(|known| known.issuer == issuer.issuer) {
@@ -64,7 +69,11 @@ pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> V
     issuers
 }
 
-fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<IssuerConfig> {
+fn read(
+    section: &mut Section<'_>,
+    resource: Option<&ResourceUri>,
+    usual_max_stale: Duration,
+) -> Option<IssuerConfig> {
     let issuer: Option<Issuer> = section.optional("url");
     if issuer.is_none() && !section.has("url") {
         section.fault("url", "the issuer's identifier is missing");
@@ -131,8 +140,10 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
     }
     let scope_claim = section.optional("scope_claim");
     let ca_file = section.optional("ca_file");
-    let max_stale: Option<Span> = section.value("max_stale", "24h");
-    if max_stale.as_ref().is_some_and(|span| span.0 < MIN_MAX_STALE) {
+    let max_stale = section
+        .optional::<Span>("max_stale")
+        .map_or(usual_max_stale, |span| span.0);
+    if section.has("max_stale") && max_stale < MIN_MAX_STALE {
         section.fault(
             "max_stale",
             "keys are fetched once a minute at most: write 1m or more",
@@ -147,7 +158,7 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
         scope_claim,
         ca_file,
         dpop_required: dpop.as_deref() == Some("required"),
-        max_stale: max_stale?.0,
+        max_stale,
     })
 }
 

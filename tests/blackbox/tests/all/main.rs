@@ -49,6 +49,7 @@ mod second_step;
 mod secrets_at_rest;
 mod sign_in;
 mod slow_provider;
+mod status_lists;
 mod testing_door;
 mod tls_end_to_end;
 mod two_instances;
