@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::clock;
+use shared::clock::{self, UnixSeconds};
 
 use crate::app::App;
 use crate::authorize::interaction;
@@ -29,14 +29,13 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut timer = tokio::time::interval(Duration::from_secs(600));
     loop {
         timer.tick().await;
-        if let Err(fault) = clean(&app).await {
+        if let Err(fault) = clean(&app, clock::now()).await {
             tracing::warn!(reason = %fault, "the database could not be cleaned; it will be tried again");
         }
     }
 }
 
-async fn clean(app: &App) -> Result<(), DbFault> {
-    let now = clock::now();
+async fn clean(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     let before = now - MARGIN;
     // A used code is evidence for as long as what came of it lives (OAuth 2.1 §4.1.3).
     db::authorization_code::forget(&app.db, before).await?;
@@ -72,7 +71,7 @@ mod tests {
     use shared::secret::SecretHash;
 
     use super::*;
-    use crate::db::tests::Places;
+    use crate::db::tests::{NOW, Places};
     use crate::token::testing::House;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -87,12 +86,34 @@ mod tests {
             for (proof, end) in ends {
                 assert!(db::used_proof::consume(db, proof, end).await.unwrap());
             }
-            clean(&house.app).await.unwrap();
+            clean(&house.app, now).await.unwrap();
             assert!(db::used_proof::consume(db, &over, now).await.unwrap(), "{url}");
             assert!(
                 !db::used_proof::consume(db, &at_the_edge, now).await.unwrap(),
                 "an instance whose clock is behind may still take it"
             );
+        }
+    }
+
+    /// A used token is evidence beyond its own idle end, for as long as its family lives.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rt_19_con_17_a_replay_is_known_after_the_clean_up() {
+        const DAYS: Duration = Duration::from_secs(86_400);
+        let places = Places::new();
+        for url in places.urls() {
+            let house = House::new(&url, "").await;
+            let first = house.refresh_token().await;
+            let second = house.refreshed(&first, NOW + DAYS * 10).await.unwrap();
+            let family = house.family_of(&second).await;
+            // The first would have ended by itself after 14 days.
+            let late = NOW + DAYS * 20;
+            let third = house.refreshed(&second, late).await.unwrap();
+            clean(&house.app, late).await.unwrap();
+            clean(&house.app, late + Duration::from_secs(7200)).await.unwrap();
+            assert!(!house.is_taken_back(&family).await, "{url}");
+            assert!(house.refreshed(&first, late).await.is_err());
+            assert!(house.is_taken_back(&family).await, "{url}");
+            assert!(house.refreshed(&third, late).await.is_err());
         }
     }
 }

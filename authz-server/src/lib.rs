@@ -6,6 +6,8 @@ mod account;
 mod app;
 mod authorization_details;
 mod authorize;
+#[cfg(test)]
+mod browsing;
 mod changes;
 mod cleanup;
 pub mod cli;
@@ -15,6 +17,8 @@ mod db;
 mod discovery;
 mod dpop;
 mod error;
+#[cfg(test)]
+mod faults;
 mod health;
 mod keys;
 mod openid;

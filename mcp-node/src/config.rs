@@ -213,8 +213,11 @@ impl Parts {
         }
 
         let offline = OfflinePolicy::read(reader);
-        let issuers = issuer::read_all(reader, resource.as_ref(), offline.keys);
+        let mut issuers = issuer::read_all(reader, resource.as_ref(), offline.keys);
         let scopes = ScopeTable::read(reader);
+        for issuer in &mut issuers {
+            issuer.kept_claims.extend(scopes.claims());
+        }
 
         let mut limits = reader.section("limits");
         let (per_ip, per_client) = (

@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     },
     /// The token, shown in this scheme, lacks a scope; these are all that the operation needs.
     Scope(Scope, AuthScheme),
+    /// A rule of the operator forbids it, whatever the scopes.
+    Forbidden,
     /// The client has used up its allowance.
     TooMany(Exceeded),
     /// The subject has its share of the open streams.
@@ -69,6 +71,7 @@ impl Refusal {
             Self::Full { .. } => "dpop_proofs_full",
             Self::Unavailable { .. } => "issuer_unavailable",
             Self::Scope(..) => "insufficient_scope",
+            Self::Forbidden => "access_denied",
             Self::TooMany(_) => "rate",
             Self::TooManyStreams => "streams_per_subject",
             Self::StreamsFull => "streams",
@@ -86,6 +89,7 @@ impl Refusal {
             Self::Full { .. } => FULL,
             Self::Unavailable { .. } => UNAVAILABLE,
             Self::Scope(..) => SCOPE,
+            Self::Forbidden => "a rule of this node forbids it",
             Self::TooMany(_) => "too many requests; wait as Retry-After says",
             Self::TooManyStreams => "this subject has too many streams open; close one first",
             Self::StreamsFull => "too many streams are open",
@@ -106,6 +110,11 @@ impl Refusal {
             Self::Unavailable { retry_after } | Self::Full { retry_after } => {
                 answer::unavailable(self.sentence(), retry_after.as_secs().max(1))
             }
+            Self::Forbidden => answer::error(
+                StatusCode::FORBIDDEN,
+                ErrorCode::AccessDenied.as_str(),
+                self.sentence(),
+            ),
             Self::TooMany(exceeded) => exceeded.answer(),
             Self::StreamsFull => answer::unavailable(self.sentence(), STREAMS_RETRY.as_secs()),
             Self::TooManyStreams => {

@@ -206,5 +206,6 @@ pub(crate) fn expectation(issuer: &IssuerConfig) -> Expectation {
         leeway: LEEWAY,
         single_audience: issuer.kind == IssuerKind::EdgeHive,
         scope_claims,
+        kept_claims: issuer.kept_claims.clone(),
     }
 }

@@ -73,7 +73,13 @@ pub(crate) async fn post<H: ServerHandler>(
     if let Err(refused) = era::check(request.headers(), &message) {
         return refusal::json_rpc(refused.status, &refused.error);
     }
-    let permit = match node.gate.permit(&caller, &message.operation(), now()) {
+    let mut operation = message.operation();
+    let arguments = node
+        .gate
+        .wants_arguments(&operation)
+        .then(|| Message::arguments(&bytes));
+    operation.arguments = arguments.as_ref().and_then(Option::as_ref);
+    let permit = match node.gate.permit(&caller, &operation, now()) {
         Ok(permit) => permit,
         Err(refusal) => {
             node.count(&refusal);

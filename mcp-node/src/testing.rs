@@ -86,6 +86,7 @@ impl Forge {
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
             single_audience: true,
+            kept_claims: Vec::new(),
             scope_claims: Vec::new(),
         }
     }

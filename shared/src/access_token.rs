@@ -97,6 +97,8 @@ pub struct Expectation {
     pub single_audience: bool,
     /// Where the scope may stand besides `scope`: names of claims, strings or lists of strings.
     pub scope_claims: Vec<String>,
+    /// Claims that are kept as they are, for rules of the operator.
+    pub kept_claims: Vec<String>,
 }
 
 /// A token that has been taken apart. Nothing in it is true yet: use it only to choose the issuer and the key.
@@ -221,6 +223,7 @@ pub struct VerifiedClaims {
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
     status: Option<StatusReference>,
+    kept: Map<String, Value>,
 }
 
 #[expect(
@@ -291,6 +294,11 @@ impl VerifiedClaims {
     /// Its place in a list of its issuer that says whether it was revoked.
     pub fn status(&self) -> Option<&StatusReference> {
         self.status.as_ref()
+    }
+
+    /// Those of [`Expectation::kept_claims`] that it has.
+    pub fn kept(&self) -> &Map<String, Value> {
+        &self.kept
     }
 
     /// Whether the token is still within its time, as [`Check::Times`] demanded when it was verified.

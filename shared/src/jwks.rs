@@ -7,6 +7,7 @@
 
 mod elsewhere;
 mod kept;
+mod settings;
 mod source;
 
 use std::fmt;
@@ -18,14 +19,13 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use url::Url;
 
 pub use self::kept::KeptAt;
+pub use self::settings::{KeySetSettings, KeySetStatus};
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;
 use crate::jose::{Algorithm, KeySet, VerifyingKey};
-use crate::uri::Issuer;
 
 /// After an unknown `kid` made us ask the issuer again, so long passes before another one may.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -55,37 +55,6 @@ pub enum KeyLookup {
         /// When to try again, at least one second.
         retry_after: Duration,
     },
-}
-
-/// Where the keys of an issuer come from, and how long they may serve.
-#[derive(Clone, Debug)]
-pub struct KeySetSettings {
-    /// The issuer, whose metadata names the key set.
-    pub issuer: Issuer,
-    /// The key set itself, when the operator names it: then no metadata is read.
-    pub jwks_uri: Option<Url>,
-    /// What it may sign with: a key that names no `alg` is for the first of these that fits it.
-    pub algorithms: Vec<Algorithm>,
-    /// How long the last good set serves when the issuer is away; at least [`MIN_MAX_STALE`], or there are times at
-    /// which no token can be judged.
-    pub max_stale: Duration,
-    /// Where the last good set is kept; `None` keeps it in memory only.
-    pub kept: Option<KeptAt>,
-}
-
-/// What an operator wants to know of a key set.
-#[derive(Clone, Debug)]
-pub struct KeySetStatus {
-    /// Time since the set was fetched; `None` before the first time.
-    pub age: Option<Duration>,
-    /// How long the set would serve on without its issuer; `None` when there is none.
-    pub left: Option<Duration>,
-    /// Name and algorithm of each key.
-    pub keys: Vec<(String, &'static str)>,
-    /// Whether tokens can be judged now.
-    pub usable: bool,
-    /// Why the latest attempt failed, if it did.
-    pub fault: Option<String>,
 }
 
 /// The cached key set of one issuer. Cheap to clone.

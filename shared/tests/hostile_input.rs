@@ -26,6 +26,7 @@ fn expectation() -> Expectation {
         algorithms: Algorithm::ALL.to_vec(),
         leeway: Duration::from_secs(60),
         single_audience: true,
+        kept_claims: Vec::new(),
         scope_claims: vec!["scp".to_owned()],
     }
 }

@@ -5,185 +5,26 @@ mod crowd;
 mod in_flight;
 mod reset;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use actix_web::body::to_bytes;
-use actix_web::cookie::Cookie;
-use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
-use actix_web::test::{self, TestRequest};
-use actix_web::{HttpResponse, web};
+use actix_web::test::TestRequest;
+use actix_web::web;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use shared::clock::{self, UnixSeconds};
 use shared::config::Reader;
 use shared::secret::random_bytes;
-use xtask::postgres::{Cluster, Durability};
 
 use self::authenticator::Authenticator;
 use super::*;
 use crate::app::App;
+use crate::browsing::{Answer, Browsing, Servers, account};
 use crate::config::Config;
-use crate::db::{self, Db};
+use crate::db;
 
 const ORIGIN: &str = "http://localhost:9000";
-
-/// A server without sockets, on a database of each kind.
-struct Servers {
-    folder: tempfile::TempDir,
-    cluster: Cluster,
-}
-
-impl Servers {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            cluster: Cluster::start(Durability::None, None).unwrap(),
-        }
-    }
-
-    async fn each(&self) -> [web::Data<App>; 2] {
-        let lite = format!("sqlite:{}/test.db", self.folder.path().display());
-        let pg = self.cluster.create_database().unwrap();
-        [self.serve(&lite).await, self.serve(&pg).await]
-    }
-
-    async fn serve(&self, database: &str) -> web::Data<App> {
-        let key = self.folder.path().join("master.key");
-        let text = format!("[keys]\nmaster_key_file = \"{}\"", key.display());
-        let config = Config::read(Reader::from_text(text, &BTreeMap::new()).unwrap()).unwrap();
-        let db = Db::open(database, &config.issuer, clock::now()).await.unwrap();
-        let app = Box::pin(App::new(config, db, None, clock::now())).await.unwrap();
-        web::Data::from(app)
-    }
-}
-
-/// A new account.
-async fn account(app: &App) -> String {
-    let user_id = format!("u_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>().unwrap()));
-    db::totp::sample_account(&app.db, &user_id).await.unwrap();
-    user_id
-}
-
-/// One browser.
-struct Browsing {
-    app: web::Data<App>,
-    cookies: RefCell<BTreeMap<String, String>>,
-}
-
-/// What came back.
-struct Answer {
-    status: StatusCode,
-    location: String,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap()
-    }
-}
-
-impl Browsing {
-    fn new(app: &web::Data<App>) -> Self {
-        Self {
-            app: app.clone(),
-            cookies: RefCell::default(),
-        }
-    }
-
-    /// A browser in which `user_id` signed in `ago` seconds ago.
-    async fn signed_in(app: &web::Data<App>, user_id: &str, ago: i64) -> Self {
-        let browsing = Self::new(app);
-        browsing.sign_in(user_id, ago).await;
-        browsing
-    }
-
-    async fn sign_in(&self, user_id: &str, ago: i64) {
-        let request = self.with_cookies(TestRequest::get()).to_http_request();
-        let mut answer = HttpResponse::Ok().finish();
-        let then = UnixSeconds(clock::now().0 - ago);
-        begin(&self.app, &request, (user_id, "pwd"), &mut answer, then)
-            .await
-            .unwrap();
-        self.keep(answer.cookies());
-    }
-
-    fn with_cookies(&self, mut request: TestRequest) -> TestRequest {
-        for (name, value) in self.cookies.borrow().iter() {
-            request = request.cookie(Cookie::new(name.clone(), value.clone()));
-        }
-        request
-    }
-
-    fn keep<'c>(&self, cookies: impl Iterator<Item = Cookie<'c>>) {
-        for cookie in cookies {
-            let mut kept = self.cookies.borrow_mut();
-            if cookie.value().is_empty() {
-                kept.remove(cookie.name());
-            } else {
-                kept.insert(cookie.name().to_owned(), cookie.value().to_owned());
-            }
-        }
-    }
-
-    /// This browser as the server sees it.
-    fn seen(&self) -> Browser {
-        let request = self.with_cookies(TestRequest::get()).to_http_request();
-        Browser::of(&self.app, &request).unwrap()
-    }
-
-    fn csrf(&self) -> String {
-        if !self.cookies.borrow().contains_key("eh_browser") {
-            let id = URL_SAFE_NO_PAD.encode(random_bytes::<16>().unwrap());
-            self.cookies.borrow_mut().insert("eh_browser".to_owned(), id);
-        }
-        self.seen().csrf(&self.app)
-    }
-
-    async fn send(&self, request: TestRequest) -> Answer {
-        let routes = |config: &mut web::ServiceConfig| crate::routes::routes(&self.app, config);
-        let service = test::init_service(actix_web::App::new().configure(routes)).await;
-        let request = self.with_cookies(request).to_request();
-        let answer: ServiceResponse = test::call_service(&service, request).await.map_into_boxed_body();
-        self.keep(answer.response().cookies());
-        let status = answer.status();
-        let location = answer.headers().get(LOCATION);
-        let location = location.map_or("", |value| value.to_str().unwrap()).to_owned();
-        let text = to_bytes(answer.into_body()).await.unwrap();
-        Answer {
-            status,
-            location,
-            text: String::from_utf8(text.to_vec()).unwrap(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send(TestRequest::get().uri(path)).await
-    }
-
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let csrf = self.csrf();
-        let mut fields = fields.to_vec();
-        fields.push(("csrf", &csrf));
-        self.send(TestRequest::post().uri(path).set_form(fields)).await
-    }
-
-    async fn ask(&self, path: &str, body: &Value) -> Answer {
-        let request = TestRequest::post()
-            .uri(path)
-            .insert_header(("x-csrf-token", self.csrf()));
-        self.send(request.set_json(body)).await
-    }
-
-    async fn is_signed_in(&self) -> Option<String> {
-        let found = find(&self.app, &self.seen(), clock::now()).await.unwrap();
-        found.map(|person| format!("{} {}", person.user.user_id, person.methods))
-    }
-}
 
 /// The secret that a page shows, in groups of four.
 fn shown_secret(page: &str) -> Vec<u8> {

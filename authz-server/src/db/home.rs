@@ -20,7 +20,7 @@ use super::{DbFault, Lease};
 pub(crate) struct HomePool {
     pub(super) pool: PgPool,
     home: Handle,
-    shelf: Arc<Shelf<Postgres>>,
+    pub(super) shelf: Arc<Shelf<Postgres>>,
 }
 
 impl HomePool {

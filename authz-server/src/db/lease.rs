@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
-use sqlx::Database;
+use sqlx::{Database, Executor};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::DbFault;
+use super::point::Point;
 use super::shelf::{Lent, Shelf};
+use super::{DbFault, deadline};
 
 /// A lent connection. Dropped before [`Lease::settle`], it is closed, and with it a transaction that was open.
 #[derive(Debug)]
@@ -28,6 +29,21 @@ impl<D: Database> Lease<D> {
 
     pub(crate) fn connection(&mut self) -> &mut D::Connection {
         self.lent.connection()
+    }
+
+    /// Of the next statement.
+    pub(crate) fn point(&self) -> Point {
+        self.shelf.point()
+    }
+
+    /// Runs one statement without parameters.
+    pub(super) async fn run(&mut self, statement: &'static str) -> Result<(), DbFault>
+    where
+        for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+    {
+        let point = self.point();
+        deadline(point.around(self.connection().execute(statement))).await?;
+        Ok(())
     }
 
     /// Gives the connection back if `result` says that the database answered.

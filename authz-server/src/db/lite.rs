@@ -16,7 +16,7 @@ use super::{DbFault, Lease};
 #[derive(Clone, Debug)]
 pub(crate) struct LitePool {
     pool: SqlitePool,
-    shelf: Arc<Shelf<Sqlite>>,
+    pub(super) shelf: Arc<Shelf<Sqlite>>,
     writer: Arc<Semaphore>,
 }
 

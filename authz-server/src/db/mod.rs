@@ -21,6 +21,7 @@ mod lease;
 mod lite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
+mod point;
 pub(crate) mod pushed_request;
 pub(crate) mod recovery_code;
 pub(crate) mod redemption;
@@ -44,13 +45,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use shared::clock::UnixSeconds;
-use sqlx::{Executor, Postgres, Sqlite};
+use sqlx::{Postgres, Sqlite};
 use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use connect::OpenFault;
 pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
 pub(crate) use lite::LitePool;
+#[cfg(test)]
+pub(crate) use point::How;
 
 /// A statement that takes longer has lost its database.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -96,16 +99,18 @@ macro_rules! on {
         match $db {
             $crate::db::Db::Pg(home) => match home.lend().await {
                 Ok(mut lease) => {
+                    let point = lease.point();
                     let $c = lease.connection();
-                    let result = $crate::db::deadline(async { $body.await }).await;
+                    let result = $crate::db::deadline(point.around(async { $body.await })).await;
                     lease.settle(result)
                 }
                 Err(fault) => Err(fault),
             },
             $crate::db::Db::Lite(lite) => match lite.lend().await {
                 Ok(mut lease) => {
+                    let point = lease.point();
                     let $c = lease.connection();
-                    let result = $crate::db::deadline(async { $body.await }).await;
+                    let result = $crate::db::deadline(point.around(async { $body.await })).await;
                     lease.settle(result)
                 }
                 Err(fault) => Err(fault),
@@ -126,12 +131,14 @@ macro_rules! on {
         $crate::db::deadline(async {
             match $tx {
                 $crate::db::Tx::Pg(lease) => {
+                    let point = lease.point();
                     let $c = lease.connection();
-                    $body.await
+                    point.around(async { $body.await }).await
                 }
                 $crate::db::Tx::Lite(lease, _) => {
+                    let point = lease.point();
                     let $c = lease.connection();
-                    $body.await
+                    point.around(async { $body.await }).await
                 }
             }
         })
@@ -176,14 +183,14 @@ impl Db {
         match self {
             Self::Pg(home) => {
                 let mut lease = home.lend().await?;
-                deadline(lease.connection().execute("BEGIN")).await?;
+                lease.run("BEGIN").await?;
                 Ok(Tx::Pg(lease))
             }
             Self::Lite(lite) => {
                 let turn = lite.turn_to_write().await?;
                 let mut lease = lite.lend().await?;
                 // SQLite must know from the start that this will write: a reader that turns writer may be refused.
-                deadline(lease.connection().execute("BEGIN IMMEDIATE")).await?;
+                lease.run("BEGIN IMMEDIATE").await?;
                 Ok(Tx::Lite(lease, turn))
             }
         }
@@ -211,15 +218,17 @@ pub(crate) async fn delete_in_batches(
 }
 
 impl Tx {
+    /// A commit that fails closes the connection: SQLite leaves the transaction open, and the next user would write in
+    /// it.
     async fn commit(self) -> Result<(), DbFault> {
         match self {
             Self::Pg(mut lease) => {
-                let result = deadline(lease.connection().execute("COMMIT")).await;
-                lease.settle(result.map(|_| ()))
+                lease.run("COMMIT").await?;
+                lease.settle(Ok(()))
             }
             Self::Lite(mut lease, _turn) => {
-                let result = deadline(lease.connection().execute("COMMIT")).await;
-                lease.settle(result.map(|_| ()))
+                lease.run("COMMIT").await?;
+                lease.settle(Ok(()))
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::WAIT;
+use super::point::Point;
 use super::{DbFault, Lease, deadline};
 
 /// For how long a connection stays away from the pool.
@@ -26,6 +27,8 @@ pub(super) struct Shelf<D: Database> {
     waiting: Mutex<Vec<Lent<D>>>,
     places: Arc<Semaphore>,
     home: Handle,
+    #[cfg(test)]
+    pub(super) points: super::point::Points,
 }
 
 /// A connection that the pool has given out.
@@ -58,6 +61,8 @@ impl<D: Database> Shelf<D> {
             waiting: Mutex::default(),
             places: Arc::new(Semaphore::new(places as usize)),
             home: Handle::current(),
+            #[cfg(test)]
+            points: super::point::Points::default(),
         })
     }
 
@@ -80,6 +85,15 @@ impl<D: Database> Shelf<D> {
             },
         };
         Ok(Lease::new(lent, Arc::clone(self), place))
+    }
+
+    /// Of the next statement on any of the connections.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "points exist in tests only"))]
+    pub(super) fn point(&self) -> Point {
+        #[cfg(test)]
+        return self.points.next();
+        #[cfg(not(test))]
+        Point
     }
 
     /// Takes a connection whose work came to its end.

@@ -1,5 +1,7 @@
 //! The statements and transactions, on both databases.
 
+mod content;
+
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};

@@ -42,7 +42,27 @@ struct Block {
 }
 
 /// By the client that asks in its own name; families' under the empty name.
-type Held = HashMap<String, HashMap<Key, Block>>;
+type OfClients = HashMap<String, HashMap<Key, Block>>;
+
+#[derive(Default)]
+struct Held {
+    plain: OfClients,
+    /// Whose tokens name people.
+    of_people: OfClients,
+}
+
+impl Held {
+    fn of(&mut self, key: &Key) -> &mut OfClients {
+        match key.user_id {
+            Some(_) => &mut self.of_people,
+            None => &mut self.plain,
+        }
+    }
+
+    fn both(&mut self) -> [&mut OfClients; 2] {
+        [&mut self.plain, &mut self.of_people]
+    }
+}
 
 pub(super) struct Blocks {
     held: Mutex<Held>,
@@ -102,7 +122,7 @@ impl Blocks {
 
     fn take(&self, client_id: &str, key: &Key, window_end: UnixSeconds) -> Option<Place> {
         let mut held = lock(&self.held);
-        let block = held.get_mut(client_id)?.get_mut(key)?;
+        let block = held.of(key).get_mut(client_id)?.get_mut(key)?;
         if block.window_end != window_end {
             return None;
         }
@@ -114,8 +134,8 @@ impl Blocks {
     }
 
     fn next_length(&self, client_id: &str, key: &Key, window_end: UnixSeconds) -> i64 {
-        let held = lock(&self.held);
-        let before = held.get(client_id).and_then(|blocks| blocks.get(key));
+        let mut held = lock(&self.held);
+        let before = held.of(key).get(client_id).and_then(|blocks| blocks.get(key));
         match before {
             Some(before) if before.window_end == window_end => (before.length * 4).min(LARGEST),
             // As busy as in the window before, more or less.
@@ -127,6 +147,7 @@ impl Blocks {
 
     fn keep(&self, client_id: &str, key: Key, block: Block, now: UnixSeconds) {
         let mut held = lock(&self.held);
+        let held = held.of(&key);
         if held.len() >= BLOCKS {
             held.values_mut()
                 .for_each(|blocks| blocks.retain(|_, block| block.window_end > now));
@@ -144,24 +165,28 @@ impl Blocks {
 
     /// What was leased for a client may be revoked by now.
     pub(super) fn forget_client(&self, client_id: &str) {
-        lock(&self.held).remove(client_id);
+        for held in lock(&self.held).both() {
+            held.remove(client_id);
+        }
     }
 
     pub(super) fn forget_resource(&self, resource: &str) {
-        for blocks in lock(&self.held).values_mut() {
-            blocks.retain(|key, _| key.resource != resource);
+        for held in lock(&self.held).both() {
+            for blocks in held.values_mut() {
+                blocks.retain(|key, _| key.resource != resource);
+            }
         }
     }
 
     /// What was leased in a list for tokens that name people may be revoked by now.
     pub(super) fn forget_people(&self, list_id: &str) {
-        for blocks in lock(&self.held).values_mut() {
-            blocks.retain(|key, block| key.user_id.is_none() || *block.list_id != *list_id);
+        for blocks in lock(&self.held).of_people.values_mut() {
+            blocks.retain(|_, block| *block.list_id != *list_id);
         }
     }
 
     pub(super) fn forget_all(&self) {
-        lock(&self.held).clear();
+        *lock(&self.held) = Held::default();
     }
 }
 

@@ -76,8 +76,11 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
         return Ok(Arc::new(whole));
     };
     let deadline = Instant::now() + Duration::from_secs(wait_of(request));
-    // Before the state is read: nothing that changes after that is missed.
-    let mut listener = app.status_lists.news.listen(&tag_of(&resource));
+    app.catch_up().await?;
+    let resources = app.resources().await?;
+    // Of another resource there is no news. Listened to before the state is read: nothing that changes after that is missed.
+    let known = resources.find(&resource).filter(|found| found.uri == resource);
+    let mut listener = known.and_then(|_| app.status_lists.news.listen(&tag_of(&resource)));
     loop {
         app.catch_up().await?;
         let directory = app.status_lists.directory(app, &resource, clock::now()).await?;

@@ -52,7 +52,12 @@ impl News {
             return None;
         }
         let seat = Arc::clone(&self.seats).try_acquire_owned().ok()?;
-        let changed = lock(&self.topics).entry(tag.to_owned()).or_default().subscribe();
+        let mut topics = lock(&self.topics);
+        if topics.len() >= WAITING {
+            topics.retain(|_, topic| topic.receiver_count() > 0);
+        }
+        let changed = topics.entry(tag.to_owned()).or_default().subscribe();
+        drop(topics);
         self.wanted.notify_one();
         Some(Listener {
             changed,

@@ -105,11 +105,11 @@ pub(super) async fn decide(
                 auth_time: UnixSeconds(known.code.auth_time),
                 methods: known.code.methods,
                 nonce: known.code.nonce,
-                place,
             }),
             confirmation: None,
             actor: None,
             authorization_details: details.as_ref().map(AuthorizationDetails::value),
+            place: Some(place),
         }),
         outcome => Err(refuse(&outcome, &known).into()),
     }

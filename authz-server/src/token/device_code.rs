@@ -171,11 +171,11 @@ async fn redeem(
             auth_time: UnixSeconds(auth_time),
             methods,
             nonce: None,
-            place,
         }),
         confirmation: None,
         actor: None,
         authorization_details: details.as_ref().map(AuthorizationDetails::value),
+        place: Some(place),
     })
 }
 

@@ -103,6 +103,7 @@ pub(super) async fn decide(
         actor: act,
         // They speak of the first resource.
         authorization_details: None,
+        place: None,
     };
     let descent = Descent {
         token_id: subject.token_id().to_owned(),

@@ -13,7 +13,7 @@ use shared::secret::{Secret, random_bytes};
 
 use super::exchange::ACCESS_TOKEN_TYPE;
 use super::scopes::OPENID;
-use super::{Permit, Terms, end_of, family, parties};
+use super::{Permit, Terms, end_of, family};
 use crate::app::App;
 use crate::db;
 use crate::db::status_list::{BlockOwner, Heir};
@@ -45,15 +45,14 @@ struct TokenAnswer<'a> {
 /// Mints the tokens that `permit` allows and answers with them.
 pub(super) async fn issue(
     app: &App,
-    permit: &Permit,
-    terms: &Terms,
+    keys: &KeyRing,
+    (permit, terms): (&Permit, &Terms),
     now: UnixSeconds,
 ) -> Result<HttpResponse, Failure> {
     let scope = permit.scope.to_string();
-    let keys = app.keys().await?;
     app.usage.note(&permit.client.client_id, now);
     let place = place_of(app, permit, terms, now).await?;
-    let access_token = access_token(app, &keys, (permit, terms, &place), &scope, now)?;
+    let access_token = access_token(app, keys, (permit, terms, &place), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {
         Some(lineage) => {
@@ -65,7 +64,7 @@ pub(super) async fn issue(
                 nonce: lineage.nonce.as_deref(),
             };
             let issuer = app.config.issuer.as_str();
-            Some(id_token::mint(&keys, issuer, &sign_in, &access_token, now)?)
+            Some(id_token::mint(keys, issuer, &sign_in, &access_token, now)?)
         }
         None => None,
     };
@@ -90,23 +89,15 @@ pub(super) async fn issue(
         .body(body))
 }
 
-/// The token's place in a status list. A family has kept that of its token already; otherwise it is one of the client's,
-/// and that of an exchanged token is kept, so that it ends with the one that was shown (docs/decisions/0012).
+/// The token's place in a status list, unless its grant had to have it before: one of the client's. That of an exchanged
+/// token is kept, so that it ends with the one that was shown (docs/decisions/0012).
 async fn place_of(app: &App, permit: &Permit, terms: &Terms, now: UnixSeconds) -> Result<Place, Failure> {
-    if let Some(lineage) = &permit.lineage {
-        return Ok(lineage.place.clone());
+    if let Some(place) = &permit.place {
+        return Ok(place.clone());
     }
     let owner = BlockOwner {
         client_id: &permit.client.client_id,
-        user_id: parties::is_user(&permit.subject).then_some(permit.subject.as_str()),
-    };
-    // An exchanged token ends with its person because the shown one does.
-    let owner = match &terms.descent {
-        Some(_) => BlockOwner {
-            user_id: None,
-            ..owner
-        },
-        None => owner,
+        user_id: None,
     };
     let place = app
         .status_lists

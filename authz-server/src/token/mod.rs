@@ -76,6 +76,8 @@ struct Permit {
     actor: Option<Value>,
     /// RFC 9396 §7: a list.
     authorization_details: Option<Value>,
+    /// Of the access token, in a status list, where it had to be there before something was used up.
+    place: Option<Place>,
 }
 
 /// What a permit has beyond the access token when a person stands behind it.
@@ -91,8 +93,6 @@ struct Lineage {
     methods: String,
     /// Of the authorization request; the first ID token repeats it.
     nonce: Option<String>,
-    /// Of the access token, in a status list; it was kept with the family.
-    place: Place,
 }
 
 /// What only assertions and exchanges add to a permit.
@@ -159,6 +159,8 @@ async fn exchange(
     let mut asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
     asked.confirmation = sender::prove(app, request, &client, now).await?;
+    // Before anything is used up: without keys nothing comes of it.
+    let keys = app.keys().await?;
     let mut terms = Terms::default();
     let permit = match asked.grant_type {
         GrantType::AuthorizationCode => authorization_code::decide(app, &client, &asked, now).await?,
@@ -180,7 +182,7 @@ async fn exchange(
         confirmation: asked.confirmation,
         ..permit
     };
-    issue::issue(app, &permit, &terms, now).await
+    issue::issue(app, &keys, (&permit, &terms), now).await
 }
 
 /// The same corridor for a workload, whose assertion is all that it shows. Failures count by address, as failed
@@ -193,6 +195,7 @@ async fn admit(
 ) -> Result<HttpResponse, Failure> {
     let asked = TokenRequest::read(&mut params)?;
     let address = ClientAddress::of(request).limit_key();
+    let keys = app.keys().await?;
     let permit = match jwt_bearer::decide_alone(app, &asked, now).await {
         Ok(permit) => permit,
         Err(failure) => {
@@ -216,7 +219,7 @@ async fn admit(
         names_resource: true,
         ..Terms::default()
     };
-    issue::issue(app, &permit, &terms, now).await
+    issue::issue(app, &keys, (&permit, &terms), now).await
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.

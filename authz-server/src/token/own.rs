@@ -77,6 +77,7 @@ fn expectation(issuer: &str, audience: &str) -> Expectation {
         algorithms: ALGORITHMS.to_vec(),
         leeway: CLOCKS,
         single_audience: true,
+        kept_claims: Vec::new(),
         scope_claims: Vec::new(),
     }
 }

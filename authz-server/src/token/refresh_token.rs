@@ -103,11 +103,11 @@ pub(super) async fn decide(
             methods: known.methods,
             // OpenID Connect Core §12.2: an ID token of a refresh should have none.
             nonce: None,
-            place,
         }),
         confirmation: None,
         actor: None,
         authorization_details: details.as_ref().map(AuthorizationDetails::value),
+        place: Some(place),
     })
 }
 

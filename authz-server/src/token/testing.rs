@@ -10,9 +10,10 @@ use shared::config::Reader;
 use shared::jose::Algorithm;
 use shared::oauth_error::ErrorCode;
 use shared::secret::{Secret, SecretKind};
+use xtask::timing::{self, Difference, Way};
 
-use super::authorization_code;
 use super::request::{ExchangeRequest, GrantType, TokenRequest};
+use super::{authorization_code, refresh_token};
 use crate::app::App;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -197,6 +198,19 @@ impl House {
         permit.lineage.unwrap().refresh_token.unwrap()
     }
 
+    /// What a refresh token is exchanged for at `now`.
+    pub(crate) async fn refreshed(&self, token: &Secret, now: UnixSeconds) -> Result<Secret, Failure> {
+        let asked = with_refresh_token(token);
+        let permit = refresh_token::decide(&self.app, &self.client, &asked, now).await?;
+        Ok(permit.lineage.unwrap().refresh_token.unwrap())
+    }
+
+    /// The family of a refresh token that stands.
+    pub(crate) async fn family_of(&self, token: &Secret) -> String {
+        let known = db::refresh_token::find(&self.app.db, &token.hash(), NOW).await;
+        known.unwrap().unwrap().family_id
+    }
+
     /// Whether the access tokens of a family are taken back.
     pub(crate) async fn is_taken_back(&self, family_id: &str) -> bool {
         self.app.catch_up().await.unwrap();
@@ -284,5 +298,18 @@ pub(crate) async fn refresh(
     let asked = with_refresh_token(token);
     let permit = super::refresh_token::decide(&house.app, &house.client, &asked, now).await?;
     let lineage = permit.lineage.unwrap();
-    Ok((lineage.refresh_token.unwrap(), lineage.place, lineage.family_id))
+    let next = lineage.refresh_token.unwrap();
+    Ok((next, permit.place.unwrap(), lineage.family_id))
+}
+
+/// Lets `judge` refuse what is wrong early and what is wrong late, by turns, and compares the times.
+pub(crate) fn by_place<T: ?Sized>(judge: &dyn Fn(&T) -> bool, (early, late): (&T, &T)) -> Difference {
+    fn way<'a, T: ?Sized>(judge: &'a dyn Fn(&T) -> bool, value: &'a T) -> Way<'a> {
+        Box::new(move || {
+            for _ in 0..64 {
+                assert!(!judge(std::hint::black_box(value)));
+            }
+        })
+    }
+    timing::compare(1000, &mut [way(judge, early), way(judge, late)])[0]
 }

@@ -71,6 +71,7 @@ fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candid
             algorithms: Algorithm::ALL.to_vec(),
             leeway: LEEWAY,
             single_audience: false,
+            kept_claims: Vec::new(),
             scope_claims: vec!["scopes".to_owned(), "scp".to_owned()],
         };
         let settings = KeySetSettings {

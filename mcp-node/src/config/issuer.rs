@@ -39,6 +39,8 @@ pub struct IssuerConfig {
     pub dpop_required: bool,
     /// How long its last good key set serves while it cannot be reached; `offline.keys` unless it says otherwise.
     pub max_stale: Duration,
+    /// Claims of its tokens that rules of `[scopes]` look at.
+    pub kept_claims: Vec<String>,
 }
 
 /// Reads every `[[issuer]]`. Faults stay in the reader.
@@ -159,6 +161,7 @@ fn read(
         ca_file,
         dpop_required: dpop.as_deref() == Some("required"),
         max_stale,
+        kept_claims: Vec::new(),
     })
 }
 

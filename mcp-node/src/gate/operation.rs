@@ -2,11 +2,12 @@
 
 use rmcp::model::JsonObject;
 
+#[cfg(test)]
+use super::scopes::GET_PROMPT;
 use super::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE};
 
 /// One request, as far as it decides whether it is allowed.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(dead_code, reason = "rules about resources, prompts and arguments read them")]
 pub(crate) struct Operation<'a> {
     /// The MCP method; plain-JSON endpoints stand for the method that they mirror.
     pub(crate) method: &'a str,
@@ -36,6 +37,16 @@ impl<'a> Operation<'a> {
         Self {
             method: READ_RESOURCE,
             resource: Some(uri),
+            ..Self::default()
+        }
+    }
+
+    /// Asking for a prompt.
+    #[cfg(test)]
+    pub(crate) fn prompt(name: &'a str) -> Self {
+        Self {
+            method: GET_PROMPT,
+            prompt: Some(name),
             ..Self::default()
         }
     }

@@ -1,9 +1,19 @@
-//! Which scope each operation needs. Decided before any tool runs and before any byte of an answer is written.
+//! Which scopes each operation needs. Decided before any tool runs and before any byte of an answer is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use cel::Value;
+use shared::access_token::VerifiedClaims;
+use shared::clock::UnixSeconds;
 use shared::config::Reader;
 use shared::scope::Scope;
+
+use super::condition::{self, Facts};
+use super::hierarchy::Hierarchy;
+use super::operation::Operation;
+use super::rules::{About, Demand, Rule};
+use super::spelling::spellings;
 
 /// The method by which every client begins; its scope is what a caller without token is told to get.
 const FIRST_METHOD: &str = "server/discover";
@@ -39,19 +49,52 @@ const DEFAULTS: [(&str, &[&str]); 17] = [
     ("tasks/get", &["mcp:call"]),
 ];
 
-/// The scope of each method and of each tool.
+/// What every method, tool, resource and prompt needs.
 #[derive(Clone, Debug)]
 pub struct ScopeTable {
     /// One token of these suffices.
     methods: HashMap<String, Scope>,
     /// The token that a caller is told to get, for each method.
     preferred: HashMap<String, String>,
-    /// All of these are needed, beside what `tools/call` needs.
-    tools: BTreeMap<String, Scope>,
+    /// What is needed beside what the method needs.
+    rules: Arc<[Rule]>,
+    hierarchy: Hierarchy,
+    lists: Lists,
+}
+
+/// What lists leave out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Lists {
+    /// What the caller is denied, and what needs scopes of its own that the caller lacks. The scope of the method that
+    /// uses it does not count: a client learns of it when it calls, and would never call what it does not see.
+    #[default]
+    Own,
+    /// Everything that the caller could not use with the token it has.
+    Usable,
+    /// Only what the caller is denied.
+    All,
+}
+
+/// Whoever asks, as far as the table looks at them.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) scope: &'a Scope,
+    /// Makes the variable `caller` of conditions.
+    pub(super) describe: &'a dyn Fn() -> Value,
+    pub(super) now: UnixSeconds,
+}
+
+/// Why an operation is not allowed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Denial {
+    /// A scope is missing. These are all that the operation needs, so that the caller can ask for them at once.
+    Lacks(Scope),
+    /// The rule of this name forbids it.
+    Forbidden(String),
 }
 
 impl ScopeTable {
-    /// Reads `[scopes.methods]` and `[scopes.tools]`. Faults stay in the reader.
+    /// Reads `[scopes]` and what is below it. Faults stay in the reader.
     pub(crate) fn read(reader: &mut Reader) -> Self {
         let mut table = Self::default();
         let mut section = reader.section("scopes");
@@ -66,33 +109,85 @@ impl ScopeTable {
                 Err(fault) => section.fault("methods", format!("{method}: {fault}")),
             }
         }
-        for (tool, text) in section.map("tools") {
-            match text.parse() {
-                Ok(all_of) => drop(table.tools.insert(tool, all_of)),
-                Err(fault) => section.fault("tools", format!("{tool}: {fault}")),
+        let mut rules = Rule::read_table(&mut section, "tools", About::Tool);
+        rules.extend(Rule::read_table(&mut section, "resources", About::Resource));
+        rules.extend(Rule::read_table(&mut section, "prompts", About::Prompt));
+        table.hierarchy = Hierarchy::read(&mut section);
+        let lists = section.value::<String>("lists", "own");
+        table.lists = match lists.as_deref() {
+            None | Some("own") => Lists::Own,
+            Some("usable") => Lists::Usable,
+            Some("all") => Lists::All,
+            Some(_) => {
+                section.fault("lists", "write \"own\", \"usable\" or \"all\"");
+                Lists::Own
             }
-        }
+        };
+        rules.extend(Rule::read_all(reader));
+        table.rules = rules.into();
         table
     }
 
-    /// Whether `granted` suffices for `method` and, in a tool call, for `tool`. If not: every scope that this
-    /// operation needs, so that the caller can ask for all of them at once.
-    pub(crate) fn check(&self, granted: &Scope, method: &str, tool: Option<&str>) -> Result<(), Scope> {
-        let known = self.known(method);
-        let method_is_granted = self
-            .methods
-            .get(known)
-            .is_some_and(|any| any.iter().any(|one| granted.contains(one)));
-        let extra = tool.and_then(|tool| self.tools.get(tool));
-        if method_is_granted && extra.is_none_or(|all| all.is_subset(granted)) {
+    /// Whether `asker` may do `operation`.
+    pub(super) fn check(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<(), Denial> {
+        let mut needed = Scope::default();
+        for rule in self.rules.iter().filter(|rule| applies(rule, asker, operation)) {
+            match rule.demand() {
+                Demand::Needs(more) => needed = needed.union(more),
+                Demand::Deny => return Err(Denial::Forbidden(rule.name().to_owned())),
+            }
+        }
+        if self.allows_method(asker.scope, operation.method)
+            && self.hierarchy.covers_all(asker.scope, &needed)
+        {
             return Ok(());
         }
-        Err(self.needed(method, tool, granted))
+        Err(Denial::Lacks(
+            self.of_method(operation.method, asker.scope).union(&needed),
+        ))
+    }
+
+    /// Whether a list may name what `operation` would use. Rules about arguments do not count: there are none yet.
+    pub(super) fn lists(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> bool {
+        let counts = |rule: &&Rule| {
+            let mentions_more = rule.when().is_some_and(|when| {
+                when.mentions().arguments
+                    || when.mentions().resource && operation.resource.is_none_or(is_template)
+            });
+            !mentions_more && applies(rule, asker, operation)
+        };
+        let own = self.rules.iter().filter(counts).all(|rule| match rule.demand() {
+            Demand::Needs(needed) => {
+                self.lists == Lists::All || self.hierarchy.covers_all(asker.scope, needed)
+            }
+            Demand::Deny => false,
+        });
+        own && (self.lists != Lists::Usable || self.allows_method(asker.scope, operation.method))
+    }
+
+    /// Whether two callers may get different lists.
+    pub(super) fn lists_differ(&self) -> bool {
+        !self.rules.is_empty() || self.lists == Lists::Usable
+    }
+
+    /// Whether a rule about this operation looks at its arguments, which have not been read yet.
+    pub(super) fn wants_arguments(&self, operation: &Operation<'_>) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.when().is_some_and(|when| when.mentions().arguments) && rule.is_about(operation))
+    }
+
+    /// The claims that conditions look at.
+    pub(crate) fn claims(&self) -> BTreeSet<String> {
+        let conditions = self.rules.iter().filter_map(Rule::when);
+        conditions
+            .flat_map(|when| when.mentions().claims.iter().cloned())
+            .collect()
     }
 
     /// What a caller without token is told to get for `method`.
     pub(crate) fn hint(&self, method: &str) -> String {
-        self.needed(method, None, &Scope::default()).to_string()
+        self.of_method(method, &Scope::default()).to_string()
     }
 
     /// What a caller without token is told to get when it is not known yet what it wants.
@@ -104,24 +199,26 @@ impl ScopeTable {
     pub(crate) fn for_metadata(&self) -> Vec<String> {
         let empty = Scope::default();
         let all = self
-            .needed(FIRST_METHOD, None, &empty)
-            .union(&self.needed(CALL_TOOL, None, &empty));
+            .of_method(FIRST_METHOD, &empty)
+            .union(&self.of_method(CALL_TOOL, &empty));
         all.iter().map(str::to_owned).collect()
     }
 
-    fn needed(&self, method: &str, tool: Option<&str>, granted: &Scope) -> Scope {
+    fn allows_method(&self, granted: &Scope, method: &str) -> bool {
+        let any_of = self.methods.get(self.known(method));
+        any_of.is_some_and(|any| any.iter().any(|one| self.hierarchy.covers(granted, one)))
+    }
+
+    /// The scope to name for `method`. Where one of several suffices, the one that the caller has is not replaced by
+    /// another.
+    fn of_method(&self, method: &str, granted: &Scope) -> Scope {
         let known = self.known(method);
-        // Where one of several suffices, the one that the caller has is not replaced by another.
         let held = self
             .methods
             .get(known)
-            .and_then(|any| any.iter().find(|one| granted.contains(one)));
+            .and_then(|any| any.iter().find(|one| self.hierarchy.covers(granted, one)));
         let one = held.or_else(|| self.preferred.get(known).map(String::as_str));
-        let one = Scope::from_tokens(one).unwrap_or_default();
-        match tool.and_then(|tool| self.tools.get(tool)) {
-            Some(extra) => one.union(extra),
-            None => one,
-        }
+        Scope::from_tokens(one).unwrap_or_default()
     }
 
     /// The name under which `method` stands in the table. A method nobody knows needs what the first one needs.
@@ -150,7 +247,9 @@ impl Default for ScopeTable {
         let mut table = Self {
             methods: HashMap::new(),
             preferred: HashMap::new(),
-            tools: BTreeMap::new(),
+            rules: Arc::from([]),
+            hierarchy: Hierarchy::default(),
+            lists: Lists::default(),
         };
         for (method, any_of) in DEFAULTS {
             let scope = Scope::from_tokens(any_of.iter().copied()).unwrap_or_default();
@@ -160,90 +259,53 @@ impl Default for ScopeTable {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn configured(text: &str) -> ScopeTable {
-        let mut reader = Reader::from_text(text.to_owned(), &BTreeMap::new()).unwrap();
-        let table = ScopeTable::read(&mut reader);
-        reader.finish().unwrap();
-        table
-    }
-
-    fn needed(table: &ScopeTable, granted: &str, method: &str, tool: Option<&str>) -> Option<String> {
-        table
-            .check(&granted.parse().unwrap(), method, tool)
-            .err()
-            .map(|scope| scope.to_string())
-    }
-
-    #[test]
-    fn the_contract_table() {
-        let table = ScopeTable::default();
-        for method in [
-            "server/discover",
-            "initialize",
-            "ping",
-            "tools/list",
-            "prompts/get",
-            "notifications/initialized",
-        ] {
-            assert_eq!(needed(&table, "mcp:read", method, None), None, "{method}");
-            assert_eq!(
-                needed(&table, "mcp:call", method, None).as_deref(),
-                Some("mcp:read"),
-                "{method}"
-            );
-        }
-        for granted in ["mcp:read", "mcp:resources"] {
-            assert_eq!(needed(&table, granted, "resources/read", None), None);
-        }
-        assert_eq!(
-            needed(&table, "", "resources/read", None).as_deref(),
-            Some("mcp:resources")
-        );
-        assert_eq!(needed(&table, "mcp:call", "tools/call", Some("x")), None);
-        assert_eq!(
-            needed(&table, "mcp:read", "tools/call", Some("x")).as_deref(),
-            Some("mcp:call")
-        );
-        assert_eq!(
-            needed(&table, "mcp:read", "subscriptions/listen", None).as_deref(),
-            Some("mcp:subscribe")
-        );
-        // Case matters, and what nobody knows needs what everyone needs.
-        assert_eq!(
-            needed(&table, "mcp:call", "Tools/call", None).as_deref(),
-            Some("mcp:read")
-        );
-        assert_eq!(table.for_metadata(), ["mcp:call", "mcp:read"]);
-    }
-
-    #[test]
-    fn a_deployment_has_its_own_names_and_tools_ask_for_more() {
-        let table = configured(
-            "[scopes.methods]\n\"tools/call\" = \"mcp:tools:execute admin\"\n[scopes.tools]\nget_status = \"ops z\"\n",
-        );
-        assert_eq!(
-            needed(&table, "mcp:tools:execute", "tools/call", Some("list_peers")),
-            None
-        );
-        assert_eq!(needed(&table, "admin", "tools/call", None), None);
-        let all = "mcp:tools:execute ops z";
-        assert_eq!(
-            needed(&table, "mcp:tools:execute ops", "tools/call", Some("get_status")).as_deref(),
-            Some(all)
-        );
-        assert_eq!(
-            needed(&table, "ops z", "tools/call", Some("get_status")).as_deref(),
-            Some(all)
-        );
-        assert_eq!(needed(&table, all, "tools/call", Some("get_status")), None);
-        assert_eq!(
-            needed(&table, "admin z", "tools/call", Some("get_status")).as_deref(),
-            Some("admin ops z")
-        );
-        assert_eq!(table.hint("tools/call"), "mcp:tools:execute");
+/// Whether `rule` applies, to any spelling of the resource.
+fn applies(rule: &Rule, asker: &Asker<'_>, operation: &Operation<'_>) -> bool {
+    let applies = |operation: &Operation<'_>| {
+        let facts = Facts {
+            tool: operation.tool,
+            resource: operation.resource,
+            prompt: operation.prompt,
+            arguments: operation.arguments,
+            caller: asker.describe,
+            now: asker.now.0,
+        };
+        rule.applies(operation, &facts)
+    };
+    match operation.resource.filter(|_| rule.looks_at_resource()) {
+        None => applies(operation),
+        Some(uri) => spellings(uri).iter().any(|spelling| {
+            applies(&Operation {
+                resource: Some(spelling),
+                ..*operation
+            })
+        }),
     }
 }
+
+/// Whether a URI of a list is a template (RFC 6570): a `{` is in no URI.
+fn is_template(uri: &str) -> bool {
+    uri.contains('{')
+}
+
+/// The variable `caller` of conditions.
+pub(super) fn describe(claims: &VerifiedClaims) -> Value {
+    let text = |text: &str| Value::String(Arc::new(text.to_owned()));
+    let scopes = claims.scope().iter().map(text).collect();
+    let kept = claims.kept().iter();
+    let mut members = vec![
+        ("subject", text(claims.subject())),
+        ("client_id", text(claims.client_id())),
+        ("issuer", text(claims.issuer())),
+        ("scopes", Value::List(Arc::new(scopes))),
+        (
+            "claims",
+            condition::map(kept.map(|(name, value)| (name.as_str(), condition::json(value)))),
+        ),
+    ];
+    members.extend(claims.client_name().map(|name| ("client_name", text(name))));
+    condition::map(members)
+}
+
+#[cfg(test)]
+mod tests;

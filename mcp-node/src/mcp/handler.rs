@@ -125,10 +125,14 @@ impl ServerHandler for EdgeHive {
     async fn list_resources(
         &self,
         page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         only_page(page)?;
-        let list = ListResourcesResult::with_all_items(offer::list_resources(&self.0).await);
+        let mut resources = offer::list_resources(&self.0).await;
+        if let Some(caller) = Caller::of(&context.extensions) {
+            resources.retain(|resource| self.0.gate.may_see_resource(caller, &resource.uri));
+        }
+        let list = ListResourcesResult::with_all_items(resources);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
             .with_cache_scope(CacheScope::Private))
@@ -137,13 +141,17 @@ impl ServerHandler for EdgeHive {
     async fn list_resource_templates(
         &self,
         page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         only_page(page)?;
-        let list = ListResourceTemplatesResult::with_all_items(offer::list_resource_templates(&self.0).await);
+        let mut templates = offer::list_resource_templates(&self.0).await;
+        if let Some(caller) = Caller::of(&context.extensions) {
+            templates.retain(|template| self.0.gate.may_see_resource(caller, &template.uri_template));
+        }
+        let list = ListResourceTemplatesResult::with_all_items(templates);
         Ok(list
             .with_ttl_ms(LISTS_ARE_FRESH_MS)
-            .with_cache_scope(CacheScope::Public))
+            .with_cache_scope(self.0.gate.cache_scope()))
     }
 
     async fn read_resource(

@@ -5,6 +5,7 @@ mod strict;
 
 use std::borrow::Cow;
 
+use rmcp::model::JsonObject;
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
@@ -59,6 +60,8 @@ pub(super) struct Message<'de> {
     name: Member<'de>,
     /// `params.uri`.
     uri: Member<'de>,
+    /// `params.ref.name` and `params.ref.uri`: what `completion/complete` completes.
+    completed: (Member<'de>, Member<'de>),
     /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(super) version: Member<'de>,
     /// `params._meta["io.modelcontextprotocol/clientCapabilities"]`.
@@ -131,6 +134,7 @@ impl<'de> Message<'de> {
             method,
             name: object.name,
             uri: object.uri,
+            completed: (object.ref_name, object.ref_uri),
             version: object.version,
             capabilities: object.capabilities,
         })
@@ -152,9 +156,22 @@ impl<'de> Message<'de> {
             method: self.method(),
             tool: self.tool(),
             // Of `resources/read`, `resources/subscribe` and whatever else names one.
-            resource: self.uri.text(),
-            prompt: self.name.text().filter(|_| self.method == GET_PROMPT),
+            resource: self.uri.text().or(self.completed.1.text()),
+            prompt: if self.method == GET_PROMPT {
+                self.name.text()
+            } else {
+                self.completed.0.text()
+            },
             arguments: None,
+        }
+    }
+
+    /// `params.arguments` of `bytes`, from which this message was read. Read only where they decide something.
+    pub(super) fn arguments(bytes: &[u8]) -> Option<JsonObject> {
+        let mut message = shared::json::object(bytes).ok()?;
+        match message.get_mut("params")?.get_mut("arguments")?.take() {
+            Value::Object(arguments) => Some(arguments),
+            _ => None,
         }
     }
 

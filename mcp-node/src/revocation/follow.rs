@@ -93,7 +93,7 @@ impl Inner {
         };
         let directory: Directory = serde_json::from_slice(&news.body).map_err(|_| NotHad::Form)?;
         let has_versions = directory.versions.len() == directory.status_lists.len();
-        let mut named = Vec::new();
+        let (mut named, mut failed) = (Vec::new(), None);
         for (at, uri) in directory.status_lists.iter().enumerate().take(MAX_LISTS) {
             let version = directory.versions.get(at).filter(|_| has_versions);
             let version = version.map_or("", String::as_str);
@@ -103,14 +103,23 @@ impl Inner {
             let is_known = self
                 .held(uri)
                 .is_some_and(|held| !version.is_empty() && held.version() == version);
-            if !is_known {
-                self.fetch(uri, &list_url, version).await?;
+            let fetched = if is_known {
+                Ok(())
+            } else {
+                self.fetch(uri, &list_url, version).await.map(drop)
+            };
+            // One that cannot be had does not make the others old.
+            match fetched {
+                Ok(()) => named.push(uri.clone()),
+                Err(reason) => failed = Some(reason),
             }
-            named.push(uri.clone());
         }
         self.forget_ended();
         *lock(&self.named) = named;
         self.confirm_named(before);
+        if let Some(reason) = failed {
+            return Err(reason);
+        }
         // Without versions, an unchanged directory would not tell of changed lists.
         *etag = news.etag.filter(|_| has_versions);
         Ok(if has_versions { Duration::ZERO } else { INTERVAL })
@@ -120,10 +129,16 @@ impl Inner {
     async fn ask_each(&self) -> Result<Duration, NotHad> {
         self.forget_ended();
         let held: Vec<String> = lock(&self.lists).keys().cloned().collect();
+        let mut failed = None;
         for uri in held {
-            if let Some(url) = self.address(&uri) {
-                self.fetch(&uri, &url, "").await?;
+            if let Some(url) = self.address(&uri)
+                && let Err(reason) = self.fetch(&uri, &url, "").await
+            {
+                failed = Some(reason);
             }
+        }
+        if let Some(reason) = failed {
+            return Err(reason);
         }
         let shortest = lock(&self.lists).values().map(|list| list.ttl()).min();
         Ok(shortest.unwrap_or(BACK_OFF.1).max(INTERVAL))

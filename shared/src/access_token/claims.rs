@@ -35,6 +35,7 @@ pub(super) fn check(
         may_act: claims.get("may_act").and_then(Value::as_object).cloned(),
         authorization_details: claims.get("authorization_details").cloned(),
         status: None,
+        kept: kept(claims, expectation),
     };
     if claims.get("act").is_some_and(|actor| !actor.is_object()) {
         return Err(TokenFault::new(Check::Claims, "act is not an object"));
@@ -61,6 +62,13 @@ pub(super) fn check(
             .flatten(),
         ..verified
     })
+}
+
+fn kept(claims: &Map<String, Value>, expectation: &Expectation) -> Map<String, Value> {
+    let names = expectation.kept_claims.iter();
+    names
+        .filter_map(|name| Some((name.clone(), claims.get(name)?.clone())))
+        .collect()
 }
 
 fn audience(claims: &Map<String, Value>, expectation: &Expectation) -> Result<(), TokenFault> {
@@ -178,6 +186,7 @@ mod tests {
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
             single_audience: true,
+            kept_claims: Vec::new(),
             scope_claims: vec!["scopes".to_owned(), "scp".to_owned()],
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use xtask::journey;
 use xtask::program::Program;
 
 use crate::answers::granted;
-use crate::database::Db;
+use crate::database::{Db, cluster};
 use crate::status_list;
 
 /// Every scope that the node knows.
@@ -240,6 +241,24 @@ impl Fleet {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(secret.to_owned());
+    }
+
+    /// Runs SQL in the server's database, for what only time or an accident does.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn sql(&self, statement: &str) {
+        match &self.server.database {
+            Some(url) => cluster().sql(url, statement).map(drop).unwrap(),
+            None => {
+                let mut sqlite = Command::new("sqlite3");
+                sqlite.args(["-cmd", ".timeout 10000"]);
+                let file = self.server.folder.join("authz.db");
+                xtask::shell::read(sqlite.arg(file).arg(statement))
+                    .map(drop)
+                    .unwrap();
+            }
+        }
     }
 
     /// Waits until the server answers its readiness probe, for example after its database has come back.

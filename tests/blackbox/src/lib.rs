@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod forge;
 pub mod html;
 pub mod issuer;
+pub mod length;
 pub mod location;
 pub mod lone_node;
 pub mod people;
@@ -29,6 +30,7 @@ pub mod publisher;
 pub mod registered;
 pub mod status_list;
 pub mod tls;
+pub mod traced;
 pub mod wire;
 
 pub use database::Db;

@@ -29,9 +29,11 @@ pub(crate) fn for_building() -> Outcome<()> {
     Ok(())
 }
 
-/// The database of the black-box tests.
+/// What the black-box tests need: a database, and what makes disks and programs fail, and looks at what is left.
 pub(crate) fn for_black_box() -> Outcome<()> {
-    need(postgres::binaries().is_some(), "postgresql")
+    need(postgres::binaries().is_some(), "postgresql")?;
+    need(shell::has("strace"), "strace")?;
+    need(shell::has("sqlite3"), "sqlite3")
 }
 
 /// Node's package installer, Python's environments, and the browser of the people.

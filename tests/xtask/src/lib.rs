@@ -13,5 +13,6 @@ pub mod program;
 
 pub mod shared_token;
 pub mod shell;
+pub mod timing;
 
 pub use fault::{Explain, Fault, Outcome};

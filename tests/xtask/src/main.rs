@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod faults;
 mod install;
 mod interop;
 mod program_files;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Options),
     /// Runs the official MCP conformance suites, a line per scenario
     Conformance,
+    /// Lets databases, disks and programs fail: nothing may be lost, given twice or half done
+    Faults(faults::Options),
     /// Lets processes share one refresh token: nobody may lose a session, and a thief must
     Race(race::Options),
     /// One process of the race
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Conformance => conformance::run(),
+        Command::Faults(options) => faults::run(&options),
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Bench(options) => bench::run(&options),

@@ -128,6 +128,19 @@ impl Cluster {
         shell::read(&mut stop).map(drop)
     }
 
+    /// Kills one of the server's processes, of those that serve connections or write; the server then ends all others
+    /// and begins again with what is on the disk.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn kill_one(&self, number: usize) -> Outcome<()> {
+        let ids = self.ids();
+        let processes = ids.get(1..).filter(|processes| !processes.is_empty());
+        let processes = processes.explain("Postgres does not run")?;
+        let id = processes[number % processes.len()].to_string();
+        shell::read(Command::new("kill").args(["-KILL", &id])).map(drop)
+    }
+
     /// Starts the server again after [`Cluster::crash`].
     ///
     /// # Errors

@@ -29,7 +29,13 @@ pub(super) fn basic(header: &str) -> Option<(String, Secret)> {
 
 #[cfg(test)]
 mod tests {
+    use shared::secret::SecretHash;
+
     use super::*;
+    use crate::client::Client;
+    use crate::db::client_secret::ClientSecretRow;
+    use crate::db::tests::NOW;
+    use crate::token::testing::{by_place, client_row};
 
     fn header(credentials: &str) -> String {
         format!("Basic {}", STANDARD.encode(credentials))
@@ -66,5 +72,29 @@ mod tests {
             assert!(basic(bad).is_none(), "{bad}");
         }
         assert!(basic(&good).is_some());
+    }
+
+    /// CA-08. Only hashes are compared, and that takes as long wherever they differ; that it would show is seen of a
+    /// comparison that stops.
+    #[test]
+    fn ca_08_a_wrong_secret_takes_as_long_wherever_it_is_wrong() {
+        let right = SecretHash::of(b"ehs_right");
+        let row = ClientSecretRow {
+            secret_hash: right.as_bytes().to_vec(),
+            expires_at: None,
+        };
+        let client = Client::from_rows(client_row("client_credentials", "a"), vec![row]).unwrap();
+        let differing = |at: usize| {
+            let mut bytes = right.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            SecretHash::from_stored(&bytes).unwrap()
+        };
+        let (early, late) = (differing(0), differing(31));
+        assert!(client.has_secret(&right, NOW));
+        let ours = by_place(&|hash| client.has_secret(hash, NOW), (&early, &late));
+        assert!(!ours.is_more_than(0.02), "{ours:?}");
+        let stops = |hash: &SecretHash| right.as_bytes().iter().zip(hash.as_bytes()).all(|(a, b)| a == b);
+        let other = by_place(&stops, (&early, &late));
+        assert!(other.is_more_than(0.02), "{other:?}");
     }
 }

@@ -6,7 +6,9 @@ use super::*;
 use crate::db::session::SessionRow;
 use crate::db::tests::{NOW, Places, disable_user};
 use crate::token::refresh_token;
-use crate::token::testing::{House, NODE, REDIRECT, VERIFIER, all, code_of, with_code, with_refresh_token};
+use crate::token::testing::{
+    House, NODE, REDIRECT, VERIFIER, all, by_place, code_of, with_code, with_refresh_token,
+};
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -335,4 +337,18 @@ async fn of_a_grant_that_is_revoked_meanwhile_nothing_lives_on() {
             }
         }
     }
+}
+
+/// PKCE-10. What is compared early and what late must not show; that it would show is seen of a comparison that stops.
+#[test]
+fn pkce_10_a_wrong_challenge_takes_as_long_wherever_it_is_wrong() {
+    const RIGHT: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    let verifier = Secret::from(VERIFIER.to_owned());
+    let (early, late) = (format!("x{}", &RIGHT[1..]), format!("{}x", &RIGHT[..42]));
+    assert!(matches(&verifier, RIGHT));
+    let ours = by_place(&|challenge| matches(&verifier, challenge), (&early, &late));
+    assert!(!ours.is_more_than(0.02), "{ours:?}");
+    let stops = |challenge: &str| RIGHT.bytes().zip(challenge.bytes()).all(|(a, b)| a == b);
+    let other = by_place(&stops, (&early, &late));
+    assert!(other.is_more_than(0.02), "{other:?}");
 }

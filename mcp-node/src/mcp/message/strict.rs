@@ -20,6 +20,8 @@ pub(super) struct Object<'de> {
     pub(super) params: Member<'de>,
     pub(super) name: Member<'de>,
     pub(super) uri: Member<'de>,
+    pub(super) ref_name: Member<'de>,
+    pub(super) ref_uri: Member<'de>,
     pub(super) version: Member<'de>,
     pub(super) capabilities: Member<'de>,
     /// Whether there is `result` or `error`.
@@ -61,6 +63,7 @@ enum Place {
     Message,
     Params,
     Meta,
+    Ref,
     Elsewhere,
 }
 
@@ -77,6 +80,7 @@ impl<'de> Walk<'_, 'de> {
             let inner = match (self.place, &*name) {
                 (Place::Message, "params") => Place::Params,
                 (Place::Params, "_meta") => Place::Meta,
+                (Place::Params, "ref") => Place::Ref,
                 _ => Place::Elsewhere,
             };
             let member = members.next_value_seed(Walk {
@@ -102,6 +106,8 @@ impl<'de> Object<'de> {
             (Place::Message, "result" | "error") => return self.has_result = true,
             (Place::Params, "name") => &mut self.name,
             (Place::Params, "uri") => &mut self.uri,
+            (Place::Ref, "name") => &mut self.ref_name,
+            (Place::Ref, "uri") => &mut self.ref_uri,
             (Place::Meta, PROTOCOL_VERSION) => &mut self.version,
             (Place::Meta, CLIENT_CAPABILITIES) => &mut self.capabilities,
             _ => return,

@@ -1,22 +1,25 @@
-//! AZ-01 … AZ-42: the authorization endpoint answers the right one, at the right place, and nobody else.
+//! AZ-01 … AZ-42: the authorization endpoint answers the right one, and nobody else; the right place is in `redirects`.
 
 use blackbox::fleet::Wishes;
 use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::person::{Outcome, Page, Redirect};
+use blackbox::published::Published;
+use blackbox::registered::{open_fleet, public};
 use blackbox::{Db, Fleet, both};
+use serde_json::json;
 use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::Request;
 
 /// Asks without being signed in.
 #[track_caller]
-fn ask(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) -> Outcome {
+pub(super) fn ask(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) -> Outcome {
     let url = fleet.authorization_url(client_id, &Pkce::fresh(), more);
     fleet.person().open(&url)
 }
 
 /// The request is good: a person is asked to sign in.
 #[track_caller]
-fn good(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
+pub(super) fn good(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
     let page = ask(fleet, client_id, more).page();
     assert!(page.has_form("/login"), "{}", page.answer);
     no_referrer(&page);
@@ -24,12 +27,12 @@ fn good(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
 
 /// `PAGE`: the person is told, nobody is redirected, nothing of the request is repeated.
 #[track_caller]
-fn paged(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
+pub(super) fn paged(fleet: &Fleet, client_id: &str, more: &[(&str, &str)]) {
     told(&ask(fleet, client_id, more).page());
 }
 
 #[track_caller]
-fn told(page: &Page) {
+pub(super) fn told(page: &Page) {
     assert_eq!(page.answer.status, 400, "{} {}", page.url, page.answer);
     assert_eq!(page.answer.header("location"), None);
     let kind = page.answer.header("content-type").unwrap();
@@ -40,7 +43,7 @@ fn told(page: &Page) {
 
 /// AZ-33.
 #[track_caller]
-fn no_referrer(page: &Page) {
+pub(super) fn no_referrer(page: &Page) {
     assert_eq!(page.answer.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(page.answer.header("x-frame-options"), Some("DENY"));
     for foreign in ["src=\"http", "href=\"http", "src=\"//", "href=\"//"] {
@@ -54,7 +57,7 @@ fn no_referrer(page: &Page) {
 
 /// `R`: the client is told, with `state` and `iss`, and no code (RFC 9207 §2).
 #[track_caller]
-fn refused(fleet: &Fleet, client_id: &str, more: &[(&str, &str)], error: &str) -> Redirect {
+pub(super) fn refused(fleet: &Fleet, client_id: &str, more: &[(&str, &str)], error: &str) -> Redirect {
     let redirect = ask(fleet, client_id, more).redirect();
     assert_eq!(redirect.answer.status, 303, "{}", redirect.answer);
     assert_eq!(
@@ -136,159 +139,6 @@ fn az_06_07_08_what_this_client_or_server_does_not_do(db: Db) {
     paged(&fleet, &device, &[]);
 }
 
-both!(az_10_to_17_every_byte_of_a_redirect_uri_counts);
-fn az_10_to_17_every_byte_of_a_redirect_uri_counts(db: Db) {
-    let fleet = Fleet::shared(db);
-    let registered = "https://client.example/cb?tenant=a";
-    let client = fleet.web_client(registered, &[]);
-    good(&fleet, &client, &[("redirect_uri", registered)]);
-    // The only registered one may be left out.
-    good(&fleet, &client, &[("redirect_uri", "")]);
-    for other in [
-        "https://client.example/cb",
-        "https://client.example/cb?tenant=a&x=1",
-        "https://client.example/cb?tenant=a&code=x",
-        "https://client.example/cb?tenant=a&state=",
-        "https://client.example/cb?tenant=a#f",
-        "https://client.example:443/cb?tenant=a",
-        "https://client.example/cb/?tenant=a",
-        "https://client.example./cb?tenant=a",
-        "https://CLIENT.example/cb?tenant=a",
-        "https://xn--clint-esa.example/cb?tenant=a",
-        "https://cliënt.example/cb?tenant=a",
-        "https://client.example/cb/FAKEPATH?tenant=a",
-        "https://client.example/cb%2FFAKEPATH?tenant=a",
-        "https://client.example/cb/..%2FFAKEPATH?tenant=a",
-        "https://client.example/cb/%2e%2e%2FFAKEPATH?tenant=a",
-        "https://client.example/cb/%252e%252e%252FFAKEPATH?tenant=a",
-        "https://client.example/cb/;/../../FAKEPATH?tenant=a",
-        "https://client.example/cb/%3B%2F..?tenant=a",
-        "https://client.example/cb/%0A%0D/../?tenant=a",
-        "https://client.example@evil.example/cb?tenant=a",
-        "https://client.example\\@evil.example/cb?tenant=a",
-        "https://client.example\t/cb?tenant=a",
-        " https://client.example/cb?tenant=a",
-        "//evil.example/cb?tenant=a",
-        "https://evil.client.example/cb?tenant=a",
-        "https://client.example.evil/cb?tenant=a",
-        "https://client.evil/cb?tenant=a",
-        "http://client.example/cb?tenant=a",
-        // AZ-23.
-        "javascript:alert(1)",
-        "data:text/html,x",
-        "JavaScript:alert(1)",
-    ] {
-        paged(&fleet, &client, &[("redirect_uri", other)]);
-    }
-    // GEN-01 where it matters most.
-    paged(
-        &fleet,
-        &client,
-        &[("redirect_uri", registered), ("redirect_uri", registered)],
-    );
-    paged(&fleet, &client, &[("client_id", &client), ("client_id", &client)]);
-}
-
-both!(az_18_a_registered_query_is_kept);
-fn az_18_a_registered_query_is_kept(db: Db) {
-    let fleet = Fleet::shared(db);
-    let registered = "https://client.example/cb?tenant=a%2Fb&x";
-    let (client, ada) = (fleet.web_client(registered, &[]), fleet.person_account());
-    let url = fleet.authorization_url(&client, &Pkce::fresh(), &[("redirect_uri", registered)]);
-    let redirect = fleet.person().allow(&url, (&ada, PASSWORD));
-    assert!(
-        redirect.url.starts_with(&format!("{registered}&code=")),
-        "{}",
-        redirect.url
-    );
-    fleet.remember(&redirect.code());
-    assert_eq!(redirect.param("iss"), Some(fleet.server.issuer.clone()));
-    assert_eq!(redirect.param("state").as_deref(), Some("st-1"));
-}
-
-both!(az_20_21_on_loopback_the_port_alone_may_differ);
-fn az_20_21_on_loopback_the_port_alone_may_differ(db: Db) {
-    let fleet = Fleet::shared(db);
-    let client = fleet.web_client("http://127.0.0.1/cb", &[]);
-    for other in [
-        "http://127.0.0.1:9/cb2",
-        "http://127.0.0.1:9/cb?x=1",
-        "http://localhost:9/cb",
-        "http://[::1]:9/cb",
-        "http://127.0.0.2:9/cb",
-        "http://0.0.0.0:9/cb",
-        "http://127.0.0.1:80@evil/cb",
-        "https://127.0.0.1:9/cb",
-    ] {
-        paged(&fleet, &client, &[("redirect_uri", other)]);
-    }
-    let ada = fleet.person_account();
-    let requested = "http://127.0.0.1:43121/cb";
-    let url = fleet.authorization_url(&client, &Pkce::fresh(), &[("redirect_uri", requested)]);
-    let redirect = fleet.person().allow(&url, (&ada, PASSWORD));
-    assert!(
-        redirect.url.starts_with(&format!("{requested}?code=")),
-        "{}",
-        redirect.url
-    );
-    fleet.remember(&redirect.code());
-}
-
-both!(az_23_what_runs_in_a_browser_is_never_registered);
-fn az_23_what_runs_in_a_browser_is_never_registered(db: Db) {
-    let fleet = Fleet::shared(db);
-    let create = |uri: &str| {
-        let line = [
-            "client",
-            "create",
-            "--name",
-            "x",
-            "--public",
-            "--redirect-uri",
-            uri,
-        ];
-        fleet.server.json(&line)
-    };
-    create("https://client.example/cb").unwrap();
-    create("com.example.app:/cb").unwrap();
-    create("cursor://anysphere.cursor-mcp/oauth/callback").unwrap();
-    for uri in [
-        "javascript:alert(1)",
-        "JavaScript:alert(1)",
-        "data:text/html,x",
-        "file:///etc/passwd",
-        "vbscript:x",
-        "blob:https://client.example/x",
-        "http://client.example/cb",
-        "https://client.example/cb#f",
-        "https://client.example/cb?code=1",
-        "https://u@client.example/cb",
-        "https://client.example/a/../cb",
-        "/cb",
-    ] {
-        assert!(create(uri).is_err(), "{uri}");
-    }
-    let uri = ["--redirect-uri", "javascript:alert(1)"];
-    let client = fleet.web_client(CALLBACK, &[]);
-    assert!(
-        fleet
-            .server
-            .json(&[&["client", "update", &client], &uri[..]].concat())
-            .is_err()
-    );
-    let other = [
-        "client",
-        "update",
-        &client,
-        "--redirect-uri",
-        "https://client.example/new",
-    ];
-    let view = fleet.server.json(&other).unwrap();
-    assert_eq!(view["redirect_uris"][0], "https://client.example/new");
-    paged(&fleet, &client, &[]);
-    good(&fleet, &client, &[("redirect_uri", "https://client.example/new")]);
-}
-
 both!(az_25_26_state_comes_back_as_it_was);
 fn az_25_26_state_comes_back_as_it_was(db: Db) {
     let fleet = Fleet::shared(db);
@@ -319,6 +169,57 @@ fn az_25_26_state_comes_back_as_it_was(db: Db) {
     // GEN-01: any other parameter that stands twice.
     let twice = [("scope", "mcp:read"), ("scope", "mcp:read")];
     refused(&fleet, &client, &twice, "invalid_request");
+}
+
+both!(az_09_whom_nobody_vouches_for_is_told_nothing_before_a_page);
+fn az_09_whom_nobody_vouches_for_is_told_nothing_before_a_page(db: Db) {
+    let (open, published) = (open_fleet(db), Published::shared(db));
+    let registered = open.registered(&public(&json!({})));
+    let registered = registered["client_id"].as_str().unwrap();
+    let (document, _) = published.client(&json!({}));
+    for (fleet, client) in [(&open, registered), (&published.fleet, &document)] {
+        let ada = fleet.person_account();
+        let mut browser = fleet.person();
+        for signed_in in [false, true] {
+            if signed_in {
+                browser.sign_in(&ada, PASSWORD);
+            }
+            for fault in [
+                ("scope", "unknown:scope"),
+                ("scope", "mcp:\"read"),
+                ("response_type", "token"),
+                ("resource", "http://localhost:1/other"),
+                ("code_challenge", ""),
+                ("prompt", "none"),
+            ] {
+                let url = fleet.authorization_url(client, &Pkce::fresh(), &[fault]);
+                told(&browser.page(&url));
+            }
+        }
+        // Once the person has seen a page, the client may be told.
+        let page = browser.page(&fleet.authorization_url(client, &Pkce::fresh(), &[]));
+        let denied = browser.decide(&page, "deny", &[]).redirect();
+        assert_eq!(denied.param("error").as_deref(), Some("access_denied"));
+    }
+    // An operator's client is told at once.
+    let known = open.web_client(CALLBACK, &[]);
+    refused(&open, &known, &[("scope", "unknown:scope")], "invalid_scope");
+}
+
+both!(az_33_no_page_tells_others_its_address);
+fn az_33_no_page_tells_others_its_address(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (client, ada) = (fleet.web_client(CALLBACK, &[]), fleet.person_account());
+    let url = fleet.authorization_url(&client, &Pkce::fresh(), &[]);
+    let mut browser = fleet.person();
+    let login = browser.page(&url);
+    no_referrer(&login);
+    let consent = browser.sign_in_at(&login, &ada, PASSWORD).page();
+    assert!(consent.has_form("/consent"), "{}", consent.answer);
+    no_referrer(&consent);
+    for path in ["/account", "/device", "/logout", "/oauth/authorize"] {
+        no_referrer(&browser.page(path));
+    }
 }
 
 both!(az_27_one_resource_that_is_known);

@@ -147,6 +147,35 @@ fn code_06_the_redirect_uri_is_the_same_or_left_out(db: Db) {
     granted(&this.redeem(&fleet, &[("redirect_uri", "")]));
 }
 
+both!(code_08_a_request_names_one_client);
+fn code_08_a_request_names_one_client(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.client(&["--redirect-uri", CALLBACK]);
+    let other = fleet.client(&["--redirect-uri", CALLBACK]);
+    let (ada, pkce) = (fleet.person_account(), Pkce::fresh());
+    let code = fleet
+        .allowed(&mut fleet.person(), &ada, &client.id, (&pkce, &[]))
+        .code();
+    let form = |id| {
+        [
+            ("grant_type", "authorization_code"),
+            ("client_id", id),
+            ("code", code.as_str()),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", pkce.verifier.as_str()),
+        ]
+    };
+    for id in [other.id.as_str(), "c_nobody"] {
+        refused_400(&fleet.post("/oauth/token", &client, &form(id)), "invalid_request");
+    }
+    refused_400(
+        &fleet.post("/oauth/token", &other, &form(&client.id)),
+        "invalid_request",
+    );
+    // Nothing was used up, and the right one may be named.
+    granted(&fleet.post("/oauth/token", &client, &form(&client.id)));
+}
+
 both!(code_09_a_public_client_says_who_it_is);
 fn code_09_a_public_client_says_who_it_is(db: Db) {
     let fleet = Fleet::shared(db);

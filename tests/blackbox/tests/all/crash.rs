@@ -1,17 +1,22 @@
 //! DUR-02: a server that is killed under load has kept what it answered, and gives nothing twice.
 
+mod at_write;
+mod database;
+mod disk;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use blackbox::fleet::Wishes;
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, both, length};
 use xtask::code_flow::{CodeClient, TESTING_DOOR, location};
 use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http;
 
+/// Rounds of a short run.
 const ROUNDS: usize = 4;
-const WORKERS: usize = 8;
 /// Answers of one round before the kill; another number in each round, so that it falls into another place.
 const ANSWERS: usize = 60;
 
@@ -25,34 +30,56 @@ struct Hands {
     open: Option<String>,
 }
 
-both!(dur_02_what_was_answered_survives_a_kill);
-fn dur_02_what_was_answered_survives_a_kill(db: Db) {
+/// A fleet where codes need no person, and a client of it.
+fn stage(db: Db, database: Option<String>) -> (Fleet, CodeClient) {
     let wishes = Wishes {
         server: Some(format!("{UNLIMITED_SERVER}{TESTING_DOOR}")),
+        database,
         ..Wishes::default()
     };
     let fleet = Fleet::start(db, &wishes);
     let client = CodeClient::create(&fleet.server, "crash", (&fleet.node.url(), "mcp:read")).unwrap();
-    for round in 0..ROUNDS {
+    (fleet, client)
+}
+
+/// Starts the server again on what it left; returns how long it took.
+fn start_again(fleet: &Fleet) -> Duration {
+    let start = Instant::now();
+    let new = fleet.server.serve_ready().unwrap();
+    fleet.programs().insert("authz-server", new);
+    start.elapsed()
+}
+
+both!(dur_02_what_was_answered_survives_a_kill);
+fn dur_02_what_was_answered_survives_a_kill(db: Db) {
+    let (fleet, client) = stage(db, None);
+    let (start, long) = (Instant::now(), length::of_faults());
+    let clients = if long.is_some() { 32 } else { 8 };
+    let (mut round, mut slowest) = (0, Duration::ZERO);
+    while long.map_or(round < ROUNDS, |length| start.elapsed() < length) {
         let answered = Arc::new(AtomicUsize::new(0));
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|_| {
-                let (client, answered) = (client.clone(), Arc::clone(&answered));
-                thread::spawn(move || work(&client, &answered))
-            })
-            .collect();
-        while answered.load(Ordering::Relaxed) < ANSWERS + 7 * round {
+        let workers = put_to_work(clients, &client, &answered);
+        while answered.load(Ordering::Relaxed) < ANSWERS + 7 * (round % 50) {
             thread::yield_now();
         }
         let mut old = fleet.programs().remove("authz-server").unwrap();
         old.kill();
         let hands: Vec<Hands> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
-        let new = fleet.server.serve_ready().unwrap();
-        fleet.programs().insert("authz-server", new);
+        slowest = slowest.max(start_again(&fleet));
         for hand in hands {
             check(&client, &hand);
         }
+        round += 1;
     }
+    println!("{db:?}: {round} kills under {clients} clients; ready again within {slowest:?}");
+}
+
+fn put_to_work(clients: usize, client: &CodeClient, answered: &Arc<AtomicUsize>) -> Vec<JoinHandle<Hands>> {
+    let begin = |_| {
+        let (client, answered) = (client.clone(), Arc::clone(answered));
+        thread::spawn(move || work(&client, &answered))
+    };
+    (0..clients).map(begin).collect()
 }
 
 /// Codes, tokens and refreshes, until nobody answers any more.
@@ -62,22 +89,16 @@ fn work(client: &CodeClient, answered: &AtomicUsize) -> Hands {
         let Ok(redirect) = http::get(&client.authorization_url()).and_then(|answer| location(&answer)) else {
             return hands;
         };
-        let code = redirect
-            .split(['?', '&'])
-            .find_map(|pair| pair.strip_prefix("code="))
-            .unwrap();
-        hands.open = Some(code.to_owned());
-        let Ok(answer) = client.ask(&client.redemption(code)) else {
+        let code = code_in(&redirect);
+        hands.open = Some(code.clone());
+        let Ok(answer) = client.ask(&client.redemption(&code)) else {
             return hands;
         };
         assert_eq!(answer.status, 200, "{answer}");
         answered.fetch_add(1, Ordering::Relaxed);
         hands.open = None;
-        hands.redeemed = Some(code.to_owned());
-        let mut newest = answer.json().unwrap()["refresh_token"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        hands.redeemed = Some(code);
+        let mut newest = refresh_token(&answer);
         for _ in 0..2 {
             hands.newest = Some(newest.clone());
             let Ok(answer) = client.ask(&client.renewal(&newest)) else {
@@ -85,13 +106,24 @@ fn work(client: &CodeClient, answered: &AtomicUsize) -> Hands {
             };
             assert_eq!(answer.status, 200, "{answer}");
             answered.fetch_add(1, Ordering::Relaxed);
-            newest = answer.json().unwrap()["refresh_token"]
-                .as_str()
-                .unwrap()
-                .to_owned();
+            newest = refresh_token(&answer);
         }
         hands.newest = Some(newest);
     }
+}
+
+fn code_in(redirect: &str) -> String {
+    let code = redirect
+        .split(['?', '&'])
+        .find_map(|pair| pair.strip_prefix("code="));
+    code.unwrap_or_else(|| panic!("no code in {redirect}")).to_owned()
+}
+
+fn refresh_token(answer: &http::Answer) -> String {
+    answer.json().unwrap()["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn check(client: &CodeClient, hands: &Hands) {

@@ -149,6 +149,61 @@ fn dev_03_of_many_polls_at_once_one_succeeds(db: Db) {
     }
 }
 
+both!(dev_04_a_device_that_waited_too_long_begins_again);
+fn dev_04_a_device_that_waited_too_long_begins_again(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (late, allowed, other) = (Device::new(&fleet), Device::new(&fleet), Device::new(&fleet));
+    let mut person = signed_in(&fleet);
+    decide(&mut person, &allowed, "allow");
+    // Ten minutes pass, for these two.
+    for device in [&late, &allowed] {
+        let code = device.text("user_code").replace('-', "");
+        fleet.sql(&format!(
+            "UPDATE device_authorization SET expires_at = 1 WHERE user_code = '{code}'"
+        ));
+        refused_400(&device.poll(&fleet), "expired_token");
+        refused_400(&device.poll(&fleet), "expired_token");
+        assert_eq!(
+            type_code(&mut person, device.text("user_code")).answer.status,
+            400
+        );
+    }
+    decide(&mut person, &other, "allow");
+    granted(&other.poll(&fleet));
+}
+
+// A yes that comes while ten poll: whenever it comes, one of them has the tokens.
+both!(con_06_polls_that_race_with_the_person_succeed_once);
+fn con_06_polls_that_race_with_the_person_succeed_once(db: Db) {
+    let fleet = Fleet::shared(db);
+    let person = signed_in(&fleet);
+    for _ in 0..10 {
+        let device = Device::new(&fleet);
+        let successes = std::thread::scope(|scope| {
+            let poll = |_| {
+                scope.spawn(|| {
+                    loop {
+                        let answer = device.poll(&fleet);
+                        if answer.status == 200 {
+                            return 1;
+                        }
+                        assert_eq!(answer.status, 400, "{answer}");
+                        match answer.json().unwrap()["error"].as_str() {
+                            Some("authorization_pending" | "slow_down") => {}
+                            Some("invalid_grant") => return 0,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                })
+            };
+            let polls: Vec<_> = (0..10).map(poll).collect();
+            decide(&mut person.clone(), &device, "allow");
+            polls.into_iter().map(|poll| poll.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(successes, 1);
+    }
+}
+
 both!(dev_05_a_person_says_no);
 fn dev_05_a_person_says_no(db: Db) {
     let fleet = Fleet::shared(db);

@@ -540,8 +540,8 @@ fn tx_15_what_came_of_a_token_ends_with_it(db: Db) {
     refused_400(&stage.to_second(&token), "invalid_request");
 }
 
-both!(tx_15_what_came_of_a_family_ends_with_it);
-fn tx_15_what_came_of_a_family_ends_with_it(db: Db) {
+both!(tx_15_rt_20_what_came_of_a_family_ends_with_it);
+fn tx_15_rt_20_what_came_of_a_family_ends_with_it(db: Db) {
     let stage = Stage::shared(db);
     // The refresh token is taken back; the person is disabled.
     let (_, client, tokens) = stage.person();
@@ -553,6 +553,19 @@ fn tx_15_what_came_of_a_family_ends_with_it(db: Db) {
     assert_eq!(stage.fleet.post_bare("/oauth/revoke", &form).status, 200);
     assert!(!stage.is_active(&stage.gateway, &new));
     refused_400(&stage.to_second(token_of(&tokens)), "invalid_request");
+
+    // A refresh token is replayed.
+    let (_, client, tokens) = stage.person();
+    let new = granted(&stage.to_second(token_of(&tokens)));
+    let first = tokens["refresh_token"].as_str().unwrap();
+    let second = granted(&stage.fleet.refresh(&client, first, &[]));
+    let second = second["refresh_token"].as_str().unwrap();
+    let newer = granted(&stage.fleet.refresh(&client, second, &[]));
+    let of_newer = granted(&stage.to_second(token_of(&newer)));
+    assert!(stage.is_active(&stage.gateway, &new) && stage.is_active(&stage.gateway, &of_newer));
+    refused_400(&stage.fleet.refresh(&client, first, &[]), "invalid_grant");
+    assert!(!stage.is_active(&stage.gateway, &new) && !stage.is_active(&stage.gateway, &of_newer));
+    refused_400(&stage.to_second(token_of(&newer)), "invalid_request");
 
     let (name, _, tokens) = stage.person();
     let new = granted(&stage.to_second(token_of(&tokens)));

@@ -1,6 +1,7 @@
-//! PKCE-01 … PKCE-04: without S256 there is no code (OAuth 2.1 §4.1.1).
+//! PKCE-01 … PKCE-04, PKCE-09: without S256 there is no code (OAuth 2.1 §4.1.1).
 
-use blackbox::people::{CALLBACK, Pkce};
+use blackbox::answers::{granted, refused_400};
+use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::{Db, Fleet, both};
 
 #[track_caller]
@@ -61,4 +62,32 @@ fn pkce_04_a_challenge_is_the_base64url_of_a_sha_256(db: Db) {
     for challenge in [&right[..42], &long, &padded, &plus, &broken] {
         refused(&fleet, &client, &[("code_challenge", challenge)]);
     }
+}
+
+// What protects a code that somebody stole cannot be taken out of the request on its way (RFC 9700 §4.8).
+both!(pkce_09_a_challenge_cannot_be_stripped);
+fn pkce_09_a_challenge_cannot_be_stripped(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.web_client(CALLBACK, &[]);
+    let ada = fleet.person_account();
+    let mut browser = fleet.person();
+    browser.sign_in(&ada, PASSWORD);
+    let pkce = Pkce::fresh();
+    for stripped in [
+        &[("code_challenge", "")][..],
+        &[("code_challenge", ""), ("code_challenge_method", "")],
+    ] {
+        let url = fleet.authorization_url(&client, &pkce, stripped);
+        let redirect = browser.open(&url).redirect();
+        assert_eq!(redirect.param("error").as_deref(), Some("invalid_request"));
+        assert_eq!(redirect.param("code"), None);
+        let request = blackbox::location::query(&url);
+        let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (&**name, &**value)).collect();
+        refused_400(&fleet.post_bare("/oauth/par", &form), "invalid_request");
+    }
+    // Nor swapped: a code for the attacker's challenge is of no use to whoever has another verifier.
+    let other = Pkce::fresh();
+    let code = fleet.allowed(&mut browser, &ada, &client, (&other, &[])).code();
+    refused_400(&fleet.redeem(&client, &code, &pkce, &[]), "invalid_grant");
+    granted(&fleet.redeem(&client, &code, &other, &[]));
 }

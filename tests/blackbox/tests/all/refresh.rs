@@ -275,8 +275,8 @@ fn rt_18_revoking_a_refresh_token_ends_the_family(db: Db) {
     granted(&other.refresh(&fleet, other.first(), &[]));
 }
 
-both!(dur_06_a_replay_is_known_after_a_restart);
-fn dur_06_a_replay_is_known_after_a_restart(db: Db) {
+both!(rt_19_dur_06_a_replay_is_known_after_a_restart);
+fn rt_19_dur_06_a_replay_is_known_after_a_restart(db: Db) {
     let fleet = Fleet::start(db, &with_tokens("refresh_retry_window = \"0s\""));
     let this = session(&fleet);
     let next = granted(&this.refresh(&fleet, this.first(), &[]));
@@ -314,8 +314,8 @@ fn con_03_many_who_refresh_at_once_get_one_successor(db: Db) {
     }
 }
 
-both!(con_08_nothing_survives_a_revocation_that_races_with_refreshes);
-fn con_08_nothing_survives_a_revocation_that_races_with_refreshes(db: Db) {
+both!(rt_21_con_08_nothing_survives_a_revocation_that_races_with_refreshes);
+fn rt_21_con_08_nothing_survives_a_revocation_that_races_with_refreshes(db: Db) {
     let fleet = Fleet::shared(db);
     let this = session(&fleet);
     let answers: Vec<Answer> = std::thread::scope(|scope| {

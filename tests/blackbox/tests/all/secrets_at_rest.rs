@@ -1,4 +1,4 @@
-//! CA-08, LOG-01, LOG-06: what may stand in a database, a key file, a log, and what may not.
+//! CA-08, RT-17, LOG-01, LOG-06: what may stand in a database, a key file, a log, and what may not.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -48,6 +48,38 @@ fn ca_08_no_secret_is_kept_in_the_clear(db: Db) {
     }
     assert!(client.secret.starts_with("ehs_"));
     assert!(client.secret.len() >= 4 + 43, "less than 256 bits");
+}
+
+both!(rt_17_who_reads_the_database_cannot_refresh);
+fn rt_17_who_reads_the_database_cannot_refresh(db: Db) {
+    let fleet = Fleet::start(db, &Wishes::default());
+    let (client, ada) = (fleet.web_client(CALLBACK, &[]), fleet.person_account());
+    let tokens = fleet.code_tokens(&mut fleet.person(), &ada, &client);
+    let mut token = tokens["refresh_token"].as_str().unwrap().to_owned();
+    let mut seen = vec![token.clone()];
+    // A used token, whose successor is kept sealed, and one that was never used.
+    for _ in 0..3 {
+        let next = granted(&fleet.refresh(&client, &token, &[]));
+        next["refresh_token"].as_str().unwrap().clone_into(&mut token);
+        seen.push(token.clone());
+    }
+    for token in &seen {
+        // 256 bits, where 160 are asked for.
+        let random = token.strip_prefix("ehr_").unwrap();
+        assert_eq!(random.len(), 43, "{}", token.len());
+        assert!(
+            random
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        );
+    }
+    let all: std::collections::HashSet<&String> = seen.iter().collect();
+    assert_eq!(all.len(), seen.len());
+    let kept = everything_kept(&fleet);
+    assert!(kept.contains(&client), "the client itself is not found");
+    assert_eq!(fleet.leak_in(&kept), None);
+    assert!(!kept.contains("ehr_"), "a refresh token in the clear");
+    granted(&fleet.refresh(&client, &token, &[]));
 }
 
 both!(ca_08_files_with_secrets_are_the_owners_only);

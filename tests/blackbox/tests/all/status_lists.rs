@@ -204,7 +204,7 @@ fn a_node_without_its_server_knows_what_it_knew_and_tells_how_long(db: Db) {
     // Kept within seconds of the news.
     let (_, index) = place(&bad);
     let start = Instant::now();
-    while kept_bit(index) != Some(1) {
+    while kept_bit(&fleet, index) != Some(1) {
         assert!(start.elapsed() < PATIENCE, "the revocation was not kept");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -79,32 +79,7 @@ impl Pair {
 #[test]
 fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
     let pair = Pair::start();
-    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
-    let words = [
-        "--public",
-        "--redirect-uri",
-        CALLBACK,
-        "--resource",
-        RESOURCE,
-        "--scopes",
-        SCOPES,
-    ];
-    let client = pair.first.create_public_client("two", &words).unwrap();
-    let pkce = Pkce::fresh();
-    let query: Vec<String> = [
-        ("response_type", "code"),
-        ("client_id", &client),
-        ("redirect_uri", CALLBACK),
-        ("state", "st-1"),
-        ("code_challenge", &pkce.challenge),
-        ("code_challenge_method", "S256"),
-        ("resource", RESOURCE),
-    ]
-    .iter()
-    .map(|(name, value)| format!("{name}={}", form_encode(value)))
-    .collect();
-    let url = format!("{}/oauth/authorize?{}", pair.issuer, query.join("&"));
-
+    let (client, pkce, url) = flow(&pair);
     // The number of requests between two tries is odd or even as the flow wants it; one more in front turns it around.
     for turn in 0..2 {
         if turn == 1 {
@@ -143,6 +118,83 @@ fn a_flow_whose_every_request_meets_the_other_instance_postgres() {
             "{before:?} {after:?}"
         );
     }
+}
+
+#[test]
+fn con_07_of_those_who_race_at_both_instances_one_wins_postgres() {
+    let pair = Pair::start();
+    let (client, pkce, url) = flow(&pair);
+    for _ in 0..5 {
+        let code = Person::new(&pair.issuer).allow(&url, ("ines", PASSWORD)).code();
+        let redemption = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &client),
+            ("redirect_uri", CALLBACK),
+            ("code", &code),
+            ("code_verifier", &pkce.verifier),
+        ];
+        let at_once = |ask: &(dyn Fn() -> Answer + Sync)| -> Vec<Answer> {
+            std::thread::scope(|scope| {
+                let racers: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+                racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+            })
+        };
+        let answers = at_once(&|| pair.ask(&redemption));
+        assert_eq!(
+            answers.iter().filter(|answer| answer.status == 200).count(),
+            1,
+            "{answers:?}"
+        );
+        for loser in answers.iter().filter(|answer| answer.status != 200) {
+            refused_400(loser, "invalid_grant");
+        }
+        // CON-03: whoever refreshes at once gets one successor, from either.
+        let code = Person::new(&pair.issuer).allow(&url, ("ines", PASSWORD)).code();
+        let mut fresh = redemption;
+        fresh[3].1 = &code;
+        let mut token = text(&granted(&pair.ask(&fresh)), "refresh_token");
+        for _ in 0..3 {
+            let answers = at_once(&|| pair.refresh(&client, &token));
+            let next: std::collections::HashSet<String> = answers
+                .iter()
+                .map(|answer| text(&granted(answer), "refresh_token"))
+                .collect();
+            assert_eq!(next.len(), 1, "{answers:?}");
+            token = next.into_iter().next().unwrap();
+        }
+    }
+    let served = pair.balancer.served();
+    assert!(served.iter().all(|count| *count > 50), "{served:?}");
+}
+
+/// A person, their client, its proof key and the address of its request.
+fn flow(pair: &Pair) -> (String, Pkce, String) {
+    pair.first.create_user("ines", PASSWORD, &[]).unwrap();
+    let words = [
+        "--public",
+        "--redirect-uri",
+        CALLBACK,
+        "--resource",
+        RESOURCE,
+        "--scopes",
+        SCOPES,
+    ];
+    let client = pair.first.create_public_client("two", &words).unwrap();
+    let pkce = Pkce::fresh();
+    let query: Vec<String> = [
+        ("response_type", "code"),
+        ("client_id", &client),
+        ("redirect_uri", CALLBACK),
+        ("state", "st-1"),
+        ("code_challenge", &pkce.challenge),
+        ("code_challenge_method", "S256"),
+        ("resource", RESOURCE),
+    ]
+    .iter()
+    .map(|(name, value)| format!("{name}={}", form_encode(value)))
+    .collect();
+    let url = format!("{}/oauth/authorize?{}", pair.issuer, query.join("&"));
+    (client, pkce, url)
 }
 
 #[test]
@@ -309,7 +361,7 @@ fn stat_16_stat_17_a_revocation_at_one_instance_is_in_the_lists_of_the_other_pos
     let directory = format!("{}/oauth/status?resource={}", pair.issuer, form_encode(RESOURCE));
     let known = http::get(&directory).unwrap();
     let etag = known.header("etag").unwrap().to_owned();
-    for turn in 0..2 {
+    for (turn, token) in tokens.iter().take(2).enumerate() {
         let waiting = Request::new("GET", &directory)
             .unwrap()
             .header("if-none-match", &etag)
@@ -319,17 +371,17 @@ fn stat_16_stat_17_a_revocation_at_one_instance_is_in_the_lists_of_the_other_pos
             // An odd number of requests in between: the other one revokes.
             http::get(&format!("{}/healthz", pair.issuer)).unwrap();
         }
-        let revoked = post("/oauth/revoke", &[("token", &tokens[turn])]);
+        let revoked = post("/oauth/revoke", &[("token", token)]);
         assert_eq!(revoked.status, 200);
         let news = granted(&waiting.join().unwrap());
         assert_ne!(news["versions"], granted(&known)["versions"]);
-        let (uri, _) = place(&tokens[turn]);
+        let (uri, _) = place(token);
         let listed = news["status_lists"].as_array().unwrap();
         assert!(listed.contains(&Value::from(uri.as_str())));
         // Both instances say the same.
         let lists = [(); 2].map(|()| {
             let list = http::get(&uri).unwrap().text();
-            assert_eq!(bit_in(&list, place(&tokens[turn]).1), 1);
+            assert_eq!(bit_in(&list, place(token).1), 1);
             part(&list, 1)["status_list"].clone()
         });
         assert_eq!(lists[0], lists[1]);
