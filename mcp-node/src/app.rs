@@ -21,7 +21,8 @@ use crate::error::{Asks, Refusal};
 use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
-use crate::mcp::{self, Lasting, Transport};
+use crate::mcp::sessions::Sessions;
+use crate::mcp::{self, Lasting, Transport, legacy};
 use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
 use crate::rest;
@@ -59,6 +60,12 @@ pub(crate) struct Node {
     pub(crate) mcp_enabled: bool,
     /// News, and the seal on what a call remembers with its client.
     pub(crate) lasting: Lasting,
+    /// Sessions of older revisions, if the operator wants them.
+    pub(crate) sessions: Option<Arc<Sessions>>,
+    /// The streams of 2024-11-05.
+    pub(crate) pairs: Arc<Sessions>,
+    /// Whether there are any.
+    pub(crate) http_sse: bool,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.
@@ -85,6 +92,7 @@ impl Node {
     /// Who sent `request`, if its token is good and its client has not asked too often.
     pub(crate) async fn admit(&self, request: &HttpRequest) -> Result<Arc<Caller>, Refusal> {
         let caller = self.door.authenticate(&Shown::from(request), now()).await.inspect_err(|refusal| {
+            self.gate.turned_away(refusal);
             let client = ClientAddress::of(request).0;
             match refusal {
                 Refusal::Token(fault) | Refusal::BoundToken(fault) => tracing::info!(target: CALLERS, %client, check = %fault.check, reason = fault.reason, "a token was refused"),
@@ -92,11 +100,16 @@ impl Node {
                 refusal => tracing::debug!(target: CALLERS, %client, reason = refusal.reason(), "a request was turned away"),
             }
         })?;
+        self.count_against(&caller)?;
+        Ok(caller)
+    }
+
+    /// Counts one more request of `caller`'s client.
+    pub(crate) fn count_against(&self, caller: &Caller) -> Result<(), Refusal> {
         let allowance = self
             .per_client
             .check((caller.issuer_index(), caller.claims().client_id()));
-        allowance.map_err(Refusal::TooMany)?;
-        Ok(caller)
+        allowance.map_err(Refusal::TooMany)
     }
 
     /// The answer to a refused request. `hint` is the scope that it would need.
@@ -186,11 +199,38 @@ pub(crate) fn routes<H: ServerHandler>(
     if !node.mcp_enabled {
         return;
     }
-    config.service(
-        answer::resource("/mcp", "POST")
-            .wrap(from_fn(guard))
-            .route(web::post().to(mcp::post::<H>)),
-    );
+    let allowed = if node.sessions.is_some() {
+        "GET, POST, DELETE"
+    } else {
+        "POST"
+    };
+    let mut endpoint = answer::resource("/mcp", allowed)
+        .wrap(from_fn(guard))
+        .route(web::post().to(mcp::post::<H>));
+    if node.sessions.is_some() {
+        endpoint = endpoint
+            .route(web::get().to(legacy::open_stream))
+            .route(web::delete().to(legacy::close_session));
+    }
+    config.service(endpoint);
+    if node.http_sse {
+        // Below the resource too: some clients ask that the address be part of it.
+        for prefix in ["", "/mcp"] {
+            let stream = answer::resource(&format!("{prefix}/sse"), "GET");
+            let messages = answer::resource(&format!("{prefix}/messages"), "POST");
+            config
+                .service(
+                    stream
+                        .wrap(from_fn(guard))
+                        .route(web::get().to(legacy::open_pair)),
+                )
+                .service(
+                    messages
+                        .wrap(from_fn(guard))
+                        .route(web::post().to(legacy::post_message::<H>)),
+                );
+        }
+    }
     if plain_json {
         config.configure(rest::routes);
     }

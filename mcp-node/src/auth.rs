@@ -1,7 +1,7 @@
 //! The door: an access token in, a [`Caller`] out. Nothing reaches a tool but through here.
 //!
 //! A token that was verified once is remembered until it expires, under its SHA-256; it is still refused as soon as
-//! its issuer no longer publishes the key that signed it, or takes it back.
+//! its issuer no longer publishes the key that signed it or takes the token back, and an answer of its issuer counts for a moment only.
 
 mod binding;
 mod caller;
@@ -86,7 +86,10 @@ impl Door {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(caller) = self.verified.get(&key) {
-            if self.still_admits(&caller, now) {
+            let still_has = self
+                .issuers
+                .still_has(caller.issuer_index(), caller.grounds(), now);
+            if still_has && caller.claims().is_current(now, LEEWAY) {
                 return Ok(caller);
             }
             self.verified.remove(&key);
@@ -98,14 +101,13 @@ impl Door {
         Ok(caller)
     }
 
-    /// Whether the token by which `caller` came in would be taken now too. Never waits.
+    /// Whether `caller`, who came in with a good token, may stay: on a stream for example. Never waits.
     pub(crate) fn still_admits(&self, caller: &Caller, now: UnixSeconds) -> bool {
-        let issuer = caller.issuer_index();
-        caller.claims().is_current(now, LEEWAY)
-            && self.issuers.still_has(issuer, caller.key())
-            && caller
-                .mark()
-                .is_none_or(|mark| self.issuers.stands(issuer, mark, now))
+        let may_stay = || {
+            self.issuers
+                .may_stay(caller.issuer_index(), caller.grounds(), now)
+        };
+        caller.claims().is_current(now, LEEWAY) && may_stay()
     }
 
     /// The issuers whose tokens are taken.

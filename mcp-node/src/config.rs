@@ -1,7 +1,9 @@
 //! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
 
+mod audit;
 mod client_certificates;
 mod issuer;
+mod limits;
 mod mcp;
 mod offline;
 mod size;
@@ -17,10 +19,12 @@ use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
 pub use self::client_certificates::ClientCertificates;
-pub use self::issuer::{IssuerConfig, IssuerKind};
-pub use self::mcp::McpConfig;
+pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
+pub use self::limits::{CallLimits, Share, ToolLimit};
+pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::offline::{OfflinePolicy, OnStale};
 pub use self::size::ByteCount;
+pub use crate::audit::{AuditConfig, AuditTarget};
 use crate::gate::ScopeTable;
 
 /// The file that is read when none is named.
@@ -78,6 +82,10 @@ pub struct NodeConfig {
     pub settings: Vec<Setting>,
     /// How MCP is served.
     pub mcp: McpConfig,
+    /// How much may go on at the same time, and for how long.
+    pub limits: CallLimits,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// How long the node goes on alone.
     pub offline: OfflinePolicy,
 }
@@ -226,6 +234,9 @@ impl Parts {
         );
         let body_limit = limits.value("body", "1MiB");
 
+        let call_limits = CallLimits::read(reader);
+        let audit = audit::read(reader);
+
         let names = certificate_names(resource.as_ref(), &listen);
         let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
         if tls == TlsMode::Off && Listen::leaves_machine(&listen) {
@@ -255,7 +266,9 @@ impl Parts {
             tls,
             client_certificates,
             settings: Vec::new(),
-            mcp,
+            mcp: mcp?,
+            limits: call_limits?,
+            audit,
             offline,
         })
     }

@@ -6,11 +6,13 @@ use ::web::answer;
 use ::web::rates::Exceeded;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use shared::access_token::TokenFault;
 use shared::dpop::ProofFault;
 use shared::oauth_error::{AuthScheme, Challenge, ErrorCode};
 use shared::scope::Scope;
+
+use crate::gate::Full;
 
 /// A request that the door or the scope table turns away.
 #[derive(Debug)]
@@ -41,14 +43,27 @@ pub(crate) enum Refusal {
     Forbidden,
     /// The client has used up its allowance.
     TooMany(Exceeded),
-    /// The subject has its share of the open streams.
-    TooManyStreams,
-    /// The node has no more streams.
-    StreamsFull,
+    /// The client has called this tool too often.
+    TooManyOfTool(Exceeded),
+    /// So much of it goes on already.
+    Busy {
+        /// Whose share it is.
+        full: Full,
+        /// Of the streams; else of the calls.
+        is_stream: bool,
+        /// The limit.
+        exceeded: Exceeded,
+    },
+    /// The tool is called by as many as may at the same time.
+    ToolBusy(Exceeded),
+    /// More bytes than this tool takes.
+    TooLarge,
+    /// What was decided could not be written down.
+    Unaudited,
 }
 
-/// When to try to open a stream again.
-const STREAMS_RETRY: Duration = Duration::from_secs(15);
+/// Seconds after which to try again what could not be written down.
+const UNAUDITED_RETRY: u64 = 5;
 
 const NO_TOKEN: &str = "an access token is needed; WWW-Authenticate says where to get one";
 const TWO_CREDENTIALS: &str = "send exactly one Authorization header";
@@ -73,8 +88,18 @@ impl Refusal {
             Self::Scope(..) => "insufficient_scope",
             Self::Forbidden => "access_denied",
             Self::TooMany(_) => "rate",
-            Self::TooManyStreams => "streams_per_subject",
-            Self::StreamsFull => "streams",
+            Self::TooManyOfTool(_) => "tool_rate",
+            Self::Busy { full, is_stream, .. } => match (full, is_stream) {
+                (Full::Node, false) => "calls",
+                (Full::Client, false) => "calls_per_client",
+                (Full::Subject, false) => "calls_per_subject",
+                (Full::Node, true) => "streams",
+                (Full::Client, true) => "streams_per_client",
+                (Full::Subject, true) => "streams_per_subject",
+            },
+            Self::ToolBusy(_) => "tool_calls",
+            Self::TooLarge => "body",
+            Self::Unaudited => "audit_unavailable",
         }
     }
 
@@ -90,9 +115,18 @@ impl Refusal {
             Self::Unavailable { .. } => UNAVAILABLE,
             Self::Scope(..) => SCOPE,
             Self::Forbidden => "a rule of this node forbids it",
-            Self::TooMany(_) => "too many requests; wait as Retry-After says",
-            Self::TooManyStreams => "this subject has too many streams open; close one first",
-            Self::StreamsFull => "too many streams are open",
+            Self::TooMany(_) | Self::TooManyOfTool(_) => "too many requests; wait as Retry-After says",
+            Self::Busy { full, is_stream, .. } => match (full, is_stream) {
+                (Full::Node, false) => "the node answers as many requests as it can; try again",
+                (Full::Client, false) => "this client has too many requests open; wait for one to end",
+                (Full::Subject, false) => "this subject has too many requests open; wait for one to end",
+                (Full::Node, true) => "too many streams are open",
+                (Full::Client, true) => "this client has too many streams open; close one first",
+                (Full::Subject, true) => "this subject has too many streams open; close one first",
+            },
+            Self::ToolBusy(_) => "this tool is called by as many as may at the same time; try again",
+            Self::TooLarge => "the request body is larger than this tool takes",
+            Self::Unaudited => "the audit log cannot be written, and without it nothing is done; try again",
         }
     }
 
@@ -115,19 +149,20 @@ impl Refusal {
                 ErrorCode::AccessDenied.as_str(),
                 self.sentence(),
             ),
-            Self::TooMany(exceeded) => exceeded.answer(),
-            Self::StreamsFull => answer::unavailable(self.sentence(), STREAMS_RETRY.as_secs()),
-            Self::TooManyStreams => {
-                let mut answer = answer::error(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "temporarily_unavailable",
-                    self.sentence(),
-                );
-                answer
-                    .headers_mut()
-                    .insert(RETRY_AFTER, STREAMS_RETRY.as_secs().into());
-                answer
+            Self::Unaudited => answer::unavailable(self.sentence(), UNAUDITED_RETRY),
+            Self::TooLarge => {
+                answer::error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", self.sentence())
             }
+            // That the node is full is nobody's fault.
+            Self::Busy {
+                full: Full::Node,
+                exceeded,
+                ..
+            } => answer::unavailable(self.sentence(), exceeded.wait().as_secs().max(1)),
+            Self::TooMany(exceeded)
+            | Self::TooManyOfTool(exceeded)
+            | Self::Busy { exceeded, .. }
+            | Self::ToolBusy(exceeded) => exceeded.answer(),
             Self::TwoCredentials => {
                 answer::error(StatusCode::BAD_REQUEST, "invalid_request", self.sentence())
             }

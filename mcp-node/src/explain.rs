@@ -5,10 +5,10 @@ mod proof;
 use serde::Serialize;
 use shared::access_token::{Check, Confirmation, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
-use shared::jose::{KeySet, VerifyingKey};
+use shared::jose::{Algorithm, KeySet, VerifyingKey};
 use shared::jwks::{KeyLookup, RemoteKeySet};
 
-use crate::issuers::check_bound;
+use crate::issuers::{Introspection, Said, Trust, check_bound};
 
 pub(crate) use self::proof::ShownProof;
 
@@ -20,12 +20,12 @@ pub(crate) struct Candidate {
     pub(crate) dpop_required: bool,
 }
 
-/// Where keys come from.
+/// Where keys come from, or what stands in their place.
 pub(crate) enum Keys {
     /// A file that the operator has: works without network.
     File(KeySet),
     /// The issuer itself.
-    Remote(RemoteKeySet),
+    Issuer(Trust),
 }
 
 /// The whole story of one token.
@@ -81,9 +81,18 @@ pub(crate) async fn explain(
     proof: Option<&ShownProof>,
     now: UnixSeconds,
 ) -> Explanation {
-    let verdict = verify(token, candidates, now).await;
+    let (checks, verdict) = match whose(token, candidates) {
+        Ok((candidate, unverified)) => {
+            let checks = match candidate.keys {
+                Keys::Issuer(Trust::Introspection(_)) => &Check::INTROSPECTED[..],
+                _ => &Check::ALL[..],
+            };
+            (checks, verify(token, candidate, unverified, now).await)
+        }
+        Err(fault) => (&Check::ALL[..], Err(fault)),
+    };
     let failed = verdict.as_ref().err();
-    let steps = Check::ALL.into_iter().map(|check| {
+    let steps = checks.iter().map(|&check| {
         let verdict = match failed {
             None => Verdict::Passed,
             Some(fault) if check < fault.check => Verdict::Passed,
@@ -110,17 +119,36 @@ pub(crate) async fn explain(
     }
 }
 
-async fn verify(
-    token: &str,
-    candidates: &[Candidate],
-    now: UnixSeconds,
-) -> Result<VerifiedClaims, TokenFault> {
-    let unverified = UnverifiedToken::parse(token)?;
-    let named = unverified.issuer()?;
-    let Some(candidate) = candidates
+/// The issuer that the token names; or else the one that is asked about tokens that name none.
+fn whose<'c, 't>(
+    token: &'t str,
+    candidates: &'c [Candidate],
+) -> Result<(&'c Candidate, Option<UnverifiedToken<'t>>), TokenFault> {
+    let of_opaque = || {
+        candidates.iter().find(|candidate| {
+            matches!(&candidate.keys, Keys::Issuer(Trust::Introspection(asked)) if asked.takes_opaque_tokens())
+        })
+    };
+    let unverified = match UnverifiedToken::parse(token) {
+        Ok(unverified) => unverified,
+        Err(fault) if fault.check == Check::Structure => {
+            return of_opaque().map(|candidate| (candidate, None)).ok_or(fault);
+        }
+        Err(fault) => return Err(fault),
+    };
+    let named = match unverified.issuer() {
+        Ok(named) => named,
+        Err(_) if unverified.names_no_issuer() && of_opaque().is_some() => {
+            return of_opaque()
+                .map(|candidate| (candidate, None))
+                .ok_or_else(|| TokenFault::new(Check::Issuer, "iss is missing"));
+        }
+        Err(fault) => return Err(fault),
+    };
+    let found = candidates
         .iter()
-        .find(|candidate| candidate.expectation.issuer == named)
-    else {
+        .find(|candidate| candidate.expectation.issuer == named);
+    let Some(candidate) = found else {
         let shown: String = named.chars().take(128).filter(|c| c.is_ascii_graphic()).collect();
         let trusted: Vec<_> = candidates
             .iter()
@@ -129,34 +157,91 @@ async fn verify(
         let reason = format!("iss is {shown}; trusted: {}", trusted.join(", "));
         return Err(TokenFault::new(Check::Issuer, reason));
     };
-    unverified.algorithm(&candidate.expectation)?;
-    let key = candidate.keys.find(unverified.kid()).await?;
-    let claims = unverified.verify(&key, &candidate.expectation, now)?;
+    Ok((candidate, Some(unverified)))
+}
+
+async fn verify(
+    token: &str,
+    candidate: &Candidate,
+    unverified: Option<UnverifiedToken<'_>>,
+    now: UnixSeconds,
+) -> Result<VerifiedClaims, TokenFault> {
+    let expectation = &candidate.expectation;
+    if let Some(unverified) = &unverified {
+        unverified.check_type(expectation)?;
+    }
+    let claims = match (&candidate.keys, unverified) {
+        (Keys::Issuer(Trust::Introspection(asked)), _) => ask(asked, token, expectation, now).await?,
+        (_, None) => return Err(TokenFault::new(Check::Structure, "it is no JWT")),
+        (Keys::Issuer(Trust::Secret(secret)), Some(unverified)) => {
+            unverified.verify_with_secret(secret, expectation, now)?
+        }
+        (Keys::File(set), Some(unverified)) => {
+            let key = in_file(set, &unverified, expectation)?;
+            unverified.verify(&key, expectation, now)?
+        }
+        (Keys::Issuer(Trust::Keys(set)), Some(unverified)) => {
+            let algorithm = unverified.algorithm(expectation)?;
+            let key = published(set, unverified.named_key(expectation)?, algorithm).await?;
+            unverified.verify(&key, expectation, now)?
+        }
+    };
     check_bound(candidate.dpop_required, &claims)?;
     Ok(claims)
 }
 
-impl Keys {
-    async fn find(&self, kid: &str) -> Result<VerifyingKey, TokenFault> {
-        match self {
-            Self::File(set) => set.find(kid).cloned().ok_or_else(|| {
-                let known: Vec<_> = set.iter().map(|(kid, _)| kid).collect();
-                TokenFault::new(
-                    Check::Key,
-                    format!("the file has no such key; it has {}", known.join(", ")),
-                )
-            }),
-            Self::Remote(set) => match set.key(kid).await {
-                KeyLookup::Key(key) => Ok(key),
-                KeyLookup::UnknownKid => Err(TokenFault::new(Check::Key, "the issuer publishes no such key")),
-                KeyLookup::Unavailable { .. } => {
-                    let fault = set.status().fault.unwrap_or_default();
-                    Err(TokenFault::new(
-                        Check::Key,
-                        format!("the issuer's keys cannot be had: {fault}"),
-                    ))
-                }
-            },
+async fn ask(
+    asked: &Introspection,
+    token: &str,
+    expectation: &Expectation,
+    now: UnixSeconds,
+) -> Result<VerifiedClaims, TokenFault> {
+    match asked.ask(token, now).await {
+        Said::Active(answer) => answer.verify(expectation, now, asked.ttl(), String::new),
+        Said::Inactive => Err(TokenFault::new(
+            Check::Active,
+            "the issuer says that it is not active",
+        )),
+        Said::Nothing { fault, .. } => {
+            let reason = format!("the issuer cannot be asked: {fault}");
+            Err(TokenFault::new(Check::Active, reason))
+        }
+    }
+}
+
+fn in_file(
+    set: &KeySet,
+    unverified: &UnverifiedToken<'_>,
+    expectation: &Expectation,
+) -> Result<VerifyingKey, TokenFault> {
+    let algorithm = unverified.algorithm(expectation)?;
+    let key = match unverified.named_key(expectation)? {
+        Some(kid) => set.find(kid),
+        None => set.only(algorithm),
+    };
+    key.cloned().ok_or_else(|| {
+        let known: Vec<_> = set.iter().map(|(kid, _)| kid).collect();
+        let reason = format!("the file has no such key; it has {}", known.join(", "));
+        TokenFault::new(Check::Key, reason)
+    })
+}
+
+async fn published(
+    set: &RemoteKeySet,
+    kid: Option<&str>,
+    algorithm: Algorithm,
+) -> Result<VerifyingKey, TokenFault> {
+    let lookup = match kid {
+        Some(kid) => set.key(kid).await,
+        None => set.only_key(algorithm).await,
+    };
+    match lookup {
+        KeyLookup::Key(key) => Ok(key),
+        KeyLookup::UnknownKid => Err(TokenFault::new(Check::Key, "the issuer publishes no such key")),
+        KeyLookup::Unavailable { .. } => {
+            let fault = set.status().fault.unwrap_or_default();
+            let reason = format!("the issuer's keys cannot be had: {fault}");
+            Err(TokenFault::new(Check::Key, reason))
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod condition;
 mod hierarchy;
+mod limits;
 mod operation;
 mod pattern;
 mod permit;
@@ -10,40 +11,54 @@ mod rules;
 mod scopes;
 mod seats;
 mod spelling;
+mod uses;
+mod via;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rmcp::model::CacheScope;
+use ::web::metrics::Metrics;
+use ::web::rates::KeyedLimit;
+use rmcp::model::{CacheScope, JsonObject};
 use shared::clock::{UnixSeconds, now};
 
+use self::limits::{Held, Limits};
 pub(crate) use self::operation::Operation;
-pub(crate) use self::permit::{Outcome, Permit};
+pub(crate) use self::pattern::Pattern;
+pub(crate) use self::permit::{Outcome, Permit, TIMED_OUT};
 use self::scopes::{Asker, Denial, describe};
 pub(crate) use self::scopes::{CALL_TOOL, GET_PROMPT, LISTEN, READ_RESOURCE, ScopeTable};
-use self::seats::{Full, Seats};
+pub(crate) use self::seats::Full;
+use self::seats::Owner;
+use self::uses::Uses;
+use self::via::via;
+pub(crate) use self::via::{came_from, remembering};
 use crate::app::CALLERS;
+use crate::audit::{Audit, AuditFault, Entry, NoRoom, Slot};
 use crate::auth::Caller;
+use crate::config::NodeConfig;
 use crate::error::Refusal;
 
 /// The gate of one node.
 #[derive(Debug)]
 pub(crate) struct Gate {
     scopes: ScopeTable,
-    streams: Arc<Seats>,
+    limits: Arc<Limits>,
+    uses: Arc<Uses>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl Gate {
-    /// A gate that judges by `scopes`.
-    pub(crate) fn new(scopes: ScopeTable) -> Self {
-        Self {
-            scopes,
-            streams: Arc::default(),
-        }
-    }
-
-    /// Whether [`Self::permit`] needs the arguments of `operation`. Reading them costs more than everything else here.
-    pub(crate) fn wants_arguments(&self, operation: &Operation<'_>) -> bool {
-        self.scopes.wants_arguments(operation)
+    /// The gate that `config` asks for. Needs the runtime, where an audit log is kept.
+    pub(crate) fn new(config: &NodeConfig, metrics: &Metrics) -> Result<Self, AuditFault> {
+        let limits = Arc::new(Limits::new(&config.limits));
+        let audit = Audit::start(&config.audit)?.map(Arc::new);
+        Ok(Self {
+            scopes: config.scopes.clone(),
+            uses: Arc::new(Uses::of(&limits, audit.as_ref(), metrics)),
+            limits,
+            audit,
+        })
     }
 
     /// Lets `caller` do `operation`, or says why not. What it holds is given back when the permit ends.
@@ -53,6 +68,29 @@ impl Gate {
         operation: &Operation<'_>,
         now: UnixSeconds,
     ) -> Result<Permit, Refusal> {
+        let read = self.read_arguments(operation);
+        let operation = Operation {
+            arguments: operation.arguments.or(read.as_ref()),
+            ..*operation
+        };
+        let line = self
+            .line(now)?
+            .map(|(slot, entry)| (slot, entry.of(caller.claims()).doing(&operation)));
+        match self.decide(caller, &operation, now) {
+            Ok(held) => {
+                let tool = operation.tool.map(str::to_owned);
+                Ok(Permit::new(held, line, Arc::clone(&self.uses), tool))
+            }
+            Err(refusal) => {
+                if let Some((slot, entry)) = line {
+                    slot.put(entry.denied(refusal.reason()));
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn decide(&self, caller: &Caller, operation: &Operation<'_>, now: UnixSeconds) -> Result<Held, Refusal> {
         let verdict = asking(caller, now, |asker| self.scopes.check(asker, operation));
         verdict.map_err(|denial| match denial {
             Denial::Lacks(needed) => caller.lacks(needed),
@@ -62,16 +100,57 @@ impl Gate {
                 Refusal::Forbidden
             }
         })?;
-        let stream = if operation.method == LISTEN {
-            let owner = (caller.issuer_index(), caller.claims().subject().to_owned());
-            Some(self.streams.take(owner).map_err(|full| match full {
-                Full::Node => Refusal::StreamsFull,
-                Full::Subject => Refusal::TooManyStreams,
-            })?)
-        } else {
-            None
+        let owner = Owner {
+            issuer: caller.issuer_index(),
+            client: caller.claims().client_id(),
+            subject: caller.claims().subject(),
         };
-        Ok(Permit::new(stream))
+        self.limits.take(owner, operation)
+    }
+
+    /// The arguments, where somebody wants them and they have not been read yet.
+    fn read_arguments(&self, operation: &Operation<'_>) -> Option<JsonObject> {
+        let is_audited = self.audit.is_some() && operation.has_arguments();
+        let is_wanted =
+            operation.arguments.is_none() && (is_audited || self.scopes.wants_arguments(operation));
+        is_wanted.then(|| operation.read_arguments()).flatten()
+    }
+
+    fn line(&self, now: UnixSeconds) -> Result<Option<(Slot, Entry)>, Refusal> {
+        let Some(audit) = &self.audit else {
+            return Ok(None);
+        };
+        let slot = audit.slot().map_err(|NoRoom| Refusal::Unaudited)?;
+        Ok(Some((slot, Entry::at(now, via()))))
+    }
+
+    /// Writes down that the door let nobody in: a token or a proof was shown, and was not good.
+    pub(crate) fn turned_away(&self, refusal: &Refusal) {
+        let is_told = matches!(
+            refusal,
+            Refusal::Token(_) | Refusal::BoundToken(_) | Refusal::Proof(_)
+        );
+        // Where there is no room, nothing was allowed either.
+        if is_told && let Ok(Some((slot, entry))) = self.line(now()) {
+            slot.put(entry.denied(refusal.reason()));
+        }
+    }
+
+    /// How long the tool `name` may take.
+    pub(crate) fn time(&self, name: &str) -> Duration {
+        self.limits.time(name)
+    }
+
+    /// The rates that have tables, to be tidied.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = KeyedLimit> {
+        self.limits.rates()
+    }
+
+    /// Waits until what has been decided is written, when the program stops.
+    pub(crate) async fn finish(&self) {
+        if let Some(audit) = &self.audit {
+            audit.finish().await;
+        }
     }
 
     /// Whether a list that `caller` asked for may name this tool.

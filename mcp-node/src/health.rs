@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::app::Node;
+use crate::issuers::TrustedIssuer;
 
 /// The routes.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -21,7 +22,7 @@ async fn alive() -> HttpResponse {
 /// Keys are fetched when they are first needed; a probe is such a need, else a node behind a load balancer that waits
 /// for this probe would never be asked anything.
 async fn ready(node: web::Data<Node>) -> HttpResponse {
-    let asked = node.door.issuers().iter().map(|issuer| issuer.keys.is_ready());
+    let asked = node.door.issuers().iter().map(TrustedIssuer::is_ready);
     let usable = futures_util::future::join_all(asked)
         .await
         .into_iter()

@@ -1,21 +1,25 @@
-//! The authorization servers that this node trusts, each with its own keys (RFC 8725 §3.8).
+//! The authorization servers that this node trusts, each with its own keys (RFC 8725 §3.8), its own way to write tokens,
+//! and perhaps the habit to be asked about them.
+
+mod introspection;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::{ClientFault, HttpClient};
-use shared::jose::VerifyingKey;
+use shared::jose::{Algorithm, SharedSecret, VerifyingKey};
 use shared::jwks::{KeptAt, KeyLookup, KeySetSettings, RemoteKeySet};
 use shared::lasting_clock::LastingClock;
 use tokio::sync::watch;
 
-use crate::config::{IssuerConfig, IssuerKind, NodeConfig};
+pub(crate) use self::introspection::{Introspection, Said, Standing};
+use crate::config::{IssuerConfig, NodeConfig, OfflinePolicy, Validation};
 use crate::error::Refusal;
 use crate::offline::Store;
-use crate::revocation::{Mark, Revocation, Ways};
+use crate::revocation::{Mark, Revocation, RevocationStatus, Ways};
 
 /// How far the clocks of an issuer and this node may differ.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
@@ -25,29 +29,52 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) struct TrustedIssuer {
     /// What its tokens must satisfy.
     pub(crate) expectation: Expectation,
-    /// Its keys.
-    pub(crate) keys: RemoteKeySet,
-    /// What it says of tokens that it took back.
-    pub(crate) revocation: Revocation,
+    /// What its word is worth.
+    pub(crate) trust: Trust,
+    /// What it says of tokens that it took back; `None` where nothing that it signs is looked at.
+    revocation: Option<Revocation>,
     /// Whether its tokens must be bound to a key (RFC 9728 §2, `dpop_bound_access_tokens_required`).
     dpop_required: bool,
+}
+
+/// By what an issuer's tokens are known.
+#[derive(Debug)]
+pub(crate) enum Trust {
+    /// Its public keys.
+    Keys(RemoteKeySet),
+    /// A secret that it shares with this node alone.
+    Secret(SharedSecret),
+    /// Its answer.
+    Introspection(Arc<Introspection>),
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Issuers {
-    list: Vec<TrustedIssuer>,
-    store: Store,
+    all: Vec<TrustedIssuer>,
+    /// The place of the one that is asked about tokens that do not say whose they are.
+    of_opaque_tokens: Option<usize>,
+    /// By which everything ages that is known of them.
+    clock: Arc<LastingClock>,
 }
 
-/// A token that passed every check, and by which issuer's key.
+/// A token that passed every check, and why its issuer's word was believed.
 pub(crate) struct Verified {
     pub(crate) claims: VerifiedClaims,
     /// The place of the issuer in [`Issuers`].
     pub(crate) issuer: usize,
-    pub(crate) key: VerifyingKey,
-    /// Where its issuer says whether it was revoked; `None` when it names no place.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) grounds: Grounds,
+}
+
+/// What a verdict rests on: as long as it stands, the token need not be checked again.
+#[derive(Debug)]
+pub(crate) enum Grounds {
+    /// A key of the issuer, and the place where it says whether the token was revoked, if it names one.
+    Key(VerifyingKey, Option<Mark>),
+    /// The shared secret, which changes only with the program.
+    Secret,
+    /// The issuer's answer.
+    Answer(Arc<Standing>),
 }
 
 /// Why a token was not accepted.
@@ -55,7 +82,7 @@ pub(crate) struct Verified {
 pub(crate) enum NotVerified {
     /// A check failed.
     Refused(TokenFault),
-    /// The issuer's keys cannot be had, so the token can be neither accepted nor refused.
+    /// The issuer's keys or its answer cannot be had, so the token can be neither accepted nor refused.
     Unavailable {
         /// When to try again.
         retry_after: Duration,
@@ -68,12 +95,28 @@ impl From<TokenFault> for NotVerified {
     }
 }
 
+/// How a trusted issuer is.
+pub(crate) struct Condition {
+    /// Whether tokens of it can be judged now.
+    pub(crate) usable: bool,
+    /// Time since its key set was fetched.
+    pub(crate) keys_age: Option<Duration>,
+    /// How long they would serve on without it.
+    pub(crate) keys_left: Option<Duration>,
+    /// How many keys it has.
+    pub(crate) keys: usize,
+    /// What is known of tokens that it took back.
+    pub(crate) revocation: Option<RevocationStatus>,
+    /// Why the latest attempt to reach it failed, if it did.
+    pub(crate) fault: Option<String>,
+}
+
 impl Issuers {
     /// Prepares them, with what was kept of their keys and lists; fetches nothing yet.
     pub(crate) fn new(config: &NodeConfig) -> Result<Self, ClientFault> {
         let store = Store::open(&config.data_dir, clock::now());
         let mut clients: Vec<(Option<PathBuf>, HttpClient)> = Vec::new();
-        let mut issuers = Vec::new();
+        let mut all = Vec::new();
         for issuer in &config.issuers {
             let known = clients.iter().find(|(ca_file, _)| *ca_file == issuer.ca_file);
             let client = match known {
@@ -84,100 +127,255 @@ impl Issuers {
                     client
                 }
             };
-            let settings = KeySetSettings {
-                issuer: issuer.issuer.clone(),
-                jwks_uri: issuer.jwks_uri.clone(),
-                algorithms: issuer.algorithms.clone(),
-                max_stale: issuer.max_stale,
-                kept: store.file(issuer.issuer.as_str(), "keys").map(|file| KeptAt {
-                    file,
-                    clock: Arc::clone(&store.clock),
-                }),
-            };
-            let keys = RemoteKeySet::new(client.clone(), settings);
-            let revocation = Revocation::new(Ways {
-                issuer: issuer.issuer.as_str().to_owned(),
-                client,
-                keys: keys.clone(),
-                policy: config.offline,
+            let kept = store.file(issuer.issuer.as_str(), "keys").map(|file| KeptAt {
+                file,
                 clock: Arc::clone(&store.clock),
-                file: store.file(issuer.issuer.as_str(), "lists"),
             });
-            issuers.push(TrustedIssuer {
+            let trust = Trust::new(issuer, client.clone(), kept);
+            all.push(TrustedIssuer {
                 expectation: expectation(issuer),
-                keys,
-                revocation,
+                revocation: trust.revocation(issuer, client, (config.offline, &store)),
+                trust,
                 dpop_required: issuer.dpop_required,
             });
         }
-        Ok(Self { list: issuers, store })
+        let of_opaque_tokens = all.iter().position(
+            |issuer| matches!(&issuer.trust, Trust::Introspection(asked) if asked.takes_opaque_tokens()),
+        );
+        Ok(Self {
+            all,
+            of_opaque_tokens,
+            clock: store.clock,
+        })
     }
 
-    /// Makes every check of [`Check::ALL`]; asks the issuer for its keys if they are not there yet.
+    /// Makes every check; asks the issuer for its keys if they are not there yet, or about the token if that is its way.
     pub(crate) async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Verified, NotVerified> {
-        let unverified = UnverifiedToken::parse(token)?;
-        let named = unverified.issuer()?;
-        let index = self
-            .list
-            .iter()
-            .position(|issuer| issuer.expectation.issuer == named);
-        let Some(index) = index else {
-            return Err(TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts").into());
-        };
-        let issuer = &self.list[index];
-        unverified.algorithm(&issuer.expectation)?;
-        let key = match issuer.keys.key(unverified.kid()).await {
-            KeyLookup::Key(key) => key,
-            KeyLookup::UnknownKid => {
-                return Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into());
-            }
-            KeyLookup::Unavailable { retry_after } => return Err(NotVerified::Unavailable { retry_after }),
-        };
-        let claims = unverified.verify(&key, &issuer.expectation, now)?;
-        // Last, and only for a token that is good in every other respect (STAT-11).
-        let mark = match claims.status() {
-            Some(reference) => issuer.revocation.mark(reference, now).await?,
-            None => None,
-        };
+        let (place, unverified) = self.whose(token)?;
+        let issuer = &self.all[place];
+        let (claims, grounds) = issuer.judge(token, unverified, now).await?;
         Ok(Verified {
             claims,
-            issuer: index,
-            key,
-            mark,
+            issuer: place,
+            grounds,
         })
+    }
+
+    /// Whose token it is. One that says nothing goes to the issuer that is asked about such; one that names somebody
+    /// else goes to nobody: it would teach them a token that is not theirs.
+    fn whose<'t>(&self, token: &'t str) -> Result<(usize, Option<UnverifiedToken<'t>>), TokenFault> {
+        let named = |unverified: &UnverifiedToken<'_>| unverified.issuer().map(str::to_owned);
+        let (fault, unverified) = match UnverifiedToken::parse(token) {
+            Ok(unverified) => match named(&unverified) {
+                Ok(issuer) => {
+                    let mut all = self.all.iter();
+                    let place = all.position(|known| known.expectation.issuer == issuer);
+                    let place = place.ok_or_else(|| {
+                        TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts")
+                    })?;
+                    return Ok((place, Some(unverified)));
+                }
+                Err(fault) => (fault, Some(unverified)),
+            },
+            Err(fault) => (fault, None),
+        };
+        // With a wrong `iss`, a wrong header or too many bytes it is no opaque token, but a bad JWT.
+        let is_opaque =
+            fault.check == Check::Structure || unverified.is_some_and(|jwt| jwt.names_no_issuer());
+        match self.of_opaque_tokens {
+            Some(place) if is_opaque => Ok((place, None)),
+            _ => Err(fault),
+        }
     }
 
     /// Whether a token is bound to a key, where its issuer's must be.
     pub(crate) fn check_bound(&self, issuer: usize, claims: &VerifiedClaims) -> Result<(), Refusal> {
-        let required = self.list.get(issuer).is_none_or(|issuer| issuer.dpop_required);
+        let required = self.all.get(issuer).is_none_or(|issuer| issuer.dpop_required);
         check_bound(required, claims).map_err(Refusal::Token)
     }
 
-    /// Whether the key by which a token was accepted is still its issuer's.
-    pub(crate) fn still_has(&self, issuer: usize, key: &VerifyingKey) -> bool {
-        self.list.get(issuer).is_some_and(|issuer| issuer.keys.holds(key))
+    /// Whether the grounds on which a token was accepted still stand, so that it may come in again. Never waits.
+    pub(crate) fn still_has(&self, issuer: usize, grounds: &Grounds, now: UnixSeconds) -> bool {
+        match (grounds, self.all.get(issuer).map(|issuer| &issuer.trust)) {
+            (Grounds::Key(key, mark), Some(Trust::Keys(keys))) => {
+                keys.holds(key) && mark.as_ref().is_none_or(|mark| mark.stands(now))
+            }
+            (Grounds::Secret, Some(Trust::Secret(_))) => true,
+            (Grounds::Answer(standing), Some(Trust::Introspection(_))) => standing.counts(Instant::now()),
+            _ => false,
+        }
     }
 
-    /// Whether the issuer has not taken a token back, as far as is known now. Never waits.
-    pub(crate) fn stands(&self, issuer: usize, mark: &Mark, now: UnixSeconds) -> bool {
-        self.list
-            .get(issuer)
-            .is_some_and(|issuer| issuer.revocation.stands(mark, now))
+    /// Whether whoever came in may stay, on a stream for example: an answer that no longer counts is asked for again,
+    /// meanwhile they stay. Never waits.
+    pub(crate) fn may_stay(&self, issuer: usize, grounds: &Grounds, now: UnixSeconds) -> bool {
+        match (grounds, self.all.get(issuer).map(|issuer| &issuer.trust)) {
+            (Grounds::Answer(standing), Some(Trust::Introspection(asked))) => asked.may_stay(standing, now),
+            _ => self.still_has(issuer, grounds, now),
+        }
     }
 
     /// Changes whenever the issuer has taken tokens back.
     pub(crate) fn revocations(&self, issuer: usize) -> Option<watch::Receiver<u64>> {
-        self.list.get(issuer).map(|issuer| issuer.revocation.changes())
+        let revocation = self.all.get(issuer)?.revocation.as_ref()?;
+        Some(revocation.changes())
     }
 
     /// The clock by which everything ages that is known of them.
     pub(crate) fn clock(&self) -> &Arc<LastingClock> {
-        &self.store.clock
+        &self.clock
     }
 
     /// Each issuer, in the order of the configuration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &TrustedIssuer> {
-        self.list.iter()
+        self.all.iter()
+    }
+}
+
+impl TrustedIssuer {
+    async fn judge(
+        &self,
+        token: &str,
+        unverified: Option<UnverifiedToken<'_>>,
+        now: UnixSeconds,
+    ) -> Result<(VerifiedClaims, Grounds), NotVerified> {
+        let expectation = &self.expectation;
+        if let Some(unverified) = &unverified {
+            unverified.check_type(expectation)?;
+        }
+        match (&self.trust, unverified) {
+            (Trust::Introspection(asked), _) => match asked.ask(token, now).await {
+                Said::Active(answer) => {
+                    let claims =
+                        answer.verify(expectation, now, asked.ttl(), || introspection::name_of(token))?;
+                    let standing = asked.standing(token, &claims, now);
+                    Ok((claims, Grounds::Answer(Arc::new(standing))))
+                }
+                Said::Inactive => {
+                    Err(TokenFault::new(Check::Active, "the issuer says that it is not active").into())
+                }
+                Said::Nothing { retry_after, .. } => Err(NotVerified::Unavailable { retry_after }),
+            },
+            (_, None) => Err(TokenFault::new(Check::Structure, "it is no JWT").into()),
+            (Trust::Secret(secret), Some(unverified)) => {
+                let claims = unverified.verify_with_secret(secret, expectation, now)?;
+                Ok((claims, Grounds::Secret))
+            }
+            (Trust::Keys(keys), Some(unverified)) => {
+                let algorithm = unverified.algorithm(expectation)?;
+                let lookup = match unverified.named_key(expectation)? {
+                    Some(kid) => keys.key(kid).await,
+                    None => keys.only_key(algorithm).await,
+                };
+                match lookup {
+                    KeyLookup::Key(key) => {
+                        let claims = unverified.verify(&key, expectation, now)?;
+                        // Last, and only for a token that is good in every other respect (STAT-11).
+                        let mark = match (claims.status(), &self.revocation) {
+                            (Some(place), Some(revocation)) => revocation.mark(place, now).await?,
+                            _ => None,
+                        };
+                        Ok((claims, Grounds::Key(key, mark)))
+                    }
+                    KeyLookup::UnknownKid => {
+                        Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into())
+                    }
+                    KeyLookup::Unavailable { retry_after } => Err(NotVerified::Unavailable { retry_after }),
+                }
+            }
+        }
+    }
+
+    /// Whether tokens can be judged. Asks the issuer, if nobody did yet.
+    pub(crate) async fn is_ready(&self) -> bool {
+        match &self.trust {
+            Trust::Keys(keys) => keys.is_ready().await,
+            Trust::Secret(_) => true,
+            Trust::Introspection(asked) => asked.is_ready().await,
+        }
+    }
+
+    /// How it is. Never waits, never asks.
+    pub(crate) fn condition(&self) -> Condition {
+        let revocation = self.revocation.as_ref().map(Revocation::status);
+        match &self.trust {
+            Trust::Keys(keys) => {
+                let status = keys.status();
+                Condition {
+                    usable: status.usable,
+                    keys_age: status.age,
+                    keys_left: status.left,
+                    revocation,
+                    keys: status.keys.len(),
+                    fault: status.fault,
+                }
+            }
+            Trust::Secret(_) => Condition {
+                usable: true,
+                revocation,
+                keys_left: None,
+                keys_age: None,
+                keys: 0,
+                fault: None,
+            },
+            Trust::Introspection(asked) => {
+                let fault = asked.fault();
+                Condition {
+                    usable: fault.is_none(),
+                    revocation,
+                    keys_left: None,
+                    keys_age: None,
+                    keys: 0,
+                    fault,
+                }
+            }
+        }
+    }
+}
+
+impl Trust {
+    /// What is known of a configured issuer; nothing is fetched yet.
+    pub(crate) fn new(issuer: &IssuerConfig, client: HttpClient, kept: Option<KeptAt>) -> Self {
+        match &issuer.validation {
+            Validation::Keys(algorithms) => Self::Keys(RemoteKeySet::new(
+                client,
+                KeySetSettings {
+                    issuer: issuer.issuer.clone(),
+                    jwks_uri: issuer.jwks_uri.clone(),
+                    algorithms: algorithms.clone(),
+                    max_stale: issuer.max_stale,
+                    kept,
+                },
+            )),
+            Validation::Secret(secret) => Self::Secret(secret.clone()),
+            Validation::Introspection(asked) => {
+                let asked = Introspection::new(client, issuer.issuer.clone(), Arc::clone(asked));
+                Self::Introspection(Arc::new(asked))
+            }
+        }
+    }
+}
+
+impl Trust {
+    /// Where its status lists are held: nobody reads them who does not know its keys.
+    fn revocation(
+        &self,
+        issuer: &IssuerConfig,
+        client: HttpClient,
+        (policy, store): (OfflinePolicy, &Store),
+    ) -> Option<Revocation> {
+        let Self::Keys(keys) = self else {
+            return None;
+        };
+        let name = issuer.issuer.as_str();
+        Some(Revocation::new(Ways {
+            issuer: name.to_owned(),
+            client,
+            keys: keys.clone(),
+            policy,
+            clock: Arc::clone(&store.clock),
+            file: store.file(name, "lists"),
+        }))
     }
 }
 
@@ -193,19 +391,19 @@ pub(crate) fn check_bound(required: bool, claims: &VerifiedClaims) -> Result<(),
 
 /// What the tokens of a configured issuer must satisfy.
 pub(crate) fn expectation(issuer: &IssuerConfig) -> Expectation {
-    let scope_claims = issuer
-        .scope_claim
-        .iter()
-        .cloned()
-        .chain(["scopes".to_owned(), "scp".to_owned()])
-        .collect();
+    let algorithms: Vec<Algorithm> = match &issuer.validation {
+        Validation::Keys(algorithms) => algorithms.clone(),
+        Validation::Secret(_) | Validation::Introspection(_) => Vec::new(),
+    };
     Expectation {
         issuer: issuer.issuer.as_str().to_owned(),
         audience: issuer.audience.clone(),
-        algorithms: issuer.algorithms.clone(),
+        algorithms,
         leeway: LEEWAY,
-        single_audience: issuer.kind == IssuerKind::EdgeHive,
-        scope_claims,
+        shape: issuer.shape.clone(),
+        clients: issuer.clients.clone(),
+        scope_claim: issuer.scope_claim.clone(),
+        scope_prefix: issuer.scope_prefix.clone(),
         kept_claims: issuer.kept_claims.clone(),
     }
 }

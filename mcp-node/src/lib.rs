@@ -10,6 +10,7 @@ pub mod mcp;
 pub mod server;
 
 mod app;
+mod audit;
 mod error;
 mod explain;
 mod gate;

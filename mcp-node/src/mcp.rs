@@ -1,40 +1,52 @@
-//! `POST /mcp`: MCP over Streamable HTTP, revision 2026-07-28 and, statelessly, the older ones.
+//! `POST /mcp`: MCP over Streamable HTTP, revision 2026-07-28 and the older ones.
 //!
-//! The corridor: admit (token, rate) → media types → body → message → era and headers → scope → rmcp.
+//! The corridor: admit (token, rate) → media types → body → message → era and headers → gate → rmcp, by its own transport
+//! for 2026-07-28 and by [`legacy`] for what came before.
 
 pub mod ask;
 pub mod news;
 pub mod seal;
 
-pub(crate) mod digest;
+pub mod digest;
 pub(crate) mod end;
 mod era;
+mod exchange;
 mod handler;
+pub(crate) mod legacy;
 mod message;
 pub(crate) mod offer;
 mod refusal;
+mod reply;
 mod resources;
+pub(crate) mod sessions;
 mod tools;
 mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::web::{answer, body};
+use ::web::answer;
+use ::web::body::read as read_body;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use http::request::Parts;
 use rmcp::ServerHandler;
+use rmcp::model::Extensions;
 use shared::clock::now;
 
 use self::end::End;
+use self::era::Era;
 pub(crate) use self::handler::EdgeHive;
+use self::legacy::Arrived;
 use self::message::Message;
 use self::news::News;
+use self::reply::Accepts;
 use self::seal::Seal;
 pub(crate) use self::transport::Transport;
 use crate::app::Node;
-use crate::gate::{LISTEN, Outcome};
+use crate::gate::{LISTEN, Outcome, Permit};
 
 /// What outlives a request, for the handlers of all of them.
 #[derive(Clone)]
@@ -48,6 +60,18 @@ pub struct Lasting {
 /// How long a stream that must end has for saying so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Marks requests of a session: their client can be asked and told something.
+#[derive(Clone, Copy)]
+pub(crate) struct InSession;
+
+impl InSession {
+    /// Whether a request belongs to a session, or begins one.
+    pub(crate) fn holds(extensions: &Extensions) -> bool {
+        let parts = extensions.get::<Parts>();
+        parts.is_some_and(|parts| parts.extensions.get::<Self>().is_some())
+    }
+}
+
 /// The endpoint.
 pub(crate) async fn post<H: ServerHandler>(
     request: HttpRequest,
@@ -57,77 +81,108 @@ pub(crate) async fn post<H: ServerHandler>(
 ) -> HttpResponse {
     let caller = match node.admit(&request).await {
         Ok(caller) => caller,
-        Err(refusal) => return node.refuse(&refusal, &node.hints.basic),
+        Err(refusal) => return refusal::not_admitted(&refusal, &node),
     };
-    if let Some(refusal) = unacceptable(request.headers()) {
+    if let Some(refusal) = has_json(request.headers()) {
         return refusal;
     }
-    let bytes = match body::read(&request, payload, node.body_limit).await {
+    let Some(accepts) = Accepts::of(request.headers()) else {
+        return unreadable("Accept must allow application/json or text/event-stream");
+    };
+    let bytes = match read_body(&request, payload, node.body_limit).await {
         Ok(bytes) => bytes,
         Err(fault) => return fault.answer(),
     };
+    let arrived = Arrived {
+        request,
+        caller,
+        node,
+        transport,
+        accepts,
+    };
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return legacy::many(&arrived, &bytes).await;
+    }
     let message = match Message::parse(&bytes) {
         Ok(message) => message,
         Err(malformed) => return refusal::json_rpc(StatusCode::BAD_REQUEST, &malformed),
     };
-    if let Err(refused) = era::check(request.headers(), &message) {
-        return refusal::json_rpc(refused.status, &refused.error);
-    }
-    let mut operation = message.operation();
-    let arguments = node
+    let era = match era::check(arrived.request.headers(), &message) {
+        Ok(era) => era,
+        Err(refused) => return refusal::json_rpc(refused.status, &refused.error),
+    };
+    let permitted = arrived
+        .node
         .gate
-        .wants_arguments(&operation)
-        .then(|| Message::arguments(&bytes));
-    operation.arguments = arguments.as_ref().and_then(Option::as_ref);
-    let permit = match node.gate.permit(&caller, &operation, now()) {
+        .permit(&arrived.caller, &message.operation(), now());
+    let permit = match permitted {
         Ok(permit) => permit,
         Err(refusal) => {
-            node.count(&refusal);
-            return refusal::not_permitted(&refusal, &message, &node.asks);
+            arrived.node.count(&refusal);
+            return refusal::not_permitted(&refusal, &message, &arrived.node.asks);
         }
     };
-    if message.is_notification() {
-        // Nothing is kept between requests, so there is nothing that a notification could change.
-        permit.end(Outcome::Done);
-        return HttpResponse::Accepted().finish();
+    match era {
+        Era::Older => legacy::one(&arrived, &message, permit, &bytes).await,
+        Era::Modern if message.is_request() => modern(arrived, &message, permit, bytes.clone()).await,
+        Era::Modern => {
+            // Nothing is kept between requests, so there is nothing that a notification could change.
+            permit.end(Outcome::Done);
+            HttpResponse::Accepted().finish()
+        }
     }
+}
+
+/// Answers a request of 2026-07-28. When the client goes away, it is cancelled.
+async fn modern<H: ServerHandler>(
+    arrived: Arrived<H>,
+    message: &Message<'_>,
+    mut permit: Permit,
+    bytes: Bytes,
+) -> HttpResponse {
+    let Arrived {
+        request,
+        caller,
+        node,
+        transport,
+        accepts,
+    } = arrived;
     let endless = message.method() == LISTEN;
+    if endless {
+        permit.is_endless();
+    }
+    if endless && accepts == Accepts::Json {
+        return unreadable("a subscription is a stream: Accept must allow text/event-stream");
+    }
     let end = End::default();
     let answer = transport
-        .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes.clone())
+        .answer(request.headers(), Arc::clone(&caller), end.clone(), bytes)
         .await;
     let cut = async move {
         node.into_inner().end_of_stream(caller, endless).await;
         end.reach();
         tokio::time::sleep(LAST_WORDS).await;
     };
-    transport::to_actix(answer, cut, permit).await
+    transport::to_actix(answer, cut, permit, accepts).await
 }
 
-/// Every answer is JSON, unless the handler streams. A client that cannot read both is told so before it asks.
-fn unacceptable(headers: &HeaderMap) -> Option<HttpResponse> {
+/// A refusal of every body but JSON.
+fn has_json(headers: &HeaderMap) -> Option<HttpResponse> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let sentence = "the body must be application/json";
-        return Some(answer::error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "invalid_request",
-            sentence,
-        ));
+    if essence.eq_ignore_ascii_case("application/json") {
+        return None;
     }
-    if !transport::accepts_json_and_events(headers) {
-        let sentence = "Accept must allow application/json and text/event-stream";
-        return Some(answer::error(
-            StatusCode::NOT_ACCEPTABLE,
-            "invalid_request",
-            sentence,
-        ));
-    }
-    None
+    let sentence = "the body must be application/json";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Some(answer::error(status, "invalid_request", sentence))
+}
+
+fn unreadable(sentence: &'static str) -> HttpResponse {
+    answer::error(StatusCode::NOT_ACCEPTABLE, "invalid_request", sentence)
 }
 
 #[cfg(test)]

@@ -11,12 +11,14 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use crate::app::{CALLERS, Node};
+use crate::gate::{came_from, remembering};
 
 /// What a page may send beside what every page may.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, DPoP, Last-Event-ID, MCP-Protocol-Version, \
                                Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage";
 /// What a page may read: without `WWW-Authenticate` a browser client could not find the authorization server.
-const ANSWER_HEADERS: &str = "WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce";
+const ANSWER_HEADERS: &str =
+    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce";
 
 /// The web origins whose pages may call.
 #[derive(Debug)]
@@ -61,7 +63,8 @@ pub(crate) async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let node = request.app_data::<web::Data<Node>>().cloned();
-    let mut response = screen(request, next).await?;
+    let from = came_from(request.request());
+    let mut response = remembering(from, screen(request, next)).await?;
     if let Some(node) = node.filter(|node| node.door.nonces().are_required()) {
         node.offer_nonce(response.headers_mut());
     }

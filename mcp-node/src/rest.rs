@@ -12,7 +12,7 @@ use shared::clock::now;
 
 use crate::app::Node;
 use crate::gate::{Operation, Outcome};
-use crate::mcp::offer::{self, Requester};
+use crate::mcp::offer::{self, OfferFault, Requester};
 use crate::origin::guard;
 
 /// The routes, each plain and addressed to this node by its id.
@@ -45,17 +45,22 @@ async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<
         Ok(call) => call,
         Err(sentence) => return answer::error(StatusCode::BAD_REQUEST, "invalid_request", sentence),
     };
-    let operation = Operation::call(&name, arguments.as_ref());
+    let operation = Operation {
+        raw: Some(&bytes),
+        ..Operation::call(&name, arguments.as_ref())
+    };
     let permit = match node.gate.permit(&caller, &operation, now()) {
         Ok(permit) => permit,
         Err(refusal) => return node.refuse(&refusal, &node.hints.call),
     };
     let mut call = CallToolRequestParams::new(name);
     call.arguments = arguments;
-    let answer = offer::call_tool(&node, call, &Requester::plain(caller)).await;
+    let time = node.gate.time(&call.name);
+    let answer = offer::within(time, offer::call_tool(&node, call, &Requester::plain(caller))).await;
     permit.end(match &answer {
         Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Outcome::ToolError,
         Ok(_) => Outcome::Done,
+        Err(OfferFault::TimedOut) => Outcome::TimedOut,
         Err(_) => Outcome::Failed,
     });
     match answer {

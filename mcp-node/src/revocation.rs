@@ -147,24 +147,13 @@ impl Revocation {
         let Some(mark) = self.find(reference).await? else {
             return Ok(None);
         };
-        self.judge(&mark, now)?;
-        Ok(Some(mark))
-    }
-
-    /// Whether the token with this mark still stands.
-    pub(crate) fn judge(&self, mark: &Mark, now: UnixSeconds) -> Result<(), NotVerified> {
         if mark.is_revoked() {
             return Err(TokenFault::new(Check::Status, "it was revoked").into());
         }
-        if self.0.is_stale(mark, now) {
+        if self.0.is_stale(&mark, now) {
             return Err(self.0.unavailable());
         }
-        Ok(())
-    }
-
-    /// As [`Self::judge`]. Neither waits nor allocates: it is asked on every request.
-    pub(crate) fn stands(&self, mark: &Mark, now: UnixSeconds) -> bool {
-        !mark.is_revoked() && !self.0.is_stale(mark, now)
+        Ok(Some(mark))
     }
 
     /// Waits until something of the issuer's was revoked.
@@ -204,7 +193,7 @@ impl Revocation {
         match held {
             // A place beyond the end of the list says nothing good of the token (§8.3).
             Ok(held) => held
-                .mark(reference.index)
+                .mark(reference.index, inner)
                 .map(Some)
                 .ok_or_else(|| fault("its place is not in the status list")),
             Err(reason) if inner.policy.on_stale == OnStale::Accept => {

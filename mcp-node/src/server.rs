@@ -14,6 +14,7 @@ use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
+use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
 use crate::error::Asks;
@@ -24,6 +25,7 @@ use crate::issuers::Issuers;
 use crate::logs::{Logs, Ring};
 use crate::mcp::news::News;
 use crate::mcp::seal::{self, Seal, StateKeyFault};
+use crate::mcp::sessions::Sessions;
 use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::offline;
@@ -40,6 +42,8 @@ const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
     reason = "each carries the fault of the part that it is named after"
 )]
 pub enum ServeFault {
+    #[error(transparent)]
+    Audit(#[from] AuditFault),
     #[error(transparent)]
     Client(#[from] ClientFault),
     #[error(transparent)]
@@ -116,6 +120,7 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
     let id = identity::ensure(&config.data_dir)?;
     let name = config.name.clone().unwrap_or_else(|| id.clone());
+    let metrics = Arc::new(Metrics::new("edge_hive_node"));
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, name),
@@ -123,7 +128,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             Issuers::new(config)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
-        gate: Gate::new(config.scopes.clone()),
+        gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts()),
         logs: Logs::new(ring, config.logs.clone()),
@@ -134,7 +139,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         resource_path: config.resource.url().path().trim_end_matches('/').to_owned(),
         body_limit: config.body_limit.0,
         per_client: KeyedLimit::new(config.per_client),
-        metrics: Arc::new(Metrics::new("edge_hive_node")),
+        metrics,
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
         lasting: Lasting {
@@ -144,6 +149,12 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
                 &config.data_dir,
             )?),
         },
+        sessions: config
+            .mcp
+            .sessions
+            .then(|| Arc::new(Sessions::new(config.mcp.session))),
+        pairs: Arc::new(Sessions::new(config.mcp.session)),
+        http_sse: config.mcp.http_sse,
     }))
 }
 
@@ -182,12 +193,16 @@ async fn start<H: ServerHandler>(
         // For MCP, closing the connection means to cancel the request (2026-07-28, "Cancellation").
         cancel_on_disconnect: true,
     };
+    for sessions in node.sessions.iter().chain([&node.pairs]) {
+        tokio::spawn(Arc::clone(sessions).forget_the_expired());
+    }
     tokio::spawn(seal::follow_file(
         Arc::clone(&node.lasting.seal),
         config.mcp.state_key_file.clone(),
     ));
+    let rates = node.gate.rates().chain([node.per_client.clone()]).collect();
+    tokio::spawn(forget_the_idle(per_address, rates));
     tokio::spawn(offline::keep_time(Arc::clone(node.door.issuers().clock())));
-    tokio::spawn(forget_the_idle(per_address, vec![node.per_client.clone()]));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {
         // Streams have no end of their own, and would hold up the stop.
@@ -196,11 +211,11 @@ async fn start<H: ServerHandler>(
     });
     let transport = Data::new(Transport::new(make, node.body_limit));
     let node = Data::from(node);
-    let probed = node.clone();
+    let (probed, served) = (node.clone(), node.clone());
     ::web::server::run(
         listen,
         frame,
-        move |app| routes(app, &node, &transport, plain_json),
+        move |app| routes(app, &served, &transport, plain_json),
         move |app| {
             app.app_data(probed.clone());
             health::routes(app);
@@ -208,5 +223,6 @@ async fn start<H: ServerHandler>(
         ready,
     )
     .await?;
+    node.gate.finish().await;
     Ok(())
 }

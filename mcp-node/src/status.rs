@@ -75,7 +75,7 @@ pub(crate) struct IssuerStatus {
     pub(crate) revocation: Option<RevocationState>,
     /// How many keys it has.
     pub(crate) keys: usize,
-    /// Why the latest attempt to fetch them failed, if it did.
+    /// Why the latest attempt to reach it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
 }
@@ -172,9 +172,11 @@ pub(crate) fn versions() -> Versions {
 }
 
 fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
-    let keys = issuer.keys.status();
-    let known = issuer.revocation.status();
-    let revocation = (known.lists > 0 || known.fault.is_some()).then(|| RevocationState {
+    let condition = issuer.condition();
+    let known = condition
+        .revocation
+        .filter(|known| known.lists > 0 || known.fault.is_some());
+    let revocation = known.map(|known| RevocationState {
         lists: known.lists,
         age_seconds: known.age.map(|age| age.as_secs()),
         left_seconds: known.left.map(|left| left.as_secs()),
@@ -182,11 +184,11 @@ fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
     });
     IssuerStatus {
         issuer: issuer.expectation.issuer.clone(),
-        usable: keys.usable,
-        keys_age_seconds: keys.age.map(|age| age.as_secs()),
-        keys_left_seconds: keys.left.map(|left| left.as_secs()),
+        usable: condition.usable,
+        keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),
+        keys_left_seconds: condition.keys_left.map(|left| left.as_secs()),
         revocation,
-        keys: keys.keys.len(),
-        fault: keys.fault,
+        keys: condition.keys,
+        fault: condition.fault,
     }
 }

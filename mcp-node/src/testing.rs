@@ -1,6 +1,7 @@
 //! For unit tests: an issuer that signs whatever it is told to, and a whole node without its listener.
 
 mod holder;
+mod messages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +14,22 @@ use actix_web::web::Data;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use rmcp::ServerHandler;
 use serde_json::{Value, json};
-use shared::access_token::Expectation;
+use shared::access_token::{Expectation, Shape};
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 pub(crate) use self::holder::Holder;
+pub(crate) use self::messages::Messages;
 use crate::app::{Node, routes};
 use crate::config::NodeConfig;
 use crate::health;
 use crate::logs::Ring;
 use crate::mcp::news::News;
-use crate::mcp::{EdgeHive, Transport};
+use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::server::build;
 
 pub(crate) const AUDIENCE: &str = "http://localhost:8080/mcp";
@@ -85,9 +88,11 @@ impl Forge {
             audience: AUDIENCE.to_owned(),
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
-            single_audience: true,
+            shape: Shape::EdgeHive,
+            clients: Vec::new(),
+            scope_claim: None,
+            scope_prefix: None,
             kept_claims: Vec::new(),
-            scope_claims: Vec::new(),
         }
     }
 
@@ -175,10 +180,19 @@ impl Site {
 
     /// The answer to `request`.
     pub(crate) async fn send(&self, request: TestRequest) -> ServiceResponse {
+        self.send_to(&self.transport, request).await
+    }
+
+    /// The answer of another handler behind the same door.
+    pub(crate) async fn send_to<H: ServerHandler>(
+        &self,
+        transport: &Data<Transport<H>>,
+        request: TestRequest,
+    ) -> ServiceResponse {
         let app = App::new()
             .app_data(self.node.clone())
             .configure(health::routes)
-            .configure(|app| routes(app, &self.node, &self.transport, true))
+            .configure(|app| routes(app, &self.node, transport, true))
             .default_service(actix_web::web::to(::web::answer::not_found));
         let app = init_service(app).await;
         app.call(request.to_request())
@@ -190,6 +204,20 @@ impl Site {
     /// Where the node's news are told.
     pub(crate) fn news(&self) -> News {
         self.node.lasting.news.clone()
+    }
+
+    /// What outlives requests.
+    pub(crate) fn lasting(&self) -> Lasting {
+        self.node.lasting.clone()
+    }
+
+    /// The header of a token of somebody else, and of this scope.
+    pub(crate) fn bearer_of(&self, claim: &str, value: &str, scope: &str) -> (&'static str, String) {
+        let token = self.forge.token_at(shared::clock::now(), |claims| {
+            claims["scope"] = scope.into();
+            claims[claim] = value.into();
+        });
+        ("authorization", format!("Bearer {token}"))
     }
 
     /// What happens when the program is asked to stop.

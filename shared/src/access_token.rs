@@ -1,12 +1,18 @@
 //! The access token: a JWT of the profile RFC 9068. What the authorization server writes and what a node demands
 //! stand side by side, so that neither can drift.
 //!
-//! A node checks in this order, and stops at the first failure: size, structure, header, type, issuer, algorithm,
-//! key, signature, audience, times, claims, binding, scope, status ([`Check::ALL`]). Whether the token was revoked is asked by whoever has the list.
+//! A node checks in this order, and stops at the first failure: size, structure, header, issuer, type, algorithm,
+//! key, signature, audience, times, claims, binding, scope ([`Check::ALL`]). Other authorization servers write their
+//! tokens otherwise: a [`Shape`] says how, and is as exact. About a token that only its issuer can read, the issuer is
+//! asked ([`Introspected`]).
 
 mod check;
 mod claims;
 mod confirmation;
+mod introspected;
+mod marks;
+mod shape;
+mod unverified;
 
 use std::time::Duration;
 
@@ -14,10 +20,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::check::Check;
+pub use self::claims::ClaimPath;
 pub use self::confirmation::{Confirmation, is_thumbprint};
+pub use self::introspected::{AnswerFault, Introspected};
+pub use self::shape::{EntraVersion, Shape, TokenTypes};
+pub use self::unverified::UnverifiedToken;
 use crate::clock::UnixSeconds;
-use crate::jose::{Algorithm, VerifyingKey, decode_base64url};
-use crate::json;
+use crate::jose::Algorithm;
 use crate::scope::Scope;
 use crate::status_list::StatusReference;
 
@@ -89,123 +98,24 @@ pub struct Expectation {
     pub issuer: String,
     /// This node's resource, byte for byte.
     pub audience: String,
-    /// The algorithms allowed for this issuer.
+    /// The algorithms allowed for this issuer; none for one that shares a secret with us.
     pub algorithms: Vec<Algorithm>,
     /// Tolerated difference of clocks.
     pub leeway: Duration,
-    /// Whether a token for several resources is refused. Our own server issues none.
-    pub single_audience: bool,
-    /// Where the scope may stand besides `scope`: names of claims, strings or lists of strings.
-    pub scope_claims: Vec<String>,
+    /// How this issuer writes its tokens.
+    pub shape: Shape,
+    /// The clients whose tokens are taken; any client's, if none is named.
+    pub clients: Vec<String>,
+    /// Where the scope may stand besides the usual place: text, or a list of texts.
+    pub scope_claim: Option<ClaimPath>,
+    /// What is put before each scope of a token, so that it reads as clients ask for it.
+    pub scope_prefix: Option<String>,
     /// Claims that are kept as they are, for rules of the operator.
     pub kept_claims: Vec<String>,
 }
 
-/// A token that has been taken apart. Nothing in it is true yet: use it only to choose the issuer and the key.
-pub struct UnverifiedToken<'a> {
-    signing_input: &'a [u8],
-    signature: Vec<u8>,
-    algorithm: String,
-    kid: String,
-    claims: Map<String, Value>,
-}
-
-impl<'a> UnverifiedToken<'a> {
-    /// Makes the checks up to [`Check::Type`].
-    pub fn parse(token: &'a str) -> Result<Self, TokenFault> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenFault::new(
-                Check::Size,
-                format!("it has {} bytes", token.len()),
-            ));
-        }
-        let structure = |reason: &str| TokenFault::new(Check::Structure, reason);
-        let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(structure("it has not three parts"));
-        };
-        let decode = |part: &str| decode_base64url(part).filter(|bytes| !bytes.is_empty());
-        let header_bytes = decode(header).ok_or_else(|| structure("the header is not base64url"))?;
-        let payload = decode(payload).ok_or_else(|| structure("the claims are not base64url"))?;
-        let signature = decode(signature).ok_or_else(|| structure("the signature is not base64url"))?;
-        let header_members =
-            json::object(&header_bytes).map_err(|e| TokenFault::new(Check::Header, e.to_string()))?;
-        let (algorithm, kid) = read_header(&header_members)?;
-        let claims = json::object(&payload).map_err(|e| structure(&format!("the claims: {e}")))?;
-        let signed = token.len() - token.rsplit('.').next().map_or(0, str::len) - 1;
-        Ok(Self {
-            signing_input: &token.as_bytes()[..signed],
-            signature,
-            algorithm,
-            kid,
-            claims,
-        })
-    }
-
-    /// The issuer that the token claims, to choose whose keys to ask.
-    pub fn issuer(&self) -> Result<&str, TokenFault> {
-        match self.claims.get("iss") {
-            Some(Value::String(issuer)) => Ok(issuer),
-            Some(_) => Err(TokenFault::new(Check::Issuer, "iss is not a string")),
-            None => Err(TokenFault::new(Check::Issuer, "iss is missing")),
-        }
-    }
-
-    /// The algorithm that the token claims, if `expectation` allows it.
-    pub fn algorithm(&self, expectation: &Expectation) -> Result<Algorithm, TokenFault> {
-        let fault = || {
-            TokenFault::new(
-                Check::Algorithm,
-                format!("alg {} is not allowed", printable(&self.algorithm)),
-            )
-        };
-        let algorithm: Algorithm = self.algorithm.parse().map_err(|_| fault())?;
-        if expectation.algorithms.contains(&algorithm) {
-            Ok(algorithm)
-        } else {
-            Err(fault())
-        }
-    }
-
-    /// The audience that the token claims, if it is a single one.
-    pub fn claimed_audience(&self) -> Option<&str> {
-        self.claims.get("aud").and_then(Value::as_str)
-    }
-
-    /// The name of the key that the token claims.
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    /// Makes all checks from [`Check::Issuer`] on, with the key that [`Self::kid`] names in the issuer's set.
-    pub fn verify(
-        self,
-        key: &VerifyingKey,
-        expectation: &Expectation,
-        now: UnixSeconds,
-    ) -> Result<VerifiedClaims, TokenFault> {
-        if self.issuer()? != expectation.issuer {
-            return Err(TokenFault::new(Check::Issuer, "iss is another issuer"));
-        }
-        let algorithm = self.algorithm(expectation)?;
-        if algorithm != key.algorithm() {
-            let reason = format!("alg is {algorithm} but the key is for {}", key.algorithm());
-            return Err(TokenFault::new(Check::Algorithm, reason));
-        }
-        if key.kid() != self.kid {
-            return Err(TokenFault::new(Check::Key, "kid names another key"));
-        }
-        if !key.verifies(self.signing_input, &self.signature) {
-            return Err(TokenFault::new(Check::Signature, "the signature does not fit"));
-        }
-        claims::check(&self.claims, expectation, now)
-    }
-}
-
-/// Claims of a token whose signature, issuer, audience, times and form have been checked. There is no other way to
-/// get one.
+/// Claims of a token whose signature, issuer, audience, times and form have been checked, or of which its issuer said
+/// just now what it is. There is no other way to get one.
 #[derive(Clone, Debug)]
 pub struct VerifiedClaims {
     issuer: String,
@@ -222,8 +132,8 @@ pub struct VerifiedClaims {
     actor: Option<Value>,
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
-    status: Option<StatusReference>,
     kept: Map<String, Value>,
+    status: Option<StatusReference>,
 }
 
 #[expect(
@@ -243,6 +153,7 @@ impl VerifiedClaims {
         &self.client_id
     }
 
+    /// `jti` or `uti`; where the issuer gives none, the hash of what it signed.
     pub fn token_id(&self) -> &str {
         &self.token_id
     }
@@ -305,37 +216,6 @@ impl VerifiedClaims {
     pub fn is_current(&self, now: UnixSeconds, leeway: Duration) -> bool {
         now < self.expires_at + leeway
     }
-}
-
-/// `alg` and `kid`, from a header that asks for nothing else of us. Key references (`jwk`, `jku`, `x5u`, `x5c`) are
-/// never looked at: the key comes from the issuer's set (RFC 8725 §3.10).
-fn read_header(header: &Map<String, Value>) -> Result<(String, String), TokenFault> {
-    let fault = |reason: &str| TokenFault::new(Check::Header, reason);
-    for forbidden in ["crit", "b64", "zip", "enc"] {
-        if header.contains_key(forbidden) {
-            return Err(fault(&format!(
-                "it contains {forbidden}, which access tokens never have"
-            )));
-        }
-    }
-    let text = |member: &str| match header.get(member) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
-        Some(_) => Err(fault(&format!("{member} is not a string"))),
-        None => Err(fault(&format!("{member} is missing"))),
-    };
-    let (algorithm, kid) = (text("alg")?, text("kid")?);
-    let media_type = text("typ").map_err(|e| TokenFault::new(Check::Type, e.reason))?;
-    // Media types are compared without case, and "application/" may be left out (RFC 7515 §4.1.9).
-    if !["at+jwt", "application/at+jwt"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(media_type))
-    {
-        return Err(TokenFault::new(
-            Check::Type,
-            format!("typ is {}", printable(media_type)),
-        ));
-    }
-    Ok((algorithm.to_owned(), kid.to_owned()))
 }
 
 /// At most 64 printable characters of a value that a stranger wrote.

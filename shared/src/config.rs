@@ -2,6 +2,7 @@
 //! through a [`Reader`], which remembers each fault instead of stopping at the first, refuses keys that nobody asked
 //! for, and can print what is in force.
 
+mod secret_file;
 mod section;
 mod values;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+pub use self::secret_file::{SecretFileFault, read_secret_file, read_secret_text};
 pub use self::section::Section;
 pub use self::values::{Span, SpanFault};
 

@@ -172,6 +172,28 @@ impl HttpClient {
         receive(request, max_bytes).await
     }
 
+    /// POSTs `body` with `headers` to an address that the operator configured; brings the status and at most `max_bytes`
+    /// of the answer, whatever they are.
+    pub async fn post_bytes(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Vec<u8>,
+        max_bytes: usize,
+    ) -> Result<(u16, Vec<u8>), FetchFault> {
+        check_scheme(url)?;
+        let request = self.0.post(url.clone()).headers(headers.clone()).body(body);
+        let mut answer = request.send().await.map_err(transport)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > max_bytes {
+                return Err(FetchFault::TooLarge(max_bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((answer.status().as_u16(), body))
+    }
+
     async fn fetch(
         &self,
         url: &Url,

@@ -1,10 +1,12 @@
 //! The one place that touches the JOSE and signature crates: keys admitted with care, signatures checked by ring,
-//! and (feature `sign`) made by josekit and ring.
+//! and (feature `sign`) made by josekit and ring; assertions about ourselves by ring alone.
 
 mod admission;
+mod client_key;
 mod key_set;
 mod lone_key;
 mod public_key_info;
+mod shared_secret;
 #[cfg(feature = "sign")]
 mod sign;
 
@@ -17,8 +19,10 @@ use ring::digest::{SHA256, digest};
 use ring::signature;
 
 pub use self::admission::KeyFault;
+pub use self::client_key::{ClientKey, ClientKeyFault};
 pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES, MAX_TRIES};
 pub use self::lone_key::thumbprint;
+pub use self::shared_secret::{MacAlgorithm, SharedSecret, ShortSecret};
 #[cfg(feature = "sign")]
 pub use self::sign::{SigningFault, SigningKey};
 
@@ -38,7 +42,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm that we verify. Symmetric ones and `none` are not among them.
+    /// Every algorithm with a public key that we verify. There is no `none`; [`MacAlgorithm`] has those with a shared
+    /// secret. ES512 is not among them: ring has no P-521.
     pub const ALL: [Self; 9] = [
         Self::EdDSA,
         Self::ES256,

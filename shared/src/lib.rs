@@ -6,6 +6,7 @@
 pub mod access_token;
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod dpop;
 pub mod http_client;
 pub mod id_token;

@@ -87,9 +87,11 @@ pub struct ProtectedResource {
 
 /// What a relying party needs of a foreign authorization server's metadata; everything else is left unread.
 #[derive(Clone, Debug, Deserialize)]
-pub struct IssuerKeys {
+pub struct IssuerDocument {
     /// Must equal, byte for byte, the issuer that was asked (RFC 8414 §3.3).
     pub issuer: String,
     /// Where the key set is.
-    pub jwks_uri: String,
+    pub jwks_uri: Option<String>,
+    /// Where to ask about tokens (RFC 7662 §2).
+    pub introspection_endpoint: Option<String>,
 }

@@ -84,7 +84,8 @@ impl Issuer {
 
     /// An endpoint below the issuer: `path` begins with a slash.
     pub fn endpoint(&self, path: &str) -> String {
-        format!("{}{path}", self.text)
+        // OpenID Connect Discovery §4.1: without the slash that some end in.
+        format!("{}{path}", self.text.trim_end_matches('/'))
     }
 
     /// Where the metadata document `name` of this issuer is: inserted before the path (RFC 8414 §3.1).
@@ -97,16 +98,12 @@ impl Issuer {
     }
 }
 
-impl FromStr for Issuer {
-    type Err = UriFault;
-
-    fn from_str(text: &str) -> Result<Self, UriFault> {
+impl Issuer {
+    /// The identifier of somebody else, who may write it with a slash at its end, as Auth0 and Entra do.
+    pub fn of_stranger(text: &str) -> Result<Self, UriFault> {
         let url = parse_secure(text)?;
         if url.query().is_some() {
             return Err(UriFault::Query);
-        }
-        if text.ends_with('/') {
-            return Err(UriFault::TrailingSlash);
         }
         let normal = url.as_str();
         if normal != text && normal.strip_suffix('/') != Some(text) {
@@ -116,6 +113,18 @@ impl FromStr for Issuer {
             text: text.to_owned(),
             url,
         })
+    }
+}
+
+impl FromStr for Issuer {
+    type Err = UriFault;
+
+    fn from_str(text: &str) -> Result<Self, UriFault> {
+        let issuer = Self::of_stranger(text)?;
+        if text.ends_with('/') {
+            return Err(UriFault::TrailingSlash);
+        }
+        Ok(issuer)
     }
 }
 
@@ -236,6 +245,26 @@ mod tests {
             ("https://auth.example.com\\x", UriFault::Character),
         ] {
             assert_eq!(text.parse::<Issuer>().unwrap_err(), fault, "{text}");
+        }
+    }
+
+    #[test]
+    fn issuers_of_others_may_end_in_a_slash() {
+        let auth0 = Issuer::of_stranger("https://tenant.example/").unwrap();
+        assert_eq!(auth0.as_str(), "https://tenant.example/");
+        assert_eq!(
+            auth0.endpoint("/.well-known/openid-configuration"),
+            "https://tenant.example/.well-known/openid-configuration"
+        );
+        let entra = Issuer::of_stranger("https://sts.example/tenant/").unwrap();
+        assert_eq!(entra.well_known("x"), "https://sts.example/.well-known/x/tenant");
+        assert_eq!(entra.endpoint("/x"), "https://sts.example/tenant/x");
+        for bad in [
+            "http://as.example/",
+            "https://as.example/?x",
+            "https://As.example/",
+        ] {
+            assert!(Issuer::of_stranger(bad).is_err(), "{bad}");
         }
     }
 

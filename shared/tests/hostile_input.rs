@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::access_token::{Check, Expectation, UnverifiedToken};
+use shared::access_token::{Check, Expectation, Shape, UnverifiedToken};
 use shared::clock::UnixSeconds;
 use shared::config::{Reader, Span};
 use shared::dpop::{Expected, Nonces, Proof, Target};
@@ -25,9 +25,11 @@ fn expectation() -> Expectation {
         audience: "https://rs/mcp".to_owned(),
         algorithms: Algorithm::ALL.to_vec(),
         leeway: Duration::from_secs(60),
-        single_audience: true,
+        shape: Shape::EdgeHive,
+        clients: Vec::new(),
+        scope_claim: None,
+        scope_prefix: None,
         kept_claims: Vec::new(),
-        scope_claims: vec!["scp".to_owned()],
     }
 }
 
@@ -198,6 +200,7 @@ fn the_first_failing_check_is_named() {
         Check::Type
     );
     assert_eq!(named(r#"{"alg":"EdDSA","kid":"k"}"#, claims), Check::Type);
+    assert_eq!(named(r#"{"alg":"EdDSA","typ":"at+jwt"}"#, claims), Check::Key);
     assert_eq!(
         named(r#"{"alg":"EdDSA","typ":"dpop+jwt","kid":"k"}"#, claims),
         Check::Type
@@ -211,7 +214,6 @@ fn the_first_failing_check_is_named() {
         Check::Signature
     );
     for header in [
-        r#"{"alg":"EdDSA","typ":"at+jwt"}"#,
         r#"{"alg":"EdDSA","alg":"EdDSA","typ":"at+jwt","kid":"k"}"#,
         r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k","crit":[]}"#,
         r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k","crit":["exp"]}"#,

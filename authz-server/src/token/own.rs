@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
-use shared::access_token::{Expectation, UnverifiedToken, VerifiedClaims};
+use shared::access_token::{Expectation, Shape, UnverifiedToken, VerifiedClaims};
 use shared::clock::UnixSeconds;
 use shared::secret::SecretKind;
 
@@ -51,7 +51,7 @@ pub(crate) async fn verify(
     };
     let (Some(audience), Some(signer)) = (
         unverified.claimed_audience(),
-        keys.published.find(unverified.kid()),
+        unverified.kid().and_then(|kid| keys.published.find(kid)),
     ) else {
         return Ok(None);
     };
@@ -76,9 +76,11 @@ fn expectation(issuer: &str, audience: &str) -> Expectation {
         audience: audience.to_owned(),
         algorithms: ALGORITHMS.to_vec(),
         leeway: CLOCKS,
-        single_audience: true,
+        shape: Shape::EdgeHive,
+        clients: Vec::new(),
+        scope_claim: None,
+        scope_prefix: None,
         kept_claims: Vec::new(),
-        scope_claims: Vec::new(),
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
             .sign_access_token(&serde_json::to_vec(&claims).unwrap())
             .unwrap();
         let unverified = UnverifiedToken::parse(&token).unwrap();
-        let signer = set.find(unverified.kid()).unwrap();
+        let signer = set.find(unverified.kid().unwrap()).unwrap();
         unverified
             .verify(signer, &expectation(ISSUER, RESOURCE), now)
             .is_ok()

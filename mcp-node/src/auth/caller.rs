@@ -5,21 +5,18 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::model::Extensions;
 use shared::access_token::VerifiedClaims;
-use shared::jose::VerifyingKey;
 use shared::oauth_error::AuthScheme;
 use shared::scope::Scope;
 
 use crate::error::Refusal;
-use crate::issuers::Verified;
-use crate::revocation::Mark;
+use crate::issuers::{Grounds, Verified};
 
 /// Someone whose access token passed every check. Only the door makes one.
 #[derive(Debug)]
 pub struct Caller {
     claims: VerifiedClaims,
     issuer: usize,
-    key: VerifyingKey,
-    mark: Option<Mark>,
+    grounds: Grounds,
 }
 
 impl Caller {
@@ -27,8 +24,7 @@ impl Caller {
         Self {
             claims: verified.claims,
             issuer: verified.issuer,
-            key: verified.key,
-            mark: verified.mark,
+            grounds: verified.grounds,
         }
     }
 
@@ -63,18 +59,13 @@ impl Caller {
         self.issuer
     }
 
-    /// Where its issuer says whether the token was taken back.
-    pub(super) fn mark(&self) -> Option<&Mark> {
-        self.mark.as_ref()
-    }
-
     /// Whether all was known that there is to know: not so when the token names a list that could not be had.
     pub(super) fn is_settled(&self) -> bool {
-        self.mark.is_some() || self.claims.status().is_none()
+        !matches!(self.grounds, Grounds::Key(_, None)) || self.claims.status().is_none()
     }
 
-    /// The key that signed the token.
-    pub(super) fn key(&self) -> &VerifyingKey {
-        &self.key
+    /// Why its token was believed.
+    pub(super) fn grounds(&self) -> &Grounds {
+        &self.grounds
     }
 }

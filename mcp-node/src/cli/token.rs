@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use shared::access_token::{Expectation, MAX_TOKEN_BYTES};
+use shared::access_token::{Expectation, MAX_TOKEN_BYTES, Shape};
 use shared::clock::now;
 use shared::http_client::HttpClient;
 use shared::jose::{Algorithm, KeySet};
@@ -13,9 +13,9 @@ use shared::jwks::{DEFAULT_MAX_STALE, KeySetSettings, RemoteKeySet};
 use shared::uri::Issuer;
 
 use super::{Failure, block_on, load, print};
-use crate::config::IssuerConfig;
+use crate::config::{IssuerConfig, Validation};
 use crate::explain::{Candidate, Explanation, Keys, ShownProof, Verdict, explain};
-use crate::issuers::{LEEWAY, expectation};
+use crate::issuers::{LEEWAY, Trust, expectation};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -63,73 +63,82 @@ pub(super) fn run(file: Option<PathBuf>, command: &Command, json: bool) -> Resul
 }
 
 fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candidate>, Failure> {
-    let set = arguments.jwks.as_deref().map(read_key_set).transpose()?;
+    let document = arguments.jwks.as_deref().map(read_file).transpose()?;
     if let Some(issuer) = &arguments.issuer {
-        let expectation = Expectation {
-            issuer: issuer.as_str().to_owned(),
-            audience: arguments.audience.clone().unwrap_or_default(),
-            algorithms: Algorithm::ALL.to_vec(),
-            leeway: LEEWAY,
-            single_audience: false,
-            kept_claims: Vec::new(),
-            scope_claims: vec!["scopes".to_owned(), "scp".to_owned()],
-        };
-        let settings = KeySetSettings {
-            issuer: issuer.clone(),
-            jwks_uri: None,
-            algorithms: Vec::new(),
-            max_stale: DEFAULT_MAX_STALE,
-            kept: None,
-        };
-        return Ok(vec![Candidate {
-            expectation,
-            keys: keys(set, settings, None)?,
-            dpop_required: false,
-        }]);
+        return stranger(issuer, arguments, document.as_deref()).map(|candidate| vec![candidate]);
     }
     let configured = load(file)?.issuers;
     configured
         .iter()
-        .map(|issuer| candidate(issuer, set.clone(), arguments.audience.as_deref()))
+        .map(|issuer| candidate(issuer, arguments, document.as_deref()))
         .collect()
+}
+
+/// An issuer that is not configured, of which only the standard is known (RFC 9068).
+fn stranger(issuer: &Issuer, arguments: &Arguments, document: Option<&[u8]>) -> Result<Candidate, Failure> {
+    let expectation = Expectation {
+        issuer: issuer.as_str().to_owned(),
+        audience: arguments.audience.clone().unwrap_or_default(),
+        algorithms: Algorithm::ALL.to_vec(),
+        leeway: LEEWAY,
+        shape: Shape::Rfc9068,
+        clients: Vec::new(),
+        scope_claim: None,
+        scope_prefix: None,
+        kept_claims: Vec::new(),
+    };
+    let settings = KeySetSettings {
+        issuer: issuer.clone(),
+        jwks_uri: None,
+        algorithms: Vec::new(),
+        max_stale: DEFAULT_MAX_STALE,
+        kept: None,
+    };
+    let keys = match document {
+        Some(document) => Keys::File(read_key_set(arguments, document, &[])?),
+        None => Keys::Issuer(Trust::Keys(RemoteKeySet::new(HttpClient::new(None)?, settings))),
+    };
+    Ok(Candidate {
+        expectation,
+        keys,
+        dpop_required: false,
+    })
 }
 
 fn candidate(
     issuer: &IssuerConfig,
-    set: Option<KeySet>,
-    audience: Option<&str>,
+    arguments: &Arguments,
+    document: Option<&[u8]>,
 ) -> Result<Candidate, Failure> {
     let mut expectation = expectation(issuer);
-    if let Some(audience) = audience {
+    if let Some(audience) = &arguments.audience {
         audience.clone_into(&mut expectation.audience);
     }
-    let settings = KeySetSettings {
-        issuer: issuer.issuer.clone(),
-        jwks_uri: issuer.jwks_uri.clone(),
-        algorithms: issuer.algorithms.clone(),
-        max_stale: issuer.max_stale,
-        kept: None,
+    let keys = match (document, &issuer.validation) {
+        // Only where keys are what tokens are checked with does a file of them say anything.
+        (Some(document), Validation::Keys(algorithms)) => {
+            Keys::File(read_key_set(arguments, document, algorithms)?)
+        }
+        _ => Keys::Issuer(Trust::new(
+            issuer,
+            HttpClient::new(issuer.ca_file.as_deref())?,
+            None,
+        )),
     };
     Ok(Candidate {
         expectation,
-        keys: keys(set, settings, issuer.ca_file.as_deref())?,
+        keys,
         dpop_required: issuer.dpop_required,
     })
 }
 
-fn keys(set: Option<KeySet>, settings: KeySetSettings, ca_file: Option<&Path>) -> Result<Keys, Failure> {
-    match set {
-        Some(set) => Ok(Keys::File(set)),
-        None => Ok(Keys::Remote(RemoteKeySet::new(
-            HttpClient::new(ca_file)?,
-            settings,
-        ))),
-    }
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?)
 }
 
-fn read_key_set(path: &Path) -> Result<KeySet, Failure> {
-    let document = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    Ok(KeySet::parse(&document).map_err(|e| format!("{}: {e}", path.display()))?)
+fn read_key_set(arguments: &Arguments, document: &[u8], algorithms: &[Algorithm]) -> Result<KeySet, Failure> {
+    let path = arguments.jwks.as_deref().unwrap_or(Path::new("")).display();
+    Ok(KeySet::parse_for(document, algorithms).map_err(|e| format!("{path}: {e}"))?)
 }
 
 fn read_token(file: Option<&Path>) -> Result<String, Failure> {

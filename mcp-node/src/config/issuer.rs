@@ -1,22 +1,20 @@
 //! `[[issuer]]`: one table for each authorization server whose tokens this node takes.
 
+mod kind;
+mod validation;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shared::access_token::{ClaimPath, Shape};
 use shared::config::{Reader, Section, Span};
-use shared::jose::Algorithm;
 use shared::jwks::MIN_MAX_STALE;
+use shared::scope::Scope;
 use shared::uri::{Issuer, ResourceUri, is_loopback};
 use url::Url;
 
-/// What kind of authorization server it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IssuerKind {
-    /// Our own: one audience for each token.
-    EdgeHive,
-    /// Any server that issues RFC 9068 access tokens.
-    Generic,
-}
+pub use self::kind::IssuerKind;
+pub use self::validation::{ClientProof, IntrospectionConfig, Validation};
 
 /// One trusted authorization server.
 #[derive(Clone, Debug)]
@@ -25,22 +23,35 @@ pub struct IssuerConfig {
     pub issuer: Issuer,
     /// What kind it is.
     pub kind: IssuerKind,
+    /// How its tokens are written.
+    pub shape: Shape,
+    /// How they are checked.
+    pub validation: Validation,
     /// What its tokens must name as their audience.
     pub audience: String,
-    /// The algorithms that it may sign with.
-    pub algorithms: Vec<Algorithm>,
+    /// The clients whose tokens are taken; any client's, if there is none.
+    pub clients: Vec<String>,
     /// Its key set, when its metadata is not to be asked.
     pub jwks_uri: Option<Url>,
-    /// A claim that holds the scope, beside `scope`, `scopes` and `scp`.
-    pub scope_claim: Option<String>,
+    /// A claim that holds the scope, beside the usual one.
+    pub scope_claim: Option<ClaimPath>,
+    /// What is put before each scope of a token.
+    pub scope_prefix: Option<String>,
     /// Certificate authorities to trust beside the public ones, as PEM.
     pub ca_file: Option<PathBuf>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
-    /// How long its last good key set serves while it cannot be reached; `offline.keys` unless it says otherwise.
+    /// How long its last good key set serves while it cannot be reached.
     pub max_stale: Duration,
     /// Claims of its tokens that rules of `[scopes]` look at.
     pub kept_claims: Vec<String>,
+}
+
+impl IssuerConfig {
+    /// Whether tokens that say nothing of themselves are shown to this issuer.
+    fn is_asked_about_opaque_tokens(&self) -> bool {
+        matches!(&self.validation, Validation::Introspection(asked) if asked.opaque_tokens)
+    }
 }
 
 /// Reads every `[[issuer]]`. Faults stay in the reader.
@@ -66,6 +77,11 @@ pub(super) fn read_all(
         if issuers.iter().any(|known| known.issuer == issuer.issuer) {
             section.fault("url", "this issuer is named twice");
         }
+        let asked = IssuerConfig::is_asked_about_opaque_tokens;
+        if asked(&issuer) && issuers.iter().any(asked) {
+            let reason = "an opaque token does not say whose it is: write opaque_tokens = false for all issuers but one";
+            section.fault("opaque_tokens", reason);
+        }
         issuers.push(issuer);
     }
     issuers
@@ -76,30 +92,14 @@ fn read(
     resource: Option<&ResourceUri>,
     usual_max_stale: Duration,
 ) -> Option<IssuerConfig> {
-    let issuer: Option<Issuer> = section.optional("url");
-    if issuer.is_none() && !section.has("url") {
-        section.fault("url", "the issuer's identifier is missing");
+    let kind = IssuerKind::read(section);
+    let issuer = read_url(section, kind);
+    let shape = kind.zip(issuer.as_ref());
+    let shape = shape.and_then(|(kind, issuer)| kind.shape(section, issuer));
+    if shape.is_none() {
+        // Asked for all the same, or it would be told that there is no such key.
+        section.list::<String>("token_types", "");
     }
-    let kind = section
-        .value::<String>("kind", "edge-hive")
-        .and_then(|name| match name.as_str() {
-            "edge-hive" => Some(IssuerKind::EdgeHive),
-            "generic" => Some(IssuerKind::Generic),
-            "auth0" | "okta" | "cognito" | "entra" | "keycloak" => {
-                section.fault(
-                    "kind",
-                    format!("{name:?} is not part of this version; use \"generic\" for RFC 9068 tokens"),
-                );
-                None
-            }
-            _ => {
-                section.fault(
-                    "kind",
-                    format!("{name:?} is not known; write \"edge-hive\" or \"generic\""),
-                );
-                None
-            }
-        });
     let audience = match resource {
         Some(resource) => section.value::<String>("audience", resource.as_str()),
         None => section.optional("audience"),
@@ -107,32 +107,9 @@ fn read(
     if audience.as_deref() == Some("") {
         section.fault("audience", "an empty audience would fit no token");
     }
-    let algorithms = read_algorithms(section);
-    let jwks_uri = section.optional("jwks_uri").filter(|url| {
-        let may_be_fetched = may_be_fetched(url);
-        if !may_be_fetched {
-            section.fault(
-                "jwks_uri",
-                "it must be https (plain http only on this machine), without a user name",
-            );
-        }
-        may_be_fetched
-    });
-    if section
-        .value::<String>("validation", "jwt")
-        .is_some_and(|validation| validation != "jwt")
-    {
-        section.fault(
-            "validation",
-            "only \"jwt\" is part of this version; introspection comes later",
-        );
-    }
-    if section.optional::<String>("shared_secret_file").is_some() {
-        section.fault(
-            "shared_secret_file",
-            "HS256 is not part of this version; use a key set",
-        );
-    }
+    let clients = section.list("clients", "");
+    let jwks_uri = read_address(section, "jwks_uri");
+    let validation = Validation::read(section, kind.unwrap_or(IssuerKind::Generic));
     let dpop = section.value::<String>("dpop", "allowed");
     if dpop
         .as_deref()
@@ -140,7 +117,19 @@ fn read(
     {
         section.fault("dpop", "write \"allowed\" or \"required\"");
     }
-    let scope_claim = section.optional("scope_claim");
+    let scope_claim: Option<ClaimPath> = section.optional("scope_claim");
+    if scope_claim.as_ref().is_some_and(ClaimPath::is_empty) {
+        section.fault("scope_claim", "an empty name names no claim");
+    }
+    let scope_prefix: Option<String> = section.optional("scope_prefix");
+    if scope_prefix
+        .as_deref()
+        .is_some_and(|prefix| prefix.contains(' ') || prefix.parse::<Scope>().is_err())
+    {
+        let reason =
+            "it is put before each scope, so it may contain printable ASCII without spaces and quotes";
+        section.fault("scope_prefix", reason);
+    }
     let ca_file = section.optional("ca_file");
     let max_stale = section
         .optional::<Span>("max_stale")
@@ -151,13 +140,17 @@ fn read(
             "keys are fetched once a minute at most: write 1m or more",
         );
     }
+    let issuer = issuer?;
     Some(IssuerConfig {
-        issuer: issuer?,
+        jwks_uri: jwks_uri.or_else(|| kind.and_then(|kind| kind.usual_keys(&issuer))),
+        issuer,
         kind: kind?,
+        shape: shape?,
+        validation: validation?,
         audience: audience?,
-        algorithms,
-        jwks_uri,
+        clients,
         scope_claim,
+        scope_prefix,
         ca_file,
         dpop_required: dpop.as_deref() == Some("required"),
         max_stale,
@@ -165,30 +158,42 @@ fn read(
     })
 }
 
-fn read_algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
-    let names: Vec<String> = section.list("algorithms", "EdDSA,ES256,RS256");
-    if names.is_empty() {
-        section.fault("algorithms", "name at least one, \"EdDSA\" for example");
-    }
-    let mut algorithms = Vec::new();
-    for name in names {
-        match name.parse() {
-            Ok(algorithm) => algorithms.push(algorithm),
-            Err(_) if name.starts_with("HS") => {
-                section.fault(
-                    "algorithms",
-                    format!("{name:?}: shared secrets are not part of this version"),
-                );
-            }
-            Err(unknown) => section.fault("algorithms", format!("{name:?}: {unknown}")),
+/// Others may write a slash at the end; our own server never does, and a slash there would be a mistake.
+fn read_url(section: &mut Section<'_>, kind: Option<IssuerKind>) -> Option<Issuer> {
+    let Some(text) = section.optional::<String>("url") else {
+        if !section.has("url") {
+            section.fault("url", "the issuer's identifier is missing");
         }
-    }
-    algorithms
+        return None;
+    };
+    let parsed = match kind {
+        Some(IssuerKind::EdgeHive) => text.parse(),
+        _ => Issuer::of_stranger(&text),
+    };
+    parsed
+        .map_err(|e| section.fault("url", format!("{text:?}: {e}")))
+        .ok()
+}
+
+fn read_address(section: &mut Section<'_>, key: &str) -> Option<Url> {
+    section.optional(key).filter(|url| {
+        let may_be_fetched = may_be_fetched(url);
+        if !may_be_fetched {
+            section.fault(
+                key,
+                "it must be https (plain http only on this machine), without a user name",
+            );
+        }
+        may_be_fetched
+    })
 }
 
 /// A password in it would stand in logs and in the status, which callers may read.
-fn may_be_fetched(url: &Url) -> bool {
+pub(super) fn may_be_fetched(url: &Url) -> bool {
     let is_local = url.host().is_some_and(|host| is_loopback(&host));
     let is_protected = url.scheme() == "https" || url.scheme() == "http" && is_local;
     is_protected && url.username().is_empty() && url.password().is_none()
 }
+
+#[cfg(test)]
+mod tests;

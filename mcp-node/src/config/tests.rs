@@ -58,16 +58,6 @@ fn what_comes_later_is_refused_with_a_sentence() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("not part of this version"), "{found:?}");
     }
-    let keys = [
-        "validation = \"introspection\"",
-        "kind = \"auth0\"",
-        "algorithms = [\"HS256\"]",
-        "shared_secret_file = \"x\"",
-    ];
-    for key in keys {
-        let found = faults(&format!("{ISSUER}{key}\n"));
-        assert!(found.len() == 1 && found[0].contains("this version"), "{found:?}");
-    }
 }
 
 #[test]

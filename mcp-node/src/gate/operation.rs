@@ -1,6 +1,7 @@
 //! What a caller asks for, whichever way it came.
 
 use rmcp::model::JsonObject;
+use serde_json::Value;
 
 #[cfg(test)]
 use super::scopes::GET_PROMPT;
@@ -19,6 +20,9 @@ pub(crate) struct Operation<'a> {
     pub(crate) prompt: Option<&'a str>,
     /// The arguments of a tool call or a prompt.
     pub(crate) arguments: Option<&'a JsonObject>,
+    /// The message or the request body. The arguments are read from it where they decide something: that costs more than
+    /// everything else at the gate.
+    pub(crate) raw: Option<&'a [u8]>,
 }
 
 impl<'a> Operation<'a> {
@@ -49,6 +53,25 @@ impl<'a> Operation<'a> {
             prompt: Some(name),
             ..Self::default()
         }
+    }
+
+    /// The arguments of the MCP message in `raw`.
+    pub(super) fn read_arguments(&self) -> Option<JsonObject> {
+        let mut message = shared::json::object(self.raw?).ok()?;
+        match message.get_mut("params")?.get_mut("arguments")?.take() {
+            Value::Object(arguments) => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something that takes arguments.
+    pub(crate) fn has_arguments(&self) -> bool {
+        self.tool.is_some() || self.prompt.is_some()
+    }
+
+    /// How large the message or the request body is, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.raw.map_or(0, <[u8]>::len)
     }
 
     /// Opening a stream of news.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A text in which `*` stands for any characters, none included. Everything else stands for itself, with case.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Pattern(Box<str>);
+pub struct Pattern(Box<str>);
 
 impl FromStr for Pattern {
     type Err = Infallible;
@@ -16,6 +16,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
+    /// The pattern as it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `text` fits. Takes the first place that fits for each part, so that no text makes it try twice.
     pub(super) fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else {

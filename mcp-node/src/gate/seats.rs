@@ -1,64 +1,114 @@
-//! How many streams are open: in all, and for each subject, so that no caller takes them all.
+//! How much of something goes on at the same time: in all, of each client, and of each subject, so that no caller takes
+//! it all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many streams are open at once; further ones are told to come back.
-const MAX_STREAMS: usize = 256;
-/// So many of them are one subject's.
-const MAX_STREAMS_PER_SUBJECT: usize = 16;
+use crate::config::Share;
 
-/// Whose a stream is: the issuer's place in the node's list, and the subject.
-type Owner = (usize, String);
+/// The seats of one node.
+#[derive(Debug)]
+pub(super) struct Seats {
+    share: Share,
+    /// Owners are hashed with a random state, so that an entry is small whatever their names.
+    hasher: RandomState,
+    taken: Mutex<Taken>,
+}
 
-/// The open streams of one node.
+/// Only owners of a seat are in the table, so it is never larger than there are seats.
 #[derive(Debug, Default)]
-pub(crate) struct Seats(Mutex<HashMap<Owner, usize>>);
+struct Taken {
+    all: usize,
+    by_owner: HashMap<u64, usize>,
+}
 
-/// The right to one stream; given back when dropped.
+/// Whose a seat is. Clients and subjects are unique only together with their issuer, the place in the node's list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner<'a> {
+    pub(super) issuer: usize,
+    pub(super) client: &'a str,
+    pub(super) subject: &'a str,
+}
+
+/// The right to one; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     seats: Arc<Seats>,
-    owner: Owner,
+    owners: [u64; 2],
 }
 
 /// Why there is no seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Full {
+pub(crate) enum Full {
     /// The node has no more.
     Node,
-    /// The subject has had its share.
+    /// The client has its share.
+    Client,
+    /// The subject has its share.
     Subject,
 }
 
 impl Seats {
-    /// A seat for one more stream of `owner`.
-    pub(super) fn take(self: &Arc<Self>, owner: Owner) -> Result<Seat, Full> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open
-            .get(&owner)
-            .is_some_and(|own| *own >= MAX_STREAMS_PER_SUBJECT)
-        {
+    pub(super) fn new(share: Share) -> Self {
+        Self {
+            share,
+            hasher: RandomState::new(),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// A seat for one more of `owner`.
+    pub(super) fn take(self: &Arc<Self>, owner: Owner<'_>) -> Result<Seat, Full> {
+        let owners = [
+            self.hasher.hash_one((0_u8, owner.issuer, owner.client)),
+            self.hasher.hash_one((1_u8, owner.issuer, owner.subject)),
+        ];
+        let mut taken = self.lock();
+        let of = |taken: &Taken, owner: u64| taken.by_owner.get(&owner).copied().unwrap_or(0);
+        if of(&taken, owners[1]) >= self.share.per_subject {
             return Err(Full::Subject);
         }
-        if open.values().sum::<usize>() >= MAX_STREAMS {
+        if of(&taken, owners[0]) >= self.share.per_client {
+            return Err(Full::Client);
+        }
+        if taken.all >= self.share.all {
             return Err(Full::Node);
         }
-        *open.entry(owner.clone()).or_default() += 1;
+        taken.all += 1;
+        for owner in owners {
+            *taken.by_owner.entry(owner).or_default() += 1;
+        }
         Ok(Seat {
             seats: Arc::clone(self),
-            owner,
+            owners,
         })
+    }
+
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().all
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.share
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut open = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.owner) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&self.owner);
+        let mut taken = self.seats.lock();
+        taken.all = taken.all.saturating_sub(1);
+        for owner in self.owners {
+            if let Some(own) = taken.by_owner.get_mut(&owner) {
+                *own -= 1;
+                if *own == 0 {
+                    taken.by_owner.remove(&owner);
+                }
             }
         }
     }
@@ -68,33 +118,55 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn owner(number: usize) -> Owner {
-        (0, format!("subject {number}"))
+    fn seats() -> Arc<Seats> {
+        Arc::new(Seats::new(Share {
+            all: 6,
+            per_client: 4,
+            per_subject: 2,
+        }))
+    }
+
+    fn owner<'a>(client: &'a str, subject: &'a str) -> Owner<'a> {
+        Owner {
+            issuer: 0,
+            client,
+            subject,
+        }
     }
 
     #[test]
     fn one_subject_leaves_room_for_others() {
-        let seats = Arc::new(Seats::default());
-        let mut taken: Vec<_> = (0..MAX_STREAMS_PER_SUBJECT)
-            .map(|_| seats.take(owner(0)).unwrap())
-            .collect();
-        assert_eq!(seats.take(owner(0)).unwrap_err(), Full::Subject);
-        // Another subject, and the same name at another issuer.
-        drop(seats.take(owner(1)).unwrap());
-        drop(seats.take((1, "subject 0".to_owned())).unwrap());
+        let seats = seats();
+        let mut taken: Vec<_> = (0..2).map(|_| seats.take(owner("a", "s")).unwrap()).collect();
+        assert_eq!(seats.take(owner("a", "s")).unwrap_err(), Full::Subject);
+        assert_eq!(seats.take(owner("b", "s")).unwrap_err(), Full::Subject);
+        // Another subject, and the same name at another issuer. A client is no subject.
+        drop(seats.take(owner("a", "t")).unwrap());
+        drop(seats.take(owner("s", "a")).unwrap());
+        let elsewhere = Owner {
+            issuer: 1,
+            ..owner("a", "s")
+        };
+        drop(seats.take(elsewhere).unwrap());
         taken.pop();
-        drop(seats.take(owner(0)).unwrap());
+        drop(seats.take(owner("a", "s")).unwrap());
     }
 
     #[test]
-    fn the_node_has_an_end_too_and_forgets_who_left() {
-        let seats = Arc::new(Seats::default());
-        let taken: Vec<_> = (0..MAX_STREAMS)
-            .map(|number| seats.take(owner(number)).unwrap())
+    fn one_client_leaves_room_for_others_and_the_node_has_an_end() {
+        let seats = seats();
+        let subjects = ["s", "t", "u", "v"];
+        let mut taken: Vec<_> = subjects
+            .iter()
+            .map(|subject| seats.take(owner("a", subject)).unwrap())
             .collect();
-        assert_eq!(seats.take(owner(MAX_STREAMS)).unwrap_err(), Full::Node);
+        assert_eq!(seats.take(owner("a", "w")).unwrap_err(), Full::Client);
+        taken.push(seats.take(owner("b", "w")).unwrap());
+        taken.push(seats.take(owner("c", "x")).unwrap());
+        assert_eq!(seats.take(owner("d", "y")).unwrap_err(), Full::Node);
+        assert_eq!(seats.taken(), 6);
         drop(taken);
-        assert!(seats.0.lock().unwrap().is_empty());
-        drop(seats.take(owner(MAX_STREAMS)).unwrap());
+        assert!(seats.lock().by_owner.is_empty() && seats.taken() == 0);
+        drop(seats.take(owner("d", "y")).unwrap());
     }
 }

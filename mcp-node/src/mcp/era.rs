@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderMap;
 use rmcp::model::{ErrorCode, ProtocolVersion};
 use serde_json::json;
 
-use super::message::{Member, Message, RpcError};
+use super::message::{Kind, Member, Message, RpcError};
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const METHOD_HEADER: &str = "mcp-method";
@@ -28,8 +28,17 @@ pub(super) struct Refused {
     pub(super) error: RpcError,
 }
 
-/// Checks the era of `message`. Messages that pass are rmcp's.
-pub(super) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), Refused> {
+/// What a message speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Era {
+    /// 2026-07-28: every request says all about itself.
+    Modern,
+    /// A revision that begins with `initialize`.
+    Older,
+}
+
+/// The era of `message`, if its headers agree.
+pub(super) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<Era, Refused> {
     let header = single(headers, VERSION_HEADER).ok_or_else(|| {
         bad(
             message,
@@ -38,23 +47,32 @@ pub(super) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), Re
         )
     })?;
     if message.version != Member::Absent {
-        return modern(headers, header, message);
+        return modern(headers, header, message).map(|()| Era::Modern);
     }
     // Without the envelope it is an older revision: `initialize` names its own, others say it in the header.
     let Some(named) = header.filter(|_| message.method() != "initialize") else {
-        return Ok(());
+        return Ok(Era::Older);
     };
     if !is_known(named) {
         return Err(unsupported(message, named));
     }
-    if named >= ProtocolVersion::V_2026_07_28.as_str() && !message.is_notification() {
-        return Err(bad(
+    if named < ProtocolVersion::V_2026_07_28.as_str() {
+        return Ok(Era::Older);
+    }
+    match message.kind() {
+        Kind::Notification => Ok(Era::Modern),
+        Kind::Request => Err(bad(
             message,
             ErrorCode::INVALID_PARAMS,
             "params._meta lacks protocolVersion and clientCapabilities",
-        ));
+        )),
+        // The server asks nothing (MCP 2026-07-28, "Sending messages to the server").
+        Kind::Answer => Err(bad(
+            message,
+            ErrorCode::INVALID_REQUEST,
+            "this revision has no answers of the client",
+        )),
     }
-    Ok(())
 }
 
 fn modern(headers: &HeaderMap, header: Option<&str>, message: &Message<'_>) -> Result<(), Refused> {
@@ -65,7 +83,7 @@ fn modern(headers: &HeaderMap, header: Option<&str>, message: &Message<'_>) -> R
             "protocolVersion in params._meta must be a string",
         ));
     };
-    if message.capabilities != Member::Object && !message.is_notification() {
+    if message.capabilities != Member::Object && message.is_request() {
         return Err(bad(
             message,
             ErrorCode::INVALID_PARAMS,
@@ -96,7 +114,7 @@ fn modern(headers: &HeaderMap, header: Option<&str>, message: &Message<'_>) -> R
             "Mcp-Method must stand once, in ASCII",
         )
     })?;
-    let must_be_named = **version >= *ProtocolVersion::V_2026_07_28.as_str() && !message.is_notification();
+    let must_be_named = **version >= *ProtocolVersion::V_2026_07_28.as_str() && message.is_request();
     if must_be_named && method != Some(message.method()) {
         return Err(bad(
             message,
@@ -177,7 +195,7 @@ mod tests {
         let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let message = Message::parse(text.as_bytes()).unwrap();
         match check(&map, &message) {
-            Ok(()) => (200, 0),
+            Ok(_) => (200, 0),
             Err(refused) => {
                 assert_eq!(refused.error.id, Some(json!(1)));
                 (refused.status.as_u16(), refused.error.code)

@@ -7,13 +7,15 @@ use rmcp::model::{
     CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
     InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter,
-    Tool,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestMethod,
+    UnsubscribeRequestParams,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 use serde_json::json;
 
+use super::InSession;
 use super::news::Mark;
 use super::offer::{self, Requester};
 use crate::app::Node;
@@ -76,6 +78,9 @@ impl ServerHandler for EdgeHive {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
+        if InSession::holds(&context.extensions) {
+            return Ok(result);
+        }
         result.capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
@@ -118,7 +123,8 @@ impl ServerHandler for EdgeHive {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let requester = Requester::of(&context)?;
-        let called = offer::call_tool(&self.0, request, &requester).await;
+        let time = self.0.gate.time(&request.name);
+        let called = offer::within(time, offer::call_tool(&self.0, request, &requester)).await;
         called.map_err(|fault| fault.about("tool"))
     }
 
@@ -179,6 +185,35 @@ impl ServerHandler for EdgeHive {
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         Err(not_offered(CompleteRequestMethod::VALUE))
+    }
+
+    /// In a session of an older revision: it is remembered there, if there is such a resource.
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !InSession::holds(&context.extensions) {
+            return Err(not_offered(SubscribeRequestMethod::VALUE));
+        }
+        if offer::has_resource(&self.0, &request.uri) {
+            return Ok(());
+        }
+        Err(ErrorData::resource_not_found(
+            "there is no such resource",
+            Some(json!({ "uri": request.uri })),
+        ))
+    }
+
+    async fn unsubscribe(
+        &self,
+        _request: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        match InSession::holds(&context.extensions) {
+            true => Ok(()),
+            false => Err(not_offered(UnsubscribeRequestMethod::VALUE)),
+        }
     }
 
     /// Every list may be listened to, and every resource that there is.

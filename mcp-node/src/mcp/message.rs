@@ -5,7 +5,6 @@ mod strict;
 
 use std::borrow::Cow;
 
-use rmcp::model::JsonObject;
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
@@ -25,6 +24,9 @@ pub(super) struct RpcError {
 pub(super) const PARSE_ERROR: i32 = -32700;
 /// JSON, but no request (JSON-RPC 2.0 §5.1).
 pub(super) const INVALID_REQUEST: i32 = -32600;
+
+/// Stands for the method of an answer.
+const ANSWER: &str = "notifications/answer";
 
 /// What a member of interest holds.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -51,9 +53,23 @@ impl Member<'_> {
     }
 }
 
-/// A request or a notification.
+/// What a message is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// It wants an answer.
+    Request,
+    /// It wants none.
+    Notification,
+    /// It answers a question of the server.
+    Answer,
+}
+
+/// A request, a notification, or an answer.
 #[derive(Debug)]
 pub(super) struct Message<'de> {
+    /// What it was read from.
+    raw: &'de [u8],
+    kind: Kind,
     id: Option<Value>,
     method: Cow<'de, str>,
     /// `params.name`.
@@ -79,10 +95,7 @@ impl<'de> Message<'de> {
         if let Err(fault) = read {
             // serde_json calls it data when the bytes are JSON, but not what was wanted: here an array or a scalar.
             let (code, sentence) = if fault.is_data() {
-                (
-                    INVALID_REQUEST,
-                    "the body must be one JSON-RPC object; batches are not served",
-                )
+                (INVALID_REQUEST, "the body must be one JSON-RPC object")
             } else {
                 (PARSE_ERROR, "the body is not JSON")
             };
@@ -93,10 +106,10 @@ impl<'de> Message<'de> {
                 details: None,
             });
         }
-        Self::from_object(object)
+        Self::from_object(object, bytes)
     }
 
-    fn from_object(object: Object<'de>) -> Result<Self, RpcError> {
+    fn from_object(object: Object<'de>, raw: &'de [u8]) -> Result<Self, RpcError> {
         let (id, id_is_valid) = match object.id {
             Member::Absent => (None, true),
             Member::Text(text) => (Some(json!(text)), true),
@@ -118,18 +131,26 @@ impl<'de> Message<'de> {
         if !id_is_valid {
             return Err(invalid("id must be a string or an integer"));
         }
-        let Member::Text(method) = object.method else {
-            return Err(invalid(
-                "method must be a string; answers to requests of the server are not expected here",
-            ));
+        let kind = match (object.has_result, &id) {
+            (true, _) => Kind::Answer,
+            (false, Some(_)) => Kind::Request,
+            (false, None) => Kind::Notification,
         };
-        if object.has_result {
-            return Err(invalid("a message is a request or an answer, not both"));
-        }
+        let method = match object.method {
+            Member::Text(_) if kind == Kind::Answer => {
+                return Err(invalid("a message is a request or an answer, not both"));
+            }
+            Member::Text(method) => method,
+            // The gate judges answers like notifications: what they belong to has been judged.
+            Member::Absent if kind == Kind::Answer => ANSWER.into(),
+            _ => return Err(invalid("method must be a string")),
+        };
         if !matches!(object.params, Member::Absent | Member::Object) {
             return Err(invalid("params must be an object"));
         }
         Ok(Self {
+            raw,
+            kind,
             id,
             method,
             name: object.name,
@@ -163,21 +184,18 @@ impl<'de> Message<'de> {
                 self.completed.0.text()
             },
             arguments: None,
+            raw: Some(self.raw),
         }
     }
 
-    /// `params.arguments` of `bytes`, from which this message was read. Read only where they decide something.
-    pub(super) fn arguments(bytes: &[u8]) -> Option<JsonObject> {
-        let mut message = shared::json::object(bytes).ok()?;
-        match message.get_mut("params")?.get_mut("arguments")?.take() {
-            Value::Object(arguments) => Some(arguments),
-            _ => None,
-        }
+    /// What it is.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
-    /// Whether no answer is expected.
-    pub(super) fn is_notification(&self) -> bool {
-        self.id.is_none()
+    /// Whether an answer is expected.
+    pub(super) fn is_request(&self) -> bool {
+        self.kind == Kind::Request
     }
 
     /// An error about this message.
@@ -211,17 +229,31 @@ mod tests {
         );
         assert_eq!(message.version, Member::Text("2026-07-28".into()));
         assert_eq!(message.capabilities, Member::Object);
-        assert!(!message.is_notification());
+        assert!(message.is_request());
 
         let text = r#"{"method":"notifications/initialized","jsonrpc":"2.0"}"#;
         let message = Message::parse(text.as_bytes()).unwrap();
-        assert!(message.is_notification() && message.tool().is_none() && message.version == Member::Absent);
+        assert!(message.tool().is_none() && message.version == Member::Absent);
+        assert_eq!(message.kind(), Kind::Notification);
 
         // Escapes are understood: this is tools/call, and not a way around its scope.
         let text =
             r#"{"jsonrpc":"2.0","id":-7,"method":"tools\/c\u0061ll","params":{"n\u0061me":"t\u0065st"}}"#;
         let message = Message::parse(text.as_bytes()).unwrap();
         assert_eq!((message.method(), message.tool()), ("tools/call", Some("test")));
+    }
+
+    #[test]
+    fn answers_of_the_client() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
+            r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"no"}}"#,
+        ] {
+            let message = Message::parse(text.as_bytes()).unwrap();
+            assert_eq!(message.kind(), Kind::Answer, "{text}");
+            assert!(message.method().starts_with("notifications/"));
+        }
     }
 
     #[test]
@@ -289,7 +321,7 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
                 json!(1),
             ),
-            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, json!(1)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7,"result":{}}"#, json!(1)),
         ] {
             assert_eq!(fault(text), (INVALID_REQUEST, Some(id)), "{text}");
         }

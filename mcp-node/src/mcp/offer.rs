@@ -4,6 +4,8 @@
 mod fault;
 mod requester;
 
+use std::time::Duration;
+
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ReadResourceRequestParams, ReadResourceResponse,
     ReadResourceResult, Resource, ResourceTemplate, Tool,
@@ -32,6 +34,15 @@ pub(crate) async fn call_tool(
 ) -> Result<CallToolResponse, OfferFault> {
     let own = tools::call(node, &request.name, request.arguments.as_ref());
     own.map(Into::into).ok_or(OfferFault::Unknown)
+}
+
+/// What comes of `work` within `time`. Then it is dropped, and with it what it waits for.
+pub(crate) async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, OfferFault>>,
+) -> Result<T, OfferFault> {
+    let done = tokio::time::timeout(time, work).await;
+    done.unwrap_or(Err(OfferFault::TimedOut))
 }
 
 /// Every resource, in a fixed order.

@@ -6,7 +6,7 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
 use super::news::Change;
-use crate::testing::{Site, body_of};
+use crate::testing::{Messages, Site, body_of};
 
 const NEW: &str = "2026-07-28";
 
@@ -257,13 +257,11 @@ async fn bad_input_has_its_code() {
         .insert_header(site.bearer("mcp:read"))
         .set_payload("a=b");
     assert_eq!(site.send(form).await.status(), 415);
-    let json_only = legacy("ping", json!({})).insert_header((header::ACCEPT, "application/json"));
-    assert_eq!(
-        site.send(json_only.insert_header(site.bearer("mcp:read")))
-            .await
-            .status(),
-        406
-    );
+    let neither = legacy("ping", json!({})).insert_header((header::ACCEPT, "text/html"));
+    let neither = neither.insert_header(site.bearer("mcp:read"));
+    assert_eq!(site.send(neither).await.status(), 406);
+    let endless = listen(&site, json!({})).insert_header((header::ACCEPT, "application/json"));
+    assert_eq!(site.send(endless).await.status(), 406);
     let mismatch = modern("tools/list", json!({})).insert_header(("mcp-method", "tools/call"));
     let answer = site.send(mismatch.insert_header(site.bearer("mcp:read"))).await;
     assert_eq!(
@@ -310,40 +308,6 @@ async fn clients_are_limited_one_by_one() {
     });
     let request = legacy("ping", json!({})).insert_header(("authorization", format!("Bearer {other}")));
     assert_eq!(site.send(request).await.status(), 200);
-}
-
-/// The messages of an answer that streams, as they come.
-struct Messages(std::pin::Pin<Box<actix_web::body::BoxBody>>, String);
-
-impl Messages {
-    fn of(answer: ServiceResponse) -> Self {
-        assert_eq!(
-            answer.headers().get(header::CONTENT_TYPE).unwrap(),
-            "text/event-stream"
-        );
-        Self(Box::pin(answer.into_body()), String::new())
-    }
-
-    /// The next message; none at the end.
-    async fn next(&mut self) -> Option<Value> {
-        use actix_web::body::MessageBody;
-
-        loop {
-            if let Some((event, rest)) = self.1.split_once("\n\n") {
-                let data = event.lines().find_map(|line| line.strip_prefix("data:"));
-                let message = data.and_then(|data| serde_json::from_str(data).ok());
-                self.1 = rest.to_owned();
-                if message.is_some() {
-                    return message;
-                }
-                continue;
-            }
-            let bytes = std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx))
-                .await?
-                .unwrap();
-            self.1 += std::str::from_utf8(&bytes).unwrap();
-        }
-    }
 }
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
@@ -405,4 +369,26 @@ async fn a_subscription_is_acknowledged_and_hears_what_it_asked_for() {
     assert_eq!(last["result"]["_meta"][SUBSCRIPTION], 7);
     assert_eq!(messages.next().await, None);
     assert!(news.followed().borrow().is_empty());
+}
+
+#[actix_web::test]
+async fn mcp_27_a_client_that_reads_one_form_is_served_in_it() {
+    let site = Site::start().await;
+    for make in [modern, legacy] {
+        let ask = |accept: &'static str| {
+            let request = make("tools/call", json!({"name": "get_status"}));
+            request
+                .insert_header((header::ACCEPT, accept))
+                .insert_header(site.bearer("mcp:call"))
+        };
+        let answer = site.send(ask("application/json")).await;
+        assert_eq!(
+            answer.headers().get(header::CONTENT_TYPE).unwrap(),
+            "application/json"
+        );
+        assert_eq!(body_of(answer).await["id"], 7);
+        let mut messages = Messages::of(site.send(ask("text/event-stream")).await);
+        assert_eq!(messages.next().await.unwrap()["id"], 7);
+        assert_eq!(messages.next().await, None);
+    }
 }

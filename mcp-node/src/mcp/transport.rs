@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use futures_util::StreamExt;
 use http_body_util::combinators::BoxBody;
@@ -16,14 +16,19 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 
 use super::end::End;
+use super::reply::Accepts;
 use crate::auth::Caller;
-use crate::gate::{Outcome, Permit};
+use crate::gate::Permit;
 
 /// Headers that rmcp or a handler may want, beside those that begin with `mcp-`.
 const PASSED_ON: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
-/// rmcp behind our door: no sessions, JSON where one message is the whole answer.
-pub(crate) struct Transport<H>(StreamableHttpService<H, NeverSessionManager>);
+/// rmcp behind our door, for requests that say all about themselves: JSON where one message is the whole answer. And the
+/// handlers, for those that do not.
+pub(crate) struct Transport<H> {
+    service: StreamableHttpService<H, NeverSessionManager>,
+    make: Arc<dyn Fn() -> H + Send + Sync>,
+}
 
 impl<H: ServerHandler> Transport<H> {
     /// A transport whose requests are each answered by a fresh handler of `make`.
@@ -35,11 +40,17 @@ impl<H: ServerHandler> Transport<H> {
             .with_max_request_body_bytes(body_limit)
             .disable_allowed_hosts()
             .disable_allowed_origins();
-        Self(StreamableHttpService::new(
-            move || Ok(make()),
-            Arc::default(),
-            config,
-        ))
+        let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
+        let fresh = Arc::clone(&make);
+        Self {
+            service: StreamableHttpService::new(move || Ok(fresh()), Arc::default(), config),
+            make,
+        }
+    }
+
+    /// A handler for one request.
+    pub(super) fn handler(&self) -> H {
+        (self.make)()
     }
 
     /// rmcp's answer to a message of `caller`, whose stream, if it becomes one, must end at `end`.
@@ -62,29 +73,36 @@ impl<H: ServerHandler> Transport<H> {
             http::header::ACCEPT,
             http::HeaderValue::from_static("application/json, text/event-stream"),
         );
-        for (name, value) in headers {
-            if !name.as_str().starts_with("mcp-") && !PASSED_ON.contains(&name.as_str()) {
-                continue;
-            }
-            let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
-            if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value.as_bytes())) {
-                passed.append(name, value);
-            }
-        }
+        passed_on(headers, passed);
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(end);
-        self.0.handle(request).await
+        self.service.handle(request).await
+    }
+}
+
+/// The headers that a handler may see.
+pub(super) fn passed_on(headers: &HeaderMap, passed: &mut http::HeaderMap) {
+    for (name, value) in headers {
+        if !name.as_str().starts_with("mcp-") && !PASSED_ON.contains(&name.as_str()) {
+            continue;
+        }
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value.as_bytes())) {
+            passed.append(name, value);
+        }
     }
 }
 
 /// What rmcp answers with.
 pub(super) type Answer = http::Response<BoxBody<Bytes, Infallible>>;
 
-/// The same answer for actix: whole with its length, or as a stream until `end`, which holds the permit as long.
+/// The same answer for actix: whole with its length, or as a stream until `end`, which holds the permit as long; in the
+/// form that the client `accepts`.
 pub(super) async fn to_actix(
     answer: Answer,
     end: impl Future<Output = ()> + 'static,
-    permit: Permit,
+    mut permit: Permit,
+    accepts: Accepts,
 ) -> HttpResponse {
     let (http::response::Parts { status, headers, .. }, body) = answer.into_parts();
     let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -95,43 +113,40 @@ pub(super) async fn to_actix(
             builder.append_header((name, value));
         }
     }
+    builder.insert_header((CACHE_CONTROL, "no-store"));
     if http_body::Body::size_hint(&body).exact().is_some() {
         let Ok(whole) = body.collect().await;
-        permit.end(Outcome::Done);
-        return builder.body(whole.to_bytes());
+        let whole = whole.to_bytes();
+        permit.end_with(&whole);
+        if accepts == Accepts::Events && status == StatusCode::OK {
+            builder.insert_header((CONTENT_TYPE, "text/event-stream"));
+            return builder.body([b"event: message\ndata: ", &whole[..], b"\n\n"].concat());
+        }
+        return builder.body(whole);
+    }
+    if accepts == Accepts::Json {
+        let Ok(whole) = body.collect().await;
+        let last = last_event(&whole.to_bytes());
+        permit.end_with(&last);
+        builder.insert_header((CONTENT_TYPE, "application/json"));
+        return builder.body(last);
     }
     let held = BodyDataStream::new(body)
         .take_until(Box::pin(end))
         .map(move |piece| {
-            let _ = &permit;
+            if let Ok(piece) = &piece {
+                permit.saw(piece);
+            }
             piece
         });
     builder.streaming(held)
 }
 
-/// Whether `Accept` allows both media types; without the header everything is (RFC 9110 §12.5.1).
-pub(super) fn accepts_json_and_events(headers: &HeaderMap) -> bool {
-    let mut json = false;
-    let mut events = false;
-    let mut written = false;
-    for value in headers.get_all(ACCEPT) {
-        written = true;
-        for range in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-            // A weight of nothing is a refusal: q=0, q=0.0 …
-            let refused = parts.any(|part| {
-                let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
-                weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32))
-            });
-            if refused {
-                continue;
-            }
-            json |= matches!(essence.as_str(), "*/*" | "application/*" | "application/json");
-            events |= matches!(essence.as_str(), "*/*" | "text/*" | "text/event-stream");
-        }
-    }
-    !written || (json && events)
+/// The last message of a stream as rmcp writes it, each in a line of its own: the answer, without what came before.
+fn last_event(stream: &[u8]) -> Vec<u8> {
+    let lines = stream.split(|byte| *byte == b'\n').rev();
+    let mut data = lines.filter_map(|line| line.strip_prefix(b"data:"));
+    data.next().unwrap_or_default().trim_ascii().to_vec()
 }
 
 #[cfg(test)]
@@ -139,31 +154,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_media_types_must_be_accepted() {
-        let accepts = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
-            }
-            accepts_json_and_events(&headers)
-        };
-        for good in [
-            &["application/json, text/event-stream"][..],
-            &["*/*"],
-            &[],
-            &["application/json", "text/event-stream;q=0.5"],
-            &["APPLICATION/JSON;charset=utf-8,Text/*"],
-        ] {
-            assert!(accepts(good), "{good:?}");
-        }
-        for bad in [
-            &["application/json"][..],
-            &["text/event-stream"],
-            &["text/html"],
-            &[""],
-            &["application/json, text/event-stream;q=0"],
-        ] {
-            assert!(!accepts(bad), "{bad:?}");
-        }
+    fn the_answer_is_the_last_message() {
+        let stream = b"data: {\"method\":\"x\"}\n\n: beat\n\ndata: {\"id\":1}\n\n";
+        assert_eq!(last_event(stream), b"{\"id\":1}");
+        assert_eq!(last_event(b""), b"");
     }
 }

@@ -32,10 +32,11 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         Ok(caller) => caller,
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
-    let permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
+    let mut permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
         Ok(permit) => permit,
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
+    permit.is_endless();
     let news = match last_event(request.headers()) {
         Some(id) => node.lasting.news.after(id),
         None => node.lasting.news.read(),

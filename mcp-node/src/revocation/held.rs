@@ -9,7 +9,7 @@ use shared::clock::UnixSeconds;
 use shared::lasting_clock::Moment;
 use shared::status_list::{ListFault, StatusList, VerifiedList};
 
-use super::lock;
+use super::{Inner, lock};
 
 /// How often a list is asked for when nothing else tells of changes, and the issuer does not say.
 const USUAL_TTL: Duration = Duration::from_secs(30);
@@ -43,6 +43,7 @@ struct Label {
 pub(crate) struct Mark {
     list: Arc<HeldList>,
     index: u64,
+    owner: Arc<Inner>,
 }
 
 impl HeldList {
@@ -55,11 +56,12 @@ impl HeldList {
     }
 
     /// The place `index`; `None` when the list has none.
-    pub(super) fn mark(self: &Arc<Self>, index: u64) -> Option<Mark> {
+    pub(super) fn mark(self: &Arc<Self>, index: u64, owner: &Arc<Inner>) -> Option<Mark> {
         self.content.load().list.get(index)?;
         Some(Mark {
             list: Arc::clone(self),
             index,
+            owner: Arc::clone(owner),
         })
     }
 
@@ -145,6 +147,11 @@ impl Content {
 }
 
 impl Mark {
+    /// Whether the token still stands, as far as is known. Neither waits nor allocates: it is asked on every request.
+    pub(crate) fn stands(&self, now: UnixSeconds) -> bool {
+        !self.is_revoked() && !self.owner.is_stale(self, now)
+    }
+
     /// Whether the issuer says anything but "valid" of the token: invalid, suspended, or a state of its own (§7.1).
     pub(super) fn is_revoked(&self) -> bool {
         self.list.content.load().list.get(self.index) != Some(0)

@@ -128,14 +128,14 @@ async fn a_revocation_reaches_a_token_that_was_taken_before() {
     let node = stage.node();
     let mut changes = node.changes();
     let mark = stage.mark(&node, 0).await.unwrap().unwrap();
-    assert!(node.stands(&mark, clock::now()));
+    assert!(mark.stands(clock::now()));
     assert!(is_refused(stage.mark(&node, 1).await));
     // STAT-05: beyond the end.
     assert!(is_refused(stage.mark(&node, 16).await));
     assert!(is_refused(stage.mark(&node, u64::MAX).await));
     stage.publish_bits(&[0b11, 0], "b").await;
     learned(&node, &mut changes).await;
-    assert!(!node.stands(&mark, clock::now()));
+    assert!(!mark.stands(clock::now()));
     assert!(is_refused(stage.mark(&node, 0).await));
     assert!(stage.mark(&node, 2).await.unwrap().is_some());
     // One list, however many tokens.
@@ -229,11 +229,11 @@ async fn stat_12_stat_13_alone_the_node_goes_on_for_its_budget_and_recovers() {
     stage.server.reset().await;
     pause();
     advance(10 * MINUTE).await;
-    assert!(node.stands(&mark, clock::now()));
+    assert!(mark.stands(clock::now()));
     assert!(stage.mark(&node, 2).await.is_ok(), "new work too");
     assert!(node.status().left.unwrap() <= 5 * MINUTE);
     advance(5 * MINUTE + MINUTE / 60).await;
-    assert!(!node.stands(&mark, clock::now()));
+    assert!(!mark.stands(clock::now()));
     assert!(is_unavailable(stage.mark(&node, 2).await));
     assert!(
         is_refused(stage.mark(&node, 0).await),
@@ -243,7 +243,7 @@ async fn stat_12_stat_13_alone_the_node_goes_on_for_its_budget_and_recovers() {
     resume();
     stage.publish_bits(&[0b01, 0], "b").await;
     let recovered = async {
-        while !node.stands(&mark, clock::now()) {
+        while !mark.stands(clock::now()) {
             tokio::task::yield_now().await;
         }
     };
@@ -258,7 +258,7 @@ async fn stat_12_stat_13_alone_the_node_goes_on_for_its_budget_and_recovers() {
     let mark = stage.mark(&node, 1).await.unwrap().unwrap();
     pause();
     advance(60 * MINUTE).await;
-    assert!(node.stands(&mark, clock::now()) && node.status().left.is_none());
+    assert!(mark.stands(clock::now()) && node.status().left.is_none());
     assert!(is_refused(stage.mark(&node, 0).await));
 }
 

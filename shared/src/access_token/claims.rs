@@ -1,171 +1,289 @@
-//! The claims of a signed token, each with its exact type. A claim of the wrong type is a fault, never "absent"
+//! The claims of a token, each with its exact type. A claim of the wrong type is a fault, never "absent"
 //! (CVE-2026-25537), and no number can overflow.
+
+use std::convert::Infallible;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::shape::{Form, Rules};
 use super::{Check, Confirmation, Expectation, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
-use crate::scope::Scope;
+use crate::scope::{Scope, ScopeFault};
 use crate::status_list::StatusReference;
 
-pub(super) fn check(
-    claims: &Map<String, Value>,
-    expectation: &Expectation,
-    now: UnixSeconds,
-) -> Result<VerifiedClaims, TokenFault> {
-    audience(claims, expectation)?;
-    let (issued_at, expires_at) = times(claims, expectation, now)?;
-    let required = |name: &str| {
-        optional_text(claims, name)?
-            .ok_or_else(|| TokenFault::new(Check::Claims, format!("{name} is missing")))
-    };
-    let verified = VerifiedClaims {
-        issuer: expectation.issuer.clone(),
-        subject: required("sub")?,
-        client_id: required("client_id")?,
-        token_id: required("jti")?,
-        scope: Scope::default(),
-        expires_at,
-        issued_at,
-        audience: expectation.audience.clone(),
-        client_name: optional_text(claims, "client_name")?,
-        client_type: optional_text(claims, "client_type")?,
-        confirmation: claims.get("cnf").map(Confirmation::read).transpose()?,
-        actor: claims.get("act").cloned(),
-        may_act: claims.get("may_act").and_then(Value::as_object).cloned(),
-        authorization_details: claims.get("authorization_details").cloned(),
-        status: None,
-        kept: kept(claims, expectation),
-    };
-    if claims.get("act").is_some_and(|actor| !actor.is_object()) {
-        return Err(TokenFault::new(Check::Claims, "act is not an object"));
+/// Where a claim is: its name, or below others as a JSON Pointer (RFC 6901), `/realm_access/roles`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimPath(String);
+
+impl FromStr for ClaimPath {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
     }
-    if claims.get("may_act").is_some_and(|claim| !claim.is_object()) {
-        return Err(TokenFault::new(Check::Claims, "may_act is not an object"));
-    }
-    if verified
-        .authorization_details
-        .as_ref()
-        .is_some_and(|details| !details.is_array())
-    {
-        return Err(TokenFault::new(
-            Check::Claims,
-            "authorization_details is not a list",
-        ));
-    }
-    Ok(VerifiedClaims {
-        scope: scope(claims, expectation)?,
-        status: claims
-            .get("status")
-            .map(StatusReference::read)
-            .transpose()?
-            .flatten(),
-        ..verified
-    })
 }
 
-fn kept(claims: &Map<String, Value>, expectation: &Expectation) -> Map<String, Value> {
-    let names = expectation.kept_claims.iter();
-    names
-        .filter_map(|name| Some((name.clone(), claims.get(name)?.clone())))
-        .collect()
+impl ClaimPath {
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.trim_start_matches('/').is_empty()
+    }
+
+    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        let Some(pointer) = self.0.strip_prefix('/') else {
+            return claims.get(&self.0);
+        };
+        let (first, rest) = match pointer.find('/') {
+            Some(slash) => pointer.split_at(slash),
+            None => (pointer, ""),
+        };
+        claims
+            .get(&first.replace("~1", "/").replace("~0", "~"))?
+            .pointer(rest)
+    }
 }
 
-fn audience(claims: &Map<String, Value>, expectation: &Expectation) -> Result<(), TokenFault> {
-    let fault = |reason: String| Err(TokenFault::new(Check::Audience, reason));
-    match claims.get("aud") {
-        None => fault("aud is missing".to_owned()),
-        Some(Value::String(audience)) if *audience == expectation.audience => Ok(()),
-        Some(Value::String(audience)) => fault(format!("aud is {}", printable(audience))),
-        Some(Value::Array(list)) => {
-            if !list.iter().all(Value::is_string) {
-                return fault("aud is not a list of strings".to_owned());
-            }
-            if list.len() > 1 && expectation.single_audience {
-                return fault("aud names several resources".to_owned());
-            }
-            if list
-                .iter()
-                .any(|audience| *audience == expectation.audience.as_str())
-            {
-                return Ok(());
-            }
-            fault("aud does not contain this resource".to_owned())
+/// The claims of one token, and by which rules they are read.
+pub(super) struct Source<'a> {
+    pub(super) claims: &'a Map<String, Value>,
+    pub(super) rules: &'a Rules,
+    pub(super) expectation: &'a Expectation,
+}
+
+impl Source<'_> {
+    /// Makes the checks from [`Check::Audience`] on. `unnamed` names a token that has no name of its own.
+    pub(super) fn check(
+        &self,
+        now: UnixSeconds,
+        unnamed: impl FnOnce() -> String,
+    ) -> Result<VerifiedClaims, TokenFault> {
+        self.audience()?;
+        let (issued_at, expires_at) = self.times(now)?;
+        let missing = |name: &str| TokenFault::new(Check::Claims, format!("{name} is missing"));
+        Ok(VerifiedClaims {
+            subject: self.text("sub")?.ok_or_else(|| missing("sub"))?,
+            status: self
+                .claims
+                .get("status")
+                .map(StatusReference::read)
+                .transpose()?
+                .flatten(),
+            token_id: match self.token_id()? {
+                Some(id) => id,
+                None if self.rules.needs_id => return Err(missing(self.rules.ids[0])),
+                None => unnamed(),
+            },
+            ..self.common((issued_at, expires_at))?
+        })
+    }
+
+    /// What is read alike from a token and from what its issuer says of it. `sub` and the token's name are left empty.
+    pub(super) fn common(
+        &self,
+        (issued_at, expires_at): (UnixSeconds, UnixSeconds),
+    ) -> Result<VerifiedClaims, TokenFault> {
+        let fault = |reason: &str| TokenFault::new(Check::Claims, reason);
+        let client = self.client()?;
+        let client = client.ok_or_else(|| fault(&format!("{} is missing", self.rules.clients[0])))?;
+        let has = |name: &str, is: fn(&Value) -> bool| self.claims.get(name).is_none_or(is);
+        if !has("act", Value::is_object) {
+            return Err(fault("act is not an object"));
         }
-        Some(_) => fault("aud is neither a string nor a list".to_owned()),
+        if !has("may_act", Value::is_object) {
+            return Err(fault("may_act is not an object"));
+        }
+        if !has("authorization_details", Value::is_array) {
+            return Err(fault("authorization_details is not a list"));
+        }
+        Ok(VerifiedClaims {
+            issuer: self.expectation.issuer.clone(),
+            subject: String::new(),
+            client_id: client,
+            token_id: String::new(),
+            expires_at,
+            issued_at,
+            audience: self.expectation.audience.clone(),
+            client_name: self.text("client_name")?,
+            client_type: self.text("client_type")?,
+            confirmation: self.claims.get("cnf").map(Confirmation::read).transpose()?,
+            actor: self.claims.get("act").cloned(),
+            may_act: self.claims.get("may_act").and_then(Value::as_object).cloned(),
+            authorization_details: self.claims.get("authorization_details").cloned(),
+            kept: self.kept(),
+            // Who is asked about a token need not be asked about its place.
+            status: None,
+            scope: self.scope()?,
+        })
     }
-}
 
-fn times(
-    claims: &Map<String, Value>,
-    expectation: &Expectation,
-    now: UnixSeconds,
-) -> Result<(UnixSeconds, UnixSeconds), TokenFault> {
-    let fault = |reason: String| TokenFault::new(Check::Times, reason);
-    let read = |name: &str| match claims.get(name) {
-        None => Ok(None),
-        Some(value) => match value.as_i64() {
-            // The year 9999: beyond it lies no date that anyone means.
-            Some(seconds) if (0..=253_402_300_799).contains(&seconds) => Ok(Some(UnixSeconds(seconds))),
-            _ => Err(fault(format!(
-                "{name} is not a whole number of seconds in a sensible year"
-            ))),
-        },
-    };
-    let expires_at = read("exp")?.ok_or_else(|| fault("exp is missing".to_owned()))?;
-    let issued_at = read("iat")?.ok_or_else(|| fault("iat is missing".to_owned()))?;
-    if now >= expires_at + expectation.leeway {
-        return Err(fault(format!(
-            "it expired {} s ago",
-            now.since(expires_at).as_secs()
-        )));
+    fn kept(&self) -> Map<String, Value> {
+        let names = self.expectation.kept_claims.iter();
+        names
+            .filter_map(|name| Some((name.clone(), self.claims.get(name)?.clone())))
+            .collect()
     }
-    for (name, start) in [("iat", Some(issued_at)), ("nbf", read("nbf")?)] {
-        if let Some(start) = start.filter(|start| *start > now + expectation.leeway) {
+
+    pub(super) fn audience(&self) -> Result<(), TokenFault> {
+        let expected = self.expectation;
+        let fault = |reason: String| Err(TokenFault::new(Check::Audience, reason));
+        let client_is_ours = || -> Result<bool, TokenFault> {
+            let client = self.client()?;
+            Ok(client.is_some_and(|client| expected.clients.contains(&client)))
+        };
+        match self.claims.get("aud") {
+            // Cognito, without resource binding: the client is all that says for whom the token is.
+            None if expected.shape == super::Shape::Cognito && client_is_ours()? => return Ok(()),
+            None => return fault("aud is missing".to_owned()),
+            Some(Value::String(audience)) if *audience == expected.audience => {}
+            Some(Value::String(audience)) => return fault(format!("aud is {}", printable(audience))),
+            Some(Value::Array(list)) => {
+                if !list.iter().all(Value::is_string) {
+                    return fault("aud is not a list of strings".to_owned());
+                }
+                if list.len() > 1 && expected.shape.has_one_audience() {
+                    return fault("aud names several resources".to_owned());
+                }
+                if !list
+                    .iter()
+                    .any(|audience| *audience == expected.audience.as_str())
+                {
+                    return fault("aud does not contain this resource".to_owned());
+                }
+            }
+            Some(_) => return fault("aud is neither a string nor a list".to_owned()),
+        }
+        if expected.clients.is_empty() || client_is_ours()? {
+            return Ok(());
+        }
+        fault("it was issued to a client whose tokens are not taken".to_owned())
+    }
+
+    /// `iat` and `exp`.
+    fn times(&self, now: UnixSeconds) -> Result<(UnixSeconds, UnixSeconds), TokenFault> {
+        let missing = |name: &str| TokenFault::new(Check::Times, format!("{name} is missing"));
+        let (issued_at, expires_at) = self.known_times(now)?;
+        let expires_at = expires_at.ok_or_else(|| missing("exp"))?;
+        Ok((issued_at.ok_or_else(|| missing("iat"))?, expires_at))
+    }
+
+    /// `iat` and `exp`, each checked if it is there; and so is `nbf`.
+    pub(super) fn known_times(
+        &self,
+        now: UnixSeconds,
+    ) -> Result<(Option<UnixSeconds>, Option<UnixSeconds>), TokenFault> {
+        let fault = |reason: String| TokenFault::new(Check::Times, reason);
+        let read = |name: &str| match self.claims.get(name) {
+            None => Ok(None),
+            Some(value) => match value.as_i64() {
+                // The year 9999: beyond it lies no date that anyone means.
+                Some(seconds) if (0..=253_402_300_799).contains(&seconds) => Ok(Some(UnixSeconds(seconds))),
+                _ => Err(fault(format!(
+                    "{name} is not a whole number of seconds in a sensible year"
+                ))),
+            },
+        };
+        let (expires_at, issued_at, not_before) = (read("exp")?, read("iat")?, read("nbf")?);
+        let leeway = self.expectation.leeway;
+        if let Some(expires_at) = expires_at.filter(|exp| now >= *exp + leeway) {
             return Err(fault(format!(
-                "{name} lies {} s ahead",
-                start.since(now).as_secs()
+                "it expired {} s ago",
+                now.since(expires_at).as_secs()
             )));
         }
-    }
-    Ok((issued_at, expires_at))
-}
-
-fn optional_text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, TokenFault> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-        Some(_) => Err(TokenFault::new(
-            Check::Claims,
-            format!("{name} is not a string with content"),
-        )),
-    }
-}
-
-/// The first of `scope` and the configured claims that is there.
-fn scope(claims: &Map<String, Value>, expectation: &Expectation) -> Result<Scope, TokenFault> {
-    let fault = |name: &str, reason: &str| TokenFault::new(Check::Scope, format!("{name}: {reason}"));
-    if let Some(value) = claims.get("scope") {
-        let text = value
-            .as_str()
-            .ok_or_else(|| fault("scope", "it is not a string"))?;
-        return text
-            .parse()
-            .map_err(|e: crate::scope::ScopeFault| fault("scope", &e.to_string()));
-    }
-    for name in &expectation.scope_claims {
-        let parsed = match claims.get(name) {
-            None => continue,
-            Some(Value::String(text)) => text.parse(),
-            Some(Value::Array(list)) => {
-                let tokens: Option<Vec<_>> = list.iter().map(Value::as_str).collect();
-                Scope::from_tokens(tokens.ok_or_else(|| fault(name, "it is not a list of strings"))?)
+        for (name, start) in [("iat", issued_at), ("nbf", not_before)] {
+            if let Some(start) = start.filter(|start| *start > now + leeway) {
+                return Err(fault(format!(
+                    "{name} lies {} s ahead",
+                    start.since(now).as_secs()
+                )));
             }
-            Some(_) => return Err(fault(name, "it is neither a string nor a list")),
-        };
-        return parsed.map_err(|e| fault(name, &e.to_string()));
+        }
+        Ok((issued_at, expires_at))
     }
-    Ok(Scope::default())
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, TokenFault> {
+        match self.claims.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+            Some(_) => Err(TokenFault::new(
+                Check::Claims,
+                format!("{name} is not a string with content"),
+            )),
+        }
+    }
+
+    /// The client, by each of its names that is there.
+    fn client(&self) -> Result<Option<String>, TokenFault> {
+        let mut found: Option<String> = None;
+        for name in self.rules.clients {
+            match (self.text(name)?, &found) {
+                (Some(client), None) => found = Some(client),
+                (Some(client), Some(other)) if client != *other => {
+                    let reason = format!("{name} is not {}", printable(other));
+                    return Err(TokenFault::new(Check::Claims, reason));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn token_id(&self) -> Result<Option<String>, TokenFault> {
+        for name in self.rules.ids {
+            if let Some(id) = self.text(name)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn scope(&self) -> Result<Scope, TokenFault> {
+        let configured = || {
+            let path = self.expectation.scope_claim.as_ref()?;
+            Some((path.0.as_str(), path.find(self.claims)?, Form::Either))
+        };
+        let own = || {
+            let mut names = self.rules.scopes.iter();
+            names.find_map(|(name, form)| Some((*name, self.claims.get(*name)?, *form)))
+        };
+        // Our own tokens have a scope wherever they have one: nothing stands before it.
+        let found = if self.rules.configured_first {
+            configured().or_else(own)
+        } else {
+            let first = self.rules.scopes.first();
+            let first = first.and_then(|(name, form)| Some((*name, self.claims.get(*name)?, *form)));
+            first.or_else(configured).or_else(own)
+        };
+        let Some((name, value, form)) = found else {
+            return Ok(Scope::default());
+        };
+        let prefix = self.expectation.scope_prefix.as_deref();
+        read_scope(value, form, prefix)
+            .map_err(|reason| TokenFault::new(Check::Scope, format!("{name}: {reason}")))
+    }
+}
+
+fn read_scope(value: &Value, form: Form, prefix: Option<&str>) -> Result<Scope, String> {
+    let text = |e: ScopeFault| e.to_string();
+    let scope: Scope = match value {
+        Value::String(scope) if form != Form::List => scope.parse().map_err(text)?,
+        Value::Array(list) if form != Form::Text => {
+            let tokens: Option<Vec<_>> = list.iter().map(Value::as_str).collect();
+            Scope::from_tokens(tokens.ok_or("it is not a list of strings")?).map_err(text)?
+        }
+        _ => {
+            return Err(match form {
+                Form::Text => "it is not a string",
+                Form::List => "it is not a list",
+                Form::Either => "it is neither a string nor a list",
+            }
+            .to_owned());
+        }
+    };
+    let Some(prefix) = prefix else { return Ok(scope) };
+    let whole: Vec<_> = scope.iter().map(|token| format!("{prefix}{token}")).collect();
+    Scope::from_tokens(whole.iter().map(String::as_str)).map_err(text)
 }
 
 #[cfg(test)]
@@ -185,9 +303,11 @@ mod tests {
             audience: "https://rs/mcp".to_owned(),
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
-            single_audience: true,
+            shape: super::super::Shape::EdgeHive,
+            clients: Vec::new(),
+            scope_claim: None,
+            scope_prefix: None,
             kept_claims: Vec::new(),
-            scope_claims: vec!["scopes".to_owned(), "scp".to_owned()],
         }
     }
 
@@ -199,7 +319,18 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Value)) -> Result<VerifiedClaims, Check> {
         let mut claims = good();
         change(&mut claims);
-        check(claims.as_object().unwrap(), &expectation(), NOW).map_err(|fault| fault.check)
+        judge(&expectation(), &claims)
+    }
+
+    fn judge(expectation: &Expectation, claims: &Value) -> Result<VerifiedClaims, Check> {
+        let source = Source {
+            claims: claims.as_object().unwrap(),
+            rules: expectation.shape.rules(&super::super::shape::TokenType::AtJwt),
+            expectation,
+        };
+        source
+            .check(NOW, || "unnamed".to_owned())
+            .map_err(|fault| fault.check)
     }
 
     #[test]

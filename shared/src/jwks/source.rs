@@ -5,17 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
+use crate::discovery::{DiscoveryFault, discover};
 use crate::http_client::{FetchFault, HttpClient};
 use crate::jose::{KeySetFault, MAX_SET_BYTES};
-use crate::json;
-use crate::metadata::IssuerKeys;
 use crate::uri::Issuer;
-
-/// Real documents have 2 to 6 KiB.
-const MAX_METADATA_BYTES: usize = 64 * 1024;
 
 /// Why an attempt brought no key set.
 #[derive(Debug, thiserror::Error)]
@@ -34,20 +29,9 @@ pub enum SourceFault {
     /// Nothing came in time.
     #[error("the issuer is too slow")]
     Slow,
-    /// The metadata is no such document.
-    #[error("the metadata at {0} is not a metadata document")]
-    Metadata(String),
-    /// The metadata is that of another issuer (RFC 8414 §3.3: it must not be used).
-    #[error("the metadata at {url} names another issuer: {found}")]
-    OtherIssuer {
-        /// Where it was found.
-        url: String,
-        /// The issuer in the document, shortened.
-        found: String,
-    },
-    /// `jwks_uri` points away from the issuer, and the operator did not configure it.
-    #[error("the issuer's jwks_uri is on another host; configure jwks_uri if that is meant")]
-    OtherHost,
+    /// The issuer's metadata do not say where its keys are.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryFault),
     /// The attempt panicked: a fault of ours.
     #[error("the attempt ended in a panic")]
     Panic,
@@ -79,7 +63,7 @@ impl Source for HttpSource {
         Box::pin(async {
             let url = match &self.jwks_uri {
                 Some(configured) => configured.clone(),
-                None => self.discover().await?,
+                None => discover(&self.client, &self.issuer).await?.jwks_uri()?,
             };
             let answer = self.client.fetch_json(&url, MAX_SET_BYTES).await;
             let fetched = answer.map_err(|fault| SourceFault::Fetch {
@@ -91,56 +75,5 @@ impl Source for HttpSource {
                 max_age: fetched.max_age,
             })
         })
-    }
-}
-
-impl HttpSource {
-    /// Asks the three places in the order of the MCP authorization chapter. Only "not here" leads to the next.
-    async fn discover(&self) -> Result<Url, SourceFault> {
-        let mut places = vec![
-            self.issuer.well_known("oauth-authorization-server"),
-            self.issuer.well_known("openid-configuration"),
-            self.issuer.endpoint("/.well-known/openid-configuration"),
-        ];
-        places.dedup();
-        let mut first_fault = None;
-        for place in places {
-            let url: Url = place.parse().map_err(|_| SourceFault::Metadata(place.clone()))?;
-            match self.client.fetch_json(&url, MAX_METADATA_BYTES).await {
-                Ok(fetched) => return self.read(place, &fetched.body),
-                Err(fault @ FetchFault::Status(400..=499)) => {
-                    first_fault.get_or_insert(SourceFault::Fetch { url: place, fault });
-                }
-                Err(fault) => return Err(SourceFault::Fetch { url: place, fault }),
-            }
-        }
-        Err(first_fault.unwrap_or_else(|| SourceFault::Metadata(self.issuer.to_string())))
-    }
-
-    fn read(&self, place: String, body: &[u8]) -> Result<Url, SourceFault> {
-        let members = json::object(body).ok();
-        let document =
-            members.and_then(|members| serde_json::from_value::<IssuerKeys>(Value::Object(members)).ok());
-        let Some(document) = document else {
-            return Err(SourceFault::Metadata(place));
-        };
-        if document.issuer != self.issuer.as_str() {
-            let found = document
-                .issuer
-                .chars()
-                .take(128)
-                .filter(|c| !c.is_control())
-                .collect();
-            return Err(SourceFault::OtherIssuer { url: place, found });
-        }
-        // A password in it would be sent, and named in every fault.
-        let named = document.jwks_uri.parse::<Url>().ok();
-        let jwks_uri = named
-            .filter(|url| url.username().is_empty() && url.password().is_none())
-            .ok_or(SourceFault::Metadata(place))?;
-        if jwks_uri.host() != self.issuer.url().host() {
-            return Err(SourceFault::OtherHost);
-        }
-        Ok(jwks_uri)
     }
 }

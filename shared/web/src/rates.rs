@@ -133,11 +133,7 @@ impl KeyExtractor for ByAddress {
         until: &NotUntil<QuantaInstant>,
         _: HttpResponseBuilder,
     ) -> HttpResponse {
-        Exceeded {
-            wait: until.wait_time_from(DefaultClock::default().now()),
-            rate: self.0,
-        }
-        .answer()
+        Exceeded::new(until.wait_time_from(DefaultClock::default().now()), self.0).answer()
     }
 }
 
@@ -146,12 +142,34 @@ impl KeyExtractor for ByAddress {
 pub struct Exceeded {
     wait: Duration,
     rate: Rate,
+    /// So many at the same time; then there is no rate.
+    at_once: Option<usize>,
+    name: &'static str,
 }
 
 impl Exceeded {
     /// For a limit that is counted elsewhere: `wait` is how long there is nothing to try.
     pub fn new(wait: Duration, rate: Rate) -> Self {
-        Self { wait, rate }
+        Self {
+            wait,
+            rate,
+            at_once: None,
+            name: "default",
+        }
+    }
+
+    /// For things that are counted while they last, of which there may be `at_once`.
+    pub fn at_once(at_once: usize, wait: Duration) -> Self {
+        Self {
+            at_once: Some(at_once),
+            ..Self::come_back(wait)
+        }
+    }
+
+    /// Under the name of its policy, a token of letters, digits and hyphens.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// For a queue that is full: there is no rate to tell.
@@ -167,10 +185,12 @@ impl Exceeded {
     /// 429 with `Retry-After` (RFC 6585 §4) and the `RateLimit` fields of the IETF draft.
     pub fn answer(self) -> HttpResponse {
         let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);
-        let (count, window) = self
-            .rate
-            .0
-            .map_or((0, 0), |(count, per)| (count.get(), per.as_secs()));
+        let name = self.name;
+        let policy = match (self.at_once, self.rate.0) {
+            (Some(at_once), _) => format!("\"{name}\";q={at_once};qu=\"concurrent-requests\""),
+            (None, Some((count, per))) => format!("\"{name}\";q={count};w={}", per.as_secs()),
+            (None, None) => format!("\"{name}\";q=0;w=0"),
+        };
         let mut answer = answer::error(
             StatusCode::TOO_MANY_REQUESTS,
             "temporarily_unavailable",
@@ -179,8 +199,8 @@ impl Exceeded {
         let headers = answer.headers_mut();
         headers.insert(RETRY_AFTER, seconds.max(1).into());
         for (name, text) in [
-            ("ratelimit-policy", format!("\"default\";q={count};w={window}")),
-            ("ratelimit", format!("\"default\";r=0;t={}", seconds.max(1))),
+            ("ratelimit-policy", policy),
+            ("ratelimit", format!("\"{name}\";r=0;t={}", seconds.max(1))),
         ] {
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -216,10 +236,12 @@ impl KeyedLimit {
             return Ok(());
         };
         let verdict = limiter.check_key(&self.hasher.hash_one(key));
-        verdict.map_err(|until| Exceeded {
-            wait: until.wait_time_from(DefaultClock::default().now()),
-            rate: self.rate,
-        })
+        verdict.map_err(|until| Exceeded::new(until.wait_time_from(DefaultClock::default().now()), self.rate))
+    }
+
+    /// The rate that each key has.
+    pub fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Drops keys whose allowance is full again.

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
+    RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +21,8 @@ pub struct Key {
 enum Pair {
     Ed(Ed25519KeyPair),
     Ec(Box<EcdsaKeyPair>),
-    Rsa(Box<RsaKeyPair>),
+    Ec384(Box<EcdsaKeyPair>),
+    Rsa(Box<RsaKeyPair>, &'static str),
 }
 
 impl Key {
@@ -52,18 +55,42 @@ impl Key {
         }
     }
 
+    /// A new P-384 key.
+    ///
+    /// # Panics
+    /// When the system has no randomness.
+    #[must_use]
+    pub fn p384(kid: &str) -> Self {
+        let algorithm = &ECDSA_P384_SHA384_FIXED_SIGNING;
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random()).unwrap();
+        Self {
+            kid: kid.into(),
+            pair: Pair::Ec384(Box::new(pair)),
+        }
+    }
+
     /// The RSA key of `keys/rsa-2048.pem` (ring does not make RSA keys).
     ///
     /// # Panics
     /// When the file is broken.
     #[must_use]
     pub fn rsa(kid: &str) -> Self {
+        Self::rsa_for(kid, "RS256")
+    }
+
+    /// The same key for another algorithm, `PS384` for example.
+    ///
+    /// # Panics
+    /// When the file is broken.
+    #[must_use]
+    pub fn rsa_for(kid: &str, algorithm: &'static str) -> Self {
         let text = include_str!("../keys/rsa-2048.pem");
         let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
         let pair = RsaKeyPair::from_pkcs8(&STANDARD.decode(body).unwrap()).unwrap();
         Self {
             kid: kid.into(),
-            pair: Pair::Rsa(Box::new(pair)),
+            pair: Pair::Rsa(Box::new(pair), algorithm),
         }
     }
 
@@ -73,7 +100,8 @@ impl Key {
         match self.pair {
             Pair::Ed(_) => "EdDSA",
             Pair::Ec(_) => "ES256",
-            Pair::Rsa(_) => "RS256",
+            Pair::Ec384(_) => "ES384",
+            Pair::Rsa(_, algorithm) => algorithm,
         }
     }
 
@@ -86,7 +114,11 @@ impl Key {
                 let point = pair.public_key().as_ref();
                 json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])})
             }
-            Pair::Rsa(pair) => {
+            Pair::Ec384(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({"kty": "EC", "crv": "P-384", "x": encode(&point[1..49]), "y": encode(&point[49..])})
+            }
+            Pair::Rsa(pair, _) => {
                 let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
                 json!({"kty": "RSA", "n": encode(public.n), "e": encode(public.e)})
             }
@@ -102,8 +134,8 @@ impl Key {
     pub fn public_bytes(&self) -> Vec<u8> {
         match &self.pair {
             Pair::Ed(pair) => pair.public_key().as_ref().to_vec(),
-            Pair::Ec(pair) => pair.public_key().as_ref().to_vec(),
-            Pair::Rsa(pair) => pair.public().as_ref().to_vec(),
+            Pair::Ec(pair) | Pair::Ec384(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::Rsa(pair, _) => pair.public().as_ref().to_vec(),
         }
     }
 
@@ -140,11 +172,18 @@ impl Key {
         let bytes = input.as_bytes();
         let signature = match &self.pair {
             Pair::Ed(pair) => pair.sign(bytes).as_ref().to_vec(),
-            Pair::Ec(pair) => pair.sign(&random(), bytes).unwrap().as_ref().to_vec(),
-            Pair::Rsa(pair) => {
+            Pair::Ec(pair) | Pair::Ec384(pair) => pair.sign(&random(), bytes).unwrap().as_ref().to_vec(),
+            Pair::Rsa(pair, algorithm) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random(), bytes, &mut signature)
-                    .unwrap();
+                let padding: &dyn RsaEncoding = match *algorithm {
+                    "RS384" => &RSA_PKCS1_SHA384,
+                    "RS512" => &RSA_PKCS1_SHA512,
+                    "PS256" => &RSA_PSS_SHA256,
+                    "PS384" => &RSA_PSS_SHA384,
+                    "PS512" => &RSA_PSS_SHA512,
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                pair.sign(padding, &random(), bytes, &mut signature).unwrap();
                 signature
             }
         };
@@ -161,8 +200,14 @@ pub fn key_set(keys: &[&Key]) -> Value {
 /// An HS256 token, with whatever bytes as the secret.
 #[must_use]
 pub fn hs256(header: &Value, claims: &Value, secret: &[u8]) -> String {
+    hmac(ring::hmac::HMAC_SHA256, header, claims, secret)
+}
+
+/// A token with an HMAC, with whatever bytes as the secret and whatever the header says.
+#[must_use]
+pub fn hmac(hash: ring::hmac::Algorithm, header: &Value, claims: &Value, secret: &[u8]) -> String {
     let input = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+    let key = ring::hmac::Key::new(hash, secret);
     format!("{input}.{}", encode(ring::hmac::sign(&key, input.as_bytes())))
 }
 

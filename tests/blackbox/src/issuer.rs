@@ -1,11 +1,13 @@
 //! An authorization server that is not ours: it publishes metadata and keys, counts who asks, and misbehaves on request.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+
+use crate::location::query;
 
 /// What the issuer does when it is asked for its keys.
 #[derive(Clone)]
@@ -39,7 +41,19 @@ struct State {
     manner: Manner,
     metadata: Value,
     asked: HashMap<String, usize>,
+    introspection: Manner,
+    tokens: HashMap<String, Value>,
+    questions: Vec<Question>,
     over: bool,
+}
+
+/// How the introspection endpoint was asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The `Authorization` header; empty without one.
+    pub authorization: String,
+    /// The form.
+    pub form: Vec<(String, String)>,
 }
 
 impl Issuer {
@@ -67,12 +81,16 @@ impl Issuer {
         let metadata = json!({
             "issuer": url, "jwks_uri": format!("{url}/keys"), "token_endpoint": format!("{url}/token"),
             "authorization_endpoint": format!("{url}/authorize"), "response_types_supported": ["code"],
+            "introspection_endpoint": format!("{url}/introspect"),
         });
         let state = State {
             keys,
             manner: Manner::Good,
             metadata,
             asked: HashMap::new(),
+            introspection: Manner::Good,
+            tokens: HashMap::new(),
+            questions: Vec::new(),
             over: false,
         };
         let shared = Arc::new(Shared {
@@ -112,6 +130,23 @@ impl Issuer {
         self.shared.changed.notify_all();
     }
 
+    /// Changes how it answers questions about tokens.
+    pub fn set_introspection(&self, manner: Manner) {
+        self.shared.lock().introspection = manner;
+        self.shared.changed.notify_all();
+    }
+
+    /// What it says of a token from now on; of others, that they are not active.
+    pub fn set_token(&self, token: &str, said: Value) {
+        self.shared.lock().tokens.insert(token.into(), said);
+    }
+
+    /// Every question about a token so far.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Question> {
+        self.shared.lock().questions.clone()
+    }
+
     /// Replaces a member of the metadata.
     pub fn set_metadata(&self, name: &str, value: Value) {
         self.shared.lock().metadata[name] = value;
@@ -146,15 +181,23 @@ impl Shared {
 }
 
 fn answer(stream: &TcpStream, shared: &Shared) {
-    let Some(path) = read_path(stream) else { return };
+    let Some((path, question)) = read(stream) else {
+        return;
+    };
     let mut state = shared.lock();
     *state.asked.entry(path.clone()).or_default() += 1;
-    if path == "/keys" {
-        while matches!(state.manner, Manner::Silent) && !state.over {
-            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    if path == "/introspect" {
+        state.questions.push(question.clone());
     }
-    let (status, more, body) = respond(&state, &path);
+    let is_silent = |state: &State| match path.as_str() {
+        "/keys" => matches!(state.manner, Manner::Silent),
+        "/introspect" => matches!(state.introspection, Manner::Silent),
+        _ => false,
+    };
+    while is_silent(&state) && !state.over {
+        state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+    let (status, more, body) = respond(&state, &path, &question);
     drop(state);
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
@@ -168,25 +211,50 @@ fn answer(stream: &TcpStream, shared: &Shared) {
     stream.write_all(&body).ok();
 }
 
-fn respond(state: &State, path: &str) -> (u16, String, Vec<u8>) {
+fn respond(state: &State, path: &str, question: &Question) -> (u16, String, Vec<u8>) {
     let nothing = String::new();
     if path.starts_with("/.well-known/") {
         return (200, nothing, state.metadata.to_string().into_bytes());
     }
-    if path != "/keys" {
-        return (404, nothing, b"{}".to_vec());
-    }
-    match &state.manner {
-        Manner::Good | Manner::Silent => (200, nothing, state.keys.to_string().into_bytes()),
+    let (manner, good) = match path {
+        "/keys" => (&state.manner, state.keys.clone()),
+        "/introspect" => {
+            let token = question.form.iter().find(|(name, _)| name == "token");
+            let said = token.and_then(|(_, token)| state.tokens.get(token));
+            let inactive = json!({"active": false});
+            (&state.introspection, said.cloned().unwrap_or(inactive))
+        }
+        _ => return (404, nothing, b"{}".to_vec()),
+    };
+    match manner {
+        Manner::Good | Manner::Silent => (200, nothing, good.to_string().into_bytes()),
         Manner::Status(status) => (*status, nothing, b"{}".to_vec()),
         Manner::Redirect(address) => (302, format!("Location: {address}\r\n"), b"{}".to_vec()),
         Manner::Bytes(bytes) => (200, nothing, bytes.clone()),
     }
 }
 
-fn read_path(stream: &TcpStream) -> Option<String> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next()?.ok()?;
-    while !lines.next()?.ok()?.is_empty() {}
-    first.split(' ').nth(1).map(str::to_owned)
+/// The path of a request, and what it asks.
+fn read(stream: &TcpStream) -> Option<(String, Question)> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let (mut authorization, mut length) = (String::new(), 0);
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        match name.to_lowercase().as_str() {
+            "authorization" => value.trim().clone_into(&mut authorization),
+            "content-length" => length = value.trim().parse().ok()?,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let form = query(&format!("?{}", String::from_utf8(body).ok()?));
+    Some((path, Question { authorization, form }))
 }

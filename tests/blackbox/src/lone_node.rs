@@ -1,5 +1,7 @@
 //! A node that trusts an issuer of our own, without any authorization server of ours.
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::{Value, json};
@@ -63,10 +65,23 @@ impl LoneNode {
     /// When the node does not start.
     #[must_use]
     pub fn start_with(issuer: Issuer, keys: (Key, Key, Key), more: &str) -> Self {
+        let table = format!(
+            "\n[[issuer]]\nurl = \"{}\"\nkind = \"edge-hive\"\n{more}",
+            issuer.url
+        );
+        Self::start_table(issuer, keys, &table)
+    }
+
+    /// A node in front of an issuer that is already there, with `[[issuer]]` tables of one's own.
+    ///
+    /// # Panics
+    /// When the node does not start.
+    #[must_use]
+    pub fn start_table(issuer: Issuer, keys: (Key, Key, Key), table: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (ed, ec, rsa) = keys;
         for attempt in 1..=4 {
-            let node = describe(&folder, &issuer, more);
+            let node = describe(&folder, &issuer, table);
             node.write_config().unwrap();
             let mut program = node.serve().unwrap();
             // The liveness probe, not the readiness one: that is red while an issuer is down, which some tests want.
@@ -110,6 +125,29 @@ impl LoneNode {
         journey::tool_call(&self.node.url(), "get_status", &json!({}), Some(token)).unwrap()
     }
 
+    /// What `token explain` says of a token: the check that failed, if one did, and the whole answer.
+    ///
+    /// # Panics
+    /// When the command does not answer.
+    #[must_use]
+    pub fn explain(&self, token: &str) -> (Option<String>, Value) {
+        let mut command = self.node.command(&["token", "explain", "--json"]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.success(), answer["accepted"] == true, "{answer}");
+        assert!(!answer.to_string().contains(token), "the token is shown");
+        let mut steps = answer["steps"].as_array().unwrap().iter();
+        let failed = steps.find(|step| step["verdict"] == "failed");
+        (failed.map(|step| step["check"].as_str().unwrap().into()), answer)
+    }
+
     /// A GET at the node.
     ///
     /// # Panics
@@ -142,14 +180,14 @@ impl LoneNode {
     }
 }
 
-fn describe(folder: &TempDir, issuer: &Issuer, more: &str) -> Node {
+fn describe(folder: &TempDir, issuer: &Issuer, table: &str) -> Node {
     let mut node = Node::new(
         built("mcp-node"),
         folder.path(),
         free_port().unwrap(),
         &issuer.url,
     );
-    node.extra.push_str(more);
+    table.clone_into(&mut node.extra);
     node.extra.push_str(UNLIMITED_NODE);
     node
 }

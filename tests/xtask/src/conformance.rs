@@ -17,25 +17,34 @@ use xtask::{Explain, Fault, Outcome, http, journey};
 use crate::{interop, program_files, up};
 
 const SCOPES: &str = "mcp:read mcp:call mcp:resources mcp:subscribe";
-const EXPECTED_2025: &str = "tests/conformance/expected-2025-11-25.yml";
+/// What a node without sessions cannot do.
+const STATELESS: &str = "tests/conformance/stateless-2025-11-25.yml";
 
 pub(crate) fn run() -> Outcome<()> {
     interop::install_node()?;
     let stage = Stage::set()?;
-    let url = format!("{}/mcp", stage.proxy_url);
-    let expected = shell::workspace().join(EXPECTED_2025);
+    let [stateless, with_sessions] = stage.urls();
+    let expected = shell::workspace().join(STATELESS);
     let mut failed = Vec::new();
     for (name, words) in [
         (
             "server 2026-07-28",
-            vec!["server", "--url", &url, "--requirements", "2026-07-28"],
+            vec!["server", "--url", &stateless, "--requirements", "2026-07-28"],
         ),
         (
-            "server 2025-11-25",
+            "server 2026-07-28 beside sessions",
+            vec!["server", "--url", &with_sessions, "--requirements", "2026-07-28"],
+        ),
+        (
+            "server 2025-11-25 with sessions",
+            vec!["server", "--url", &with_sessions, "--requirements", "2025-11-25"],
+        ),
+        (
+            "server 2025-11-25 without sessions",
             vec![
                 "server",
                 "--url",
-                &url,
+                &stateless,
                 "--requirements",
                 "2025-11-25",
                 "--expected-failures",
@@ -104,16 +113,22 @@ fn go(url: &str) -> Outcome<()> {
     http::get(&redirect).map(drop)
 }
 
-/// What must run while the suite asks: server, fixture and proxy. They end with this value.
+/// What must run while the suite asks: the server, and a fixture with its proxy without sessions and one with them. They
+/// end with this value.
 struct Stage {
     server: AuthzServer,
-    proxy_url: String,
+    /// Without sessions, and with them.
+    proxies: [String; 2],
     /// A public client, the resource that it asks for, and the port where the suite expects the redirect.
     person: [String; 3],
-    _programs: [Program; 3],
+    _programs: Vec<Program>,
 }
 
 impl Stage {
+    fn urls(&self) -> [String; 2] {
+        self.proxies.clone().map(|proxy| format!("{proxy}/mcp"))
+    }
+
     /// Metadata and the authorization code grant. They only run together.
     fn authorization(&self) -> Vec<&str> {
         let [id, resource, port] = &self.person;
@@ -138,31 +153,59 @@ impl Stage {
         server.write_config()?;
         let serving = server.serve_ready()?;
 
-        let folder = options.data.join("fixture");
-        let mut fixture = Node::new(fixture_program, &folder, options.node_port, &server.issuer);
-        fixture.extra.push_str(fleet::UNLIMITED_NODE);
-        fixture.write_config()?;
-        server.ensure_resource(&fixture.url(), &[])?;
-        let port = free_port()?;
-        let mut command = Command::new(&fixture.program);
-        // The proxy hands the suite's Host line on, which names the proxy.
-        command.env("EDGE_HIVE_SERVER__ALLOWED_HOSTS", format!("127.0.0.1:{port}"));
-        command.arg("--config").arg(fixture.config()).current_dir(&folder);
-        let mut examined = Program::start("conformance-fixture", command, &fixture.log())?;
-        examined.wait_ready(&format!("http://localhost:{}/readyz", fixture.port), START)?;
-
         let client = server.create_client("conformance", &["--scopes", SCOPES])?;
-        let token_file = write_token(&folder, &server, &client, &fixture.url())?;
-        let proxy = start_proxy(&folder, &token_file, (fixture.port, port))?;
-        let proxy_url = format!("http://127.0.0.1:{port}");
-        let person = register_public(&server, &fixture.url())?;
+        let mut programs_running = vec![serving];
+        let mut proxies = Vec::new();
+        let mut resource = String::new();
+        for (name, port, extra) in [
+            ("fixture", options.node_port, ""),
+            (
+                "fixture-with-sessions",
+                free_port()?,
+                "[mcp]\nsessions = \"on\"\n",
+            ),
+        ] {
+            let folder = options.data.join(name);
+            let mut fixture = Node::new(fixture_program.clone(), &folder, port, &server.issuer);
+            fixture.extra.push_str(fleet::UNLIMITED_NODE);
+            fixture.extra.push_str(extra);
+            fixture.write_config()?;
+            server.ensure_resource(&fixture.url(), &[])?;
+            resource = fixture.url();
+            let (examined, proxy, url) = examine_behind_proxy(&server, &client, &fixture)?;
+            programs_running.extend([proxy, examined]);
+            proxies.push(url);
+        }
+        let proxies = proxies
+            .try_into()
+            .map_err(|_| Fault::new("two fixtures".to_owned()))?;
+        let person = register_public(&server, &resource)?;
         Ok(Self {
             server,
-            proxy_url,
+            proxies,
             person,
-            _programs: [proxy, examined, serving],
+            _programs: programs_running,
         })
     }
+}
+
+/// A running fixture, the proxy before it, and the proxy's address.
+fn examine_behind_proxy(
+    server: &AuthzServer,
+    client: &Credentials,
+    fixture: &Node,
+) -> Outcome<(Program, Program, String)> {
+    let port = free_port()?;
+    let folder = &fixture.folder;
+    let mut command = Command::new(&fixture.program);
+    // The proxy hands the suite's Host line on, which names the proxy.
+    command.env("EDGE_HIVE_SERVER__ALLOWED_HOSTS", format!("127.0.0.1:{port}"));
+    command.arg("--config").arg(fixture.config()).current_dir(folder);
+    let mut examined = Program::start("conformance-fixture", command, &fixture.log())?;
+    examined.wait_ready(&format!("http://localhost:{}/readyz", fixture.port), START)?;
+    let token_file = write_token(folder, server, client, &fixture.url())?;
+    let proxy = start_proxy(folder, &token_file, (fixture.port, port))?;
+    Ok((examined, proxy, format!("http://127.0.0.1:{port}")))
 }
 
 /// A client without a secret: the suite uses none where the server offers that.

@@ -4,7 +4,10 @@ use ::web::answer;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use rmcp::ErrorData;
+use rmcp::model::ErrorCode;
 use serde_json::json;
+
+use crate::gate::TIMED_OUT;
 
 /// Why a tool was not called, or a resource not read. What a tool itself refuses is no fault: it is in its result.
 #[derive(Clone, PartialEq, Debug)]
@@ -13,7 +16,11 @@ pub(crate) enum OfferFault {
     Unknown,
     /// It is there but cannot be read now. The reason is in the log.
     Unreadable,
+    /// It took longer than the operator lets it.
+    TimedOut,
 }
+
+const TOO_LONG: &str = "the tool took longer than it may, and was stopped";
 
 impl OfferFault {
     /// The JSON-RPC error about the tool or prompt `name`.
@@ -21,6 +28,9 @@ impl OfferFault {
         match self {
             Self::Unknown => ErrorData::invalid_params(format!("there is no {what} of that name"), None),
             Self::Unreadable => ErrorData::internal_error(format!("the {what} cannot be read now"), None),
+            Self::TimedOut => {
+                ErrorData::new(ErrorCode(TIMED_OUT), TOO_LONG, Some(json!({"error": "timeout"})))
+            }
         }
     }
 
@@ -43,6 +53,7 @@ impl OfferFault {
                 "server_error",
                 "the resource cannot be read now",
             ),
+            Self::TimedOut => answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 mod door;
 mod explain;
+mod introspection;
 mod jwks;
 mod jwt_claims;
 mod jwt_form;
 mod jwt_keys;
+mod providers;
+mod shared_secret;

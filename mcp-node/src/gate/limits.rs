@@ -1,0 +1,275 @@
+//! What is limited behind the door: how often, how much at the same time, how large and how long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::web::rates::{Exceeded, KeyedLimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::operation::Operation;
+use super::pattern::Pattern;
+use super::scopes::LISTEN;
+use super::seats::{Full, Owner, Seat, Seats};
+use crate::config::{CallLimits, ToolLimit};
+use crate::error::Refusal;
+
+/// When to try again what is limited by what others do at the same time.
+const COME_BACK: Duration = Duration::from_secs(1);
+/// When to try to open a stream again: streams last.
+const COME_BACK_TO_STREAM: Duration = Duration::from_secs(15);
+
+/// The limits of one node, and how far each is used.
+#[derive(Debug)]
+pub(super) struct Limits {
+    calls: Arc<Seats>,
+    streams: Arc<Seats>,
+    time: Duration,
+    tools: Vec<OfTool>,
+}
+
+/// What holds for the tools whose name fits.
+#[derive(Debug)]
+struct OfTool {
+    tool: Pattern,
+    rate: KeyedLimit,
+    /// How many there may be, and those that are left.
+    at_once: Option<(usize, Arc<Semaphore>)>,
+    time: Option<Duration>,
+    body: Option<usize>,
+}
+
+/// What a permitted operation holds while it lasts.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    seat: Option<Seat>,
+    of_tools: Vec<OwnedSemaphorePermit>,
+}
+
+/// A limit that bounds how much goes on at the same time, with its number and its use.
+pub(super) struct Gauge<'a> {
+    pub(super) name: &'static str,
+    /// The tools for which it holds; empty for all.
+    pub(super) tool: &'a str,
+    pub(super) limit: usize,
+    /// `None` where it is counted for each client or subject.
+    pub(super) used: Option<usize>,
+}
+
+impl Limits {
+    pub(super) fn new(limits: &CallLimits) -> Self {
+        let of_tool = |limit: &ToolLimit| OfTool {
+            tool: limit.tool.clone(),
+            rate: KeyedLimit::new(limit.rate),
+            at_once: limit.calls.map(|calls| (calls, Arc::new(Semaphore::new(calls)))),
+            time: limit.time,
+            body: limit.body.map(|body| body.0),
+        };
+        Self {
+            calls: Arc::new(Seats::new(limits.calls)),
+            streams: Arc::new(Seats::new(limits.streams)),
+            time: limits.time,
+            tools: limits.tools.iter().map(of_tool).collect(),
+        }
+    }
+
+    /// Takes what `operation` of `owner` needs. What it got is given back when it gets no further.
+    pub(super) fn take(&self, owner: Owner<'_>, operation: &Operation<'_>) -> Result<Held, Refusal> {
+        let mut held = Held::default();
+        for limit in self.of(operation.tool) {
+            let size = operation.size();
+            if limit.body.is_some_and(|most| size > most) {
+                return Err(Refusal::TooLarge);
+            }
+            if let Some((most, left)) = &limit.at_once {
+                let seat = Arc::clone(left).try_acquire_owned();
+                let full = |_| Exceeded::at_once(*most, COME_BACK).named("tool-calls");
+                held.of_tools.push(seat.map_err(full).map_err(Refusal::ToolBusy)?);
+            }
+            let allowance = limit.rate.check((owner.issuer, owner.client));
+            allowance.map_err(|exceeded| Refusal::TooManyOfTool(exceeded.named("tool")))?;
+        }
+        let is_stream = operation.method == LISTEN;
+        let seats = if is_stream { &self.streams } else { &self.calls };
+        let seat = seats.take(owner).map_err(|full| busy(full, seats, is_stream))?;
+        held.seat = Some(seat);
+        Ok(held)
+    }
+
+    /// How long the tool `name` may take.
+    pub(super) fn time(&self, name: &str) -> Duration {
+        self.of(Some(name))
+            .find_map(|limit| limit.time)
+            .unwrap_or(self.time)
+    }
+
+    /// The rates that have tables, to be tidied.
+    pub(super) fn rates(&self) -> impl Iterator<Item = KeyedLimit> {
+        self.tools.iter().map(|limit| limit.rate.clone())
+    }
+
+    /// Each limit on what goes on at the same time.
+    pub(super) fn gauges(&self) -> Vec<Gauge<'_>> {
+        let shares = [
+            (["calls", "calls_per_client", "calls_per_subject"], &self.calls),
+            (
+                ["streams", "streams_per_client", "streams_per_subject"],
+                &self.streams,
+            ),
+        ];
+        let mut gauges = Vec::new();
+        for ([all, client, subject], seats) in shares {
+            let share = seats.share();
+            for (name, limit, used) in [
+                (all, share.all, Some(seats.taken())),
+                (client, share.per_client, None),
+                (subject, share.per_subject, None),
+            ] {
+                gauges.push(Gauge {
+                    name,
+                    tool: "",
+                    limit,
+                    used,
+                });
+            }
+        }
+        for limit in &self.tools {
+            if let Some((most, left)) = &limit.at_once {
+                gauges.push(Gauge {
+                    name: "tool_calls",
+                    tool: limit.tool.as_str(),
+                    limit: *most,
+                    used: Some(most.saturating_sub(left.available_permits())),
+                });
+            }
+        }
+        gauges
+    }
+
+    fn of<'s>(&'s self, tool: Option<&str>) -> impl Iterator<Item = &'s OfTool> {
+        let fits = move |limit: &&OfTool| tool.is_some_and(|name| limit.tool.matches(name));
+        self.tools.iter().filter(fits)
+    }
+}
+
+fn busy(full: Full, seats: &Seats, is_stream: bool) -> Refusal {
+    let share = seats.share();
+    let (at_once, name) = match (full, is_stream) {
+        (Full::Node, false) => (share.all, "calls"),
+        (Full::Client, false) => (share.per_client, "calls-per-client"),
+        (Full::Subject, false) => (share.per_subject, "calls-per-subject"),
+        (Full::Node, true) => (share.all, "streams"),
+        (Full::Client, true) => (share.per_client, "streams-per-client"),
+        (Full::Subject, true) => (share.per_subject, "streams-per-subject"),
+    };
+    let wait = if is_stream { COME_BACK_TO_STREAM } else { COME_BACK };
+    Refusal::Busy {
+        full,
+        is_stream,
+        exceeded: Exceeded::at_once(at_once, wait).named(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::web::rates::Rate;
+
+    use super::*;
+    use crate::config::{ByteCount, Share};
+
+    const OWNER: Owner<'static> = Owner {
+        issuer: 0,
+        client: "agent",
+        subject: "client:agent",
+    };
+
+    fn limits() -> Limits {
+        let share = Share {
+            all: 8,
+            per_client: 8,
+            per_subject: 8,
+        };
+        let of_tool = |tool: &str, rate: &str| ToolLimit {
+            tool: tool.parse().unwrap(),
+            rate: rate.parse().unwrap(),
+            calls: None,
+            time: None,
+            body: None,
+        };
+        Limits::new(&CallLimits {
+            calls: share,
+            streams: Share { all: 1, ..share },
+            time: Duration::from_secs(60),
+            tools: vec![
+                ToolLimit {
+                    calls: Some(1),
+                    ..of_tool("fs_*", "off")
+                },
+                ToolLimit {
+                    time: Some(Duration::from_secs(5)),
+                    body: Some(ByteCount(1024)),
+                    ..of_tool("fs_write", "2/h")
+                },
+            ],
+        })
+    }
+
+    fn reason(limits: &Limits, operation: &Operation<'_>) -> &'static str {
+        match limits.take(OWNER, operation) {
+            Ok(_) => "",
+            Err(refusal) => refusal.reason(),
+        }
+    }
+
+    #[test]
+    fn a_tool_has_limits_of_its_own() {
+        let limits = limits();
+        let (read, write) = (
+            Operation::call("fs_read", None),
+            Operation::call("fs_write", None),
+        );
+        let held = limits.take(OWNER, &read).unwrap();
+        assert_eq!(reason(&limits, &read), "tool_calls");
+        assert_eq!(reason(&limits, &write), "tool_calls");
+        assert_eq!(reason(&limits, &Operation::call("other", None)), "");
+        drop(held);
+        let large = Operation {
+            raw: Some(&[b' '; 1025]),
+            ..write
+        };
+        assert_eq!(reason(&limits, &large), "body");
+        for expected in ["", "", "tool_rate"] {
+            assert_eq!(reason(&limits, &write), expected);
+        }
+        assert_eq!(reason(&limits, &read), "");
+        let calm = Owner {
+            client: "calm",
+            ..OWNER
+        };
+        assert!(limits.take(calm, &write).is_ok());
+        assert_eq!(limits.time("fs_write").as_secs(), 5);
+        assert_eq!(limits.time("fs_read").as_secs(), 60);
+        assert_eq!(
+            limits.rates().map(|limit| limit.rate()).collect::<Vec<_>>(),
+            [Rate::unlimited(), "2/h".parse().unwrap()]
+        );
+    }
+
+    #[test]
+    fn streams_and_calls_do_not_take_each_others_room() {
+        let limits = limits();
+        let stream = limits.take(OWNER, &Operation::listen()).unwrap();
+        assert_eq!(reason(&limits, &Operation::listen()), "streams");
+        assert_eq!(reason(&limits, &Operation::read("edge-hive://status")), "");
+        let used: Vec<_> = limits
+            .gauges()
+            .iter()
+            .map(|gauge| (gauge.name, gauge.used))
+            .collect();
+        assert!(
+            used.contains(&("streams", Some(1))) && used.contains(&("calls", Some(0))),
+            "{used:?}"
+        );
+        drop(stream);
+        assert_eq!(reason(&limits, &Operation::listen()), "");
+    }
+}
