@@ -48,7 +48,8 @@ impl Asked {
             "[[issuer]]\nurl = \"{}\"\nkind = \"generic\"\nvalidation = \"introspection\"\nclient_id = \"node 1\"\n{proof}{more}\n",
             server.uri()
         );
-        let config = NodeConfig::from_text(&text).unwrap();
+        let mut config = NodeConfig::from_text(&text).unwrap();
+        folder.path().clone_into(&mut config.data_dir);
         let metadata =
             json!({"issuer": server.uri(), "introspection_endpoint": format!("{}/ask", server.uri())});
         Mock::given(path("/.well-known/oauth-authorization-server"))
@@ -335,7 +336,7 @@ async fn an_answer_counts_for_its_time_and_not_beyond_the_tokens() {
 async fn who_came_in_stays_until_the_issuer_says_no() {
     let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
     let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
-    assert!(!asked.issuers.still_has(issuer, &grounds));
+    assert!(!asked.issuers.still_has(issuer, &grounds, NOW));
     // The answer is asked for again behind their back.
     let renewed = async |questions: usize| {
         while asked.questions().await.len() < questions {
