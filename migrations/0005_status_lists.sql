@@ -1,4 +1,4 @@
--- Token Status Lists of access tokens (docs/decisions/0012).
+-- Token Status Lists of access tokens (docs/decisions/0013).
 
 -- The tokens for one resource that expire before one moment.
 CREATE TABLE status_list (

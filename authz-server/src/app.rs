@@ -19,7 +19,7 @@ use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns, crowd};
 use crate::authorize::Guesses;
-use crate::changes::{Changes, Memory};
+use crate::changes::{Changes, Epoch, Memory};
 use crate::client::document::Documents;
 use crate::client::keys::ClientKeys;
 use crate::client::registration::StatementIssuers;
@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
 use crate::error::Failure;
+use crate::fleet::Directory;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
@@ -92,6 +93,8 @@ pub(crate) struct App {
     pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
+    /// The nodes of the fleet, signed.
+    pub(crate) directory: Arc<Directory>,
     master: Arc<MasterKey>,
     keys: Arc<Keys>,
     changes: Arc<Changes>,
@@ -157,11 +160,13 @@ impl App {
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
         let status_lists = StatusLists::new();
+        let directory = Arc::<Directory>::default();
         let memories: Vec<Arc<dyn Memory>> = vec![
             keys.clone(),
             registry.clone(),
             revocations.clone(),
             status_lists.clone(),
+            directory.clone(),
         ];
         let changes = Changes::new(db.clone(), memories).await?;
         let authorities = &config.mutual_tls;
@@ -194,6 +199,7 @@ impl App {
             verified: Cache::new(VERIFIED_TOKENS),
             config,
             db,
+            directory,
             master,
             keys,
             changes,
@@ -211,6 +217,16 @@ impl App {
     /// The reader of changes, for whoever keeps things in memory.
     pub(crate) fn changes(&self) -> &Changes {
         &self.changes
+    }
+
+    /// The point that memory has reached ([`Changes::epoch`]).
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.changes.epoch()
+    }
+
+    /// Puts into memory what was read after `epoch` was taken, unless something has changed since ([`Changes::fill`]).
+    pub(crate) fn keep(&self, epoch: Epoch, keep: impl FnOnce()) {
+        self.changes.fill(epoch, keep);
     }
 
     /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.

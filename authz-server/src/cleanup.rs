@@ -56,6 +56,8 @@ async fn clean(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     db::used_proof::forget(&app.db, now - PROOFS).await?;
     db::client_secret::forget(&app.db, before).await?;
     db::initial_access_token::forget(&app.db, before).await?;
+    db::node_invite::forget(&app.db, before).await?;
+    db::approval::forget(&app.db, before).await?;
     // First what was used: nobody is forgotten who was here today.
     usage::write(app, now).await?;
     let ended = db::client_life::expire(&app.db, now).await?;

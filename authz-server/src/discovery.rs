@@ -171,16 +171,7 @@ fn is_configured(config: &Config, grant: GrantType) -> bool {
 pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     catch_up_if_possible(&app).await;
     let keys = app.published_keys().await;
-    let known = request
-        .headers()
-        .get(IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|list| {
-        list.split(',')
-            // A proxy that compresses makes the tag a weak one; it is compared without that (RFC 9110 §13.1.2).
-            .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|tag| tag == keys.etag || tag == "*")
-    });
+    let unchanged = is_known(&request, &keys.etag);
     let status = if unchanged {
         StatusCode::NOT_MODIFIED
     } else {
@@ -196,6 +187,20 @@ pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpRe
     response
         .insert_header((CONTENT_TYPE, "application/json"))
         .body(keys.document.clone())
+}
+
+/// Whether the caller says that it has what `etag` stands for (`If-None-Match`, RFC 9110 §13.1.2).
+pub(crate) fn is_known(request: &HttpRequest, etag: &str) -> bool {
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    known.is_some_and(|list| {
+        list.split(',')
+            // A proxy that compresses makes the tag a weak one; it is compared without that.
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == etag || tag == "*")
+    })
 }
 
 /// `GET /docs/errors`.

@@ -79,6 +79,8 @@ pub(crate) enum Trouble {
     Upstream,
     /// Nobody here belongs to the account elsewhere.
     NoAccount,
+    /// No call waits there for this person's answer.
+    Approval,
 }
 
 impl Trouble {
@@ -91,6 +93,7 @@ impl Trouble {
             Self::Link => &texts.failed_link,
             Self::Upstream => &texts.failed_upstream,
             Self::NoAccount => &texts.failed_no_account,
+            Self::Approval => &texts.failed_approval,
         }
     }
 }

@@ -19,6 +19,7 @@ mod dpop;
 mod error;
 #[cfg(test)]
 mod faults;
+mod fleet;
 mod health;
 mod keys;
 mod openid;

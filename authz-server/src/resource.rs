@@ -13,6 +13,17 @@ use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
 use crate::keys::ALGORITHMS;
 
+/// The scopes of a node's default configuration.
+pub(crate) const DEFAULT_SCOPES: [&str; 7] = [
+    "fleet:announce",
+    "fleet:connect",
+    "fleet:read",
+    "mcp:call",
+    "mcp:read",
+    "mcp:resources",
+    "mcp:subscribe",
+];
+
 /// A resource could not be created or changed. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResourceFault {

@@ -16,7 +16,7 @@ use crate::authorize::device;
 use crate::client::registration;
 use crate::config::RegistrationMode;
 use crate::pages::assets;
-use crate::{authorize, discovery, health, openid, status_list, token};
+use crate::{authorize, discovery, fleet, health, openid, status_list, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -81,6 +81,24 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
     }
     people(&below, config);
     own_account(&below, config);
+    nodes(&below, config);
+}
+
+/// What nodes of the fleet ask, and what anybody may know of them. Programs ask, never a page in a browser; except the
+/// page on which a person answers a node.
+fn nodes(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    config
+        .service(resource(&below("/fleet/enroll"), "POST").route(web::post().to(fleet::enroll)))
+        .service(document(&below("/fleet/nodes"), fleet::nodes))
+        .service(document(&below("/fleet/nodes/{node_id}"), fleet::record))
+        .service(resource(&below("/fleet/invites"), "POST").route(web::post().to(fleet::provision)))
+        .service(resource(&below("/fleet/approvals"), "POST").route(web::post().to(fleet::ask)))
+        .service(document(&below("/fleet/approvals/{id}"), fleet::poll))
+        .service(
+            form(&below("/approve/{id}"))
+                .route(get().to(fleet::show))
+                .route(web::post().to(fleet::decide)),
+        );
 }
 
 /// Where clients register and look after their registration; from pages of any origin too, as [`readable`].

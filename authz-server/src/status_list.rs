@@ -1,4 +1,4 @@
-//! Status lists of our access tokens (Token Status List, docs/decisions/0012): which place a token gets, what the lists
+//! Status lists of our access tokens (Token Status List, docs/decisions/0013): which place a token gets, what the lists
 //! say, and who is told when they change.
 
 mod blocks;

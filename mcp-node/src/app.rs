@@ -16,8 +16,10 @@ use shared::dpop::ProofFault;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::approval::Approvals;
 use crate::auth::{Caller, Door, Shown};
 use crate::error::{Asks, Refusal};
+use crate::fleet::Membership;
 use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
@@ -27,6 +29,7 @@ use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
 use crate::rest;
 use crate::status::{NodeStatus, Observer};
+use crate::upstream::Upstreams;
 
 /// Events of this target say who called. They are in the operator's log, and not in the one that callers can read.
 pub(crate) const CALLERS: &str = "mcp_node::callers";
@@ -66,6 +69,14 @@ pub(crate) struct Node {
     pub(crate) pairs: Arc<Sessions>,
     /// Whether there are any.
     pub(crate) http_sse: bool,
+    /// The node's enrolment, in use; `None` for a node that has not enrolled, or as another one.
+    pub(crate) membership: Option<Membership>,
+    /// Calls that run only with a person's yes.
+    pub(crate) approvals: Approvals,
+    /// The node as a protected resource.
+    pub(crate) resource: String,
+    /// Other MCP servers behind this node.
+    pub(crate) upstreams: Upstreams,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.
@@ -156,7 +167,8 @@ impl Node {
 
     /// How the node is.
     pub(crate) fn status(&self) -> NodeStatus {
-        self.observer.observe(self.door.issuers())
+        self.observer
+            .observe(self.door.issuers(), self.upstreams.status())
     }
 }
 

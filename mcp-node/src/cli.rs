@@ -1,7 +1,9 @@
 //! The command line.
 
 mod config;
+mod enroll;
 mod healthcheck;
+mod identity;
 mod init;
 mod serve;
 mod status;
@@ -37,6 +39,10 @@ enum Command {
     Serve,
     /// Write a configuration file that works
     Init(init::Arguments),
+    /// Join a fleet with an invite of its authorization server
+    Enroll(enroll::Arguments),
+    /// Tell who this node is
+    Identity,
     /// Tell how a running node is
     Status(status::Arguments),
     /// Look into access tokens
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Serve => serve::run(config),
         Command::Init(arguments) => init::run(config, &arguments),
+        Command::Enroll(arguments) => enroll::run(config, &arguments, json),
+        Command::Identity => identity::run(config, json),
         Command::Status(arguments) => status::run(config, &arguments, json),
         Command::Token(command) => token::run(config, &command, json),
         Command::Config(command) => config::run(config, &command, json),

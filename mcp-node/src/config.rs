@@ -1,5 +1,6 @@
 //! The node's configuration: `mcp-node.toml`, the environment, flags. All faults are reported at once.
 
+mod approval;
 mod audit;
 mod client_certificates;
 mod issuer;
@@ -7,6 +8,7 @@ mod limits;
 mod mcp;
 mod offline;
 mod size;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,12 +20,16 @@ use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate}
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::ResourceUri;
 
+pub(crate) use self::approval::PROVISION_NODE;
+pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::offline::{OfflinePolicy, OnStale};
 pub use self::size::ByteCount;
+pub(crate) use self::upstream::header_value;
+pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};
 pub use crate::audit::{AuditConfig, AuditTarget};
 use crate::gate::ScopeTable;
 
@@ -88,6 +94,10 @@ pub struct NodeConfig {
     pub audit: AuditConfig,
     /// How long the node goes on alone.
     pub offline: OfflinePolicy,
+    /// Which tools run only with a person's yes.
+    pub approval: ApprovalRules,
+    /// Other MCP servers behind this node.
+    pub upstreams: Vec<UpstreamConfig>,
 }
 
 impl NodeConfig {
@@ -101,6 +111,12 @@ impl NodeConfig {
     /// Reads the text of a file, without the environment of the program.
     pub fn from_text(text: &str) -> Result<Self, ConfigFaults> {
         let environment = BTreeMap::new();
+        Self::read(Reader::from_text(text.to_owned(), &environment)?, &environment)
+    }
+
+    /// Reads the text of a file that is not written yet, and the environment of the program.
+    pub(crate) fn from_text_here(text: &str) -> Result<Self, ConfigFaults> {
+        let environment = environment();
         Self::read(Reader::from_text(text.to_owned(), &environment)?, &environment)
     }
 
@@ -163,8 +179,7 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 3] = [
-    ("upstream", "serving other MCP servers through the node"),
+const LATER: [(&str, &str); 2] = [
     ("discovery", "discovery of peers"),
     ("p2p", "the peer-to-peer network"),
 ];
@@ -227,6 +242,7 @@ impl Parts {
             issuer.kept_claims.extend(scopes.claims());
         }
 
+        let upstreams = upstream::read_all(reader);
         let mut limits = reader.section("limits");
         let (per_ip, per_client) = (
             limits.value("per_ip", "600/min"),
@@ -244,6 +260,7 @@ impl Parts {
             reader.fault("server.listen", reason);
         }
         let mcp = McpConfig::read(reader);
+        let approval = ApprovalRules::read(reader);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -270,6 +287,8 @@ impl Parts {
             limits: call_limits?,
             audit,
             offline,
+            approval,
+            upstreams,
         })
     }
 }

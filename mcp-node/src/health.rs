@@ -29,10 +29,17 @@ async fn ready(node: web::Data<Node>) -> HttpResponse {
         .filter(|ready| *ready)
         .count();
     let issuers = node.door.issuers().iter().count();
+    // A server behind the node that is away leaves the node's own tools and those of others.
+    let (upstreams, usable_upstreams) = node.upstreams.count();
     let (status, word) = match usable {
         0 => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        _ if usable < issuers => (StatusCode::OK, "degraded"),
+        _ if usable < issuers || usable_upstreams < upstreams => (StatusCode::OK, "degraded"),
         _ => (StatusCode::OK, "ready"),
     };
-    HttpResponse::build(status).json(json!({"status": word, "issuers": issuers, "usable_issuers": usable}))
+    let mut answer = json!({"status": word, "issuers": issuers, "usable_issuers": usable});
+    if upstreams > 0 {
+        answer["upstreams"] = upstreams.into();
+        answer["usable_upstreams"] = usable_upstreams.into();
+    }
+    HttpResponse::build(status).json(answer)
 }

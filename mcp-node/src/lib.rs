@@ -10,9 +10,12 @@ pub mod mcp;
 pub mod server;
 
 mod app;
+mod approval;
 mod audit;
+mod enrolment;
 mod error;
 mod explain;
+mod fleet;
 mod gate;
 mod health;
 mod identity;
@@ -24,6 +27,7 @@ mod origin;
 mod rest;
 mod revocation;
 mod status;
+mod upstream;
 
 #[cfg(test)]
 mod testing;

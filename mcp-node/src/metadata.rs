@@ -74,7 +74,7 @@ pub(crate) async fn resource(node: web::Data<Node>) -> HttpResponse {
 
 /// `/mcp/node/{id}/info`.
 pub(crate) async fn information(node: web::Data<Node>, id: web::Path<String>) -> HttpResponse {
-    if *id != node.observer.id() {
+    if !node.observer.is_called(&id) {
         return answer::not_found().await;
     }
     cacheable(node.documents.information.clone())

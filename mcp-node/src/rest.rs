@@ -128,7 +128,7 @@ fn addressed_elsewhere(request: &HttpRequest, node: &Node) -> Option<HttpRespons
     let address = path
         .split_once("/resources/")
         .map_or(path, |(address, _)| address);
-    let is_ours = id == node.observer.id() && !address.contains('%');
+    let is_ours = node.observer.is_called(id) && !address.contains('%');
     let sentence = "this is another node than the one addressed";
     (!is_ours).then(|| answer::error(StatusCode::NOT_FOUND, "not_found", sentence))
 }

@@ -1,5 +1,5 @@
 //! Whether a token was revoked, without asking anybody while a caller waits: the issuer's status lists are held here,
-//! kept fresh by a task of their own (docs/decisions/0012, docs/revocation.md).
+//! kept fresh by a task of their own (docs/decisions/0013, docs/revocation.md).
 //!
 //! A list is learned of from the first token that names it; that list says where the issuer names all others, and from
 //! then on the node knows them ahead of need.

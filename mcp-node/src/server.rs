@@ -14,13 +14,16 @@ use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{Hints, Node, routes};
+use crate::approval::Approvals;
 use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
+use crate::enrolment::{Enrolment, EnrolmentFault};
 use crate::error::Asks;
+use crate::fleet::Membership;
 use crate::gate::Gate;
 use crate::health;
-use crate::identity::{self, IdentityFault};
+use crate::identity::{Identity, IdentityFault};
 use crate::issuers::Issuers;
 use crate::logs::{Logs, Ring};
 use crate::mcp::news::News;
@@ -31,6 +34,7 @@ use crate::metadata::Documents;
 use crate::offline;
 use crate::origin::Origins;
 use crate::status::Observer;
+use crate::upstream::Upstreams;
 
 /// Paths below which a percent-encoded slash is part of a resource's URI.
 const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
@@ -46,6 +50,8 @@ pub enum ServeFault {
     Audit(#[from] AuditFault),
     #[error(transparent)]
     Client(#[from] ClientFault),
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentFault),
     #[error(transparent)]
     Identity(#[from] IdentityFault),
     #[error(transparent)]
@@ -118,12 +124,18 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
-    let id = identity::ensure(&config.data_dir)?;
+    let identity = Identity::ensure(&config.data_dir)?;
+    let enrolment = Enrolment::load(&config.data_dir)?;
+    let id = identity.id().to_owned();
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
+    let news = News::new().map_err(StateKeyFault::from)?;
     Ok(Arc::new(Node {
         documents: Documents::new(config, &id, &name),
-        observer: Observer::new(id, name),
+        observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
+        membership: membership(identity, enrolment, config)?,
+        approvals: Approvals::new(config.approval.clone()),
+        resource: config.resource.as_str().to_owned(),
         door: Door::new(
             Issuers::new(config)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
@@ -142,8 +154,9 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         metrics,
         stopping: CancellationToken::new(),
         mcp_enabled: config.mcp_enabled,
+        upstreams: Upstreams::new(&config.upstreams, &news),
         lasting: Lasting {
-            news: News::new().map_err(StateKeyFault::from)?,
+            news,
             seal: Arc::new(Seal::load(
                 config.mcp.state_key_file.as_deref(),
                 &config.data_dir,
@@ -156,6 +169,19 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         pairs: Arc::new(Sessions::new(config.mcp.session)),
         http_sse: config.mcp.http_sse,
     }))
+}
+
+/// What the node may ask its authorization server. Tools that need a person's yes need that.
+fn membership(
+    identity: Identity,
+    enrolment: Option<Enrolment>,
+    config: &NodeConfig,
+) -> Result<Option<Membership>, ServeFault> {
+    let membership = Membership::of(identity, enrolment, config)?;
+    if membership.is_none() && config.approval.are_named() {
+        tracing::warn!("the tools of [approval] run for nobody until the node has enrolled: mcp-node enroll");
+    }
+    Ok(membership)
 }
 
 async fn start<H: ServerHandler>(
@@ -210,9 +236,10 @@ async fn start<H: ServerHandler>(
         stopping.cancel();
     });
     let transport = Data::new(Transport::new(make, node.body_limit));
+    node.upstreams.start();
     let node = Data::from(node);
     let (probed, served) = (node.clone(), node.clone());
-    ::web::server::run(
+    let ended = ::web::server::run(
         listen,
         frame,
         move |app| routes(app, &served, &transport, plain_json),
@@ -222,7 +249,10 @@ async fn start<H: ServerHandler>(
         },
         ready,
     )
-    .await?;
+    .await;
+    // Behind the last answer: requests in flight were let finish.
+    node.upstreams.end().await;
+    ended?;
     node.gate.finish().await;
     Ok(())
 }

@@ -35,6 +35,32 @@ pub(crate) struct NodeStatus {
     /// Why there are no peers, if there is a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peers_note: Option<String>,
+    /// Other MCP servers behind this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+}
+
+/// One MCP server behind this node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct UpstreamStatus {
+    /// What the operator calls it.
+    pub(crate) name: String,
+    /// `starting` for the first time, `up`, or `down` until it is started again.
+    pub(crate) state: String,
+    /// Why it is down, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+    /// The revision of MCP that it speaks with the node, if it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<String>,
+    /// How many tools it was last known to have.
+    pub(crate) tools: usize,
+    /// How many resources.
+    pub(crate) resources: usize,
+    /// How many prompts.
+    pub(crate) prompts: usize,
+    /// How often it was started again.
+    pub(crate) restarts: u32,
 }
 
 /// Program and protocol versions.
@@ -107,6 +133,7 @@ pub(crate) struct PeerStatus {
 /// Observes the node.
 pub(crate) struct Observer {
     id: String,
+    former_id: Option<String>,
     name: String,
     started_at: Instant,
     load: Mutex<LoadMeter>,
@@ -114,9 +141,10 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// Begins to count the uptime.
-    pub(crate) fn new(id: String, name: String) -> Self {
+    pub(crate) fn new(id: String, former_id: Option<String>, name: String) -> Self {
         Self {
             id,
+            former_id,
             name,
             started_at: Instant::now(),
             load: Mutex::new(LoadMeter::new()),
@@ -124,8 +152,14 @@ impl Observer {
     }
 
     /// The node's id.
+    #[cfg(test)]
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether `id` means this node: by its id, or by the one that it had before.
+    pub(crate) fn is_called(&self, id: &str) -> bool {
+        id == self.id || self.former_id.as_deref() == Some(id)
     }
 
     /// The node's name for people.
@@ -139,7 +173,7 @@ impl Observer {
     }
 
     /// The state now; the load is that of the last second.
-    pub(crate) fn observe(&self, issuers: &Issuers) -> NodeStatus {
+    pub(crate) fn observe(&self, issuers: &Issuers, upstreams: Vec<UpstreamStatus>) -> NodeStatus {
         let load = self
             .load
             .lock()
@@ -154,6 +188,7 @@ impl Observer {
             issuers: issuers.iter().map(issuer_status).collect(),
             peers: Vec::new(),
             peers_note: Some(NO_PEERS.to_owned()),
+            upstreams,
         }
     }
 }

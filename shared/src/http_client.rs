@@ -3,6 +3,7 @@
 //! those that a stranger did.
 
 mod changed;
+mod exchange;
 mod guard;
 mod rule;
 mod special_use;
@@ -12,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+use reqwest::{ClientBuilder, RequestBuilder};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -21,6 +22,7 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 pub use self::changed::{News, Question};
+pub use self::exchange::Exchanged;
 pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 use crate::secret::Secret;
@@ -115,19 +117,14 @@ pub struct HttpClient(reqwest::Client);
 
 impl HttpClient {
     /// A client that trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn new(extra_authorities: Option<&Path>) -> Result<Self, ClientFault> {
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(tls_config(extra_authorities)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .pool_max_idle_per_host(2)
-            .build()
-            .map(Self)
-            .map_err(|e| ClientFault::Library(e.to_string()))
+        built(builder(extra_authorities)?.timeout(TOTAL_TIMEOUT)).map(Self)
+    }
+
+    /// The same for answers that come piece by piece, of a server that the operator named: a library's client without
+    /// a limit on the time of a whole answer, so whoever asks sets one.
+    pub fn for_streams(extra_authorities: Option<&Path>) -> Result<reqwest::Client, ClientFault> {
+        built(builder(extra_authorities)?)
     }
 
     /// Fetches a JSON document of at most `max_bytes` from an address that the operator configured.
@@ -207,6 +204,21 @@ impl HttpClient {
         }
         receive(request, max_bytes).await
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+fn builder(extra_authorities: Option<&Path>) -> Result<ClientBuilder, ClientFault> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_config(extra_authorities)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(2))
+}
+
+fn built(builder: ClientBuilder) -> Result<reqwest::Client, ClientFault> {
+    builder.build().map_err(|e| ClientFault::Library(e.to_string()))
 }
 
 /// Trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`. No certificate of ours.

@@ -3,6 +3,7 @@
 
 mod admission;
 mod client_key;
+mod ed25519;
 mod key_set;
 mod lone_key;
 mod public_key_info;
@@ -20,6 +21,7 @@ use ring::signature;
 
 pub use self::admission::KeyFault;
 pub use self::client_key::{ClientKey, ClientKeyFault};
+pub use self::ed25519::{Ed25519Key, NoEd25519Key};
 pub use self::key_set::{KeySet, KeySetFault, MAX_KEYS, MAX_SET_BYTES, MAX_TRIES};
 pub use self::lone_key::thumbprint;
 pub use self::shared_secret::{MacAlgorithm, SharedSecret, ShortSecret};
@@ -123,6 +125,14 @@ impl VerifyingKey {
     /// The only algorithm that this key is used with.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// The 32 bytes of an Ed25519 key (RFC 8032 §5.1.5); `None` for any other.
+    pub fn ed25519(&self) -> Option<&[u8; 32]> {
+        match &self.public {
+            PublicKey::Ed25519(key) => Some(key),
+            PublicKey::Ec(_) | PublicKey::Rsa { .. } => None,
+        }
     }
 
     /// Whether `signature` over `message` was made by this key.

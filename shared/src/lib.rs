@@ -6,8 +6,10 @@
 pub mod access_token;
 pub mod clock;
 pub mod config;
+pub mod digest;
 pub mod discovery;
 pub mod dpop;
+pub mod fleet;
 pub mod http_client;
 pub mod id_token;
 pub mod jose;

@@ -9,6 +9,8 @@ use crate::dpop;
 /// The error codes that we answer with, each with the clause that defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorCode {
+    /// Ours, enrolment: the node's key or id belongs to another enrolment.
+    AlreadyEnrolled,
     /// RFC 6749 §4.1.2.1, RFC 8628 §3.5: the person said no, or what they said stands no more.
     AccessDenied,
     /// RFC 8628 §3.5: nobody has decided yet; ask again after the interval.
@@ -25,6 +27,10 @@ pub enum ErrorCode {
     InvalidClientMetadata,
     /// RFC 6749 §5.2: unknown client, no or wrong client authentication.
     InvalidClient,
+    /// Ours, enrolment: the invite is unknown, used or expired.
+    InvalidInvite,
+    /// Ours, enrolment: the statement is not signed by the key beside it, or made for something else.
+    InvalidProof,
     /// RFC 9449 §5: the DPoP proof is missing, malformed, or made for something else.
     InvalidDpopProof,
     /// RFC 6749 §5.2: the grant is invalid, expired, revoked or belongs to another client.
@@ -51,6 +57,8 @@ pub enum ErrorCode {
     RegistrationNotSupported,
     /// OpenID Connect Core §3.1.2.6: we do not fetch `request_uri`.
     RequestUriNotSupported,
+    /// Ours, enrolment: the resource belongs to another node, or to no invite.
+    ResourceTaken,
     /// RFC 6749 §4.1.2.1: our fault.
     ServerError,
     /// RFC 8628 §3.5: as [`Self::AuthorizationPending`], and the interval is five seconds longer from now on.
@@ -76,6 +84,10 @@ impl ErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccessDenied => "access_denied",
+            Self::AlreadyEnrolled => "already_enrolled",
+            Self::InvalidInvite => "invalid_invite",
+            Self::InvalidProof => "invalid_proof",
+            Self::ResourceTaken => "resource_taken",
             Self::AuthorizationPending => "authorization_pending",
             Self::ConsentRequired => "consent_required",
             Self::ExpiredToken => "expired_token",
@@ -113,6 +125,7 @@ impl ErrorCode {
         match self {
             Self::InsufficientScope => 403,
             Self::InvalidClient | Self::InvalidToken => 401,
+            Self::AlreadyEnrolled | Self::ResourceTaken => 409,
             Self::ServerError => 500,
             Self::TemporarilyUnavailable => 503,
             _ => 400,

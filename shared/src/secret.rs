@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 pub enum SecretKind {
     /// An authorization code.
     AuthorizationCode,
+    /// What a node asks about a person's answer with.
+    ApprovalPoll,
     /// A client's secret (RFC 6749 §2.3.1).
     ClientSecret,
     /// A device code (RFC 8628).
@@ -33,6 +35,7 @@ impl SecretKind {
     pub fn prefix(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "eha_",
+            Self::ApprovalPoll => "ehq_",
             Self::ClientSecret => "ehs_",
             Self::DeviceCode => "ehd_",
             Self::Invite => "ehi_",

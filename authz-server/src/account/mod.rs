@@ -31,6 +31,7 @@ pub(crate) use self::password::Turns;
 pub(crate) use self::provider::Provider;
 pub(crate) use self::session::{SignedIn, begin, find, user_agent};
 pub(crate) use self::throttle::Throttle;
+pub(crate) use self::view::Reader;
 use crate::db::user_account::UserRow;
 
 /// A person with an account here.

@@ -198,7 +198,9 @@ async fn open_one(app: &App, browser: &Browser, id: &str, now: UnixSeconds) -> R
 async fn read(app: &App, interaction: &Interaction) -> Result<AuthorizationRequest, Stop> {
     match &interaction.purpose {
         Purpose::Authorize { arrival, .. } => AuthorizationRequest::read(app, arrival).await,
-        Purpose::Device { .. } => Err(Failure::Forbidden("the interaction is a device's").into()),
+        Purpose::Device { .. } | Purpose::Approval { .. } => {
+            Err(Failure::Forbidden("the interaction is no authorization request").into())
+        }
     }
 }
 

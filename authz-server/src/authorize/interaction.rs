@@ -38,6 +38,11 @@ pub(crate) enum Purpose {
         /// The code that they entered, normalised.
         user_code: String,
     },
+    /// A node asks whether a call may run ([`crate::fleet`]).
+    Approval {
+        /// Which question.
+        approval_id: String,
+    },
 }
 
 impl Purpose {
@@ -45,6 +50,7 @@ impl Purpose {
         match self {
             Self::Authorize { .. } => "authorize",
             Self::Device { .. } => "device",
+            Self::Approval { .. } => "approval",
         }
     }
 }
@@ -64,7 +70,7 @@ impl Interaction {
     pub(crate) fn brought_about(&self, person: &SignedIn) -> bool {
         let before = match &self.purpose {
             Purpose::Authorize { session_id, .. } => session_id.as_deref(),
-            Purpose::Device { .. } => None,
+            Purpose::Device { .. } | Purpose::Approval { .. } => None,
         };
         person.authenticated_at >= self.started_at && before != Some(&person.session_id)
     }
@@ -72,8 +78,9 @@ impl Interaction {
     /// Where the person goes on once they are signed in: a path below the host.
     pub(crate) fn resume_path(&self, app: &App) -> String {
         let base = app.config.issuer.path();
-        match self.purpose {
+        match &self.purpose {
             Purpose::Authorize { .. } => format!("{base}/consent?i={}", self.id),
+            Purpose::Approval { approval_id } => format!("{base}/approve/{approval_id}"),
             Purpose::Device { .. } => format!("{base}/device?i={}", self.id),
         }
     }
@@ -109,7 +116,7 @@ pub(crate) async fn find(
     id: &str,
     now: UnixSeconds,
 ) -> Result<Option<Interaction>, Failure> {
-    for kind in ["authorize", "device"] {
+    for kind in ["authorize", "device", "approval"] {
         let found = db::interaction::find(&app.db, (id, kind), &browser.hash(), now).await?;
         if let Some(row) = found {
             let purpose = serde_json::from_str(&row.content).map_err(|e| Failure::Internal(e.to_string()))?;

@@ -7,6 +7,7 @@ mod client_document;
 mod client_invite;
 mod client_list;
 mod health;
+mod node;
 mod print;
 mod resource;
 mod user;
@@ -47,6 +48,9 @@ enum Command {
     /// Protected resources that tokens can be for
     #[command(subcommand)]
     Resource(resource::Command),
+    /// Nodes of the fleet
+    #[command(subcommand)]
+    Node(node::Command),
     /// People who can sign in
     #[command(subcommand)]
     User(user::Command),
@@ -125,6 +129,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         }
         Command::Client(command) => Box::pin(command.run(&open(&config).await?, &config)).await,
         Command::Resource(command) => command.run(&open(&config).await?, &config).await,
+        Command::Node(command) => command.run(&open(&config).await?, &config).await,
         Command::User(command) => command.run(&open(&config).await?, &config).await,
         Command::Key(KeyCommand::List) => list_keys(&config).await,
         Command::Db(DbCommand::Migrate) => {

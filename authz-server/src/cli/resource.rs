@@ -11,7 +11,7 @@ use super::Outcome;
 use super::print::Report;
 use crate::config::Config;
 use crate::db::Db;
-use crate::resource::{self, ResourceMetadata, ResourceView};
+use crate::resource::{self, DEFAULT_SCOPES, ResourceMetadata, ResourceView};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -77,17 +77,6 @@ pub(super) struct Update {
     #[command(flatten)]
     metadata: Metadata,
 }
-
-/// The scopes of a node's default configuration.
-const DEFAULT_SCOPES: [&str; 7] = [
-    "fleet:announce",
-    "fleet:connect",
-    "fleet:read",
-    "mcp:call",
-    "mcp:read",
-    "mcp:resources",
-    "mcp:subscribe",
-];
 
 impl Command {
     pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {

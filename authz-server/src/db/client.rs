@@ -190,17 +190,19 @@ async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, 
 
 /// Ends a client, every token it has and everything it was granted; `false` when there is no such living client.
 pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        let rows = on!(tx tx, c => async {
-            sqlx::query(REVOKE).bind(client_id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
-        })?;
-        if rows > 0 {
-            access_grant::revoke_all_of_client(tx, client_id, now).await?;
-            status_revoked::client(tx, client_id, now).await?;
-        }
-        noted(tx, rows, client_id, now).await
-    })
-    .await
+    db.write(async |tx| revoke_in(tx, client_id, now).await).await
+}
+
+/// As [`revoke`], as a part of something larger.
+pub(crate) async fn revoke_in(tx: &mut Tx, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        sqlx::query(REVOKE).bind(client_id).bind(now.0).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows > 0 {
+        access_grant::revoke_all_of_client(tx, client_id, now).await?;
+        status_revoked::client(tx, client_id, now).await?;
+    }
+    noted(tx, rows, client_id, now).await
 }
 
 /// Replaces the secrets: the old ones end at `old_until`. `false` when there is no such living client.

@@ -4,6 +4,7 @@
 //! statement on both.
 
 pub(crate) mod access_grant;
+pub(crate) mod approval;
 pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
@@ -19,6 +20,8 @@ pub(crate) mod initial_access_token;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+pub(crate) mod node;
+pub(crate) mod node_invite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
 mod point;
@@ -279,6 +282,7 @@ impl From<sqlx::Error> for DbFault {
 pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
         access_grant::STATEMENTS,
+        approval::STATEMENTS,
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
@@ -290,6 +294,8 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         federated_identity::STATEMENTS,
         initial_access_token::STATEMENTS,
         interaction::STATEMENTS,
+        node::STATEMENTS,
+        node_invite::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,
         pushed_request::STATEMENTS,

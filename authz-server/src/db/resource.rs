@@ -9,6 +9,9 @@ const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, clien
      FROM resource ORDER BY created_at, uri";
 const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
      FROM resource WHERE uri = $1";
+const FIND_BY_KEY: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
+     FROM resource WHERE lookup_key = $1";
+const GIVE: &str = "UPDATE resource SET client_id = $2 WHERE uri = $1";
 const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, \
      authorization_details_types) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const UPDATE: &str = "UPDATE resource SET name = $2, scopes = $3, alg = $4, access_ttl = $5, client_id = $6, \
@@ -16,7 +19,7 @@ const UPDATE: &str = "UPDATE resource SET name = $2, scopes = $3, alg = $4, acce
 const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, INSERT, UPDATE, DELETE];
+pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, FIND_BY_KEY, GIVE, INSERT, UPDATE, DELETE];
 
 /// One row. `scopes` and `authorization_details_types` are space separated, `access_ttl` is in seconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -37,30 +40,45 @@ pub(crate) async fn list(db: &Db) -> Result<Vec<ResourceRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIST).fetch_all(c))
 }
 
+/// Writes a new resource. A URI that is registered, in whatever spelling, is [`DbFault::Constraint`].
 pub(crate) async fn insert(db: &Db, resource: &ResourceRow) -> Result<(), DbFault> {
-    db.write(async |tx| {
-        on!(tx tx, c => async {
-            let insert = sqlx::query(INSERT)
-                .bind(&resource.uri)
-                .bind(&resource.lookup_key)
-                .bind(&resource.name)
-                .bind(&resource.scopes)
-                .bind(&resource.alg)
-                .bind(resource.access_ttl)
-                .bind(&resource.client_id)
-                .bind(resource.created_at)
-                .bind(&resource.authorization_details_types);
-            insert.execute(c).await.map(|_| ())
-        })?;
-        change::record(
-            tx,
-            Noun::Resource,
-            &resource.uri,
-            UnixSeconds(resource.created_at),
-        )
-        .await
-    })
-    .await
+    db.write(async |tx| insert_in(tx, resource).await).await
+}
+
+/// As [`insert`], as a part of something larger.
+pub(crate) async fn insert_in(tx: &mut Tx, resource: &ResourceRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT)
+            .bind(&resource.uri)
+            .bind(&resource.lookup_key)
+            .bind(&resource.name)
+            .bind(&resource.scopes)
+            .bind(&resource.alg)
+            .bind(resource.access_ttl)
+            .bind(&resource.client_id)
+            .bind(resource.created_at)
+            .bind(&resource.authorization_details_types);
+        insert.execute(c).await.map(|_| ())
+    })?;
+    let now = UnixSeconds(resource.created_at);
+    change::record(tx, Noun::Resource, &resource.uri, now).await
+}
+
+/// The resource under which a spelling meets others, as the transaction sees it.
+pub(crate) async fn find_in(tx: &mut Tx, lookup_key: &str) -> Result<Option<ResourceRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND_BY_KEY).bind(lookup_key).fetch_optional(c))
+}
+
+/// Lets `client_id` introspect the tokens of a resource.
+pub(crate) async fn give_to(
+    tx: &mut Tx,
+    (uri, client_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    let rows = on!(tx tx, c => async {
+        sqlx::query(GIVE).bind(uri).bind(client_id).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    noted(tx, rows, uri, now).await.map(|_| ())
 }
 
 /// Lets `edit` change the changeable columns and returns the row; `None` when there is no such resource. Read and
@@ -96,15 +114,17 @@ pub(crate) async fn update(
 
 /// `false` when there is no such resource.
 pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        let rows = on!(tx tx, c => async {
-            sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
-        })?;
-        access_grant::revoke_all_of_resource(tx, uri, now).await?;
-        status_revoked::resource(tx, uri, now).await?;
-        noted(tx, rows, uri, now).await
-    })
-    .await
+    db.write(async |tx| delete_in(tx, uri, now).await).await
+}
+
+/// As [`delete`], as a part of something larger.
+pub(crate) async fn delete_in(tx: &mut Tx, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    access_grant::revoke_all_of_resource(tx, uri, now).await?;
+    status_revoked::resource(tx, uri, now).await?;
+    noted(tx, rows, uri, now).await
 }
 
 async fn noted(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {

@@ -1,5 +1,5 @@
 //! Tables `status_list`, `status_block` and `status_heir`: which places of which list belong to whom
-//! (docs/decisions/0012).
+//! (docs/decisions/0013).
 
 use shared::clock::UnixSeconds;
 

@@ -1,4 +1,4 @@
-//! Table `status_revoked`: the places of status lists whose bit is set (docs/decisions/0012). Every function here is a
+//! Table `status_revoked`: the places of status lists whose bit is set (docs/decisions/0013). Every function here is a
 //! part of the transaction that ends whatever the tokens rest on.
 
 use shared::clock::UnixSeconds;

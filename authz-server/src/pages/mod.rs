@@ -5,6 +5,7 @@
 
 mod account;
 mod agent;
+mod approval;
 pub(crate) mod assets;
 mod code;
 mod consent;
@@ -26,6 +27,7 @@ use shared::clock::UnixSeconds;
 pub(crate) use self::account::{
     Account, EnrolTotp, GrantRow, LinkedRow, PasskeyRow, RecoveryCodes, SessionRow,
 };
+pub(crate) use self::approval::{ApprovalDone, ApprovalQuestion, indented};
 pub(crate) use self::code::Code;
 pub(crate) use self::consent::{ClientIdentity, Consent};
 pub(crate) use self::details::DetailItem;

@@ -90,7 +90,7 @@ pub(super) async fn issue(
 }
 
 /// The token's place in a status list, unless its grant had to have it before: one of the client's. That of an exchanged
-/// token is kept, so that it ends with the one that was shown (docs/decisions/0012).
+/// token is kept, so that it ends with the one that was shown (docs/decisions/0013).
 async fn place_of(app: &App, permit: &Permit, terms: &Terms, now: UnixSeconds) -> Result<Place, Failure> {
     if let Some(place) = &permit.place {
         return Ok(place.clone());

@@ -1,5 +1,7 @@
 //! `mcp-node init`: a configuration file that works.
 
+mod upstream;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,9 @@ pub(super) struct Arguments {
     /// A name for people [default: the node's id]
     #[arg(long)]
     name: Option<String>,
+    /// An MCP server to put behind the node: a command line or a URL; may be repeated
+    #[arg(long, value_name = "COMMAND | URL")]
+    upstream: Vec<String>,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
@@ -46,31 +51,37 @@ fn write(arguments: &Arguments) -> Result<String, Failure> {
         .resource
         .parse()
         .map_err(|e| format!("--resource {:?}: {e}", arguments.resource))?;
-    // Behind a proxy that ends TLS, the node itself listens on loopback.
-    let port = if url.scheme() == "http" {
-        url.port_or_known_default().unwrap_or(8080)
-    } else {
-        8080
-    };
-    let address = match url.host() {
-        Some(url::Host::Ipv6(ip)) if ip.is_loopback() => "[::1]",
-        _ => "127.0.0.1",
-    };
+    let address = listen_address(&url);
     let name = arguments.name.as_ref().map_or_else(
         || "# name = \"…\"".to_owned(),
         |name| format!("name = {}", toml_text(name)),
     );
+    let upstreams = upstream::tables(&arguments.upstream)?;
     let content = format!(
         "# The configuration of one Edge Hive node. `mcp-node config show` prints every key that is in force.\n\n\
-         [server]\nlisten = [\"{address}:{port}\"]\n# What clients type, and what their tokens must name as audience.\n\
+         [server]\nlisten = [\"{address}\"]\n# What clients type, and what their tokens must name as audience.\n\
          resource = {}\n\n[node]\n{name}\ndata_dir = \"./data\"\n\n\
          # One table for each authorization server whose tokens are taken.\n[[issuer]]\nurl = {}\n\n\
-         [limits]\nper_client = \"100/min\"\n",
+         [limits]\nper_client = \"100/min\"\n{upstreams}",
         toml_text(&arguments.resource),
         toml_text(&arguments.issuer),
     );
     NodeConfig::from_text(&content)?;
     Ok(content)
+}
+
+/// Where a node listens whose address clients type like this.
+pub(super) fn listen_address(resource: &url::Url) -> String {
+    // Behind a proxy that ends TLS, the node itself listens on loopback.
+    let port = if resource.scheme() == "http" {
+        resource.port_or_known_default().unwrap_or(8080)
+    } else {
+        8080
+    };
+    match resource.host() {
+        Some(url::Host::Ipv6(ip)) if ip.is_loopback() => format!("[::1]:{port}"),
+        _ => format!("127.0.0.1:{port}"),
+    }
 }
 
 fn store(path: &Path, content: &str, force: bool) -> io::Result<()> {
@@ -85,19 +96,21 @@ fn store(path: &Path, content: &str, force: bool) -> io::Result<()> {
 }
 
 /// A TOML basic string; JSON's escapes are among TOML's.
-fn toml_text(value: &str) -> String {
+pub(super) fn toml_text(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UpstreamTransport;
 
     fn arguments(force: bool) -> Arguments {
         Arguments {
             issuer: "https://as.example".to_owned(),
             resource: "http://localhost:8081/mcp".to_owned(),
             name: Some("north \"1\"".to_owned()),
+            upstream: Vec::new(),
             force,
         }
     }
@@ -118,6 +131,38 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         run(Some(path.clone()), &arguments(true)).unwrap();
         assert_ne!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn servers_behind_the_node_are_named_after_themselves() {
+        let text = write(&Arguments {
+            upstream: vec![
+                "npx -y @modelcontextprotocol/server-everything@2026.8.31".to_owned(),
+                "uvx mcp-server-git --repository '/srv/my repo'".to_owned(),
+                "https://mcp.example.com/mcp".to_owned(),
+                "http://127.0.0.1:3001/mcp".to_owned(),
+                "npx -y server-everything".to_owned(),
+            ],
+            ..arguments(false)
+        })
+        .unwrap();
+        let config = NodeConfig::from_text(&text).unwrap();
+        let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
+        assert_eq!(
+            names,
+            ["everything", "git", "mcp-example-com", "upstream", "everything-2"]
+        );
+        let UpstreamTransport::Program(git) = &config.upstreams[1].transport else {
+            panic!("{text}")
+        };
+        assert_eq!((&*git.command, &*git.args[2]), ("uvx", "/srv/my repo"));
+        for bad in ["", "npx 'open", "ftp://x.example/"] {
+            let refused = write(&Arguments {
+                upstream: vec![bad.to_owned()],
+                ..arguments(false)
+            });
+            assert!(refused.is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use url::Url;
 use super::healthcheck::{client, local_address};
 use super::{Failure, block_on, load, print};
 use crate::config::NodeConfig;
-use crate::identity;
+use crate::identity::Identity;
 use crate::status::{IssuerStatus, Load, NodeStatus};
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -60,7 +60,7 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments, json: bool) -> R
 async fn ask(config: &NodeConfig, arguments: &Arguments) -> Result<Report, Failure> {
     let base = arguments.url.clone().map_or_else(|| local_address(config), Ok)?;
     let client = client(config)?;
-    let id = identity::ensure(&config.data_dir)?;
+    let id = Identity::ensure(&config.data_dir)?.id().to_owned();
     let mut report = Report {
         id,
         alive: false,

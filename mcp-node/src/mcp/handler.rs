@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
-    CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation,
+    CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
+    GetPromptRequestMethod, GetPromptRequestParams, GetPromptResponse, Implementation,
     InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SetLevelRequestMethod,
     SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestMethod,
     UnsubscribeRequestParams,
 };
@@ -23,12 +24,14 @@ use crate::auth::Caller;
 
 /// Tools and the list of resources change only with the program or its configuration.
 const LISTS_ARE_FRESH_MS: u64 = 300_000;
+/// Servers behind the node change theirs when they like.
+const LISTS_OF_OTHERS_ARE_FRESH_MS: u64 = 10_000;
 
 /// So many resources are watched for one subscription.
 const MAX_FOLLOWED: usize = 64;
 
-/// The methods that this server has.
-const OFFERED: [&str; 9] = [
+/// The methods that this server has; the first [`OWN`] of them with nobody behind it.
+const OFFERED: [&str; 13] = [
     "initialize",
     "ping",
     "server/discover",
@@ -38,7 +41,14 @@ const OFFERED: [&str; 9] = [
     "resources/templates/list",
     "resources/read",
     "subscriptions/listen",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+    "logging/setLevel",
 ];
+
+/// Methods that the node has by itself.
+const OWN: usize = 9;
 
 /// The node's own MCP server.
 #[derive(Clone)]
@@ -53,16 +63,44 @@ impl EdgeHive {
     }
 }
 
+impl EdgeHive {
+    /// The node itself has no prompts, completes nothing and logs nothing to callers; servers behind it may.
+    fn has_others(&self, method: &str) -> Result<(), ErrorData> {
+        if self.0.upstreams.is_empty() {
+            return Err(not_offered(method));
+        }
+        Ok(())
+    }
+
+    fn lists_are_fresh_ms(&self) -> u64 {
+        if self.0.upstreams.is_empty() {
+            LISTS_ARE_FRESH_MS
+        } else {
+            LISTS_OF_OTHERS_ARE_FRESH_MS
+        }
+    }
+}
+
 impl ServerHandler for EdgeHive {
+    #[expect(deprecated, reason = "the older revisions have logging")]
     fn get_info(&self) -> ServerConfig {
-        // There are no prompts, and logs are read as resources.
-        let capabilities = ServerCapabilities::builder()
+        // The node's own logs are read as resources; what it has more is that of the servers behind it.
+        let builder = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
             .enable_resources()
             .enable_resources_list_changed()
-            .enable_resources_subscribe()
-            .build();
+            .enable_resources_subscribe();
+        let capabilities = if self.0.upstreams.is_empty() {
+            builder.build()
+        } else {
+            builder
+                .enable_prompts()
+                .enable_prompts_list_changed()
+                .enable_completions()
+                .enable_logging()
+                .build()
+        };
         let implementation = Implementation::new("edge-hive-node", env!("CARGO_PKG_VERSION"))
             .with_title(format!("Edge Hive node {}", self.0.observer.name()));
         ServerConfig::new(capabilities)
@@ -78,13 +116,9 @@ impl ServerHandler for EdgeHive {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
-        if InSession::holds(&context.extensions) {
-            return Ok(result);
+        if !InSession::holds(&context.extensions) {
+            silence(&mut result.capabilities);
         }
-        result.capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_resources()
-            .build();
         Ok(result)
     }
 
@@ -92,7 +126,7 @@ impl ServerHandler for EdgeHive {
         let versions = self.supported_protocol_versions().into_owned();
         let result = DiscoverResult::from_server_info(versions, self.get_info());
         Ok(result
-            .with_ttl_ms(LISTS_ARE_FRESH_MS)
+            .with_ttl_ms(self.lists_are_fresh_ms())
             .with_cache_scope(CacheScope::Public))
     }
 
@@ -113,7 +147,7 @@ impl ServerHandler for EdgeHive {
         }
         let list = ListToolsResult::with_all_items(tools);
         Ok(list
-            .with_ttl_ms(LISTS_ARE_FRESH_MS)
+            .with_ttl_ms(self.lists_are_fresh_ms())
             .with_cache_scope(self.0.gate.cache_scope()))
     }
 
@@ -140,7 +174,7 @@ impl ServerHandler for EdgeHive {
         }
         let list = ListResourcesResult::with_all_items(resources);
         Ok(list
-            .with_ttl_ms(LISTS_ARE_FRESH_MS)
+            .with_ttl_ms(self.lists_are_fresh_ms())
             .with_cache_scope(CacheScope::Private))
     }
 
@@ -156,7 +190,7 @@ impl ServerHandler for EdgeHive {
         }
         let list = ListResourceTemplatesResult::with_all_items(templates);
         Ok(list
-            .with_ttl_ms(LISTS_ARE_FRESH_MS)
+            .with_ttl_ms(self.lists_are_fresh_ms())
             .with_cache_scope(self.0.gate.cache_scope()))
     }
 
@@ -173,18 +207,48 @@ impl ServerHandler for EdgeHive {
 
     async fn list_prompts(
         &self,
-        _page: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(not_offered(ListPromptsRequestMethod::VALUE))
+        self.has_others(ListPromptsRequestMethod::VALUE)?;
+        only_page(page)?;
+        let list = ListPromptsResult::with_all_items(offer::list_prompts(&self.0).await);
+        Ok(list
+            .with_ttl_ms(self.lists_are_fresh_ms())
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        self.has_others(GetPromptRequestMethod::VALUE)?;
+        let requester = Requester::of(&context)?;
+        let filled = offer::get_prompt(&self.0, request, &requester).await;
+        filled.map_err(|fault| fault.about("prompt"))
     }
 
     async fn complete(
         &self,
-        _request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Err(not_offered(CompleteRequestMethod::VALUE))
+        self.has_others(CompleteRequestMethod::VALUE)?;
+        let requester = Requester::of(&context)?;
+        let completed = offer::complete(&self.0, request, &requester).await;
+        completed.map_err(|fault| fault.about("prompt or template"))
+    }
+
+    /// Nothing is kept of a client between its requests, so there is nowhere to keep a level: what a server behind the
+    /// node says while it has a request reaches the caller as it comes.
+    #[expect(deprecated, reason = "the older revisions have it")]
+    async fn set_level(
+        &self,
+        _request: rmcp::model::SetLevelRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.has_others(SetLevelRequestMethod::VALUE)
     }
 
     /// In a session of an older revision: it is remembered there, if there is such a resource.
@@ -237,13 +301,32 @@ impl ServerHandler for EdgeHive {
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if OFFERED.contains(&request.method.as_str()) {
+        let known = if self.0.upstreams.is_empty() {
+            &OFFERED[..OWN]
+        } else {
+            &OFFERED[..]
+        };
+        if known.contains(&request.method.as_str()) {
             return Err(ErrorData::invalid_params(
                 "the method's parameters are missing or malformed",
                 None,
             ));
         }
         Err(not_offered(&request.method))
+    }
+}
+
+/// Takes back that changes are told.
+fn silence(capabilities: &mut ServerCapabilities) {
+    if let Some(tools) = &mut capabilities.tools {
+        tools.list_changed = None;
+    }
+    if let Some(resources) = &mut capabilities.resources {
+        resources.list_changed = None;
+        resources.subscribe = None;
+    }
+    if let Some(prompts) = &mut capabilities.prompts {
+        prompts.list_changed = None;
     }
 }
 

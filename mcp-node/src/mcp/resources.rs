@@ -50,6 +50,11 @@ pub(super) fn exists(node: &Node, uri: &str) -> bool {
             .is_some_and(|name| node.logs.names().any(|known| known == name))
 }
 
+/// Whether nobody but the node has resources of such a URI.
+pub(super) fn is_own(uri: &str) -> bool {
+    uri.starts_with("edge-hive://")
+}
+
 /// The content of `uri`.
 pub(super) async fn read(node: &Node, uri: &str) -> Result<ResourceContents, OfferFault> {
     if uri == STATUS {

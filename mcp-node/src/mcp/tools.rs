@@ -2,6 +2,7 @@
 
 mod get_status;
 mod list_peers;
+pub(crate) mod provision_node;
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,6 +17,15 @@ use crate::app::Node;
 pub(crate) fn list() -> &'static [Tool] {
     static TOOLS: LazyLock<[Tool; 2]> = LazyLock::new(|| [get_status::describe(), list_peers::describe()]);
     &*TOOLS
+}
+
+/// Every tool that this node offers, in a fixed order.
+pub(crate) fn offered(node: &Node) -> Vec<Tool> {
+    let mut tools = list().to_vec();
+    if provision_node::is_offered(node) {
+        tools.push(provision_node::describe());
+    }
+    tools
 }
 
 /// Calls the tool `name`; `None` if there is none of that name. What the tool itself refuses is in its result.

@@ -15,6 +15,7 @@ pub mod balancer;
 pub mod certificate;
 pub mod database;
 pub mod dpop;
+pub mod enrolled;
 pub mod fleet;
 pub mod forge;
 pub mod html;

@@ -173,6 +173,15 @@ impl LoneNode {
             .unwrap();
     }
 
+    /// Asks the node to end, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn stop(&self) {
+        let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        program.terminate(START).unwrap();
+    }
+
     /// What the node has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

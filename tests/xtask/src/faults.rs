@@ -42,6 +42,10 @@ const PARTS: &[Part] = &[
         tests: ("blackbox", "crash::disk::"),
     },
     Part {
+        name: "callers leave in the middle",
+        tests: ("blackbox", "crash::aborted::"),
+    },
+    Part {
         name: "answers lost, Postgres dies under load",
         tests: ("blackbox", "crash::database::"),
     },

@@ -22,7 +22,7 @@ impl Db {
     }
 
     /// Every row of every table, in an order of its own; but for the places in status lists that were leased: those that
-    /// nothing came of are lost, and mean nothing (docs/decisions/0012).
+    /// nothing came of are lost, and mean nothing (docs/decisions/0013).
     pub(crate) async fn content(&self) -> String {
         match self {
             Self::Pg(home) => {

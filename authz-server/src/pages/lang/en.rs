@@ -132,6 +132,20 @@ pub(super) static EN: Texts = Texts {
     device_denied_title: "The device was not connected",
     device_denied: "Nothing was granted. You can close this page.",
 
+    // May this call run?
+    approval_title: "May {tool} run?",
+    approval_lead: "A program wants to do this, and its node asks you first. Look at everything below before you say yes.",
+    approval_for: "On behalf of",
+    approval_tool: "What it does",
+    approval_ends: "Your answer counts until",
+    approval_arguments: "With exactly this",
+    approval_approve: "Let it run once",
+    approval_hint: "Your answer is for this one call. It is written down with your name.",
+    approval_approved_title: "Approved",
+    approval_approved: "{tool} may run once, with what you saw. You can close this page.",
+    approval_denied_title: "Not approved",
+    approval_denied: "{tool} does not run. You can close this page.",
+
     // The account.
     account_title: "Your account",
     hello: "Hello, {name}",
@@ -274,6 +288,11 @@ pub(super) static EN: Texts = Texts {
         title: "There is no account for you here",
         sentence: "The other provider knows you, but this server does not.",
         advice: "Ask the operator of this server for an account.",
+    },
+    failed_approval: Reason {
+        title: "Nothing waits for your answer here",
+        sentence: "There is no such request, or somebody else has to answer it.",
+        advice: "Check that you are signed in with the right account, and that the address is complete.",
     },
     failed_too_many: Reason {
         title: "Too many requests",

@@ -132,6 +132,20 @@ pub(super) static ES: Texts = Texts {
     device_denied_title: "El dispositivo no se ha conectado",
     device_denied: "No se ha autorizado nada. Puedes cerrar esta página.",
 
+    // May this call run?
+    approval_title: "¿Puede ejecutarse {tool}?",
+    approval_lead: "Un programa quiere hacer esto y su nodo te pregunta antes. Míralo todo antes de decir que sí.",
+    approval_for: "En nombre de",
+    approval_tool: "Qué hace",
+    approval_ends: "Tu respuesta vale hasta",
+    approval_arguments: "Exactamente con esto",
+    approval_approve: "Permitir una vez",
+    approval_hint: "Tu respuesta vale para esta única llamada. Queda anotada con tu nombre.",
+    approval_approved_title: "Aprobado",
+    approval_approved: "{tool} puede ejecutarse una vez, con lo que has visto. Puedes cerrar esta página.",
+    approval_denied_title: "No aprobado",
+    approval_denied: "{tool} no se ejecuta. Puedes cerrar esta página.",
+
     // The account.
     account_title: "Tu cuenta",
     hello: "Hola, {name}",
@@ -274,6 +288,11 @@ pub(super) static ES: Texts = Texts {
         title: "Aquí no tienes cuenta",
         sentence: "El otro proveedor te conoce, pero este servidor no.",
         advice: "Pide una cuenta a quien administra este servidor.",
+    },
+    failed_approval: Reason {
+        title: "Aquí no hay nada que espere tu respuesta",
+        sentence: "No existe esa petición, o la tiene que responder otra persona.",
+        advice: "Comprueba que has entrado con la cuenta correcta y que la dirección está completa.",
     },
     failed_too_many: Reason {
         title: "Demasiadas peticiones",

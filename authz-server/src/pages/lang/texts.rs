@@ -118,6 +118,20 @@ pub(crate) struct Texts {
     pub(crate) device_denied_title: &'static str,
     pub(crate) device_denied: &'static str,
 
+    // May this call run?
+    pub(crate) approval_title: &'static str,
+    pub(crate) approval_lead: &'static str,
+    pub(crate) approval_for: &'static str,
+    pub(crate) approval_tool: &'static str,
+    pub(crate) approval_ends: &'static str,
+    pub(crate) approval_arguments: &'static str,
+    pub(crate) approval_approve: &'static str,
+    pub(crate) approval_hint: &'static str,
+    pub(crate) approval_approved_title: &'static str,
+    pub(crate) approval_approved: &'static str,
+    pub(crate) approval_denied_title: &'static str,
+    pub(crate) approval_denied: &'static str,
+
     // The account.
     pub(crate) account_title: &'static str,
     pub(crate) hello: &'static str,
@@ -225,6 +239,7 @@ pub(crate) struct Texts {
     pub(crate) failed_link: Reason,
     pub(crate) failed_upstream: Reason,
     pub(crate) failed_no_account: Reason,
+    pub(crate) failed_approval: Reason,
     pub(crate) failed_too_many: Reason,
     pub(crate) failed_busy: Reason,
     pub(crate) failed_internal: Reason,

@@ -8,6 +8,10 @@ use rmcp::model::ErrorCode;
 use serde_json::json;
 
 use crate::gate::TIMED_OUT;
+use crate::upstream::UpstreamFault;
+
+/// How soon a server that is away may be there again, in seconds.
+const TRY_AGAIN: u64 = 5;
 
 /// Why a tool was not called, or a resource not read. What a tool itself refuses is no fault: it is in its result.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,12 +22,27 @@ pub(crate) enum OfferFault {
     Unreadable,
     /// It took longer than the operator lets it.
     TimedOut,
+    /// The server behind the node did not give it.
+    Upstream(UpstreamFault),
+}
+
+impl From<UpstreamFault> for OfferFault {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+/// The caller is told what is wrong with its request, whoever found that.
+impl From<ErrorData> for OfferFault {
+    fn from(error: ErrorData) -> Self {
+        Self::Upstream(UpstreamFault::Answered(error))
+    }
 }
 
 const TOO_LONG: &str = "the tool took longer than it may, and was stopped";
 
 impl OfferFault {
-    /// The JSON-RPC error about the tool or prompt `name`.
+    /// The JSON-RPC error about a `what`: a tool, a prompt.
     pub(crate) fn about(self, what: &'static str) -> ErrorData {
         match self {
             Self::Unknown => ErrorData::invalid_params(format!("there is no {what} of that name"), None),
@@ -31,6 +50,9 @@ impl OfferFault {
             Self::TimedOut => {
                 ErrorData::new(ErrorCode(TIMED_OUT), TOO_LONG, Some(json!({"error": "timeout"})))
             }
+            // It is an answer to the caller's request, and says it better than the node could.
+            Self::Upstream(UpstreamFault::Answered(error)) => error,
+            Self::Upstream(fault) => ErrorData::internal_error(fault.to_string(), None),
         }
     }
 
@@ -54,6 +76,31 @@ impl OfferFault {
                 "the resource cannot be read now",
             ),
             Self::TimedOut => answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG),
+            Self::Upstream(fault) => upstream(fault),
         }
     }
+}
+
+fn upstream(fault: &UpstreamFault) -> HttpResponse {
+    let status = match fault {
+        UpstreamFault::Away | UpstreamFault::Busy => {
+            return answer::unavailable("the server behind this node is not available", TRY_AGAIN);
+        }
+        UpstreamFault::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+        UpstreamFault::Answered(error) => {
+            return HttpResponse::BadGateway().json(json!({
+                "error": "upstream_error",
+                "error_description": error.message,
+                "code": error.code.0,
+            }));
+        }
+        UpstreamFault::Ended | UpstreamFault::Nonsense(_) | UpstreamFault::Cancelled => {
+            StatusCode::BAD_GATEWAY
+        }
+    };
+    answer::error(
+        status,
+        "upstream_error",
+        "the server behind this node gave no usable answer",
+    )
 }

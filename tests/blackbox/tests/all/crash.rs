@@ -1,5 +1,6 @@
 //! DUR-02: a server that is killed under load has kept what it answered, and gives nothing twice.
 
+mod aborted;
 mod at_write;
 mod database;
 mod disk;

@@ -2,9 +2,11 @@
 #![cfg(test)]
 
 mod account;
+mod approvals;
 mod assertion;
 mod authorization_details;
 mod authorize;
+mod behind;
 mod client_authentication;
 mod client_credentials;
 mod client_details;
@@ -20,6 +22,7 @@ mod documents_keys;
 mod dpop;
 mod dpop_node;
 mod ended_session;
+mod enrolment;
 mod exchange;
 mod foreign;
 mod form_action;

@@ -292,6 +292,30 @@ fn rt_19_dur_06_a_replay_is_known_after_a_restart(db: Db) {
     });
 }
 
+// Where an operator allows no second use at all, racing processes lose: one wins, and then nobody.
+both!(con_02_without_a_window_a_race_ends_the_family);
+fn con_02_without_a_window_a_race_ends_the_family(db: Db) {
+    let fleet = Fleet::start(db, &with_tokens("refresh_retry_window = \"0s\""));
+    for _ in 0..5 {
+        let this = session(&fleet);
+        let answers: Vec<Answer> = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| this.refresh(&fleet, this.first(), &[])))
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        let winners: Vec<Value> = answers.iter().filter(|a| a.status == 200).map(granted).collect();
+        assert_eq!(winners.len(), 1, "{answers:?}");
+        for loser in answers.iter().filter(|answer| answer.status != 200) {
+            refused_400(loser, "invalid_grant");
+        }
+        refused_400(
+            &this.refresh(&fleet, text(&winners[0], "refresh_token"), &[]),
+            "invalid_grant",
+        );
+    }
+}
+
 both!(con_03_many_who_refresh_at_once_get_one_successor);
 fn con_03_many_who_refresh_at_once_get_one_successor(db: Db) {
     let fleet = Fleet::shared(db);

@@ -1,0 +1,77 @@
+//! `authz-server node …`.
+
+use clap::{Args, Subcommand};
+use shared::clock;
+use shared::config::Span;
+
+use super::Outcome;
+use super::print::{Report, day};
+use crate::config::Config;
+use crate::db::Db;
+use crate::fleet::invite::{self, Invite};
+use crate::fleet::node;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make a code with which one node can enrol
+    Invite(NewInvite),
+    /// List every node, also those that were revoked
+    List,
+    /// Cut a node off: its client, its resource and every token for it
+    Revoke {
+        /// The node's id
+        #[arg(value_name = "NODE")]
+        node_id: String,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct NewInvite {
+    /// The resource that the node is to serve; one that is registered already must be named here [default: what the node says]
+    #[arg(long, value_name = "URI")]
+    resource: Option<String>,
+    /// How long the code can be used
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    ttl: Span,
+    /// What the node is called [default: what the node says]
+    #[arg(long)]
+    name: Option<String>,
+    /// The node whose place it takes, for example because its disk is lost; that one is cut off
+    #[arg(long, value_name = "NODE")]
+    replace: Option<String>,
+    /// Let the node make invites itself, each with the yes of an administrator
+    #[arg(long)]
+    may_invite: bool,
+}
+
+impl Command {
+    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
+        let now = clock::now();
+        match self {
+            Self::Invite(new) => {
+                let invite = Invite {
+                    resource: new.resource,
+                    name: new.name,
+                    replaces: new.replace,
+                    ttl: new.ttl.0,
+                    may_invite: new.may_invite,
+                    asked_by: None,
+                };
+                Report::record(&invite::create(db, config.issuer.as_str(), invite, now).await?)
+            }
+            Self::List => Report::rows(&node::list(db).await?, |node| {
+                vec![
+                    node.node_id.clone(),
+                    node.state.to_owned(),
+                    node.name.clone(),
+                    node.resource.clone(),
+                    format!("since {}", day(Some(node.enrolled_at))),
+                ]
+            }),
+            Self::Revoke { node_id } => {
+                node::revoke(db, &node_id, now).await?;
+                Ok(Report::line("the node is cut off; its tokens are inactive"))
+            }
+        }
+    }
+}

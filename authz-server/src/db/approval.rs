@@ -1,0 +1,124 @@
+//! Table `approval`: may this call run? Asked by a node, answered by a person, once.
+
+use shared::clock::UnixSeconds;
+use shared::secret::SecretHash;
+
+use super::{Db, DbFault, Tx, delete_in_batches, on};
+
+const FIND: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
+     resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval WHERE approval_id = $1";
+const FIND_POLLED: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
+     resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval \
+     WHERE approval_id = $1 AND poll_hash = $2";
+const COUNT_OPEN: &str =
+    "SELECT COUNT(*) FROM approval WHERE node_client = $1 AND expires_at > $2 AND decision IS NULL";
+const INSERT: &str = "INSERT INTO approval (approval_id, poll_hash, node_client, tool, summary, arguments, arguments_sha256, caller_iss, \
+     caller_sub, caller_client, resource, user_id, created_at, expires_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const DECIDE: &str = "UPDATE approval SET decision = $2, decided_at = $3, decided_by = $4 \
+     WHERE approval_id = $1 AND decision IS NULL AND expires_at > $3";
+const USE: &str = "UPDATE approval SET used_at = $4 \
+     WHERE approval_id = $1 AND node_client = $2 AND tool = $3 AND user_id IS NULL AND decision = 'approved' \
+     AND used_at IS NULL AND expires_at > $4";
+const FORGET: &str = "DELETE FROM approval WHERE approval_id IN \
+     (SELECT approval_id FROM approval WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[FIND, FIND_POLLED, COUNT_OPEN, INSERT, DECIDE, USE, FORGET];
+
+/// One row. `arguments` is JSON, as the person sees it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ApprovalRow {
+    pub(crate) approval_id: String,
+    pub(crate) node_client: String,
+    pub(crate) tool: String,
+    pub(crate) summary: String,
+    pub(crate) arguments: String,
+    pub(crate) arguments_sha256: String,
+    pub(crate) caller_iss: String,
+    pub(crate) caller_sub: String,
+    pub(crate) caller_client: String,
+    pub(crate) resource: String,
+    /// The one person who may answer; any administrator when there is none.
+    pub(crate) user_id: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) decision: Option<String>,
+    pub(crate) decided_at: Option<i64>,
+    pub(crate) decided_by: Option<String>,
+}
+
+/// The question of that id, decided or not, over or not.
+pub(crate) async fn find(db: &Db, approval_id: &str) -> Result<Option<ApprovalRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(approval_id).fetch_optional(c))
+}
+
+/// As [`find`], for whoever has what it is polled with.
+pub(crate) async fn find_polled(
+    db: &Db,
+    approval_id: &str,
+    poll: &SecretHash,
+) -> Result<Option<ApprovalRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND_POLLED).bind(approval_id).bind(poll.as_bytes()).fetch_optional(c))
+}
+
+/// How many questions of a node wait.
+pub(crate) async fn count_open(db: &Db, node_client: &str, now: UnixSeconds) -> Result<i64, DbFault> {
+    on!(db, c => sqlx::query_scalar(COUNT_OPEN).bind(node_client).bind(now.0).fetch_one(c))
+}
+
+/// Writes a new question.
+pub(crate) async fn insert(db: &Db, row: &ApprovalRow, poll: &SecretHash) -> Result<(), DbFault> {
+    db.write(async |tx| {
+        on!(tx tx, c => async {
+            let insert = sqlx::query(INSERT)
+                .bind(&row.approval_id)
+                .bind(poll.as_bytes())
+                .bind(&row.node_client)
+                .bind(&row.tool)
+                .bind(&row.summary)
+                .bind(&row.arguments)
+                .bind(&row.arguments_sha256)
+                .bind(&row.caller_iss)
+                .bind(&row.caller_sub)
+                .bind(&row.caller_client)
+                .bind(&row.resource)
+                .bind(&row.user_id)
+                .bind(row.created_at)
+                .bind(row.expires_at);
+            insert.execute(c).await.map(|_| ())
+        })
+    })
+    .await
+}
+
+/// Keeps a person's answer: `true` for exactly one.
+pub(crate) async fn decide(
+    tx: &mut Tx,
+    approval_id: &str,
+    (decision, decided_by): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(DECIDE).bind(approval_id).bind(decision).bind(now.0).bind(decided_by);
+        update.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// Uses an administrator's yes up: `true` for exactly one caller.
+pub(crate) async fn take(
+    tx: &mut Tx,
+    approval_id: &str,
+    (node_client, tool): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(USE).bind(approval_id).bind(node_client).bind(tool).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// Drops questions that were over before `before`.
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    delete_in_batches(db, FORGET, before).await
+}

@@ -1,0 +1,116 @@
+//! Table `node`: who has enrolled. A node lives until its row ends or its client does.
+
+use shared::clock::UnixSeconds;
+
+use super::{Db, DbFault, Tx, on};
+
+const LIST: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
+     COALESCE(n.ended_at, c.revoked_at) AS ended_at, n.ended_by \
+     FROM node n JOIN client c ON c.client_id = n.client_id ORDER BY n.enrolled_at, n.client_id";
+const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
+     n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
+     WHERE n.ended_at IS NULL AND c.revoked_at IS NULL ORDER BY n.node_id";
+const OF_CLIENT: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
+     n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
+     WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL";
+const NEWEST: &str = "SELECT client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at, ended_at, ended_by \
+     FROM node WHERE node_id = $1 ORDER BY CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END, enrolled_at DESC, client_id LIMIT 1";
+// What was replaced stands in nobody's way.
+const IN_THE_WAY: &str = "SELECT client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at, ended_at, ended_by \
+     FROM node WHERE (thumbprint = $1 OR node_id = $2 OR resource = $3) AND (ended_at IS NULL OR ended_by = 'revoked') \
+     ORDER BY enrolled_at, client_id LIMIT 100";
+const INSERT: &str = "INSERT INTO node (client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const REVOKE: &str =
+    "UPDATE node SET ended_at = $2, ended_by = 'revoked' WHERE client_id = $1 AND ended_at IS NULL";
+const REPLACE: &str =
+    "UPDATE node SET ended_at = COALESCE(ended_at, $2), ended_by = 'replaced' WHERE client_id = $1";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[
+    LIST, LIVING, OF_CLIENT, NEWEST, IN_THE_WAY, INSERT, REVOKE, REPLACE,
+];
+
+/// One row. `capabilities` are space separated, `jwk` is JSON.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct NodeRow {
+    pub(crate) client_id: String,
+    pub(crate) node_id: String,
+    pub(crate) thumbprint: String,
+    pub(crate) jwk: String,
+    pub(crate) name: String,
+    pub(crate) resource: String,
+    pub(crate) capabilities: String,
+    pub(crate) version: Option<String>,
+    pub(crate) enrolled_at: i64,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) ended_by: Option<String>,
+}
+
+/// Every enrolment, oldest first, also those that have ended.
+pub(crate) async fn list(db: &Db) -> Result<Vec<NodeRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+/// Every node that lives, by its id.
+pub(crate) async fn living(db: &Db) -> Result<Vec<NodeRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIVING).fetch_all(c))
+}
+
+/// The living node whose client this is.
+pub(crate) async fn of_client(db: &Db, client_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(db, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_optional(c))
+}
+
+/// The living node of that id, or else the one that ended last.
+pub(crate) async fn newest(db: &Db, node_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(db, c => sqlx::query_as(NEWEST).bind(node_id).fetch_optional(c))
+}
+
+/// As [`newest`], as the transaction sees it.
+pub(crate) async fn newest_in(tx: &mut Tx, node_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(NEWEST).bind(node_id).fetch_optional(c))
+}
+
+/// The enrolments that may stand in the way of another one with this key, id or resource: those that live, and those of
+/// nodes that were revoked.
+pub(crate) async fn in_the_way(
+    tx: &mut Tx,
+    (thumbprint, node_id, resource): (&str, &str, &str),
+) -> Result<Vec<NodeRow>, DbFault> {
+    on!(tx tx, c => {
+        sqlx::query_as(IN_THE_WAY).bind(thumbprint).bind(node_id).bind(resource).fetch_all(c)
+    })
+}
+
+/// Writes a new enrolment. A key, id or resource that another living one has is [`DbFault::Constraint`].
+pub(crate) async fn insert(tx: &mut Tx, row: &NodeRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT)
+            .bind(&row.client_id)
+            .bind(&row.node_id)
+            .bind(&row.thumbprint)
+            .bind(&row.jwk)
+            .bind(&row.name)
+            .bind(&row.resource)
+            .bind(&row.capabilities)
+            .bind(&row.version)
+            .bind(row.enrolled_at);
+        insert.execute(c).await.map(|_| ())
+    })
+}
+
+/// Ends an enrolment; `false` when it has ended already.
+pub(crate) async fn revoke(tx: &mut Tx, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(REVOKE).bind(client_id).bind(now.0);
+        update.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// Ends an enrolment, if it has not ended yet, because another takes its place.
+pub(crate) async fn replace(tx: &mut Tx, client_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(REPLACE).bind(client_id).bind(now.0).execute(c).await.map(|_| ())
+    })
+}

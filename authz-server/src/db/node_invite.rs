@@ -1,0 +1,77 @@
+//! Table `node_invite`: what lets one node enrol, once.
+
+use shared::clock::UnixSeconds;
+use shared::secret::SecretHash;
+
+use super::{Db, DbFault, Tx, delete_in_batches, on};
+
+const STANDING: &str = "SELECT name, resource, replaces, scopes, asked_by, created_at, expires_at FROM node_invite \
+     WHERE invite_hash = $1 AND used_at IS NULL AND expires_at > $2";
+const USE: &str = "UPDATE node_invite SET used_at = $2, used_by = $3 WHERE invite_hash = $1 AND used_at IS NULL AND expires_at > $2";
+const INSERT: &str = "INSERT INTO node_invite (invite_hash, name, resource, replaces, scopes, asked_by, created_at, expires_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const USED_BY: &str = "SELECT used_by FROM node_invite WHERE invite_hash = $1";
+const FORGET: &str = "DELETE FROM node_invite WHERE invite_hash IN \
+     (SELECT invite_hash FROM node_invite WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, USED_BY, FORGET];
+
+/// An invite, without what proves it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct InviteRow {
+    pub(crate) name: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) replaces: Option<String>,
+    pub(crate) scopes: String,
+    pub(crate) asked_by: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+}
+
+/// An invite that can still be used.
+pub(crate) async fn standing(
+    db: &Db,
+    invite: &SecretHash,
+    now: UnixSeconds,
+) -> Result<Option<InviteRow>, DbFault> {
+    on!(db, c => sqlx::query_as(STANDING).bind(invite.as_bytes()).bind(now.0).fetch_optional(c))
+}
+
+/// The client of the node that used an invite, if one has; `None` for an invite that is unknown.
+pub(crate) async fn used_by(db: &Db, invite: &SecretHash) -> Result<Option<Option<String>>, DbFault> {
+    on!(db, c => sqlx::query_scalar(USED_BY).bind(invite.as_bytes()).fetch_optional(c))
+}
+
+/// Uses an invite up, for the node with the client `used_by`: `true` for exactly one caller.
+pub(crate) async fn take(
+    tx: &mut Tx,
+    (invite, used_by): (&SecretHash, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(USE).bind(invite.as_bytes()).bind(now.0).bind(used_by);
+        update.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// Writes a new invite.
+pub(crate) async fn insert(tx: &mut Tx, invite: &SecretHash, row: &InviteRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT)
+            .bind(invite.as_bytes())
+            .bind(&row.name)
+            .bind(&row.resource)
+            .bind(&row.replaces)
+            .bind(&row.scopes)
+            .bind(&row.asked_by)
+            .bind(row.created_at)
+            .bind(row.expires_at);
+        insert.execute(c).await.map(|_| ())
+    })
+}
+
+/// Drops invites that expired before `before`.
+pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
+    delete_in_batches(db, FORGET, before).await
+}

@@ -1,0 +1,181 @@
+//! What everybody may know of the living nodes: the signed directory, and each node's record.
+//!
+//! Both say when they were made only to the minute and the hour, so that every instance signs the same bytes, and a
+//! tag stands for them. A node that is revoked is not in the next answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwapOption;
+use serde::Serialize;
+use shared::clock::{self, UnixSeconds};
+use shared::fleet::name::is_node_id;
+use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE};
+use shared::jose::sha256_base64url;
+
+use super::sign;
+use crate::app::App;
+use crate::changes::Memory;
+use crate::db::change::{Change, Noun};
+use crate::db::{self};
+use crate::discovery::is_known;
+use crate::error::{self, Failure};
+
+/// Others may keep the directory for a minute: so long a revoked node may stay in their copy.
+const CACHED: &str = "public, max-age=60";
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+/// How long the directory and a record count: nodes must know each other while the server is away.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The directory, as it was signed last.
+#[derive(Default)]
+pub(crate) struct Directory(ArcSwapOption<Signed>);
+
+struct Signed {
+    iat: UnixSeconds,
+    text: String,
+    etag: String,
+}
+
+impl Memory for Directory {
+    fn forget(&self, change: &Change) {
+        // Nodes come and go with their clients.
+        if matches!(change.noun(), Some(Noun::Client | Noun::Key) | None) {
+            self.forget_all();
+        }
+    }
+
+    fn forget_all(&self) {
+        self.0.store(None);
+    }
+}
+
+#[derive(Serialize)]
+struct DirectoryClaims<'a> {
+    iss: &'a str,
+    iat: UnixSeconds,
+    exp: UnixSeconds,
+    nodes: Vec<NodeRecord>,
+}
+
+#[derive(Serialize)]
+struct RecordClaims<'a> {
+    iss: &'a str,
+    sub: String,
+    iat: UnixSeconds,
+    exp: UnixSeconds,
+    #[serde(flatten)]
+    record: NodeRecord,
+}
+
+/// `GET /fleet/nodes`.
+pub(crate) async fn nodes(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let answered = async {
+        app.catch_up().await?;
+        let signed = directory(&app, clock::now()).await?;
+        Ok(cacheable(&request, &signed.text, &signed.etag, DIRECTORY_TYPE))
+    };
+    answered
+        .await
+        .unwrap_or_else(|failure| error::answer(&app, &request, failure))
+}
+
+/// `GET /fleet/nodes/{node_id}`: the record of one living node.
+pub(crate) async fn record(
+    app: web::Data<App>,
+    request: HttpRequest,
+    node_id: web::Path<String>,
+) -> HttpResponse {
+    let answered = async {
+        app.catch_up().await?;
+        let node = match is_node_id(&node_id) {
+            true => db::node::newest(&app.db, &node_id).await?,
+            false => None,
+        };
+        let living = match node {
+            Some(node) => db::node::of_client(&app.db, &node.client_id).await?,
+            None => None,
+        };
+        let Some(living) = living else {
+            return Ok(::web::answer::not_found().await);
+        };
+        let text = signed_record(&app, super::node::record(living)?, clock::now()).await?;
+        let etag = tag(&text);
+        Ok(cacheable(&request, &text, &etag, RECORD_TYPE))
+    };
+    answered
+        .await
+        .unwrap_or_else(|failure| error::answer(&app, &request, failure))
+}
+
+/// A record, signed for this hour and a day on.
+pub(super) async fn signed_record(
+    app: &App,
+    record: NodeRecord,
+    now: UnixSeconds,
+) -> Result<String, Failure> {
+    let iat = floor(now, HOUR);
+    let claims = RecordClaims {
+        iss: app.config.issuer.as_str(),
+        sub: record.node_id.clone(),
+        iat,
+        exp: iat + LIFE,
+        record,
+    };
+    sign(app, RECORD_TYPE, &claims).await
+}
+
+async fn directory(app: &App, now: UnixSeconds) -> Result<Arc<Signed>, Failure> {
+    let iat = floor(now, MINUTE);
+    if let Some(signed) = &*app.directory.0.load()
+        && signed.iat == iat
+    {
+        return Ok(Arc::clone(signed));
+    }
+    let epoch = app.epoch();
+    let rows = db::node::living(&app.db).await?;
+    let nodes: Result<Vec<_>, _> = rows.into_iter().map(super::node::record).collect();
+    let claims = DirectoryClaims {
+        iss: app.config.issuer.as_str(),
+        iat,
+        exp: iat + LIFE,
+        nodes: nodes?,
+    };
+    let text = sign(app, DIRECTORY_TYPE, &claims).await?;
+    let signed = Arc::new(Signed {
+        iat,
+        etag: tag(&text),
+        text,
+    });
+    app.keep(epoch, || app.directory.0.store(Some(Arc::clone(&signed))));
+    Ok(signed)
+}
+
+fn cacheable(request: &HttpRequest, text: &str, etag: &str, typ: &str) -> HttpResponse {
+    let is_known = is_known(request, etag);
+    let mut response = if is_known {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response
+        .insert_header((ETAG, etag))
+        .insert_header((CACHE_CONTROL, CACHED));
+    if is_known {
+        return response.finish();
+    }
+    response
+        .insert_header((CONTENT_TYPE, format!("application/{typ}")))
+        .body(text.to_owned())
+}
+
+fn tag(text: &str) -> String {
+    format!("\"{}\"", sha256_base64url(text.as_bytes()))
+}
+
+fn floor(now: UnixSeconds, step: i64) -> UnixSeconds {
+    UnixSeconds(now.0 - now.0.rem_euclid(step))
+}

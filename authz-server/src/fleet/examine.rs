@@ -1,0 +1,182 @@
+//! Whether a node may enrol. Pure: what is in the way was read before, in the transaction that writes.
+
+use std::borrow::Cow;
+
+use shared::oauth_error::{ErrorCode, OAuthError};
+
+use crate::db::node::NodeRow;
+use crate::db::node_invite::InviteRow;
+use crate::db::resource::ResourceRow;
+
+/// Who wants to enrol, as which resource.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) thumbprint: &'a str,
+    pub(super) node_id: &'a str,
+    /// The resource's URI: as registered, where it is.
+    pub(super) resource: &'a str,
+}
+
+/// Why not. Each has an answer of its own: whoever asks holds an invite, and needs to know what to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Obstacle {
+    /// The invite was used meanwhile.
+    Invite,
+    /// The key is that of a node that lives.
+    Enrolled,
+    /// The key is that of a node that was revoked.
+    Revoked,
+    /// Another node's key gives the same id.
+    Id,
+    /// Another node serves the resource.
+    Resource,
+    /// The resource is registered, and the invite does not name it.
+    Registered,
+}
+
+impl Obstacle {
+    pub(super) fn refusal(self) -> OAuthError {
+        let (code, sentence) = match self {
+            Self::Invite => return invite_refused("the invite was used at the same moment"),
+            Self::Enrolled => (
+                ErrorCode::AlreadyEnrolled,
+                "this key is enrolled already; the operator makes an invite that replaces the node (node invite --replace)",
+            ),
+            Self::Revoked => (
+                ErrorCode::AlreadyEnrolled,
+                "this key belongs to a node that was revoked; the operator makes an invite that replaces it (node invite --replace)",
+            ),
+            Self::Id => (
+                ErrorCode::AlreadyEnrolled,
+                "another node has the id of this key; make a new key",
+            ),
+            Self::Resource => (ErrorCode::ResourceTaken, "another node serves this resource"),
+            Self::Registered => (
+                ErrorCode::ResourceTaken,
+                "this resource is registered already; the operator makes an invite that names it (node invite --resource)",
+            ),
+        };
+        OAuthError::new(code, Cow::Borrowed(sentence))
+    }
+}
+
+/// The one answer for every invite that does not count.
+pub(super) fn invite_refused(reason: &'static str) -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidInvite,
+        "the invite is unknown, used or expired; ask the operator for a new one",
+    )
+    .because(reason)
+}
+
+/// Decides. `others` are the enrolments with the candidate's key, id or resource that live or were revoked.
+pub(super) fn examine(
+    candidate: Candidate<'_>,
+    invite: &InviteRow,
+    others: &[NodeRow],
+    registered: Option<&ResourceRow>,
+) -> Result<(), Obstacle> {
+    for other in others {
+        if invite.replaces.as_deref() == Some(&other.client_id) {
+            continue;
+        }
+        let lives = other.ended_at.is_none();
+        if other.thumbprint == candidate.thumbprint {
+            return Err(if lives {
+                Obstacle::Enrolled
+            } else {
+                Obstacle::Revoked
+            });
+        }
+        if lives && other.node_id == candidate.node_id {
+            return Err(Obstacle::Id);
+        }
+        if lives && other.resource == candidate.resource {
+            return Err(Obstacle::Resource);
+        }
+    }
+    // That an invite names it is the operator's decision to give it away.
+    match registered {
+        Some(_) if invite.resource.is_none() => Err(Obstacle::Registered),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANDIDATE: Candidate<'static> = Candidate {
+        thumbprint: "key",
+        node_id: "id",
+        resource: "https://node.example/mcp",
+    };
+
+    fn invite(resource: Option<&str>, replaces: Option<&str>) -> InviteRow {
+        InviteRow {
+            name: None,
+            resource: resource.map(str::to_owned),
+            replaces: replaces.map(str::to_owned),
+            scopes: String::new(),
+            asked_by: None,
+            created_at: 0,
+            expires_at: 0,
+        }
+    }
+
+    fn other(thumbprint: &str, node_id: &str, resource: &str, ended_by: Option<&str>) -> NodeRow {
+        NodeRow {
+            client_id: "c_other".to_owned(),
+            node_id: node_id.to_owned(),
+            thumbprint: thumbprint.to_owned(),
+            jwk: String::new(),
+            name: String::new(),
+            resource: resource.to_owned(),
+            capabilities: String::new(),
+            version: None,
+            enrolled_at: 0,
+            ended_at: ended_by.map(|_| 1),
+            ended_by: ended_by.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn each_obstacle_is_told_apart_and_a_replacement_goes_over_its_own() {
+        let ours = CANDIDATE.resource;
+        for (others, obstacle) in [
+            (vec![other("key", "id", ours, None)], Obstacle::Enrolled),
+            (
+                vec![other("key", "id", "elsewhere", Some("revoked"))],
+                Obstacle::Revoked,
+            ),
+            (vec![other("x", "id", "elsewhere", None)], Obstacle::Id),
+            (vec![other("x", "y", ours, None)], Obstacle::Resource),
+        ] {
+            let decide = |invite: &InviteRow| examine(CANDIDATE, invite, &others, None);
+            assert_eq!(decide(&invite(Some(ours), None)), Err(obstacle));
+            assert_eq!(decide(&invite(Some(ours), Some("c_third"))), Err(obstacle));
+            assert_eq!(decide(&invite(Some(ours), Some("c_other"))), Ok(()));
+        }
+        // Neither the id nor the resource of a node that was revoked is in anybody's way.
+        let gone = [other("x", "id", ours, Some("revoked"))];
+        assert_eq!(examine(CANDIDATE, &invite(None, None), &gone, None), Ok(()));
+    }
+
+    #[test]
+    fn what_is_registered_belongs_to_the_invite_that_names_it() {
+        let registered = ResourceRow {
+            uri: CANDIDATE.resource.to_owned(),
+            lookup_key: String::new(),
+            name: String::new(),
+            scopes: String::new(),
+            alg: String::new(),
+            access_ttl: 1,
+            client_id: None,
+            created_at: 0,
+            authorization_details_types: String::new(),
+        };
+        let decide = |invite: &InviteRow| examine(CANDIDATE, invite, &[], Some(&registered));
+        assert_eq!(decide(&invite(None, None)), Err(Obstacle::Registered));
+        assert_eq!(decide(&invite(Some(CANDIDATE.resource), None)), Ok(()));
+    }
+}

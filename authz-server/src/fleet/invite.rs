@@ -1,0 +1,133 @@
+//! Invites: what an operator gives to whoever sets up a node.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::clock::UnixSeconds;
+use shared::secret::{Secret, SecretKind};
+use shared::uri::ResourceUri;
+
+use super::node::NodeFault;
+use crate::db::node_invite::{self, InviteRow};
+use crate::db::{self, Db, Tx};
+
+/// Lets a node's client ask for invites of further nodes, each with an administrator's yes.
+pub(crate) const MAY_INVITE: &str = "fleet:invite";
+/// The longest life of an invite: whoever has it can join.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What is said of an invite.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Invite {
+    /// The resource that the node is to serve.
+    pub(crate) resource: Option<String>,
+    /// What the node is to be called.
+    pub(crate) name: Option<String>,
+    /// The id of the node whose place it takes.
+    pub(crate) replaces: Option<String>,
+    /// How long it can be used.
+    pub(crate) ttl: Duration,
+    /// Whether the node may ask for invites itself.
+    pub(crate) may_invite: bool,
+    /// The client of the node that asks for it; `None` for an operator.
+    pub(crate) asked_by: Option<String>,
+}
+
+/// A new invite with its code, which is shown once.
+#[derive(Debug, Serialize)]
+pub(crate) struct NewInvite {
+    /// The code.
+    pub(crate) invite: String,
+    /// What to type where the node is to run.
+    pub(crate) command: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replaces: Option<String>,
+    pub(crate) expires_at: i64,
+}
+
+/// Makes an invite for nodes of the server `issuer`.
+pub(crate) async fn create(
+    db: &Db,
+    issuer: &str,
+    invite: Invite,
+    now: UnixSeconds,
+) -> Result<NewInvite, NodeFault> {
+    let prepared = prepare(db, issuer, invite, now).await?;
+    db.write(async |tx| prepared.write(tx).await).await?;
+    Ok(prepared.shown)
+}
+
+/// An invite that is not in the database yet.
+pub(super) struct Prepared {
+    secret: Secret,
+    row: InviteRow,
+    pub(super) shown: NewInvite,
+}
+
+impl Prepared {
+    /// Writes it, as a part of something larger.
+    pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), db::DbFault> {
+        node_invite::insert(tx, &self.secret.hash(), &self.row).await
+    }
+}
+
+/// Checks what is said of an invite.
+pub(super) async fn prepare(
+    db: &Db,
+    issuer: &str,
+    invite: Invite,
+    now: UnixSeconds,
+) -> Result<Prepared, NodeFault> {
+    let asked = |text: String| NodeFault::Asked(text);
+    if invite.ttl.is_zero() || invite.ttl > LONGEST {
+        return Err(asked("an invite can be used for 1s to 30d".to_owned()));
+    }
+    let is_name =
+        |name: &String| !name.is_empty() && name.len() <= 100 && !name.chars().any(char::is_control);
+    if !invite.name.as_ref().is_none_or(is_name) {
+        return Err(asked(
+            "the name must have 1 to 100 bytes without control characters".to_owned(),
+        ));
+    }
+    let replaced = match &invite.replaces {
+        Some(node_id) => {
+            let node = db::node::newest(db, node_id).await?;
+            Some(node.ok_or_else(|| NodeFault::NoSuchNode(node_id.clone()))?)
+        }
+        None => None,
+    };
+    if let Some(resource) = &invite.resource {
+        let parsed = resource.parse::<ResourceUri>();
+        parsed.map_err(|fault| asked(format!("the resource {resource}: {fault}")))?;
+    }
+    // A node that takes another's place serves what that one served, unless the operator says otherwise.
+    let resource = invite
+        .resource
+        .or_else(|| replaced.as_ref().map(|node| node.resource.clone()));
+    let name = invite
+        .name
+        .or_else(|| replaced.as_ref().map(|node| node.name.clone()));
+    let secret = Secret::generate(SecretKind::Invite)?;
+    let row = InviteRow {
+        name: name.clone(),
+        resource: resource.clone(),
+        replaces: replaced.map(|node| node.client_id),
+        scopes: if invite.may_invite { MAY_INVITE } else { "" }.to_owned(),
+        asked_by: invite.asked_by,
+        created_at: now.0,
+        expires_at: (now + invite.ttl).0,
+    };
+    let shown = NewInvite {
+        command: format!("mcp-node enroll --issuer {issuer} --invite {}", secret.reveal()),
+        invite: secret.reveal().to_owned(),
+        resource,
+        name,
+        replaces: invite.replaces,
+        expires_at: row.expires_at,
+    };
+    Ok(Prepared { secret, row, shown })
+}

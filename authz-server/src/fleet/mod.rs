@@ -1,0 +1,43 @@
+//! The nodes of the fleet: how they enrol, who they are, and what they ask people.
+//!
+//! ```text
+//! invite (operator, or a node that an administrator allowed it) → enroll → node, client, resource in one transaction
+//! directory   what everybody may know of the living nodes, signed
+//! ask         a node asks whether a call may run → answer   a person decides → poll   the node learns it, signed
+//! ```
+
+mod answer;
+mod ask;
+mod directory;
+mod enroll;
+mod examine;
+pub(crate) mod invite;
+pub(crate) mod node;
+mod provision;
+
+pub(crate) use self::answer::{decide, show};
+pub(crate) use self::ask::{ask, poll};
+pub(crate) use self::directory::{Directory, nodes, record};
+pub(crate) use self::enroll::enroll;
+pub(crate) use self::provision::provision;
+
+/// With what the server signs what it says of nodes: the algorithm of their own keys.
+const ALGORITHM: shared::jose::Algorithm = shared::jose::Algorithm::EdDSA;
+
+/// Signs `claims` as a JWT of the type `typ`.
+async fn sign(
+    app: &crate::app::App,
+    typ: &str,
+    claims: &impl serde::Serialize,
+) -> Result<String, crate::error::Failure> {
+    use crate::error::Failure;
+
+    let keys = app.keys().await?;
+    let signer = keys
+        .signer(ALGORITHM)
+        .ok_or_else(|| Failure::Internal(format!("there is no {ALGORITHM} key")))?;
+    let claims = serde_json::to_vec(claims).map_err(|e| Failure::Internal(e.to_string()))?;
+    signer
+        .sign_jwt(typ, &claims)
+        .map_err(|e| Failure::Internal(e.to_string()))
+}

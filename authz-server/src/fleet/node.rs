@@ -1,0 +1,118 @@
+//! Nodes as operators see them: listed, and cut off.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use shared::clock::UnixSeconds;
+use shared::fleet::name;
+use shared::fleet::record::{Confirmation, NodeRecord};
+use shared::jose::{Algorithm, VerifyingKey};
+use shared::secret::NoRandomness;
+
+use crate::db::node::NodeRow;
+use crate::db::{self, Db, DbFault};
+
+/// A node could not be invited or changed. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeFault {
+    /// The command asks for what cannot be.
+    #[error("{0}")]
+    Asked(String),
+    /// There is no such node.
+    #[error("there is no node {0}; see: authz-server node list")]
+    NoSuchNode(String),
+    /// See [`DbFault`].
+    #[error(transparent)]
+    Db(#[from] DbFault),
+    /// See [`NoRandomness`].
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// What is shown of an enrolment.
+#[derive(Debug, Serialize)]
+pub(crate) struct NodeView {
+    pub(crate) node_id: String,
+    pub(crate) peer_id: String,
+    pub(crate) name: String,
+    pub(crate) resource: String,
+    pub(crate) client_id: String,
+    pub(crate) capabilities: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    pub(crate) enrolled_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<i64>,
+    /// `enrolled`, `revoked` or `replaced`.
+    pub(crate) state: &'static str,
+}
+
+/// Every enrolment, oldest first.
+pub(crate) async fn list(db: &Db) -> Result<Vec<NodeView>, NodeFault> {
+    let rows = db::node::list(db).await?;
+    rows.into_iter().map(view).collect()
+}
+
+/// Cuts a node off: its client, what was granted at its resource, every token for it, and its record. The resource is
+/// forgotten, so that nobody gets a token for it.
+pub(crate) async fn revoke(db: &Db, node_id: &str, now: UnixSeconds) -> Result<(), NodeFault> {
+    let is_done = db.write(async |tx| {
+        let Some(node) = db::node::newest_in(tx, node_id).await? else {
+            return Ok(false);
+        };
+        if !db::node::revoke(tx, &node.client_id, now).await? {
+            return Ok(false);
+        }
+        // A resource that names the client lets go of it first.
+        db::resource::delete_in(tx, &node.resource, now).await?;
+        db::client::revoke_in(tx, &node.client_id, now).await?;
+        Ok(true)
+    });
+    if !is_done.await? {
+        return Err(NodeFault::NoSuchNode(node_id.to_owned()));
+    }
+    tracing::info!(event = "node.revoked", node_id, "a node was revoked");
+    Ok(())
+}
+
+/// What the server says of a node to everybody.
+pub(super) fn record(row: NodeRow) -> Result<NodeRecord, DbFault> {
+    let damaged = || DbFault::Unexpected(format!("node {}: jwk is damaged", row.client_id));
+    let jwk: Map<String, Value> = serde_json::from_str(&row.jwk).map_err(|_| damaged())?;
+    let key = VerifyingKey::from_public_jwk(&jwk, Algorithm::EdDSA).map_err(|_| damaged())?;
+    let public = key.ed25519().ok_or_else(damaged)?;
+    Ok(NodeRecord {
+        peer_id: name::peer_id(public),
+        capabilities: words(&row.capabilities),
+        enrolled_at: UnixSeconds(row.enrolled_at),
+        cnf: Confirmation { jwk },
+        node_id: row.node_id,
+        name: row.name,
+        resource: row.resource,
+    })
+}
+
+fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
+    let (client_id, version, ended_at) = (row.client_id.clone(), row.version.clone(), row.ended_at);
+    let state = match (ended_at, row.ended_by.as_deref()) {
+        (None, _) => "enrolled",
+        (Some(_), Some("replaced")) => "replaced",
+        (Some(_), _) => "revoked",
+    };
+    let record = record(row)?;
+    Ok(NodeView {
+        node_id: record.node_id,
+        peer_id: record.peer_id,
+        name: record.name,
+        resource: record.resource,
+        client_id,
+        capabilities: record.capabilities,
+        version,
+        enrolled_at: record.enrolled_at.0,
+        ended_at,
+        state,
+    })
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}

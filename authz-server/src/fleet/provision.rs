@@ -1,0 +1,90 @@
+//! `POST /fleet/invites`: a node that may invite gets an invite for another one. Each needs the yes of an administrator,
+//! which this server looks up itself: a node that was broken into cannot let others in.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::clock;
+use shared::oauth_error::{ErrorCode, OAuthError};
+
+use super::ask::node_of;
+use super::invite::{Invite, MAY_INVITE, prepare};
+use super::node::NodeFault;
+use crate::app::App;
+use crate::client::authenticate;
+use crate::db;
+use crate::error::{self, Failure};
+use crate::params::{MAX_FORM_BYTES, Params};
+
+/// The tool of nodes that asks.
+const TOOL: &str = "provision_node";
+/// How long such an invite can be used.
+const TTL: Duration = Duration::from_secs(60 * 60);
+
+/// `POST /fleet/invites`: `approval_id`, and perhaps `node_resource` and `name`.
+pub(crate) async fn provision(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = Box::pin(make(&app, &request, body)).await;
+    answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
+}
+
+async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
+    let body = ::web::body::read(request, body, MAX_FORM_BYTES).await?;
+    let known = [
+        &authenticate::PARAMETERS[..],
+        &["approval_id", "node_resource", "name"][..],
+    ]
+    .concat();
+    let mut params = Params::form(request, &body, &known)?;
+    let now = clock::now();
+    let node = node_of(app, request, &mut params, now).await?;
+    let client = app.client(&node.client_id).await?;
+    if client.is_none_or(|client| !client.scopes.contains(MAY_INVITE)) {
+        let refusal = OAuthError::new(ErrorCode::UnauthorizedClient, "this node may not invite others");
+        return Err(refusal
+            .because("its client has not the scope fleet:invite")
+            .into());
+    }
+    let approval_id = params.take("approval_id").unwrap_or_default();
+    let wanted = Invite {
+        resource: params.take("node_resource"),
+        name: params.take("name"),
+        ttl: TTL,
+        asked_by: Some(node.client_id.clone()),
+        ..Invite::default()
+    };
+    let issuer = app.config.issuer.as_str();
+    let prepared = prepare(&app.db, issuer, wanted, now).await.map_err(refusal)?;
+    let is_made = app.db.write(async |tx| {
+        if !db::approval::take(tx, &approval_id, (&node.client_id, TOOL), now).await? {
+            return Ok(false);
+        }
+        prepared.write(tx).await?;
+        Ok(true)
+    });
+    if !is_made.await? {
+        let sentence = "no administrator has approved this, or the approval was used or is over";
+        return Err(OAuthError::new(ErrorCode::AccessDenied, sentence).into());
+    }
+    tracing::info!(
+        event = "node.invited",
+        approval_id,
+        node_id = node.node_id,
+        "a node made an invite"
+    );
+    Ok(HttpResponse::build(StatusCode::CREATED)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(&prepared.shown))
+}
+
+fn refusal(fault: NodeFault) -> Failure {
+    match fault {
+        NodeFault::Asked(sentence) => OAuthError::new(ErrorCode::InvalidRequest, sentence).into(),
+        NodeFault::NoSuchNode(_) => {
+            OAuthError::new(ErrorCode::InvalidRequest, "there is no such node").into()
+        }
+        NodeFault::Db(fault) => fault.into(),
+        NodeFault::NoRandomness(fault) => fault.into(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What the server says of a node, signed: alone as a record, which the node shows to its peers, and together with all
+//! others as the directory.
+//!
+//! A record is no credential: it says to whom a key belongs, and whoever shows it still has to prove that they hold the
+//! key (RFC 7800 §3.2).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::name;
+use crate::clock::UnixSeconds;
+use crate::jose::{Algorithm, KeySet, VerifyingKey};
+use crate::signed_jwt::{JwtFault, SignedJwt, Times, VerifiedJwt};
+
+/// The type of a record.
+pub const RECORD_TYPE: &str = "edge-hive-node+jwt";
+/// The type of the directory.
+pub const DIRECTORY_TYPE: &str = "edge-hive-nodes+jwt";
+/// A longer record is refused.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+/// A longer directory is refused: some 20 000 nodes.
+pub const MAX_DIRECTORY_BYTES: usize = 16 * 1024 * 1024;
+
+const TIMES: Times = Times {
+    leeway: Duration::from_secs(60),
+    longest: None,
+    oldest: None,
+};
+
+/// A node as the server knows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The node's id, which follows from its key.
+    pub node_id: String,
+    /// Its libp2p peer id, which follows from its key.
+    pub peer_id: String,
+    /// Its name for people.
+    pub name: String,
+    /// What tokens for it name as their audience, and where it is reached.
+    pub resource: String,
+    /// What it can do, in words such as `mcp`.
+    pub capabilities: Vec<String>,
+    /// When it enrolled.
+    pub enrolled_at: UnixSeconds,
+    /// Its key (RFC 7800 §3.2).
+    pub cnf: Confirmation,
+}
+
+/// The key that a node must prove to hold.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// The public key (RFC 8037 §2).
+    pub jwk: Map<String, Value>,
+}
+
+impl NodeRecord {
+    /// The key, if the names are its own.
+    pub fn key(&self) -> Result<VerifyingKey, JwtFault> {
+        let key = VerifyingKey::from_public_jwk(&self.cnf.jwk, Algorithm::EdDSA);
+        let key = key.map_err(|_| JwtFault("its cnf holds no key of a node"))?;
+        let public = key.ed25519().ok_or(JwtFault("its cnf holds no key of a node"))?;
+        if self.node_id != name::node_id(public) || self.peer_id != name::peer_id(public) {
+            return Err(JwtFault("its names are not those of its key"));
+        }
+        Ok(key)
+    }
+}
+
+/// Checks a record of the server `issuer`, whose keys are `keys`.
+pub fn verify_record(
+    text: &str,
+    (issuer, keys): (&str, &KeySet),
+    now: UnixSeconds,
+) -> Result<NodeRecord, JwtFault> {
+    let jwt = SignedJwt::parse(text, MAX_RECORD_BYTES)?;
+    let jwt = verify(jwt, RECORD_TYPE, (issuer, keys), now)?;
+    let record = node(Value::Object(jwt.into_claims()))?;
+    record.key()?;
+    Ok(record)
+}
+
+/// Checks a directory of the server `issuer`, whose keys are `keys`.
+pub fn verify_directory(
+    text: &str,
+    (issuer, keys): (&str, &KeySet),
+    now: UnixSeconds,
+) -> Result<Vec<NodeRecord>, JwtFault> {
+    let jwt = SignedJwt::parse(text, MAX_DIRECTORY_BYTES)?;
+    let mut claims = verify(jwt, DIRECTORY_TYPE, (issuer, keys), now)?.into_claims();
+    let Some(Value::Array(nodes)) = claims.remove("nodes") else {
+        return Err(JwtFault("it has no list of nodes"));
+    };
+    let records = nodes.into_iter().map(|value| {
+        let record = node(value)?;
+        record.key().map(|_| record)
+    });
+    records.collect()
+}
+
+fn verify(
+    jwt: SignedJwt<'_>,
+    typ: &str,
+    (issuer, keys): (&str, &KeySet),
+    now: UnixSeconds,
+) -> Result<VerifiedJwt, JwtFault> {
+    if !jwt.has_type(&[typ], false) {
+        return Err(JwtFault("its typ is that of another kind of JWT"));
+    }
+    let jwt = jwt.verify_with(keys)?;
+    if jwt.text("iss")? != Some(issuer) {
+        return Err(JwtFault("iss is another server"));
+    }
+    jwt.check_times(TIMES, now)?;
+    Ok(jwt)
+}
+
+fn node(value: Value) -> Result<NodeRecord, JwtFault> {
+    serde_json::from_value(value).map_err(|_| JwtFault("it is no record of a node"))
+}

@@ -1,0 +1,211 @@
+//! An MCP server that misbehaves when it is told to: what stands behind the node in its tests. It speaks the revisions
+//! with `initialize` on its standard input and output, and knows nothing of the node.
+//!
+//! Words on its command line: `die-at-start`, `deaf` (dies of a method that it does not know, as old servers do),
+//! `child` (starts another program), `no-duplicates` (nothing is left out of its lists).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a program of the tests: what goes wrong here is a failed test"
+)]
+
+use std::io::{BufRead, Write};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| words.iter().any(|known| known == word);
+    eprintln!("odd upstream: started");
+    if has("die-at-start") {
+        eprintln!("odd upstream: no configuration");
+        std::process::exit(3);
+    }
+    let child = has("child").then(|| {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000").stdin(Stdio::null()).spawn().unwrap()
+    });
+    let mut server = Server {
+        child,
+        deaf: has("deaf"),
+        cancelled: Vec::new(),
+        unanswered: None,
+        has_changed: false,
+    };
+    for line in std::io::stdin().lock().lines() {
+        let message: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        server.hear(&message);
+    }
+    if let Some(mut child) = server.child {
+        // It outlives this program, unless somebody ends it.
+        child.try_wait().unwrap();
+    }
+}
+
+struct Server {
+    child: Option<Child>,
+    deaf: bool,
+    cancelled: Vec<Value>,
+    unanswered: Option<Value>,
+    has_changed: bool,
+}
+
+impl Server {
+    fn hear(&mut self, message: &Value) {
+        let (id, params) = (&message["id"], &message["params"]);
+        match message["method"].as_str().unwrap_or_default() {
+            "initialize" => answer(
+                id,
+                &json!({
+                    "protocolVersion": params["protocolVersion"],
+                    "capabilities": {"tools": {"listChanged": true}, "resources": {}, "prompts": {}, "logging": {}},
+                    "serverInfo": {"name": "odd", "version": "1"},
+                }),
+            ),
+            "ping" => answer(id, &json!({})),
+            "tools/list" => answer(id, &self.tools(&params["cursor"])),
+            "resources/list" => answer(id, &json!({"resources": [{"uri": "odd://one", "name": "one"}]})),
+            "resources/templates/list" => {
+                answer(
+                    id,
+                    &json!({"resourceTemplates": [{"uriTemplate": "odd://any/{x}", "name": "any"}]}),
+                );
+            }
+            "resources/read" => {
+                answer(
+                    id,
+                    &json!({"contents": [{"uri": params["uri"], "text": params["uri"]}]}),
+                );
+            }
+            "prompts/list" => answer(id, &json!({"prompts": [{"name": "hello"}, {"name": "hello"}]})),
+            "prompts/get" => {
+                let content = json!({"type": "text", "text": params["name"]});
+                answer(id, &json!({"messages": [{"role": "user", "content": content}]}));
+            }
+            "tools/call" => self.call(id, params),
+            "notifications/cancelled" => self.cancelled.push(params["requestId"].clone()),
+            method if method.starts_with("notifications/") => {}
+            _ if self.deaf => std::process::exit(4),
+            _ => say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "unknown"}})),
+        }
+    }
+
+    fn tools(&self, cursor: &Value) -> Value {
+        let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+        if cursor.is_null() {
+            let names = [
+                "echo",
+                "die",
+                "hang",
+                "freeze",
+                "flood",
+                "steps",
+                "wait",
+                "cancelled",
+                "crosstalk",
+                "change",
+                "child",
+            ];
+            let mut tools: Vec<Value> = names.into_iter().map(tool).collect();
+            tools.push(
+                json!({"name": "echo", "description": "the second", "inputSchema": {"type": "object"}}),
+            );
+            tools.push(tool("a bad name"));
+            tools.push(json!({"name": "no_schema"}));
+            tools.push(json!({"name": "bad_schema", "inputSchema": {"type": "object", "properties": 7}}));
+            return json!({"tools": tools, "nextCursor": "2"});
+        }
+        let sum = json!({"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]});
+        let mut tools = vec![
+            json!({"name": "sum", "inputSchema": {"type": "object"}, "outputSchema": sum}),
+            json!({"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": sum}),
+        ];
+        if self.has_changed {
+            tools.push(tool("new"));
+        }
+        json!({"tools": tools})
+    }
+
+    fn call(&mut self, id: &Value, params: &Value) {
+        let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
+        match params["name"].as_str().unwrap_or_default() {
+            "echo" => {
+                let environment: Vec<(String, String)> = std::env::vars().collect();
+                let all = json!({"params": params, "environment": environment, "arguments": std::env::args().collect::<Vec<_>>()});
+                answer(id, &text(&all.to_string()));
+            }
+            "sum" => answer(id, &json!({"content": [], "structuredContent": {"sum": 3}})),
+            "lie" => answer(id, &json!({"content": [], "structuredContent": {"sum": "three"}})),
+            "die" => std::process::exit(5),
+            // It still answers everything else.
+            "hang" | "wait" => self.unanswered = Some(id.clone()),
+            "freeze" => loop {
+                std::thread::park();
+            },
+            "flood" => {
+                for number in 0..20_000 {
+                    let log = json!({"level": "info", "data": format!("{number} {}", "x".repeat(100))});
+                    say(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": log}));
+                }
+                // A line without an end, as far as a reader with a limit is concerned.
+                let endless = json!({"level": "info", "data": "y".repeat(8 << 20)});
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": endless}));
+                answer(id, &text("flooded"));
+            }
+            "steps" => {
+                for step in 1..=3 {
+                    let progress = json!({"progressToken": params["_meta"]["progressToken"], "progress": step, "total": 3, "message": format!("step {step}")});
+                    say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
+                }
+                let log = json!({"level": "info", "logger": "odd", "data": {"at": "steps"}});
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": log}));
+                answer(id, &text("done"));
+            }
+            "cancelled" => {
+                let told = json!({"cancelled": self.cancelled, "unanswered": self.unanswered});
+                answer(id, &text(&told.to_string()));
+            }
+            "crosstalk" => {
+                answer(&json!(987_654), &text("nobody asked"));
+                answer(&json!("what"), &text("nobody asked"));
+                say(
+                    &json!({"jsonrpc": "2.0", "id": 987_655, "error": {"code": 1, "message": "nobody asked"}}),
+                );
+                let progress = json!({"progressToken": "nobody's", "progress": 1});
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
+                println("this is no JSON");
+                answer(id, &text("mine"));
+            }
+            "change" => {
+                self.has_changed = true;
+                answer(id, &text("changed"));
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            }
+            "child" => {
+                let ids = json!({"own": std::process::id(), "child": self.child.as_ref().map(Child::id)});
+                answer(id, &text(&ids.to_string()));
+            }
+            _ => say(
+                &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "no such tool here"}}),
+            ),
+        }
+    }
+}
+
+fn answer(id: &Value, result: &Value) {
+    say(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
+}
+
+fn say(message: &Value) {
+    println(&message.to_string());
+}
+
+fn println(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever does not read any more has ended this program's life, too.
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
