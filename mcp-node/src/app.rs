@@ -119,7 +119,7 @@ impl Node {
         let allowance = self
             .per_client
             .check((caller.issuer_index(), caller.claims().client_id()));
-        allowance.map_err(Refusal::TooMany)
+        allowance.map_err(|exceeded| Refusal::TooMany(exceeded.named("client")))
     }
 
     /// The answer to a refused request. `hint` is the scope that it would need.
