@@ -37,7 +37,7 @@ pub(crate) const CALLERS: &str = "mcp_node::callers";
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// RFC 9449 §8.1.
-const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The state of one node.
 pub(crate) struct Node {

@@ -185,6 +185,11 @@ impl ScopeTable {
             .collect()
     }
 
+    /// Whether somebody who was granted `granted` has every token of `needed`.
+    pub(crate) fn covers(&self, granted: &Scope, needed: &Scope) -> bool {
+        self.hierarchy.covers_all(granted, needed)
+    }
+
     /// What a caller without token is told to get for `method`.
     pub(crate) fn hint(&self, method: &str) -> String {
         self.of_method(method, &Scope::default()).to_string()
