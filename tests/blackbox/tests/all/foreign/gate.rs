@@ -314,10 +314,10 @@ fn each_decision_is_a_line_that_holds_no_secret() {
         ("token_id", claims["jti"].clone()),
         ("method", json!("tools/call")),
         ("tool", json!("get_status")),
-        // printf '{"a":1,"note":"hush"}' | sha256sum
+        // printf '{"a":1,"note":"hush"}' | openssl dgst -sha256 -binary | basenc --base64url
         (
             "arguments_sha256",
-            json!("da1cfd60405150eab25cba4aab77e538402e67db3a26b279ac0d1f1fad2be0d5"),
+            json!("2hz9YEBRUOqyXLpKq3flOEAuZ9s6JrJ5rA0fH60r4NU"),
         ),
         ("decision", json!("allowed")),
         ("outcome", json!("tool_error")),
