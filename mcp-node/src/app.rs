@@ -38,7 +38,7 @@ pub(crate) const CALLERS: &str = "mcp_node::callers";
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// RFC 9449 §8.1.
-const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The state of one node.
 pub(crate) struct Node {
@@ -120,7 +120,7 @@ impl Node {
         let allowance = self
             .per_client
             .check((caller.issuer_index(), caller.claims().client_id()));
-        allowance.map_err(Refusal::TooMany)
+        allowance.map_err(|exceeded| Refusal::TooMany(exceeded.named("client")))
     }
 
     /// The answer to a refused request. `hint` is the scope that it would need.

@@ -3,6 +3,7 @@
 mod approval;
 mod audit;
 mod client_certificates;
+mod cors;
 mod issuer;
 mod limits;
 mod mcp;
@@ -23,6 +24,7 @@ use shared::uri::ResourceUri;
 pub(crate) use self::approval::PROVISION_NODE;
 pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
+pub use self::cors::Cors;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
@@ -98,6 +100,8 @@ pub struct NodeConfig {
     pub approval: ApprovalRules,
     /// Other MCP servers behind this node.
     pub upstreams: Vec<UpstreamConfig>,
+    /// What pages of allowed origins may send and read.
+    pub cors: Cors,
 }
 
 impl NodeConfig {
@@ -252,6 +256,7 @@ impl Parts {
 
         let call_limits = CallLimits::read(reader);
         let audit = audit::read(reader);
+        let cors = Cors::read(reader);
 
         let names = certificate_names(resource.as_ref(), &listen);
         let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
@@ -289,6 +294,7 @@ impl Parts {
             offline,
             approval,
             upstreams,
+            cors,
         })
     }
 }

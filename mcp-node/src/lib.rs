@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod door;
 pub mod mcp;
 pub mod server;
 

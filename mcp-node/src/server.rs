@@ -142,7 +142,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         ),
         gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
-        origins: Origins::new(&config.allowed_origins, &config.hosts()),
+        origins: Origins::new(&config.allowed_origins, &config.hosts(), &config.cors),
         logs: Logs::new(ring, config.logs.clone()),
         asks: Asks {
             resource_metadata: config.resource.metadata_url(),

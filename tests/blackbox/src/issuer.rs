@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ pub enum Manner {
     Status(u16),
     /// Accepts the connection and never answers.
     Silent,
+    /// Answers well, one byte in a while.
+    Dripping,
     /// Sends the client elsewhere.
     Redirect(String),
     /// Answers 200 with these bytes.
@@ -198,6 +201,7 @@ fn answer(stream: &TcpStream, shared: &Shared) {
         state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
     let (status, more, body) = respond(&state, &path, &question);
+    let is_slow = path == "/keys" && matches!(state.manner, Manner::Dripping);
     drop(state);
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
@@ -208,7 +212,17 @@ fn answer(stream: &TcpStream, shared: &Shared) {
     stream
         .write_all(format!("{head}{more}Connection: close\r\n\r\n").as_bytes())
         .ok();
-    stream.write_all(&body).ok();
+    if !is_slow {
+        stream.write_all(&body).ok();
+        return;
+    }
+    for byte in &body {
+        if stream.write_all(&[*byte]).is_err() || shared.lock().over {
+            return;
+        }
+        let state = shared.lock();
+        drop(shared.changed.wait_timeout(state, Duration::from_millis(250)));
+    }
 }
 
 fn respond(state: &State, path: &str, question: &Question) -> (u16, String, Vec<u8>) {
@@ -227,7 +241,7 @@ fn respond(state: &State, path: &str, question: &Question) -> (u16, String, Vec<
         _ => return (404, nothing, b"{}".to_vec()),
     };
     match manner {
-        Manner::Good | Manner::Silent => (200, nothing, good.to_string().into_bytes()),
+        Manner::Good | Manner::Silent | Manner::Dripping => (200, nothing, good.to_string().into_bytes()),
         Manner::Status(status) => (*status, nothing, b"{}".to_vec()),
         Manner::Redirect(address) => (302, format!("Location: {address}\r\n"), b"{}".to_vec()),
         Manner::Bytes(bytes) => (200, nothing, bytes.clone()),

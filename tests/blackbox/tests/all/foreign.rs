@@ -1,7 +1,9 @@
 //! A node of ours in front of an issuer that is not: every token here was forged by the tests themselves.
 
+mod algorithms;
 mod door;
 mod explain;
+mod gate;
 mod introspection;
 mod jwks;
 mod jwt_claims;

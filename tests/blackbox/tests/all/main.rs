@@ -38,6 +38,7 @@ mod metadata;
 mod mutual_tls;
 mod mutual_tls_proxy;
 mod node;
+mod node_introspects;
 mod node_protocol;
 mod openid;
 mod operations;

@@ -6,6 +6,7 @@ use blackbox::answers::{refused_401, refused_503};
 use blackbox::forge::{Key, key_set, with};
 use blackbox::issuer::{Issuer, Manner};
 use blackbox::lone_node::LoneNode;
+use blackbox::publisher::{Publisher, Reply};
 use serde_json::{Value, json};
 
 fn keys() -> (Key, Key, Key) {
@@ -68,6 +69,18 @@ fn jwks_05_a_silent_issuer_is_given_up_in_time() {
 }
 
 #[test]
+fn jwks_05_a_dripping_issuer_is_given_up_in_time() {
+    let node = LoneNode::start("");
+    node.issuer.set_manner(Manner::Dripping);
+    let start = Instant::now();
+    refused_503(&node.call(&node.good_token()));
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    node.issuer.set_manner(Manner::Good);
+    let token = node.good_token();
+    eventually(Duration::from_secs(40), || node.call(&token).status == 200);
+}
+
+#[test]
 fn jwks_06_random_kids_do_not_become_fetches() {
     let node = LoneNode::start("");
     assert_eq!(node.call(&node.good_token()).status, 200);
@@ -116,6 +129,28 @@ fn jwks_09_redirects_are_not_followed() {
         .set_manner(Manner::Redirect(format!("{}/keys", elsewhere.url)));
     refused_503(&node.call(&attacker.token(&node.claims())));
     assert_eq!(elsewhere.key_requests(), 0);
+}
+
+#[test]
+fn jwks_10_keys_come_from_whoever_can_prove_to_be_the_issuer() {
+    let publisher = Publisher::start();
+    let url = publisher.at("").trim_end_matches('/').to_owned();
+    let metadata = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
+    publisher.publish("/.well-known/oauth-authorization-server", Reply::json(&metadata));
+    let keys = keys();
+    publisher.publish("/keys", Reply::json(&key_set(&[&keys.0])));
+    let token = |node: &LoneNode| node.ed.token(&with(&node.claims(), "iss", json!(url)));
+    let table = |more: &str| format!("\n[[issuer]]\nurl = \"{url}\"\n{more}\n");
+    let nobody = || Issuer::start(key_set(&[]));
+    // Somebody in between has no certificate that the node trusts.
+    let wary = LoneNode::start_table(nobody(), keys, &table(""));
+    refused_503(&wary.call(&token(&wary)));
+    assert!(publisher.requests("/keys").is_empty());
+    let keys = self::keys();
+    publisher.publish("/keys", Reply::json(&key_set(&[&keys.0])));
+    let ca_file = format!("ca_file = \"{}\"", publisher.ca_file().display());
+    let node = LoneNode::start_table(nobody(), keys, &table(&ca_file));
+    assert_eq!(node.call(&token(&node)).status, 200);
 }
 
 #[test]

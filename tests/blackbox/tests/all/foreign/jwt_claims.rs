@@ -162,6 +162,59 @@ fn jwt_26_the_keys_of_one_issuer_do_not_speak_for_another() {
 }
 
 #[test]
+fn jwt_26_issuers_of_several_kinds_stand_side_by_side() {
+    let okta = (Key::rsa("same"), "/oauth2/default");
+    let keycloak = (Key::p256("same"), "/realms/fleet");
+    let start = |key: &Key, path: &str| {
+        let issuer = blackbox::issuer::Issuer::start(forge::key_set(&[key]));
+        let id = format!("{}{path}", issuer.url);
+        issuer.set_metadata("issuer", json!(id));
+        (issuer, id)
+    };
+    let (_first, okta_id) = start(&okta.0, okta.1);
+    let (_second, keycloak_id) = start(&keycloak.0, keycloak.1);
+    let node = LoneNode::start(&format!(
+        "\n[[issuer]]\nurl = \"{okta_id}\"\nkind = \"okta\"\n\n[[issuer]]\nurl = \"{keycloak_id}\"\nkind = \"keycloak\"\n"
+    ));
+    let me = node.node.url();
+    let claims = |id: &str| json!({"iss": id, "aud": me, "sub": "ada", "iat": now(), "exp": now() + 600});
+    let of_okta = |id: &str| {
+        let claims = with(&claims(id), "cid", json!("c"));
+        let claims = with(&claims, "jti", json!("AT.1"));
+        with(&claims, "scp", json!(["mcp:call"]))
+    };
+    let of_keycloak = |id: &str| {
+        let claims = with(&claims(id), "azp", json!("c"));
+        let claims = with(&with(&claims, "jti", json!("1")), "typ", json!("Bearer"));
+        with(&claims, "scope", json!("mcp:call"))
+    };
+    let header = |key: &Key| json!({"alg": key.algorithm(), "typ": "JWT", "kid": "same"});
+    let sign = |key: &Key, claims: &Value| key.sign(&header(key), claims);
+    assert_eq!(node.call(&node.good_token()).status, 200);
+    assert_eq!(node.call(&sign(&okta.0, &of_okta(&okta_id))).status, 200);
+    assert_eq!(
+        node.call(&sign(&keycloak.0, &of_keycloak(&keycloak_id))).status,
+        200
+    );
+    for (token, check) in [
+        // The key of one in the name of another, and the words of one in the mouth of another.
+        (sign(&okta.0, &of_keycloak(&keycloak_id)), "algorithm"),
+        (sign(&keycloak.0, &of_okta(&okta_id)), "algorithm"),
+        (sign(&okta.0, &of_keycloak(&okta_id)), "type"),
+        (sign(&keycloak.0, &of_okta(&keycloak_id)), "type"),
+        (sign(&okta.0, &of_okta(&node.issuer.url)), "type"),
+        (
+            node.ed.token(&with(&node.claims(), "iss", json!(okta_id))),
+            "type",
+        ),
+    ] {
+        let (failed, story) = node.explain(&token);
+        assert_eq!(failed.as_deref(), Some(check), "{story}");
+        refused_401(&node.call(&token), Some("invalid_token"));
+    }
+}
+
+#[test]
 fn jwt_38_claims_have_their_types() {
     let node = LoneNode::shared();
     for name in ["sub", "client_id", "jti"] {
