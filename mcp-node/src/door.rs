@@ -109,7 +109,7 @@ impl Door {
         let name = config.name.as_deref().unwrap_or(resource.as_str());
         let bindings = Bindings::new(resource.clone(), nonces(config)?);
         Ok(Self(Arc::new(Inner {
-            door: auth::Door::new(Issuers::new(&config.issuers)?, bindings),
+            door: auth::Door::new(Issuers::in_memory(config)?, bindings),
             asks: Asks {
                 resource_metadata: resource.metadata_url(),
                 dpop_only: config.is_dpop_only(),

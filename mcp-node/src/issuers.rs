@@ -114,7 +114,15 @@ pub(crate) struct Condition {
 impl Issuers {
     /// Prepares them, with what was kept of their keys and lists; fetches nothing yet.
     pub(crate) fn new(config: &NodeConfig) -> Result<Self, ClientFault> {
-        let store = Store::open(&config.data_dir, clock::now());
+        Self::kept_in(Store::open(&config.data_dir, clock::now()), config)
+    }
+
+    /// As [`Self::new`], for a program in whose folders nothing of ours belongs.
+    pub(crate) fn in_memory(config: &NodeConfig) -> Result<Self, ClientFault> {
+        Self::kept_in(Store::in_memory(clock::now()), config)
+    }
+
+    fn kept_in(store: Store, config: &NodeConfig) -> Result<Self, ClientFault> {
         let mut clients: Vec<(Option<PathBuf>, HttpClient)> = Vec::new();
         let mut all = Vec::new();
         for issuer in &config.issuers {

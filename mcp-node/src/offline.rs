@@ -37,11 +37,16 @@ impl Store {
             },
             Err(reason) => {
                 tracing::warn!(folder = %folder.display(), %reason, "keys and status lists cannot be kept for a restart");
-                Self {
-                    clock: Arc::new(LastingClock::starting_at(now)),
-                    folder: None,
-                }
+                Self::in_memory(now)
             }
+        }
+    }
+
+    /// Nowhere.
+    pub(crate) fn in_memory(now: UnixSeconds) -> Self {
+        Self {
+            clock: Arc::new(LastingClock::starting_at(now)),
+            folder: None,
         }
     }
 

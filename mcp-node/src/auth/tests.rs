@@ -11,12 +11,9 @@ fn door(issuers: &[&str]) -> Door {
         .iter()
         .map(|url| format!("[[issuer]]\nurl = \"{url}\"\n"))
         .collect();
-    let mut config = NodeConfig::from_text(&text).unwrap();
-    // Nothing is kept between tests.
-    let folder = tempfile::tempdir().unwrap();
-    folder.path().clone_into(&mut config.data_dir);
+    let config = NodeConfig::from_text(&text).unwrap();
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    Door::new(Issuers::new(&config).unwrap(), bindings)
+    Door::new(Issuers::in_memory(&config).unwrap(), bindings)
 }
 
 async fn verdict(door: &Door, token: &str, now: UnixSeconds) -> Result<Arc<Caller>, Refusal> {

@@ -36,11 +36,9 @@ fn the_address_is_the_configured_one() {
 
 fn door(issuer: &str, more: &str) -> Door {
     let text = format!("{more}\n[[issuer]]\nurl = \"{issuer}\"\n");
-    let mut config = NodeConfig::from_text(&text).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    folder.path().clone_into(&mut config.data_dir);
+    let config = NodeConfig::from_text(&text).unwrap();
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    Door::new(Issuers::new(&config).unwrap(), bindings)
+    Door::new(Issuers::in_memory(&config).unwrap(), bindings)
 }
 
 /// What the door says to these two headers: `ok`, or the word for metrics with the scheme of the answer.
@@ -143,12 +141,10 @@ async fn dpop_25_26_the_scheme_goes_with_the_token() {
 async fn where_proofs_are_required_a_bearer_token_is_not_enough() {
     let (_server, forge) = Forge::published().await;
     let text = format!("[[issuer]]\nurl = \"{}\"\ndpop = \"required\"\n", forge.issuer);
-    let mut config = NodeConfig::from_text(&text).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    folder.path().clone_into(&mut config.data_dir);
+    let config = NodeConfig::from_text(&text).unwrap();
     assert!(config.is_dpop_only());
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    let door = Door::new(Issuers::new(&config).unwrap(), bindings);
+    let door = Door::new(Issuers::in_memory(&config).unwrap(), bindings);
     let holder = Holder::new(1);
     assert_eq!(
         verdict(&door, &format!("Bearer {}", forge.token(|_| {})), &[]).await,

@@ -48,8 +48,7 @@ impl Asked {
             "[[issuer]]\nurl = \"{}\"\nkind = \"generic\"\nvalidation = \"introspection\"\nclient_id = \"node 1\"\n{proof}{more}\n",
             server.uri()
         );
-        let mut config = NodeConfig::from_text(&text).unwrap();
-        folder.path().clone_into(&mut config.data_dir);
+        let config = NodeConfig::from_text(&text).unwrap();
         let metadata =
             json!({"issuer": server.uri(), "introspection_endpoint": format!("{}/ask", server.uri())});
         Mock::given(path("/.well-known/oauth-authorization-server"))
@@ -57,7 +56,7 @@ impl Asked {
             .mount(&server)
             .await;
         let asked = Self {
-            issuers: Issuers::new(&config).unwrap(),
+            issuers: Issuers::in_memory(&config).unwrap(),
             server,
             _folder: folder,
         };
