@@ -33,6 +33,7 @@ use crate::fleet::Directory;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
+use crate::status_list::StatusLists;
 use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 
@@ -99,6 +100,8 @@ pub(crate) struct App {
     changes: Arc<Changes>,
     registry: Arc<Registry>,
     revocations: Arc<Revocations>,
+    /// Where nodes learn that a token was taken back.
+    pub(crate) status_lists: Arc<StatusLists>,
 }
 
 /// The keys in memory and whether they must be read again.
@@ -156,11 +159,13 @@ impl App {
             reading: tokio::sync::Mutex::default(),
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
+        let status_lists = StatusLists::new();
         let directory = Arc::<Directory>::default();
         let memories: Vec<Arc<dyn Memory>> = vec![
             keys.clone(),
             registry.clone(),
             revocations.clone(),
+            status_lists.clone(),
             directory.clone(),
         ];
         let changes = Changes::new(db.clone(), memories).await?;
@@ -200,12 +205,18 @@ impl App {
             changes,
             registry,
             revocations,
+            status_lists,
         }))
     }
 
     /// Waits until what is in memory is as new as this request. The first step of every endpoint that decides.
     pub(crate) async fn catch_up(&self) -> Result<(), DbFault> {
         self.changes.catch_up().await
+    }
+
+    /// The reader of changes, for whoever keeps things in memory.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The point that memory has reached ([`Changes::epoch`]).

@@ -52,6 +52,7 @@ async fn clean(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     // After whatever refers to them.
     db::access_grant::forget(&app.db, now - GRANTS).await?;
     db::revoked_token::forget(&app.db, before).await?;
+    db::status_list::forget(&app.db, before).await?;
     db::used_proof::forget(&app.db, now - PROOFS).await?;
     db::client_secret::forget(&app.db, before).await?;
     db::initial_access_token::forget(&app.db, before).await?;

@@ -91,6 +91,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         jwks_uri: issuer.endpoint("/.well-known/jwks.json"),
         introspection_endpoint: issuer.endpoint("/oauth/introspect"),
         revocation_endpoint: issuer.endpoint("/oauth/revoke"),
+        status_list_aggregation_endpoint: Some(issuer.endpoint("/oauth/status")),
         scopes_supported: scopes,
         response_types_supported: names(&["code"]),
         response_modes_supported: names(&["query"]),

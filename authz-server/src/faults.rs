@@ -8,6 +8,8 @@ use actix_web::http::StatusCode;
 use actix_web::test::TestRequest;
 use actix_web::web;
 
+use shared::clock;
+
 use crate::app::App;
 use crate::browsing::{Answer, Browsing, Servers};
 use crate::db::How;
@@ -66,6 +68,11 @@ async fn fails(servers: &Servers, app: &web::Data<App>, flow: &impl Flow, (n, ho
     let mut ask = flow(app).await;
     // Nothing in memory yet, so that every statement is needed.
     ask.browsing.app = servers.serve_on(app.db.clone()).await;
+    // To begin a list is no part of the flow.
+    for resource in app.resources().await.unwrap().iter() {
+        let place = app.status_lists.allot(app, resource, None, clock::now()).await;
+        place.unwrap();
+    }
     let before = app.db.content().await;
     app.db.points().fail(n, how);
     let answer = ask.send().await;

@@ -31,4 +31,5 @@ mod resource;
 mod revocations;
 mod routes;
 mod server;
+mod status_list;
 mod token;

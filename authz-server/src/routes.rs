@@ -16,7 +16,7 @@ use crate::authorize::device;
 use crate::client::registration;
 use crate::config::RegistrationMode;
 use crate::pages::assets;
-use crate::{authorize, discovery, fleet, health, openid, token};
+use crate::{authorize, discovery, fleet, health, openid, status_list, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -54,6 +54,12 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         .service(readable(post(&below("/oauth/par")).route(web::post().to(authorize::push))))
         .service(readable(
             post(&below("/oauth/device_authorization")).route(web::post().to(token::device_authorization)),
+        ))
+        .service(readable(
+            resource(&below("/oauth/status"), "GET, HEAD, OPTIONS").route(get().to(status_list::aggregation)),
+        ))
+        .service(readable(
+            resource(&below("/oauth/status/{list}"), "GET, HEAD, OPTIONS").route(get().to(status_list::list)),
         ))
         .service(readable(post(&below("/oauth/revoke")).route(web::post().to(token::revoke))))
         .service(readable(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::web::frame::Frame;
 use ::web::rates;
-use ::web::server::Listen;
+use ::web::server::{Listen, asked_to_stop};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
@@ -17,7 +17,7 @@ use crate::cleanup;
 use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::{routes, token};
+use crate::{routes, status_list, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     limits.extend(app.client_keys.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
+    tokio::spawn(status_list::follow(Arc::clone(&app)));
+    let status_lists = Arc::clone(&app.status_lists);
+    tokio::spawn(async move {
+        // Nobody who waits for news holds up the stop.
+        asked_to_stop().await;
+        status_lists.stop();
+    });
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));
     let probed_app = shared_app.clone();
     web::server::run(

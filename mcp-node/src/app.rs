@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::dpop::ProofFault;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::approval::Approvals;
@@ -37,7 +38,7 @@ pub(crate) const CALLERS: &str = "mcp_node::callers";
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// RFC 9449 §8.1.
-const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The state of one node.
 pub(crate) struct Node {
@@ -119,7 +120,7 @@ impl Node {
         let allowance = self
             .per_client
             .check((caller.issuer_index(), caller.claims().client_id()));
-        allowance.map_err(Refusal::TooMany)
+        allowance.map_err(|exceeded| Refusal::TooMany(exceeded.named("client")))
     }
 
     /// The answer to a refused request. `hint` is the scope that it would need.
@@ -147,6 +148,7 @@ impl Node {
     /// Waits until a stream to `caller` must end: its token would not be taken any more, or the stream is `endless` and
     /// the program stops. A stream that has an end of its own is a request in flight, and is let finish.
     pub(crate) async fn end_of_stream(self: Arc<Self>, caller: Arc<Caller>, endless: bool) {
+        let mut revocations = self.door.issuers().revocations(caller.issuer_index());
         loop {
             let now = now();
             if !self.door.still_admits(&caller, now) {
@@ -157,6 +159,7 @@ impl Node {
             let wait = left.clamp(Duration::from_secs(1), LOOK_AGAIN);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = changed(&mut revocations) => {}
                 () = self.stopping.cancelled(), if endless => return,
             }
         }
@@ -167,6 +170,16 @@ impl Node {
         self.observer
             .observe(self.door.issuers(), self.upstreams.status())
     }
+}
+
+/// Waits until the issuer of a token has taken tokens back.
+async fn changed(revocations: &mut Option<watch::Receiver<u64>>) {
+    if let Some(changes) = revocations
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// The routes of a node with the MCP handler `H`. The plain-JSON forms belong to the node's own handler.

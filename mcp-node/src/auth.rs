@@ -1,7 +1,7 @@
 //! The door: an access token in, a [`Caller`] out. Nothing reaches a tool but through here.
 //!
 //! A token that was verified once is remembered until it expires, under its SHA-256; it is still refused as soon as
-//! its issuer no longer publishes the key that signed it, and an answer of its issuer counts for a moment only.
+//! its issuer no longer publishes the key that signed it or takes the token back, and an answer of its issuer counts for a moment only.
 
 mod binding;
 mod caller;
@@ -86,14 +86,18 @@ impl Door {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(caller) = self.verified.get(&key) {
-            let still_has = self.issuers.still_has(caller.issuer_index(), caller.grounds());
+            let still_has = self
+                .issuers
+                .still_has(caller.issuer_index(), caller.grounds(), now);
             if still_has && caller.claims().is_current(now, LEEWAY) {
                 return Ok(caller);
             }
             self.verified.remove(&key);
         }
         let caller = Arc::new(self.verify(token, now).await?);
-        self.verified.insert(key, Arc::clone(&caller));
+        if caller.is_settled() {
+            self.verified.insert(key, Arc::clone(&caller));
+        }
         Ok(caller)
     }
 

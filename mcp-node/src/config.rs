@@ -3,9 +3,11 @@
 mod approval;
 mod audit;
 mod client_certificates;
+mod cors;
 mod issuer;
 mod limits;
 mod mcp;
+mod offline;
 mod size;
 mod upstream;
 
@@ -22,9 +24,11 @@ use shared::uri::ResourceUri;
 pub(crate) use self::approval::PROVISION_NODE;
 pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
+pub use self::cors::Cors;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
+pub use self::offline::{OfflinePolicy, OnStale};
 pub use self::size::ByteCount;
 pub(crate) use self::upstream::header_value;
 pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};
@@ -90,10 +94,14 @@ pub struct NodeConfig {
     pub limits: CallLimits,
     /// Who did what.
     pub audit: AuditConfig,
+    /// How long the node goes on alone.
+    pub offline: OfflinePolicy,
     /// Which tools run only with a person's yes.
     pub approval: ApprovalRules,
     /// Other MCP servers behind this node.
     pub upstreams: Vec<UpstreamConfig>,
+    /// What pages of allowed origins may send and read.
+    pub cors: Cors,
 }
 
 impl NodeConfig {
@@ -175,10 +183,9 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 3] = [
+const LATER: [(&str, &str); 2] = [
     ("discovery", "discovery of peers"),
     ("p2p", "the peer-to-peer network"),
-    ("offline", "the offline policy"),
 ];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
@@ -232,7 +239,8 @@ impl Parts {
             );
         }
 
-        let mut issuers = issuer::read_all(reader, resource.as_ref());
+        let offline = OfflinePolicy::read(reader);
+        let mut issuers = issuer::read_all(reader, resource.as_ref(), offline.keys);
         let scopes = ScopeTable::read(reader);
         for issuer in &mut issuers {
             issuer.kept_claims.extend(scopes.claims());
@@ -248,6 +256,7 @@ impl Parts {
 
         let call_limits = CallLimits::read(reader);
         let audit = audit::read(reader);
+        let cors = Cors::read(reader);
 
         let names = certificate_names(resource.as_ref(), &listen);
         let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
@@ -282,8 +291,10 @@ impl Parts {
             mcp: mcp?,
             limits: call_limits?,
             audit,
+            offline,
             approval,
             upstreams,
+            cors,
         })
     }
 }

@@ -114,6 +114,7 @@ impl Membership {
             jwks_uri: None,
             algorithms: vec![Algorithm::EdDSA],
             max_stale: DEFAULT_MAX_STALE,
+            kept: None,
         };
         Ok(Some(Self {
             keys: RemoteKeySet::new(client.clone(), settings),

@@ -91,7 +91,7 @@ impl Gate {
     }
 
     fn decide(&self, caller: &Caller, operation: &Operation<'_>, now: UnixSeconds) -> Result<Held, Refusal> {
-        let verdict = asking(caller, now, |asker| self.scopes.check(asker, operation));
+        let verdict = asking(caller, now, |asker| self.scopes.check_all(asker, operation));
         verdict.map_err(|denial| match denial {
             Denial::Lacks(needed) => caller.lacks(needed),
             Denial::Forbidden(rule) => {
@@ -158,8 +158,12 @@ impl Gate {
         self.may_see(caller, &Operation::call(name, None))
     }
 
-    /// Whether a list that `caller` asked for may name this resource or template of resources, and whether a stream may
-    /// tell it that it changed.
+    /// Whether a list that `caller` asked for may name this prompt.
+    pub(crate) fn may_see_prompt(&self, caller: &Caller, name: &str) -> bool {
+        self.may_see(caller, &Operation::prompt(name))
+    }
+
+    /// Whether a list that `caller` asked for may name this resource or template of resources.
     pub(crate) fn may_see_resource(&self, caller: &Caller, uri: &str) -> bool {
         self.may_see(caller, &Operation::read(uri))
     }

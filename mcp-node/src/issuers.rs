@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::access_token::{Check, Expectation, TokenFault, UnverifiedToken, VerifiedClaims};
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 use shared::http_client::{ClientFault, HttpClient};
 use shared::jose::{Algorithm, SharedSecret, VerifyingKey};
-use shared::jwks::{KeyLookup, KeySetSettings, RemoteKeySet};
+use shared::jwks::{KeptAt, KeyLookup, KeySetSettings, RemoteKeySet};
+use shared::lasting_clock::LastingClock;
+use tokio::sync::watch;
 
 pub(crate) use self::introspection::{Introspection, Said, Standing};
-use crate::config::{IssuerConfig, Validation};
+use crate::config::{IssuerConfig, NodeConfig, OfflinePolicy, Validation};
 use crate::error::Refusal;
+use crate::offline::Store;
+use crate::revocation::{Mark, Revocation, RevocationStatus, Ways};
 
 /// How far the clocks of an issuer and this node may differ.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
@@ -27,6 +31,8 @@ pub(crate) struct TrustedIssuer {
     pub(crate) expectation: Expectation,
     /// What its word is worth.
     pub(crate) trust: Trust,
+    /// What it says of tokens that it took back; `None` where nothing that it signs is looked at.
+    revocation: Option<Revocation>,
     /// Whether its tokens must be bound to a key (RFC 9728 §2, `dpop_bound_access_tokens_required`).
     dpop_required: bool,
 }
@@ -48,6 +54,8 @@ pub(crate) struct Issuers {
     all: Vec<TrustedIssuer>,
     /// The place of the one that is asked about tokens that do not say whose they are.
     of_opaque_tokens: Option<usize>,
+    /// By which everything ages that is known of them.
+    clock: Arc<LastingClock>,
 }
 
 /// A token that passed every check, and why its issuer's word was believed.
@@ -61,8 +69,8 @@ pub(crate) struct Verified {
 /// What a verdict rests on: as long as it stands, the token need not be checked again.
 #[derive(Debug)]
 pub(crate) enum Grounds {
-    /// A key of the issuer.
-    Key(VerifyingKey),
+    /// A key of the issuer, and the place where it says whether the token was revoked, if it names one.
+    Key(VerifyingKey, Option<Mark>),
     /// The shared secret, which changes only with the program.
     Secret,
     /// The issuer's answer.
@@ -93,18 +101,31 @@ pub(crate) struct Condition {
     pub(crate) usable: bool,
     /// Time since its key set was fetched.
     pub(crate) keys_age: Option<Duration>,
+    /// How long they would serve on without it.
+    pub(crate) keys_left: Option<Duration>,
     /// How many keys it has.
     pub(crate) keys: usize,
+    /// What is known of tokens that it took back.
+    pub(crate) revocation: Option<RevocationStatus>,
     /// Why the latest attempt to reach it failed, if it did.
     pub(crate) fault: Option<String>,
 }
 
 impl Issuers {
-    /// Prepares them; fetches nothing yet.
-    pub(crate) fn new(configured: &[IssuerConfig]) -> Result<Self, ClientFault> {
+    /// Prepares them, with what was kept of their keys and lists; fetches nothing yet.
+    pub(crate) fn new(config: &NodeConfig) -> Result<Self, ClientFault> {
+        Self::kept_in(Store::open(&config.data_dir, clock::now()), config)
+    }
+
+    /// As [`Self::new`], for a program in whose folders nothing of ours belongs.
+    pub(crate) fn in_memory(config: &NodeConfig) -> Result<Self, ClientFault> {
+        Self::kept_in(Store::in_memory(clock::now()), config)
+    }
+
+    fn kept_in(store: Store, config: &NodeConfig) -> Result<Self, ClientFault> {
         let mut clients: Vec<(Option<PathBuf>, HttpClient)> = Vec::new();
         let mut all = Vec::new();
-        for issuer in configured {
+        for issuer in &config.issuers {
             let known = clients.iter().find(|(ca_file, _)| *ca_file == issuer.ca_file);
             let client = match known {
                 Some((_, client)) => client.clone(),
@@ -114,9 +135,15 @@ impl Issuers {
                     client
                 }
             };
+            let kept = store.file(issuer.issuer.as_str(), "keys").map(|file| KeptAt {
+                file,
+                clock: Arc::clone(&store.clock),
+            });
+            let trust = Trust::new(issuer, client.clone(), kept);
             all.push(TrustedIssuer {
                 expectation: expectation(issuer),
-                trust: Trust::new(issuer, client),
+                revocation: trust.revocation(issuer, client, (config.offline, &store)),
+                trust,
                 dpop_required: issuer.dpop_required,
             });
         }
@@ -126,6 +153,7 @@ impl Issuers {
         Ok(Self {
             all,
             of_opaque_tokens,
+            clock: store.clock,
         })
     }
 
@@ -175,9 +203,11 @@ impl Issuers {
     }
 
     /// Whether the grounds on which a token was accepted still stand, so that it may come in again. Never waits.
-    pub(crate) fn still_has(&self, issuer: usize, grounds: &Grounds) -> bool {
+    pub(crate) fn still_has(&self, issuer: usize, grounds: &Grounds, now: UnixSeconds) -> bool {
         match (grounds, self.all.get(issuer).map(|issuer| &issuer.trust)) {
-            (Grounds::Key(key), Some(Trust::Keys(keys))) => keys.holds(key),
+            (Grounds::Key(key, mark), Some(Trust::Keys(keys))) => {
+                keys.holds(key) && mark.as_ref().is_none_or(|mark| mark.stands(now))
+            }
             (Grounds::Secret, Some(Trust::Secret(_))) => true,
             (Grounds::Answer(standing), Some(Trust::Introspection(_))) => standing.counts(Instant::now()),
             _ => false,
@@ -189,8 +219,19 @@ impl Issuers {
     pub(crate) fn may_stay(&self, issuer: usize, grounds: &Grounds, now: UnixSeconds) -> bool {
         match (grounds, self.all.get(issuer).map(|issuer| &issuer.trust)) {
             (Grounds::Answer(standing), Some(Trust::Introspection(asked))) => asked.may_stay(standing, now),
-            _ => self.still_has(issuer, grounds),
+            _ => self.still_has(issuer, grounds, now),
         }
+    }
+
+    /// Changes whenever the issuer has taken tokens back.
+    pub(crate) fn revocations(&self, issuer: usize) -> Option<watch::Receiver<u64>> {
+        let revocation = self.all.get(issuer)?.revocation.as_ref()?;
+        Some(revocation.changes())
+    }
+
+    /// The clock by which everything ages that is known of them.
+    pub(crate) fn clock(&self) -> &Arc<LastingClock> {
+        &self.clock
     }
 
     /// Each issuer, in the order of the configuration.
@@ -237,7 +278,12 @@ impl TrustedIssuer {
                 match lookup {
                     KeyLookup::Key(key) => {
                         let claims = unverified.verify(&key, expectation, now)?;
-                        Ok((claims, Grounds::Key(key)))
+                        // Last, and only for a token that is good in every other respect (STAT-11).
+                        let mark = match (claims.status(), &self.revocation) {
+                            (Some(place), Some(revocation)) => revocation.mark(place, now).await?,
+                            _ => None,
+                        };
+                        Ok((claims, Grounds::Key(key, mark)))
                     }
                     KeyLookup::UnknownKid => {
                         Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into())
@@ -259,18 +305,23 @@ impl TrustedIssuer {
 
     /// How it is. Never waits, never asks.
     pub(crate) fn condition(&self) -> Condition {
+        let revocation = self.revocation.as_ref().map(Revocation::status);
         match &self.trust {
             Trust::Keys(keys) => {
                 let status = keys.status();
                 Condition {
                     usable: status.usable,
                     keys_age: status.age,
+                    keys_left: status.left,
+                    revocation,
                     keys: status.keys.len(),
                     fault: status.fault,
                 }
             }
             Trust::Secret(_) => Condition {
                 usable: true,
+                revocation,
+                keys_left: None,
                 keys_age: None,
                 keys: 0,
                 fault: None,
@@ -279,6 +330,8 @@ impl TrustedIssuer {
                 let fault = asked.fault();
                 Condition {
                     usable: fault.is_none(),
+                    revocation,
+                    keys_left: None,
                     keys_age: None,
                     keys: 0,
                     fault,
@@ -290,7 +343,7 @@ impl TrustedIssuer {
 
 impl Trust {
     /// What is known of a configured issuer; nothing is fetched yet.
-    pub(crate) fn new(issuer: &IssuerConfig, client: HttpClient) -> Self {
+    pub(crate) fn new(issuer: &IssuerConfig, client: HttpClient, kept: Option<KeptAt>) -> Self {
         match &issuer.validation {
             Validation::Keys(algorithms) => Self::Keys(RemoteKeySet::new(
                 client,
@@ -299,6 +352,7 @@ impl Trust {
                     jwks_uri: issuer.jwks_uri.clone(),
                     algorithms: algorithms.clone(),
                     max_stale: issuer.max_stale,
+                    kept,
                 },
             )),
             Validation::Secret(secret) => Self::Secret(secret.clone()),
@@ -307,6 +361,29 @@ impl Trust {
                 Self::Introspection(Arc::new(asked))
             }
         }
+    }
+}
+
+impl Trust {
+    /// Where its status lists are held: nobody reads them who does not know its keys.
+    fn revocation(
+        &self,
+        issuer: &IssuerConfig,
+        client: HttpClient,
+        (policy, store): (OfflinePolicy, &Store),
+    ) -> Option<Revocation> {
+        let Self::Keys(keys) = self else {
+            return None;
+        };
+        let name = issuer.issuer.as_str();
+        Some(Revocation::new(Ways {
+            issuer: name.to_owned(),
+            client,
+            keys: keys.clone(),
+            policy,
+            clock: Arc::clone(&store.clock),
+            file: store.file(name, "lists"),
+        }))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod door;
 pub mod mcp;
 pub mod server;
 
@@ -22,8 +23,10 @@ mod identity;
 mod issuers;
 mod logs;
 mod metadata;
+mod offline;
 mod origin;
 mod rest;
+mod revocation;
 mod status;
 mod upstream;
 

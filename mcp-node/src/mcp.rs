@@ -7,7 +7,7 @@ pub mod ask;
 pub mod news;
 pub mod seal;
 
-pub mod digest;
+pub(crate) mod digest;
 pub(crate) mod end;
 mod era;
 mod exchange;

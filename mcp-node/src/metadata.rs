@@ -50,21 +50,31 @@ impl Documents {
         };
         // Plain strings and lists cannot fail to be written.
         let information = serde_json::to_vec(&information).unwrap_or_default();
-        let resource = ProtectedResource {
-            resource: config.resource.as_str().to_owned(),
-            authorization_servers,
-            scopes_supported: config.scopes.for_metadata(),
-            bearer_methods_supported: vec!["header".to_owned()],
-            dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
-            dpop_bound_access_tokens_required: config.is_dpop_only(),
-            tls_client_certificate_bound_access_tokens: config.client_certificates.can_be_shown(),
-            resource_name: name.to_owned(),
-        };
         Self {
-            resource: serde_json::to_vec(&resource).unwrap_or_default(),
+            resource: resource_document(config, name, config.scopes.for_metadata()),
             information,
         }
     }
+}
+
+/// The metadata of a protected resource (RFC 9728 §2), as it is sent.
+pub(crate) fn resource_document(config: &NodeConfig, name: &str, scopes_supported: Vec<String>) -> Vec<u8> {
+    let document = ProtectedResource {
+        resource: config.resource.as_str().to_owned(),
+        authorization_servers: config
+            .issuers
+            .iter()
+            .map(|issuer| issuer.issuer.to_string())
+            .collect(),
+        scopes_supported,
+        bearer_methods_supported: vec!["header".to_owned()],
+        dpop_signing_alg_values_supported: dpop::algorithms().map(str::to_owned).collect(),
+        dpop_bound_access_tokens_required: config.is_dpop_only(),
+        tls_client_certificate_bound_access_tokens: config.client_certificates.can_be_shown(),
+        resource_name: name.to_owned(),
+    };
+    // Plain strings and lists cannot fail to be written.
+    serde_json::to_vec(&document).unwrap_or_default()
 }
 
 /// `/.well-known/oauth-protected-resource`, alone and with the resource's path behind it.
@@ -80,7 +90,7 @@ pub(crate) async fn information(node: web::Data<Node>, id: web::Path<String>) ->
     cacheable(node.documents.information.clone())
 }
 
-fn cacheable(document: Vec<u8>) -> HttpResponse {
+pub(crate) fn cacheable(document: Vec<u8>) -> HttpResponse {
     let mut answer = answer::json_bytes(document);
     answer
         .headers_mut()

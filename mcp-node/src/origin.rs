@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use ::web::answer;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
 use crate::app::{CALLERS, Node};
+use crate::config::Cors;
 use crate::gate::{came_from, remembering};
 
 /// What a page may send beside what every page may.
@@ -18,22 +19,53 @@ const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, DPoP, Last-E
                                Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage";
 /// What a page may read: without `WWW-Authenticate` a browser client could not find the authorization server.
 const ANSWER_HEADERS: &str =
-    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce";
+    "WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce, Mcp-Session-Id";
+/// Headers that mirror arguments of tools (MCP 2026-07-28, "x-mcp-header"): which ones there are depends on the tool.
+const MIRRORED: &str = "mcp-param-";
+/// So many of them in one preflight.
+const MAX_MIRRORED: usize = 32;
 
 /// The web origins whose pages may call.
 #[derive(Debug)]
 pub(crate) struct Origins {
     listed: HashSet<String>,
     hosts: HashSet<String>,
+    /// What a page may send.
+    request_headers: String,
+    /// What a page may read.
+    answer_headers: HeaderValue,
+    /// Seconds for which a browser remembers the answer to a preflight.
+    max_age: u64,
 }
 
 impl Origins {
     /// The configured origins, and pages that one of our own `hosts` serves.
-    pub(crate) fn new(listed: &[String], hosts: &[String]) -> Self {
+    pub(crate) fn new(listed: &[String], hosts: &[String], cors: &Cors) -> Self {
+        let answer_headers = with(ANSWER_HEADERS, &cors.answer_headers);
         Self {
             listed: listed.iter().cloned().collect(),
             hosts: hosts.iter().cloned().collect(),
+            request_headers: with(REQUEST_HEADERS, &cors.request_headers),
+            answer_headers: HeaderValue::from_str(&answer_headers)
+                .unwrap_or(HeaderValue::from_static(ANSWER_HEADERS)),
+            max_age: cors.max_age.as_secs(),
         }
+    }
+
+    /// What a page may send, with those headers that mirror arguments of a tool and are asked for.
+    fn request_headers(&self, asked: &HeaderMap) -> String {
+        let mut text = self.request_headers.clone();
+        let names = asked.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let mirrored = names
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+            .filter(|name| name.as_str().starts_with(MIRRORED));
+        for name in mirrored.take(MAX_MIRRORED) {
+            text.push_str(", ");
+            text.push_str(name.as_str());
+        }
+        text
     }
 
     fn allow(&self, origin: &str) -> bool {
@@ -47,6 +79,11 @@ impl Origins {
             _ => false,
         }
     }
+}
+
+fn with(fixed: &str, more: &[HeaderName]) -> String {
+    more.iter()
+        .fold(fixed.to_owned(), |text, name| format!("{text}, {name}"))
 }
 
 fn is_local(host: &str) -> bool {
@@ -81,14 +118,16 @@ async fn screen(
     // Two of them could be understood in two ways (RFC 6454 §7.3: a user agent sends one at most).
     let is_single = request.headers().get_all(header::ORIGIN).count() == 1;
     let is_allowed = |node: &web::Data<Node>| value.to_str().is_ok_and(|origin| node.origins.allow(origin));
-    let allowed = is_single && request.app_data().is_some_and(is_allowed);
-    if !allowed {
+    let node = request.app_data::<web::Data<Node>>().cloned();
+    let Some(node) = node.filter(|node| is_single && is_allowed(node)) else {
         tracing::info!(target: CALLERS, origin = ?value, "a foreign web page was turned away");
         let sentence = "pages of this origin may not call; see [server] allowed_origins";
         return Ok(request.into_response(answer::error(StatusCode::FORBIDDEN, "invalid_request", sentence)));
-    }
+    };
+    let origins = &node.origins;
     let mut response = if is_preflight(request.method(), request.headers()) {
-        request.into_response(preflight_answer("GET, POST, DELETE"))
+        let may_send = origins.request_headers(request.headers());
+        request.into_response(preflight_answer("GET, POST, DELETE", may_send, origins.max_age))
     } else {
         next.call(request).await?.map_into_boxed_body()
     };
@@ -97,7 +136,7 @@ async fn screen(
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(ANSWER_HEADERS),
+        origins.answer_headers.clone(),
     );
     Ok(response)
 }
@@ -108,7 +147,7 @@ pub(crate) async fn open(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut response = if is_preflight(request.method(), request.headers()) {
-        request.into_response(preflight_answer("GET, HEAD"))
+        request.into_response(preflight_answer("GET, HEAD", REQUEST_HEADERS.to_owned(), 600))
     } else {
         next.call(request).await?.map_into_boxed_body()
     };
@@ -122,11 +161,11 @@ fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight_answer(methods: &'static str) -> HttpResponse {
+fn preflight_answer(methods: &'static str, headers: String, max_age: u64) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods))
-        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS))
-        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, headers))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, max_age))
         .finish()
 }
 
@@ -135,9 +174,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_preflight_names_what_a_page_may_send() {
+        let cors = Cors {
+            request_headers: vec![HeaderName::from_static("x-tenant")],
+            ..Cors::default()
+        };
+        let origins = Origins::new(&[], &[], &cors);
+        let asked = |names: &str| {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_str(names).unwrap();
+            headers.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, value);
+            origins.request_headers(&headers)
+        };
+        let usual = asked("authorization, x-evil");
+        assert!(usual.ends_with("baggage, x-tenant"), "{usual}");
+        assert_eq!(
+            asked("Mcp-Param-Region,mcp-param-a b, mcp-parameter, mcp-param-x"),
+            format!("{usual}, mcp-param-region, mcp-param-x")
+        );
+        let many = vec!["mcp-param-x"; 100].join(",");
+        assert_eq!(asked(&many).matches("mcp-param-").count(), MAX_MIRRORED);
+    }
+
+    #[test]
     fn listed_origins_and_our_own_hosts_pass_and_nothing_else() {
         let hosts = ["localhost:8080", "node.example"].map(str::to_owned);
-        let origins = Origins::new(&["https://app.example".to_owned()], &hosts);
+        let origins = Origins::new(&["https://app.example".to_owned()], &hosts, &Cors::default());
         for good in [
             "https://app.example",
             "http://localhost:8080",

@@ -31,6 +31,7 @@ use crate::mcp::seal::{self, Seal, StateKeyFault};
 use crate::mcp::sessions::Sessions;
 use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
+use crate::offline;
 use crate::origin::Origins;
 use crate::status::Observer;
 use crate::upstream::Upstreams;
@@ -143,12 +144,12 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         approvals: Approvals::new(config.approval.clone()),
         resource: config.resource.as_str().to_owned(),
         door: Door::new(
-            Issuers::new(&config.issuers)?,
+            Issuers::new(config)?,
             Bindings::new(config.resource.clone(), nonces(config)?),
         ),
         gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
-        origins: Origins::new(&config.allowed_origins, &config.hosts()),
+        origins: Origins::new(&config.allowed_origins, &config.hosts(), &config.cors),
         logs: Logs::new(ring, config.logs.clone()),
         asks: Asks {
             resource_metadata: config.resource.metadata_url(),
@@ -234,6 +235,7 @@ async fn start<H: ServerHandler>(
     ));
     let rates = node.gate.rates().chain([node.per_client.clone()]).collect();
     tokio::spawn(forget_the_idle(per_address, rates));
+    tokio::spawn(offline::keep_time(Arc::clone(node.door.issuers().clock())));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {
         // Streams have no end of their own, and would hold up the stop.

@@ -93,10 +93,33 @@ pub(crate) struct IssuerStatus {
     /// Seconds since its key set was fetched; absent before the first time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keys_age_seconds: Option<u64>,
+    /// Seconds for which its keys would serve on if it could not be reached; absent while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys_left_seconds: Option<u64>,
+    /// What is known of tokens that it took back; absent until a token has named a status list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revocation: Option<RevocationState>,
     /// How many keys it has.
     pub(crate) keys: usize,
     /// Why the latest attempt to reach it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+}
+
+/// What is known of the revocations of one authorization server.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct RevocationState {
+    /// How many status lists are held.
+    pub(crate) lists: usize,
+    /// Seconds since the issuer last confirmed them, the oldest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) age_seconds: Option<u64>,
+    /// Seconds for which tokens would be judged on if the issuer could not be reached; absent when they are taken
+    /// without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left_seconds: Option<u64>,
+    /// Why the latest question failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
 }
 
@@ -185,10 +208,21 @@ pub(crate) fn versions() -> Versions {
 
 fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
     let condition = issuer.condition();
+    let known = condition
+        .revocation
+        .filter(|known| known.lists > 0 || known.fault.is_some());
+    let revocation = known.map(|known| RevocationState {
+        lists: known.lists,
+        age_seconds: known.age.map(|age| age.as_secs()),
+        left_seconds: known.left.map(|left| left.as_secs()),
+        fault: known.fault,
+    });
     IssuerStatus {
         issuer: issuer.expectation.issuer.clone(),
         usable: condition.usable,
         keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),
+        keys_left_seconds: condition.keys_left.map(|left| left.as_secs()),
+        revocation,
         keys: condition.keys,
         fault: condition.fault,
     }

@@ -108,9 +108,14 @@ impl Forge {
             "jti": "j", "client_id": "agent", "scope": "mcp:call mcp:read",
         });
         change(&mut claims);
-        let header = json!({"typ": "at+jwt", "alg": "EdDSA", "kid": self.kid});
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(header), part(claims));
+        self.sign("at+jwt", &claims)
+    }
+
+    /// A JWT of this type.
+    pub(crate) fn sign(&self, typ: &str, claims: &Value) -> String {
+        let header = json!({"typ": typ, "alg": "EdDSA", "kid": self.kid});
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&header), part(claims));
         format!(
             "{signed}.{}",
             URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()))

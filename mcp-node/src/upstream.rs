@@ -49,6 +49,10 @@ const FIRST_START: Duration = Duration::from_secs(5);
 /// How long all of them together may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
+/// Events of this target are for operators: they may have in them what a program was told by a caller, or addresses.
+/// The copy of the log that callers can read lacks them.
+const CALLERS: &str = "mcp_node::upstream::callers";
+
 /// Where an upstream is in its life.
 #[derive(Clone)]
 enum Stage {

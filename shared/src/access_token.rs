@@ -28,6 +28,7 @@ pub use self::unverified::UnverifiedToken;
 use crate::clock::UnixSeconds;
 use crate::jose::Algorithm;
 use crate::scope::Scope;
+use crate::status_list::StatusReference;
 
 /// A longer token is refused before anything of it is decoded.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -58,6 +59,16 @@ pub struct Claims<'a> {
     /// RFC 9396 §9.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_details: Option<&'a Value>,
+    /// Token Status List §6.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status<'a>>,
+}
+
+/// The claim `status`.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// The token's place in a list.
+    pub status_list: &'a StatusReference,
 }
 
 /// Why a token is refused. `reason` names values of the token, but never the token.
@@ -122,6 +133,7 @@ pub struct VerifiedClaims {
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
     kept: Map<String, Value>,
+    status: Option<StatusReference>,
 }
 
 #[expect(
@@ -188,6 +200,11 @@ impl VerifiedClaims {
     /// RFC 9396 §9.1; a list.
     pub fn authorization_details(&self) -> Option<&Value> {
         self.authorization_details.as_ref()
+    }
+
+    /// Its place in a list of its issuer that says whether it was revoked.
+    pub fn status(&self) -> Option<&StatusReference> {
+        self.status.as_ref()
     }
 
     /// Those of [`Expectation::kept_claims`] that it has.

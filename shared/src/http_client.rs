@@ -2,6 +2,7 @@
 //! answer that is too large or too slow. [`HttpClient`] is for addresses that the operator named, [`GuardedClient`] for
 //! those that a stranger did.
 
+mod changed;
 mod exchange;
 mod guard;
 mod rule;
@@ -20,6 +21,7 @@ use rustls_pki_types::pem::PemObject;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+pub use self::changed::{News, Question};
 pub use self::exchange::Exchanged;
 pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};

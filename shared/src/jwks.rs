@@ -6,9 +6,12 @@
 //! neither floods the issuer nor keeps a set for ever.
 
 mod elsewhere;
+mod kept;
+mod settings;
 mod source;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,13 +19,13 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use url::Url;
 
+pub use self::kept::KeptAt;
+pub use self::settings::{KeySetSettings, KeySetStatus};
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;
 use crate::jose::{Algorithm, KeySet, VerifyingKey};
-use crate::uri::Issuer;
 
 /// After an unknown `kid` made us ask the issuer again, so long passes before another one may.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -54,33 +57,6 @@ pub enum KeyLookup {
     },
 }
 
-/// Where the keys of an issuer come from, and how long they may serve.
-#[derive(Clone, Debug)]
-pub struct KeySetSettings {
-    /// The issuer, whose metadata names the key set.
-    pub issuer: Issuer,
-    /// The key set itself, when the operator names it: then no metadata is read.
-    pub jwks_uri: Option<Url>,
-    /// What it may sign with: a key that names no `alg` is for the first of these that fits it.
-    pub algorithms: Vec<Algorithm>,
-    /// How long the last good set serves when the issuer is away; at least [`MIN_MAX_STALE`], or there are times at
-    /// which no token can be judged.
-    pub max_stale: Duration,
-}
-
-/// What an operator wants to know of a key set.
-#[derive(Clone, Debug)]
-pub struct KeySetStatus {
-    /// Time since the set was fetched; `None` before the first time.
-    pub age: Option<Duration>,
-    /// Name and algorithm of each key.
-    pub keys: Vec<(String, &'static str)>,
-    /// Whether tokens can be judged now.
-    pub usable: bool,
-    /// Why the latest attempt failed, if it did.
-    pub fault: Option<String>,
-}
-
 /// The cached key set of one issuer. Cheap to clone.
 #[derive(Clone)]
 pub struct RemoteKeySet(Arc<Inner>);
@@ -90,6 +66,8 @@ struct Inner {
     source: Box<dyn Source>,
     algorithms: Vec<Algorithm>,
     max_stale: Duration,
+    kept: Option<KeptAt>,
+    is_started: AtomicBool,
     /// Where the set was made, if on a runtime: a web worker is no place for a task that outlives requests.
     runtime: Option<Handle>,
     held: ArcSwapOption<Held>,
@@ -101,13 +79,20 @@ struct Inner {
 
 struct Held {
     set: KeySet,
-    fetched_at: Instant,
+    /// When it came into this program.
+    since: Instant,
+    /// How old it was then.
+    older: Duration,
+}
+
+impl Held {
+    fn age(&self) -> Duration {
+        self.older.saturating_add(self.since.elapsed())
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Attempts {
-    /// Whether the task that fetches has been started.
-    started: bool,
     in_flight: bool,
     finished: u64,
     next_at: Option<Instant>,
@@ -131,26 +116,41 @@ impl RemoteKeySet {
             issuer: settings.issuer,
             jwks_uri: settings.jwks_uri,
         };
-        Self::build(issuer, Box::new(source), settings.algorithms, settings.max_stale)
+        Self::build(
+            issuer,
+            Box::new(source),
+            settings.algorithms,
+            (settings.max_stale, settings.kept),
+        )
     }
 
     fn from_source(issuer: String, source: Box<dyn Source>, max_stale: Duration) -> Self {
-        Self::build(issuer, source, Vec::new(), max_stale)
+        Self::build(issuer, source, Vec::new(), (max_stale, None))
     }
 
     fn build(
         issuer: String,
         source: Box<dyn Source>,
         algorithms: Vec<Algorithm>,
-        max_stale: Duration,
+        (max_stale, kept): (Duration, Option<KeptAt>),
     ) -> Self {
+        let known = kept.as_ref().and_then(|kept| kept.read(&issuer, &algorithms));
+        let held = known.map(|(set, older)| {
+            Arc::new(Held {
+                set,
+                since: Instant::now(),
+                older,
+            })
+        });
         Self(Arc::new(Inner {
             issuer,
             source,
             algorithms,
             max_stale,
+            kept,
+            is_started: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
-            held: ArcSwapOption::empty(),
+            held: ArcSwapOption::new(held),
             attempts: watch::Sender::new(Attempts::default()),
             wanted: Arc::default(),
             unknown_kid: Mutex::default(),
@@ -159,6 +159,7 @@ impl RemoteKeySet {
 
     /// The key named `kid`. Asks the issuer when nothing is held yet, or when the held set does not know the name.
     pub async fn key(&self, kid: &str) -> KeyLookup {
+        self.start();
         if self.0.usable().is_none() {
             self.first_attempt().await;
         }
@@ -184,6 +185,7 @@ impl RemoteKeySet {
     /// The issuer's only key for `algorithm`, for a token that names none (OpenID Connect Core §10.1). When the held set
     /// has none, or several, the issuer is not asked again: no name was ever missing.
     pub async fn only_key(&self, algorithm: Algorithm) -> KeyLookup {
+        self.start();
         if self.0.usable().is_none() {
             self.first_attempt().await;
         }
@@ -204,8 +206,14 @@ impl RemoteKeySet {
             .is_some_and(|held| held.set.find(key.kid()) == Some(key))
     }
 
+    /// The key named `kid` of the set that is held and usable. Never waits, never asks.
+    pub fn known(&self, kid: &str) -> Option<VerifyingKey> {
+        self.0.usable().and_then(|held| held.set.find(kid).cloned())
+    }
+
     /// Whether tokens can be judged. Before the first fetch this makes it, and waits for its end.
     pub async fn is_ready(&self) -> bool {
+        self.start();
         if self.0.usable().is_none() {
             self.first_attempt().await;
         }
@@ -222,7 +230,10 @@ impl RemoteKeySet {
                 .collect()
         };
         KeySetStatus {
-            age: held.as_ref().map(|held| held.fetched_at.elapsed()),
+            age: held.as_ref().map(|held| held.age()),
+            left: held
+                .as_ref()
+                .map(|held| self.0.max_stale.saturating_sub(held.age())),
             keys: held.as_ref().map(describe).unwrap_or_default(),
             usable: self.0.usable().is_some(),
             fault: self.0.attempts.borrow().fault.as_ref().map(ToString::to_string),
@@ -231,18 +242,20 @@ impl RemoteKeySet {
 
     /// Starts the task that fetches, if it does not run yet, and waits for the end of its first attempt.
     async fn first_attempt(&self) {
-        let newly_started = self
-            .0
-            .attempts
-            .send_if_modified(|attempts| !std::mem::replace(&mut attempts.started, true));
-        if newly_started {
-            let task = keep_fresh(Arc::downgrade(&self.0));
-            match &self.0.runtime {
-                Some(runtime) => drop(runtime.spawn(task)),
-                None => drop(tokio::spawn(task)),
-            }
-        }
+        self.start();
         self.attempt_number(1).await;
+    }
+
+    /// Starts the task that fetches, if it does not run yet.
+    fn start(&self) {
+        if self.0.is_started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let task = keep_fresh(Arc::downgrade(&self.0));
+        match &self.0.runtime {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
     }
 
     /// Has the issuer asked once more, unless it was within the cool-down. All who ask meanwhile share the answer.
@@ -279,9 +292,7 @@ impl fmt::Debug for RemoteKeySet {
 
 impl Inner {
     fn usable(&self) -> Option<Arc<Held>> {
-        self.held
-            .load_full()
-            .filter(|held| held.fetched_at.elapsed() <= self.max_stale)
+        self.held.load_full().filter(|held| held.age() <= self.max_stale)
     }
 
     fn retry_after(&self) -> Duration {
@@ -311,8 +322,14 @@ impl Inner {
         }
         self.held.store(Some(Arc::new(Held {
             set,
-            fetched_at: Instant::now(),
+            since: Instant::now(),
+            older: Duration::ZERO,
         })));
+        if let Some(kept) = self.kept.clone() {
+            let issuer = self.issuer.clone();
+            // A disk may be slow, and nobody need wait for it.
+            tokio::task::spawn_blocking(move || kept.write(&issuer, &body));
+        }
         // A set that must not serve for long is asked for as often: else no token could be judged between two attempts.
         let longest = FRESHNESS.1.min(self.max_stale).max(FRESHNESS.0);
         Ok(max_age.unwrap_or(DEFAULT_FRESHNESS).clamp(FRESHNESS.0, longest))

@@ -188,6 +188,7 @@ impl Provider {
                     jwks_uri: Some(metadata.jwks_uri.clone()),
                     algorithms: Vec::new(),
                     max_stale: DEFAULT_MAX_STALE,
+                    kept: None,
                 };
                 RemoteKeySet::new(self.http.clone(), settings)
             }

@@ -217,6 +217,7 @@ pub(super) async fn set_password_in(
 pub(crate) async fn disable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
     db.write(async |tx| {
         db::user_account::disable(tx, user_id, now).await?;
+        db::status_revoked::user(tx, user_id, now).await?;
         end_everything(tx, user_id, None, now).await
     })
     .await

@@ -97,6 +97,7 @@ impl TrustedIssuer {
                     jwks_uri: None,
                     algorithms: Vec::new(),
                     max_stale: DEFAULT_MAX_STALE,
+                    kept: None,
                 };
                 RemoteKeySet::new(http, settings)
             }

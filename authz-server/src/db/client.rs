@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, access_grant, client_secret, on};
+use super::{Db, DbFault, Tx, access_grant, client_secret, on, status_revoked};
 
 const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as, origin, details, last_used_at, expires_at FROM client WHERE client_id = $1";
@@ -200,6 +200,7 @@ pub(crate) async fn revoke_in(tx: &mut Tx, client_id: &str, now: UnixSeconds) ->
     })?;
     if rows > 0 {
         access_grant::revoke_all_of_client(tx, client_id, now).await?;
+        status_revoked::client(tx, client_id, now).await?;
     }
     noted(tx, rows, client_id, now).await
 }

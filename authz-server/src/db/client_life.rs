@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, on, status_revoked};
 
 const USED: &str = "UPDATE client SET last_used_at = $2, expires_at = CASE WHEN expires_at IS NULL THEN expires_at ELSE $3 END \
      WHERE client_id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
@@ -62,6 +62,7 @@ pub(crate) async fn expire(db: &Db, now: UnixSeconds) -> Result<usize, DbFault> 
                 let batch: Vec<String> =
                     on!(tx tx, c => sqlx::query_scalar(EXPIRE).bind(now.0).bind(BATCH as i64).fetch_all(c))?;
                 for client_id in &batch {
+                    status_revoked::client(tx, client_id, now).await?;
                     change::record(tx, Noun::Client, client_id, now).await?;
                 }
                 Ok(batch.len())

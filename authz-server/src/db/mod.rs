@@ -35,6 +35,8 @@ pub(crate) mod revoked_token;
 pub(crate) mod session;
 mod shelf;
 pub(crate) mod signing_key;
+pub(crate) mod status_list;
+pub(crate) mod status_revoked;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod token_family;
@@ -304,6 +306,8 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        status_list::STATEMENTS,
+        status_revoked::STATEMENTS,
         token_family::STATEMENTS,
         totp::STATEMENTS,
         used_proof::STATEMENTS,

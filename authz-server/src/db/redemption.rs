@@ -23,9 +23,9 @@ const AT_ONCE: &str = "WITH standing AS MATERIALIZED (\
          AND c.redeemed_at IS NULL AND c.expires_at > $6 AND c.failures < $8 RETURNING c.grant_id), \
      opened AS (\
          INSERT INTO token_family (family_id, grant_id, client_id, user_id, resource, scopes, auth_time, methods, nonce, \
-             created_at, last_used_at, expires_at, confirmation, authorization_details) \
+             created_at, last_used_at, expires_at, confirmation, authorization_details, status_list, status_index) \
          SELECT $7, s.grant_id, s.client_id, s.user_id, s.resource, $9, $10, $11, $12, $6, $6, \
-             CASE WHEN s.expires_at < $13 THEN s.expires_at ELSE $13 END, $16, $17 \
+             CASE WHEN s.expires_at < $13 THEN s.expires_at ELSE $13 END, $16, $17, $18, $19 \
          FROM standing s JOIN redeemed r ON r.grant_id = s.grant_id RETURNING family_id, expires_at), \
      kept AS (\
          INSERT INTO refresh_token (token_hash, family_id, created_at, expires_at) \
@@ -63,6 +63,7 @@ pub(crate) async fn at_once(
         authorization_details,
         expires_at,
         confirmation,
+        status,
     } = new;
     let end: Result<Option<i64>, DbFault> = on!(db, c => {
         sqlx::query_scalar(AT_ONCE)
@@ -83,6 +84,8 @@ pub(crate) async fn at_once(
             .bind(idle_end.0)
             .bind(confirmation)
             .bind(authorization_details)
+            .bind(status.0)
+            .bind(status.1)
             .fetch_optional(c)
     });
     match end {

@@ -13,11 +13,10 @@ const FIND: &str = "SELECT r.family_id, r.created_at, r.expires_at, r.replaced_a
      AND (g.expires_at IS NULL OR g.expires_at > $2) AND u.disabled_at IS NULL THEN TRUE ELSE FALSE END AS stands \
      FROM refresh_token r JOIN token_family f ON f.family_id = r.family_id JOIN access_grant g ON g.grant_id = f.grant_id \
      JOIN user_account u ON u.user_id = f.user_id WHERE r.token_hash = $1";
-const INSERT: &str =
-    "INSERT INTO refresh_token (token_hash, family_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
+const INSERT: &str = "INSERT INTO refresh_token (token_hash, family_id, created_at, expires_at, status_list, status_index) VALUES ($1, $2, $3, $4, $5, $6)";
 const REPLACE: &str = "UPDATE refresh_token SET replaced_at = $2, successor_hash = $3, successor_sealed = $4 \
      WHERE token_hash = $1 AND replaced_at IS NULL AND expires_at > $2";
-const REPLACED: &str = "SELECT r.replaced_at, r.successor_sealed, s.replaced_at AS successor_replaced_at \
+const REPLACED: &str = "SELECT r.replaced_at, r.successor_sealed, s.replaced_at AS successor_replaced_at, s.status_list, s.status_index \
      FROM refresh_token r JOIN refresh_token s ON s.token_hash = r.successor_hash WHERE r.token_hash = $1";
 const FORGET: &str = "DELETE FROM refresh_token WHERE token_hash IN \
      (SELECT r.token_hash FROM token_family f JOIN refresh_token r ON r.family_id = f.family_id \
@@ -61,6 +60,9 @@ pub(crate) struct ReplacedRow {
     pub(crate) successor_sealed: Vec<u8>,
     /// When its successor was used, if it was.
     pub(crate) successor_replaced_at: Option<i64>,
+    /// The place of the access token that was given out with its successor.
+    pub(crate) status_list: Option<String>,
+    pub(crate) status_index: Option<i64>,
 }
 
 /// The token of this hash, used or not.
@@ -72,15 +74,23 @@ pub(crate) async fn find(
     on!(db, c => sqlx::query_as(FIND).bind(token.as_bytes()).bind(now.0).fetch_optional(c))
 }
 
-/// Keeps a token that is about to be handed out.
+/// Keeps a token that is about to be handed out, and the place in a status list of the access token beside it, unless
+/// that is kept with the family.
 pub(crate) async fn insert(
     tx: &mut Tx,
     token: &SecretHash,
     family_id: &str,
     (now, idle_end): (UnixSeconds, UnixSeconds),
+    status: Option<(&str, i64)>,
 ) -> Result<(), DbFault> {
     on!(tx tx, c => async {
-        let insert = sqlx::query(INSERT).bind(token.as_bytes()).bind(family_id).bind(now.0).bind(idle_end.0);
+        let insert = sqlx::query(INSERT)
+            .bind(token.as_bytes())
+            .bind(family_id)
+            .bind(now.0)
+            .bind(idle_end.0)
+            .bind(status.map(|(list_id, _)| list_id))
+            .bind(status.map(|(_, index)| index));
         insert.execute(c).await.map(|_| ())
     })
 }

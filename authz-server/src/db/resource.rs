@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, access_grant, on};
+use super::{Db, DbFault, Tx, access_grant, on, status_revoked};
 
 const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
      FROM resource ORDER BY created_at, uri";
@@ -123,6 +123,7 @@ pub(crate) async fn delete_in(tx: &mut Tx, uri: &str, now: UnixSeconds) -> Resul
         sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
     })?;
     access_grant::revoke_all_of_resource(tx, uri, now).await?;
+    status_revoked::resource(tx, uri, now).await?;
     noted(tx, rows, uri, now).await
 }
 

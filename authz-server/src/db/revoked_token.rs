@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, delete_in_batches, on};
+use super::{Db, DbFault, delete_in_batches, on, status_revoked};
 
 const INSERT: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (token_id) DO NOTHING";
@@ -20,6 +20,8 @@ pub(crate) struct Revocation<'a> {
     pub(crate) token_id: &'a str,
     pub(crate) client_id: &'a str,
     pub(crate) expires_at: UnixSeconds,
+    /// Its place: a list and an index.
+    pub(crate) status: Option<(&'a str, i64)>,
 }
 
 /// Takes a token back. Once this returns, no instance calls it active.
@@ -29,16 +31,19 @@ pub(crate) async fn insert(db: &Db, revocation: &Revocation<'_>, now: UnixSecond
             token_id,
             client_id,
             expires_at,
+            status,
         } = revocation;
         let rows = on!(tx tx, c => async {
             let insert = sqlx::query(INSERT).bind(*token_id).bind(*client_id).bind(expires_at.0).bind(now.0);
             insert.execute(c).await.map(|done| done.rows_affected())
         })?;
         if rows == 0 {
-            Ok(())
-        } else {
-            change::record(tx, Noun::Token, token_id, now).await
+            return Ok(());
         }
+        if let Some(place) = status {
+            status_revoked::place(tx, *place, now).await?;
+        }
+        change::record(tx, Noun::Token, token_id, now).await
     })
     .await
 }

@@ -69,7 +69,10 @@ async fn every_statement_is_understood_by_both_databases() {
                 .unwrap();
         }
         if matches!(db, Db::Pg(_)) {
-            for statement in redemption::POSTGRES_STATEMENTS {
+            for statement in redemption::POSTGRES_STATEMENTS
+                .iter()
+                .chain(status_list::POSTGRES_STATEMENTS)
+            {
                 prepare(&db, statement).await.unwrap();
             }
         }

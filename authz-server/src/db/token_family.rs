@@ -4,13 +4,13 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, delete_in_batches, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on, status_revoked};
 
 /// A family ends when its grant does, if that is sooner.
 const OPEN: &str = "INSERT INTO token_family (family_id, grant_id, client_id, user_id, resource, scopes, auth_time, methods, nonce, \
-     created_at, last_used_at, expires_at, confirmation, authorization_details) \
+     created_at, last_used_at, expires_at, confirmation, authorization_details, status_list, status_index) \
      SELECT $1, grant_id, client_id, user_id, resource, $3, $4, $5, $6, $7, $7, \
-     CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END, $12, $13 \
+     CASE WHEN expires_at < $8 THEN expires_at ELSE $8 END, $12, $13, $14, $15 \
      FROM access_grant WHERE grant_id = $2 AND client_id = $9 AND user_id = $10 AND resource = $11 \
      AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $7) RETURNING expires_at";
 const USE: &str = "UPDATE token_family SET last_used_at = $2 \
@@ -79,6 +79,8 @@ pub(crate) struct NewFamilyRow<'a> {
     pub(crate) expires_at: UnixSeconds,
     /// JSON: the key that must be shown with every refresh token of the family.
     pub(crate) confirmation: Option<String>,
+    /// The place of the first access token: a list and an index.
+    pub(crate) status: (&'a str, i64),
 }
 
 /// Which families end.
@@ -97,7 +99,7 @@ pub(crate) enum Of<'a> {
 }
 
 impl<'a> Of<'a> {
-    fn id(self) -> &'a str {
+    pub(super) fn id(self) -> &'a str {
         let (Self::Family(id) | Self::Grant(id) | Self::User(id) | Self::Client(id) | Self::Resource(id)) =
             self;
         id
@@ -136,6 +138,8 @@ pub(crate) async fn open(
             .bind(new.resource)
             .bind(&new.confirmation)
             .bind(new.authorization_details)
+            .bind(new.status.0)
+            .bind(new.status.1)
             .fetch_optional(c)
     })?;
     end.map(UnixSeconds)
@@ -166,6 +170,10 @@ pub(crate) async fn revoke(
         let update = sqlx::query(end).bind(of.id()).bind(now.0).bind(why);
         update.execute(c).await.map(|done| done.rows_affected())
     })?;
+    // Now that nobody adds to them any more.
+    if ended > 0 {
+        status_revoked::families(tx, of, now).await?;
+    }
     if taken > 0 {
         let subject = match of {
             Of::Family(id) => id,

@@ -23,6 +23,7 @@ use crate::db;
 use crate::db::authorization_code::{KnownCode, MAX_FAILURES};
 use crate::db::token_family::Of;
 use crate::error::Failure;
+use crate::status_list::Place;
 
 /// What a code that came back deserves.
 #[derive(PartialEq, Eq, Debug)]
@@ -89,7 +90,9 @@ pub(super) async fn decide(
     let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
-    match redeem(app, (&code, &known), (client, kept.as_deref()), issued, now).await? {
+    let place = app.status_lists.allot(app, &resource, None, now).await?;
+    let bound = (kept.as_deref(), &place);
+    match redeem(app, (&code, &known), (client, bound), issued, now).await? {
         Outcome::Redeemed(ends) => Ok(Permit {
             client: client.clone(),
             subject: known.code.user_id,
@@ -106,6 +109,7 @@ pub(super) async fn decide(
             confirmation: None,
             actor: None,
             authorization_details: details.as_ref().map(AuthorizationDetails::value),
+            place: Some(place),
         }),
         outcome => Err(refuse(&outcome, &known).into()),
     }
@@ -184,7 +188,7 @@ fn matches(verifier: &Secret, challenge: &str) -> bool {
 async fn redeem(
     app: &App,
     (hash, known): (&SecretHash, &KnownCode),
-    (client, kept): (&Client, Option<&str>),
+    (client, (kept, place)): (&Client, (Option<&str>, &Place)),
     (family_id, refresh_token): (&str, Option<&Secret>),
     now: UnixSeconds,
 ) -> Result<Outcome, Failure> {
@@ -204,6 +208,7 @@ async fn redeem(
         nonce: code.nonce.as_deref(),
         authorization_details: code.authorization_details.as_deref(),
         confirmation: kept,
+        place,
     };
     let issued = (family_id, refresh_token);
     if let Some(ends) = family::open_at_once(app, hash, &new, issued, now).await? {

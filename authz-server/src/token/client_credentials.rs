@@ -49,6 +49,7 @@ pub(super) async fn decide(
         confirmation: None,
         actor: None,
         authorization_details: details.as_ref().map(AuthorizationDetails::value),
+        place: None,
     })
 }
 

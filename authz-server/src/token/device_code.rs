@@ -130,6 +130,7 @@ async fn redeem(
         .map_err(|_| Failure::Internal("a device's scope is damaged".to_owned()))?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let methods = row.methods.clone().unwrap_or_default();
+    let place = app.status_lists.allot(app, &resource, None, now).await?;
     let new = NewFamily {
         grant_id,
         client,
@@ -141,6 +142,7 @@ async fn redeem(
         nonce: None,
         authorization_details: granted_details,
         confirmation: kept.as_deref(),
+        place: &place,
     };
     let redeemed = app.db.write(async |tx| {
         if !db::access_grant::lock(tx, grant_id, now).await?
@@ -173,6 +175,7 @@ async fn redeem(
         confirmation: None,
         actor: None,
         authorization_details: details.as_ref().map(AuthorizationDetails::value),
+        place: Some(place),
     })
 }
 

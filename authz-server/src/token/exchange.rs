@@ -19,6 +19,7 @@ use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
 use crate::error::Failure;
 use crate::policy::exchange::{self as policy, Actor, Consent, Edge, MAX_DEPTH, Mode, Refusal};
+use crate::status_list::Place;
 
 /// What is issued here (RFC 8693 §3).
 pub(super) const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -102,10 +103,15 @@ pub(super) async fn decide(
         actor: act,
         // They speak of the first resource.
         authorization_details: None,
+        place: None,
     };
     let descent = Descent {
         token_id: subject.token_id().to_owned(),
+        place: subject
+            .status()
+            .and_then(|status| Place::named(&app.config.issuer, status)),
         rests_on: parties::rests_on(&subject, grant_id.as_deref()),
+        grant_id,
         ends: subject.expires_at(),
     };
     Ok((permit, descent))

@@ -18,6 +18,7 @@ use crate::db::token_family::NewFamilyRow;
 use crate::db::{self, DbFault, Tx};
 use crate::error::Failure;
 use crate::registry::Resource;
+use crate::status_list::Place;
 
 /// A longer scope makes tokens that nodes refuse ([`shared::access_token::MAX_TOKEN_BYTES`]). It is refused before
 /// anything is used up.
@@ -39,6 +40,8 @@ pub(crate) struct NewFamily<'a> {
     pub(crate) authorization_details: Option<&'a str>,
     /// What must be shown with its refresh tokens ([`super::sender::kept_for`]).
     pub(crate) confirmation: Option<&'a str>,
+    /// Of its first access token, in a status list.
+    pub(crate) place: &'a Place,
 }
 
 /// What the ids of families begin with.
@@ -61,6 +64,7 @@ impl<'a> NewFamily<'a> {
             authorization_details: self.authorization_details,
             expires_at: now + config.refresh_ttl,
             confirmation: self.confirmation.map(str::to_owned),
+            status: self.place.stored(),
         }
     }
 }
@@ -94,7 +98,7 @@ pub(crate) async fn open(
     let end = db::token_family::open(tx, &new.row(config, family_id, now), now).await?;
     if let Some(refresh) = refresh {
         let idle_end = idle_end(config, end, now);
-        db::refresh_token::insert(tx, &refresh.hash(), family_id, (now, idle_end)).await?;
+        db::refresh_token::insert(tx, &refresh.hash(), family_id, (now, idle_end), None).await?;
     }
     Ok(end)
 }

@@ -12,7 +12,7 @@ use shared::scope::Scope;
 use shared::signed_jwt::{JwtFault, SignedJwt, VerifiedJwt};
 
 use super::assertion::{self, Assertion, LEEWAY, not_valid};
-use super::parties::ELSEWHERE;
+use super::parties::{self, ELSEWHERE};
 use super::request::TokenRequest;
 use super::{Permit, target};
 use crate::app::App;
@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::config::IdentityProvider;
 use crate::db;
+use crate::db::status_list::BlockOwner;
 use crate::error::Failure;
 use crate::registry::Resource;
 
@@ -52,6 +53,11 @@ pub(super) async fn decide(
     let resource = destination(app, client, &shown.jwt, asked.resource.as_deref()).await?;
     let scope = granted(asked.scope.as_ref(), &shown.jwt, client, &resource)?;
     let subject = subject(app, &provider.trust.issuer, &shown.subject).await?;
+    let owner = BlockOwner {
+        client_id: &client.client_id,
+        user_id: parties::is_user(&subject).then_some(subject.as_str()),
+    };
+    let place = app.status_lists.allot(app, &resource, Some(owner), now).await?;
     if !settings.id_jag_replay {
         use_up(app, &provider.trust.issuer, &shown).await?;
     }
@@ -73,6 +79,7 @@ pub(super) async fn decide(
         confirmation: bound,
         actor: None,
         authorization_details: None,
+        place: Some(place),
     })
 }
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::Value;
-use shared::access_token::{Claims, Confirmation, MAX_TOKEN_BYTES};
+use shared::access_token::{Claims, Confirmation, MAX_TOKEN_BYTES, Status};
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::{Secret, random_bytes};
@@ -15,9 +15,12 @@ use super::exchange::ACCESS_TOKEN_TYPE;
 use super::scopes::OPENID;
 use super::{Permit, Terms, end_of, family};
 use crate::app::App;
+use crate::db;
+use crate::db::status_list::{BlockOwner, Heir};
 use crate::error::Failure;
 use crate::keys::KeyRing;
 use crate::openid::id_token::{self, SignIn};
+use crate::status_list::Place;
 
 /// A successful answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Serialize)]
@@ -40,7 +43,7 @@ struct TokenAnswer<'a> {
 }
 
 /// Mints the tokens that `permit` allows and answers with them.
-pub(super) fn issue(
+pub(super) async fn issue(
     app: &App,
     keys: &KeyRing,
     (permit, terms): (&Permit, &Terms),
@@ -48,7 +51,8 @@ pub(super) fn issue(
 ) -> Result<HttpResponse, Failure> {
     let scope = permit.scope.to_string();
     app.usage.note(&permit.client.client_id, now);
-    let access_token = access_token(app, keys, (permit, terms), &scope, now)?;
+    let place = place_of(app, permit, terms, now).await?;
+    let access_token = access_token(app, keys, (permit, terms, &place), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {
         Some(lineage) => {
@@ -85,6 +89,34 @@ pub(super) fn issue(
         .body(body))
 }
 
+/// The token's place in a status list, unless its grant had to have it before: one of the client's. That of an exchanged
+/// token is kept, so that it ends with the one that was shown (docs/decisions/0013).
+async fn place_of(app: &App, permit: &Permit, terms: &Terms, now: UnixSeconds) -> Result<Place, Failure> {
+    if let Some(place) = &permit.place {
+        return Ok(place.clone());
+    }
+    let owner = BlockOwner {
+        client_id: &permit.client.client_id,
+        user_id: None,
+    };
+    let place = app
+        .status_lists
+        .allot(app, &permit.resource, Some(owner), now)
+        .await?;
+    if let Some(descent) = &terms.descent {
+        let heir = Heir {
+            place: place.stored(),
+            parent: descent.place.as_ref().map(Place::stored),
+            grant_id: descent.grant_id.as_deref(),
+        };
+        if !db::status_list::add_heir(&app.db, heir).await? {
+            let refusal = OAuthError::new(ErrorCode::InvalidRequest, "the shown token was just revoked");
+            return Err(refusal.into());
+        }
+    }
+    Ok(place)
+}
+
 /// How a token is to be shown. One bound to a certificate is a bearer token to the eye (RFC 8705 §3).
 pub(super) fn token_type(confirmation: Option<&Confirmation>) -> &'static str {
     if confirmation.is_some_and(|bound| bound.jkt.is_some()) {
@@ -97,7 +129,7 @@ pub(super) fn token_type(confirmation: Option<&Confirmation>) -> &'static str {
 fn access_token(
     app: &App,
     keys: &KeyRing,
-    (permit, terms): (&Permit, &Terms),
+    (permit, terms, place): (&Permit, &Terms, &Place),
     scope: &str,
     now: UnixSeconds,
 ) -> Result<String, Failure> {
@@ -125,6 +157,7 @@ fn access_token(
         (None, Some(descent)) => format!("{}.{}.{own}", descent.token_id, descent.rests_on),
         (None, None) => own,
     };
+    let status = place.reference(&app.config.issuer);
     let claims = Claims {
         iss: app.config.issuer.as_str(),
         sub: subject,
@@ -140,6 +173,7 @@ fn access_token(
         cnf: confirmation.as_ref(),
         act: actor.as_ref(),
         authorization_details: authorization_details.as_ref(),
+        status: Some(Status { status_list: &status }),
     };
     let claims = serde_json::to_vec(&claims).map_err(|e| Failure::Internal(e.to_string()))?;
     let token = signer

@@ -56,6 +56,7 @@ use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::registry::Resource;
+use crate::status_list::Place;
 
 /// [`Params::form`] or [`Params::json`].
 type ParamsParser = fn(&HttpRequest, &[u8], &[&'static str]) -> Result<Params, OAuthError>;
@@ -75,6 +76,8 @@ struct Permit {
     actor: Option<Value>,
     /// RFC 9396 §7: a list.
     authorization_details: Option<Value>,
+    /// Of the access token, in a status list, where it had to be there before something was used up.
+    place: Option<Place>,
 }
 
 /// What a permit has beyond the access token when a person stands behind it.
@@ -105,7 +108,11 @@ struct Terms {
 struct Descent {
     /// Its `jti`: to take it back takes back the new one too ([`family::ancestors_of`]).
     token_id: String,
-    /// What else the new one rests on ([`parties::Support`]).
+    /// Its place in a status list; `None` when it was issued before there were any.
+    place: Option<Place>,
+    /// The grant by which the person agreed, if they were asked.
+    grant_id: Option<String>,
+    /// What else the new one rests on ([`parties::rests_on`]).
     rests_on: String,
     /// The new one lives no longer.
     ends: UnixSeconds,
@@ -175,7 +182,7 @@ async fn exchange(
         confirmation: asked.confirmation,
         ..permit
     };
-    issue::issue(app, &keys, (&permit, &terms), now)
+    issue::issue(app, &keys, (&permit, &terms), now).await
 }
 
 /// The same corridor for a workload, whose assertion is all that it shows. Failures count by address, as failed
@@ -212,7 +219,7 @@ async fn admit(
         names_resource: true,
         ..Terms::default()
     };
-    issue::issue(app, &keys, (&permit, &terms), now)
+    issue::issue(app, &keys, (&permit, &terms), now).await
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.

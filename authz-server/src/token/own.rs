@@ -112,6 +112,7 @@ mod tests {
             cnf: None,
             act: None,
             authorization_details: None,
+            status: None,
         };
         let private = SigningKey::generate(Algorithm::EdDSA).unwrap();
         let key = SigningKey::from_private_jwk(Algorithm::EdDSA, &private).unwrap();

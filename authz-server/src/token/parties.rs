@@ -19,6 +19,11 @@ pub(super) const ELSEWHERE: &str = "e_";
 /// What the subjects of workloads begin with ([`crate::policy::workload`]).
 const WORKLOAD: &str = "workload:";
 
+/// Whether `party` is a person with an account here.
+pub(super) fn is_user(party: &str) -> bool {
+    party.starts_with(USER)
+}
+
 /// The parts of a `jti` by which a token that came of an exchange names what the shown one rested on.
 const CLIENT: &str = "k_";
 const RESOURCE: &str = "r_";

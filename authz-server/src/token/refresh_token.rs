@@ -16,19 +16,19 @@ use super::{Lineage, Permit, sender, successor};
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
-use crate::config::Config;
 use crate::db;
+use crate::db::DbFault;
 use crate::db::refresh_token::{RefreshTokenRow, ReplacedRow};
 use crate::db::token_family::Of;
-use crate::db::{Db, DbFault};
 use crate::error::Failure;
+use crate::status_list::Place;
 
 /// What became of a token that was shown.
 enum Rotation {
     /// It is used now; the successor that was offered is the family's next.
     Rotated,
-    /// It had just been used: this is its successor, sealed.
-    Retried(Vec<u8>),
+    /// It had just been used: this is its successor, sealed, and the place of the access token that went with it.
+    Retried(Vec<u8>, Option<Place>),
     /// It had been used: its family is ended.
     Replayed,
     /// The family has ended, or nobody used the token in time.
@@ -69,10 +69,15 @@ pub(super) async fn decide(
     let asked = asked.authorization_details.as_deref();
     let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
     let next = Secret::generate(SecretKind::RefreshToken)?;
-    let refresh_token = match rotate(&app.db, &app.config, (shown, &known), &next, now).await? {
-        Rotation::Rotated => next,
-        Rotation::Retried(sealed) => successor::open(shown, &sealed)
-            .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?,
+    let fresh = app.status_lists.allot(app, &resource, None, now).await?;
+    let (refresh_token, place) = match rotate(app, (shown, &known), (&next, &fresh), now).await? {
+        Rotation::Rotated => (next, fresh),
+        Rotation::Retried(sealed, place) => {
+            let sealed = successor::open(shown, &sealed)
+                .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?;
+            // Whoever lost the answer has one of the two tokens.
+            (sealed, place.unwrap_or(fresh))
+        }
         Rotation::Replayed => {
             tracing::warn!(
                 event = "refresh_token_replayed",
@@ -102,34 +107,41 @@ pub(super) async fn decide(
         confirmation: None,
         actor: None,
         authorization_details: details.as_ref().map(AuthorizationDetails::value),
+        place: Some(place),
     })
 }
 
 /// Uses `shown` up in favour of `next`, or finds out what happened to it before.
 async fn rotate(
-    db: &Db,
-    config: &Config,
+    app: &App,
     (shown, known): (&Secret, &RefreshTokenRow),
-    next: &Secret,
+    (next, place): (&Secret, &Place),
     now: UnixSeconds,
 ) -> Result<Rotation, Failure> {
+    let config = &app.config;
     let (shown_hash, next_hash) = (shown.hash(), next.hash());
     let sealed = successor::seal(shown, next)?;
     let family_id = &known.family_id;
     let idle_end = family::idle_end(config, UnixSeconds(known.ends_at), now);
-    let written = db.write(async |tx| {
+    let written = app.db.write(async |tx| {
         if !db::token_family::use_now(tx, family_id, now).await? {
             return Ok(Rotation::Ended);
         }
         if db::refresh_token::replace(tx, &shown_hash, (&next_hash, &sealed), now).await? {
-            db::refresh_token::insert(tx, &next_hash, family_id, (now, idle_end)).await?;
+            let status = Some(place.stored());
+            db::refresh_token::insert(tx, &next_hash, family_id, (now, idle_end), status).await?;
             return Ok(Rotation::Rotated);
         }
         let Some(replaced) = db::refresh_token::replaced(tx, &shown_hash).await? else {
             return Ok(Rotation::Ended);
         };
         if is_retry(&replaced, config.refresh_retry_window, now) {
-            return Ok(Rotation::Retried(replaced.successor_sealed));
+            let place = replaced.status_list.zip(replaced.status_index);
+            let place = place.map(|(list_id, index)| Place {
+                list_id: list_id.into(),
+                index,
+            });
+            return Ok(Rotation::Retried(replaced.successor_sealed, place));
         }
         let why = "a refresh token was replayed";
         db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;

@@ -13,6 +13,7 @@ use crate::db::revoked_token::Revocation;
 use crate::db::token_family::Of;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
+use crate::status_list::Place;
 
 /// `POST /oauth/revoke`.
 pub(crate) async fn revoke(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
@@ -42,10 +43,14 @@ async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Resu
     if claims.client_id() != client.client_id {
         return not_its_own(&caller);
     }
+    let place = claims
+        .status()
+        .and_then(|status| Place::named(&app.config.issuer, status));
     let revocation = Revocation {
         token_id: claims.token_id(),
         client_id: &client.client_id,
         expires_at: claims.expires_at(),
+        status: place.as_ref().map(Place::stored),
     };
     db::revoked_token::insert(&app.db, &revocation, now).await?;
     tracing::info!(

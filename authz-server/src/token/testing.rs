@@ -26,6 +26,7 @@ use crate::db::tests::{NOW, add_user};
 use crate::db::{self, Db};
 use crate::error::Failure;
 use crate::registry::Resource;
+use crate::status_list::Place;
 
 /// The row of a client with these grants and scopes.
 pub(crate) fn client_row(grants: &str, scopes: &str) -> ClientRow {
@@ -286,6 +287,19 @@ pub(crate) fn code_of<T>(answer: Result<T, Failure>) -> ErrorCode {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was granted"),
     }
+}
+
+/// Refreshes; the next refresh token, the place of the access token, and the family.
+pub(crate) async fn refresh(
+    house: &House,
+    token: &Secret,
+    now: UnixSeconds,
+) -> Result<(Secret, Place, String), Failure> {
+    let asked = with_refresh_token(token);
+    let permit = super::refresh_token::decide(&house.app, &house.client, &asked, now).await?;
+    let lineage = permit.lineage.unwrap();
+    let next = lineage.refresh_token.unwrap();
+    Ok((next, permit.place.unwrap(), lineage.family_id))
 }
 
 /// Lets `judge` refuse what is wrong early and what is wrong late, by turns, and compares the times.

@@ -67,6 +67,7 @@ pub(super) async fn decide(
         confirmation: bound,
         actor: None,
         authorization_details: None,
+        place: None,
     })
 }
 

@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
+use shared::digest::arguments_digest;
 
 use crate::approval::Approved;
 use crate::gate::Operation;
-use crate::mcp::digest;
 
 /// One decision and how it ended.
 #[derive(Clone, Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     resource: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<String>,
-    /// SHA-256 of the canonical arguments, in hexadecimal.
+    /// SHA-256 of the canonical arguments ([`shared::digest`]), base64url.
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_sha256: Option<String>,
     /// The id of a person's approval, where the tool needed one, and who gave it.
@@ -154,7 +154,7 @@ impl Entry {
         self.resource = operation.resource.map(str::to_owned);
         self.prompt = operation.prompt.map(str::to_owned);
         if operation.has_arguments() {
-            self.arguments_sha256 = Some(digest::hexadecimal(&digest::of_arguments(operation.arguments)));
+            self.arguments_sha256 = Some(arguments_digest(operation.arguments));
         }
         self
     }

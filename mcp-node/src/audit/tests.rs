@@ -54,7 +54,7 @@ async fn each_decision_is_a_line_in_a_file_of_the_owner() {
         lines[0],
         serde_json::json!({
             "time": "2027-01-15T08:00:00Z", "method": "tools/call", "tool": "get_status",
-            "arguments_sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "arguments_sha256": "RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4o",
             "decision": "allowed", "outcome": "ok", "duration_ms": 1.5, "address": "192.0.2.7",
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         })

@@ -45,6 +45,17 @@ impl<'a> From<&'a HttpRequest> for Shown<'a> {
     }
 }
 
+impl<'a> Shown<'a> {
+    /// As a program without the node's frame sees it: a certificate is one of the connection.
+    pub(crate) fn of_connection(request: &'a HttpRequest) -> Self {
+        let certificate = request.conn_data::<ClientCertificate>().cloned();
+        Self {
+            certificate,
+            ..Self::from(request)
+        }
+    }
+}
+
 /// Everything by which one node judges proofs.
 pub(crate) struct Bindings {
     resource: ResourceUri,

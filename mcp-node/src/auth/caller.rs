@@ -59,6 +59,11 @@ impl Caller {
         self.issuer
     }
 
+    /// Whether all was known that there is to know: not so when the token names a list that could not be had.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self.grounds, Grounds::Key(_, None)) || self.claims.status().is_none()
+    }
+
     /// Why its token was believed.
     pub(super) fn grounds(&self) -> &Grounds {
         &self.grounds

@@ -13,7 +13,7 @@ fn door(issuers: &[&str]) -> Door {
         .collect();
     let config = NodeConfig::from_text(&text).unwrap();
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    Door::new(Issuers::new(&config.issuers).unwrap(), bindings)
+    Door::new(Issuers::in_memory(&config).unwrap(), bindings)
 }
 
 async fn verdict(door: &Door, token: &str, now: UnixSeconds) -> Result<Arc<Caller>, Refusal> {

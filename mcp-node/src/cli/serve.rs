@@ -7,9 +7,9 @@ use super::{Failure, load};
 use crate::logs::Ring;
 use crate::server::serve_with_ring;
 
-/// rmcp tells of every request at level info, of every refused one at warn, and of every caller that hung up at error;
+/// What becomes of upstream servers is told by the node. rmcp tells of every request at level info, of every refused one at warn, and of every caller that hung up at error;
 /// the frame does so at debug. Naming these targets in `RUST_LOG` brings them back.
-const QUIET: &str = "rmcp::service=off,rmcp=error,actix_server=warn";
+const QUIET: &str = "rmcp::service=off,rmcp::transport::worker=off,rmcp=error,actix_server=warn";
 
 pub(super) fn run(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let config = load(file)?;

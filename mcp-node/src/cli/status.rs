@@ -14,7 +14,7 @@ use super::healthcheck::{client, local_address};
 use super::{Failure, block_on, load, print};
 use crate::config::NodeConfig;
 use crate::identity::Identity;
-use crate::status::{Load, NodeStatus};
+use crate::status::{IssuerStatus, Load, NodeStatus};
 
 const MAX_BYTES: usize = 256 * 1024;
 
@@ -137,7 +137,12 @@ impl Report {
                 let age = issuer
                     .keys_age_seconds
                     .map_or_else(|| "never fetched".to_owned(), |age| format!("{age} s old"));
-                format!("issuer  {}: {} key(s), {age}", issuer.issuer, issuer.keys)
+                format!(
+                    "issuer  {}: {} key(s), {age}{}",
+                    issuer.issuer,
+                    issuer.keys,
+                    alone(issuer)
+                )
             }));
             lines.push(format!("peers   {}", status.peers.len()));
         } else if self.alive {
@@ -146,4 +151,19 @@ impl Report {
         lines.extend(self.fault.iter().map(|fault| format!("fault   {fault}")));
         lines.join("\n")
     }
+}
+
+/// How long the node could go on without the issuer.
+fn alone(issuer: &IssuerStatus) -> String {
+    let keys = issuer
+        .keys_left_seconds
+        .map(|left| format!("; keys serve {left} s without it"));
+    let revocation = issuer.revocation.as_ref().map(|known| {
+        let left = known
+            .left_seconds
+            .map_or_else(|| "without end".to_owned(), |left| format!("{left} s without it"));
+        let age = known.age_seconds.unwrap_or_default();
+        format!("; {} status list(s), {age} s old, serve {left}", known.lists)
+    });
+    keys.unwrap_or_default() + &revocation.unwrap_or_default()
 }

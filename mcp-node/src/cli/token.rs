@@ -92,6 +92,7 @@ fn stranger(issuer: &Issuer, arguments: &Arguments, document: Option<&[u8]>) -> 
         jwks_uri: None,
         algorithms: Vec::new(),
         max_stale: DEFAULT_MAX_STALE,
+        kept: None,
     };
     let keys = match document {
         Some(document) => Keys::File(read_key_set(arguments, document, &[])?),
@@ -118,7 +119,11 @@ fn candidate(
         (Some(document), Validation::Keys(algorithms)) => {
             Keys::File(read_key_set(arguments, document, algorithms)?)
         }
-        _ => Keys::Issuer(Trust::new(issuer, HttpClient::new(issuer.ca_file.as_deref())?)),
+        _ => Keys::Issuer(Trust::new(
+            issuer,
+            HttpClient::new(issuer.ca_file.as_deref())?,
+            None,
+        )),
     };
     Ok(Candidate {
         expectation,

@@ -55,7 +55,12 @@ impl IssuerConfig {
 }
 
 /// Reads every `[[issuer]]`. Faults stay in the reader.
-pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> Vec<IssuerConfig> {
+/// `max_stale` is for those that say nothing of it.
+pub(super) fn read_all(
+    reader: &mut Reader,
+    resource: Option<&ResourceUri>,
+    max_stale: Duration,
+) -> Vec<IssuerConfig> {
     let count = reader.count("issuer");
     if count == 0 {
         reader.fault(
@@ -66,7 +71,7 @@ pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> V
     let mut issuers: Vec<IssuerConfig> = Vec::new();
     for index in 0..count {
         let mut section = reader.section(&format!("issuer.{index}"));
-        let Some(issuer) = read(&mut section, resource) else {
+        let Some(issuer) = read(&mut section, resource, max_stale) else {
             continue;
         };
         if issuers.iter().any(|known| known.issuer == issuer.issuer) {
@@ -82,7 +87,11 @@ pub(super) fn read_all(reader: &mut Reader, resource: Option<&ResourceUri>) -> V
     issuers
 }
 
-fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<IssuerConfig> {
+fn read(
+    section: &mut Section<'_>,
+    resource: Option<&ResourceUri>,
+    usual_max_stale: Duration,
+) -> Option<IssuerConfig> {
     let kind = IssuerKind::read(section);
     let issuer = read_url(section, kind);
     let shape = kind.zip(issuer.as_ref());
@@ -122,8 +131,10 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
         section.fault("scope_prefix", reason);
     }
     let ca_file = section.optional("ca_file");
-    let max_stale: Option<Span> = section.value("max_stale", "24h");
-    if max_stale.as_ref().is_some_and(|span| span.0 < MIN_MAX_STALE) {
+    let max_stale = section
+        .optional::<Span>("max_stale")
+        .map_or(usual_max_stale, |span| span.0);
+    if section.has("max_stale") && max_stale < MIN_MAX_STALE {
         section.fault(
             "max_stale",
             "keys are fetched once a minute at most: write 1m or more",
@@ -142,7 +153,7 @@ fn read(section: &mut Section<'_>, resource: Option<&ResourceUri>) -> Option<Iss
         scope_prefix,
         ca_file,
         dpop_required: dpop.as_deref() == Some("required"),
-        max_stale: max_stale?.0,
+        max_stale,
         kept_claims: Vec::new(),
     })
 }

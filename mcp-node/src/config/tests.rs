@@ -49,11 +49,7 @@ fn short_names_and_the_environment() {
 
 #[test]
 fn what_comes_later_is_refused_with_a_sentence() {
-    for section in [
-        "[discovery]\nmdns = true",
-        "[p2p]\nlisten = 1",
-        "[offline]\nmax = 1",
-    ] {
+    for section in ["[discovery]\nmdns = true", "[p2p]\nlisten = 1"] {
         let found = faults(&format!("{section}\n{ISSUER}"));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("not part of this version"), "{found:?}");
@@ -145,4 +141,20 @@ fn a_key_set_is_fetched_without_a_password() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn the_offline_policy_has_two_budgets_and_an_end() {
+    let usual = NodeConfig::from_text(ISSUER).unwrap();
+    assert_eq!(usual.offline.revocation, Duration::from_secs(900));
+    assert_eq!(usual.offline.on_stale, OnStale::Refuse);
+    let section = "[offline]\nkeys = \"2h\"\nrevocation = \"5m\"\non_stale = \"accept\"\n";
+    let config = NodeConfig::from_text(&format!("{section}{ISSUER}")).unwrap();
+    assert_eq!(config.offline.revocation, Duration::from_secs(300));
+    assert_eq!(config.offline.on_stale, OnStale::Accept);
+    assert_eq!(config.issuers[0].max_stale, Duration::from_secs(7200));
+    let own = NodeConfig::from_text(&format!("{section}{ISSUER}max_stale = \"1h\"\n")).unwrap();
+    assert_eq!(own.issuers[0].max_stale, Duration::from_secs(3600));
+    let bad = "[offline]\nkeys = \"30s\"\nrevocation = \"30s\"\non_stale = \"maybe\"\n";
+    assert_eq!(faults(&format!("{bad}{ISSUER}")).len(), 3);
 }

@@ -3,9 +3,7 @@
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-#[cfg(test)]
-use super::scopes::GET_PROMPT;
-use super::scopes::{CALL_TOOL, LISTEN, READ_RESOURCE};
+use super::scopes::{CALL_TOOL, GET_PROMPT, LISTEN, READ_RESOURCE};
 
 /// One request, as far as it decides whether it is allowed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +44,6 @@ impl<'a> Operation<'a> {
     }
 
     /// Asking for a prompt.
-    #[cfg(test)]
     pub(crate) fn prompt(name: &'a str) -> Self {
         Self {
             method: GET_PROMPT,
@@ -62,6 +59,22 @@ impl<'a> Operation<'a> {
             Value::Object(arguments) => Some(arguments),
             _ => None,
         }
+    }
+
+    /// The resources that the subscription in `raw` wants to follow.
+    pub(super) fn read_followed(&self) -> Vec<String> {
+        let message = self.raw.and_then(|raw| shared::json::object(raw).ok());
+        let uris = message
+            .as_ref()
+            .and_then(|message| {
+                message
+                    .get("params")?
+                    .get("notifications")?
+                    .get("resourceSubscriptions")
+            })
+            .and_then(Value::as_array);
+        let texts = uris.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
     }
 
     /// Whether it is something that takes arguments.

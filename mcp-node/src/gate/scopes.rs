@@ -147,6 +147,33 @@ impl ScopeTable {
         ))
     }
 
+    /// As [`Self::check`], for a subscription with every resource that it wants to follow.
+    pub(super) fn check_all(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<(), Denial> {
+        let follows = operation.method == LISTEN && self.rules.iter().any(Rule::looks_at_resource);
+        let followed = if follows {
+            operation.read_followed()
+        } else {
+            Vec::new()
+        };
+        let mut needed = Scope::default();
+        let each = followed.iter().map(|uri| Operation {
+            resource: Some(uri),
+            ..*operation
+        });
+        for one in std::iter::once(*operation).chain(each) {
+            match self.check(asker, &one) {
+                Ok(()) => {}
+                Err(Denial::Lacks(more)) => needed = needed.union(&more),
+                Err(forbidden) => return Err(forbidden),
+            }
+        }
+        if needed.is_empty() {
+            Ok(())
+        } else {
+            Err(Denial::Lacks(needed))
+        }
+    }
+
     /// Whether a list may name what `operation` would use. Rules about arguments do not count: there are none yet.
     pub(super) fn lists(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> bool {
         let counts = |rule: &&Rule| {
@@ -183,6 +210,11 @@ impl ScopeTable {
         conditions
             .flat_map(|when| when.mentions().claims.iter().cloned())
             .collect()
+    }
+
+    /// Whether somebody who was granted `granted` has every token of `needed`.
+    pub(crate) fn covers(&self, granted: &Scope, needed: &Scope) -> bool {
+        self.hierarchy.covers_all(granted, needed)
     }
 
     /// What a caller without token is told to get for `method`.

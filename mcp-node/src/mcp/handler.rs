@@ -208,11 +208,15 @@ impl ServerHandler for EdgeHive {
     async fn list_prompts(
         &self,
         page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         self.has_others(ListPromptsRequestMethod::VALUE)?;
         only_page(page)?;
-        let list = ListPromptsResult::with_all_items(offer::list_prompts(&self.0).await);
+        let mut prompts = offer::list_prompts(&self.0).await;
+        if let Some(caller) = Caller::of(&context.extensions) {
+            prompts.retain(|prompt| self.0.gate.may_see_prompt(caller, &prompt.name));
+        }
+        let list = ListPromptsResult::with_all_items(prompts);
         Ok(list
             .with_ttl_ms(self.lists_are_fresh_ms())
             .with_cache_scope(CacheScope::Private))

@@ -8,7 +8,7 @@ use http::HeaderName;
 use rmcp::RoleClient;
 use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerCapabilities};
 use rmcp::service::{
-    ClientLifecycleMode, Peer, PeerRequestOptions, RunningService, ServiceError,
+    ClientInitializeError, ClientLifecycleMode, Peer, PeerRequestOptions, RunningService, ServiceError,
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -18,12 +18,12 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Upstream;
 use super::flights::Flights;
 use super::http::{self as door, Door};
 use super::listener::Listener;
 use super::program::{self, Running};
 use super::relay::Relay;
+use super::{CALLERS, Upstream};
 use crate::config::{UpstreamTransport, header_value};
 
 /// What requests need of a connection.
@@ -85,8 +85,10 @@ pub(super) async fn connect(upstream: &Upstream, first: bool) -> Result<Connecti
     let slow = |_| format!("it did not start within {} s", within.as_secs());
     match &config.transport {
         UpstreamTransport::Program(program) => {
-            let (running, stdout, stdin) = program::start(program, &config.name)
-                .map_err(|e| format!("{} cannot be started: {e}", program.command))?;
+            let (running, stdout, stdin) = program::start(program, &config.name).map_err(|fault| {
+                tracing::warn!(target: CALLERS, upstream = config.name, command = program.command, %fault, "a program cannot be started");
+                "the program cannot be started".to_owned()
+            })?;
             let wire = AsyncRwTransport::new(stdout, stdin).with_max_line_length(config.message_limit.0);
             let shaken = timeout(within, shake_hands(upstream, wire, first)).await;
             match shaken.map_err(slow).and_then(|shaken| shaken) {
@@ -108,10 +110,16 @@ pub(super) async fn connect(upstream: &Upstream, first: bool) -> Result<Connecti
         } => {
             let mut headers = HashMap::new();
             for (name, path) in header_files {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-                let value = header_value(&text)
-                    .ok_or_else(|| format!("{} holds no header's value", path.display()))?;
+                let value = std::fs::read_to_string(path)
+                    .map_err(|fault| fault.to_string())
+                    .and_then(|text| {
+                        header_value(&text).ok_or_else(|| "it holds no header's value".to_owned())
+                    });
+                let value = value.map_err(|fault| {
+                    let file = path.display();
+                    tracing::warn!(target: CALLERS, upstream = config.name, %file, fault, "a header's file is of no use");
+                    format!("the file of the header {name} is of no use")
+                })?;
                 let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no header"))?;
                 headers.insert(name, value);
             }
@@ -151,7 +159,10 @@ async fn shake_hands(
     };
     let client = serve_client_with_lifecycle_and_ct(listener, relay, lifecycle, cut.clone());
     // Boxed: the future of a handshake is large, and this one is rare.
-    let client = Box::pin(client).await.map_err(|e| e.to_string())?;
+    let client = Box::pin(client).await.map_err(|fault| {
+        tracing::warn!(target: CALLERS, upstream = upstream.name(), %fault, "an upstream server cannot be greeted");
+        told(&fault)
+    })?;
     let link = Link {
         peer: client.peer().clone(),
         flights,
@@ -159,6 +170,19 @@ async fn shake_hands(
         cut,
     };
     Ok((Arc::new(link), client))
+}
+
+/// What the status says, which callers may read: nothing of addresses and files.
+fn told(fault: &ClientInitializeError) -> String {
+    let sentence = match fault {
+        ClientInitializeError::TransportError { .. } => "it cannot be reached",
+        ClientInitializeError::ConnectionClosed(_) => "it ended before it had answered",
+        ClientInitializeError::NoCompatibleProtocolVersion { .. } => {
+            "it speaks no revision of MCP that this node speaks"
+        }
+        _ => "it does not answer as MCP says",
+    };
+    sentence.to_owned()
 }
 
 /// How long a server may take to show that it is there at all.

@@ -3,16 +3,14 @@
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::time::{Duration, Instant};
 
+use super::CALLERS;
+
 /// The longest line that is kept, in bytes.
 const LINE_BYTES: usize = 2048;
 /// Lines in each [`WINDOW`]; more are counted and not kept.
 const LINES: u32 = 200;
 /// The time over which lines are counted.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// Operators read these lines. Callers do not, though the rest of the node's log is a resource: a program may write
-/// there what it was told by another caller.
-const TARGET: &str = "mcp_node::upstream::callers";
 
 /// Logs everything that `stream` brings until it ends.
 pub(super) async fn log(stream: impl AsyncRead + Unpin, name: String) {
@@ -45,12 +43,12 @@ pub(super) async fn log(stream: impl AsyncRead + Unpin, name: String) {
         lines = lines.saturating_add(1);
         if lines <= LINES {
             let text = String::from_utf8_lossy(&line);
-            tracing::info!(target: TARGET, upstream = name, line = text.trim_end(), "a program wrote");
+            tracing::info!(target: CALLERS, upstream = name, line = text.trim_end(), "a program wrote");
         }
         line.clear();
     }
     if !line.is_empty() && lines < LINES {
         let text = String::from_utf8_lossy(&line);
-        tracing::info!(target: TARGET, upstream = name, line = text.trim_end(), "a program wrote");
+        tracing::info!(target: CALLERS, upstream = name, line = text.trim_end(), "a program wrote");
     }
 }

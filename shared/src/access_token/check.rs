@@ -20,11 +20,12 @@ pub enum Check {
     Claims,
     Binding,
     Scope,
+    Status,
 }
 
 impl Check {
     /// All checks of a JWT, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Size,
         Self::Structure,
         Self::Header,
@@ -38,6 +39,7 @@ impl Check {
         Self::Claims,
         Self::Binding,
         Self::Scope,
+        Self::Status,
     ];
 
     /// All checks of a token about which its issuer is asked, in order.
@@ -70,6 +72,7 @@ impl Check {
             Self::Claims => "claims",
             Self::Binding => "binding",
             Self::Scope => "scope",
+            Self::Status => "status",
         }
     }
 
@@ -92,6 +95,7 @@ impl Check {
             Self::Claims => "subject, client and id of the token are there and are strings",
             Self::Binding => "the token is not bound to a key that was not shown",
             Self::Scope => "the scope is well formed",
+            Self::Status => "the issuer's status list does not say that the token was revoked",
         }
     }
 
@@ -104,6 +108,7 @@ impl Check {
             Self::Audience => "the token was issued for another resource",
             Self::Times => "the token has expired or is not valid yet",
             Self::Binding => "the token was not shown in the way that its binding to a key asks for",
+            Self::Status => "the token was revoked",
             _ => "the token is malformed or not an access token",
         }
     }

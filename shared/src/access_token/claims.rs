@@ -10,6 +10,7 @@ use super::shape::{Form, Rules};
 use super::{Check, Confirmation, Expectation, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
 use crate::scope::{Scope, ScopeFault};
+use crate::status_list::StatusReference;
 
 /// Where a claim is: its name, or below others as a JSON Pointer (RFC 6901), `/realm_access/roles`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,12 @@ impl Source<'_> {
         let missing = |name: &str| TokenFault::new(Check::Claims, format!("{name} is missing"));
         Ok(VerifiedClaims {
             subject: self.text("sub")?.ok_or_else(|| missing("sub"))?,
+            status: self
+                .claims
+                .get("status")
+                .map(StatusReference::read)
+                .transpose()?
+                .flatten(),
             token_id: match self.token_id()? {
                 Some(id) => id,
                 None if self.rules.needs_id => return Err(missing(self.rules.ids[0])),
@@ -104,6 +111,8 @@ impl Source<'_> {
             may_act: self.claims.get("may_act").and_then(Value::as_object).cloned(),
             authorization_details: self.claims.get("authorization_details").cloned(),
             kept: self.kept(),
+            // Who is asked about a token need not be asked about its place.
+            status: None,
             scope: self.scope()?,
         })
     }

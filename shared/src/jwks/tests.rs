@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +11,9 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
+use crate::clock::UnixSeconds;
 use crate::http_client::FetchFault;
+use crate::lasting_clock::LastingClock;
 
 /// RFC 8037 appendix A.2.
 const ONE: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
@@ -340,6 +343,7 @@ fn over_http(issuer: &str, jwks_uri: Option<&str>) -> RemoteKeySet {
         jwks_uri: jwks_uri.map(|uri| uri.parse().unwrap()),
         algorithms: Vec::new(),
         max_stale: DEFAULT_MAX_STALE,
+        kept: None,
     };
     RemoteKeySet::new(HttpClient::new(None).unwrap(), settings)
 }
@@ -418,4 +422,111 @@ async fn a_redirect_is_not_followed() {
         .await;
     let set = over_http(&server.uri(), Some(&format!("{}/moved", server.uri())));
     assert!(matches!(set.key("a").await, KeyLookup::Unavailable { .. }));
+}
+
+/// A set that is kept in `folder`, and ages by `clock`.
+fn kept_in(folder: &Path, clock: &Arc<LastingClock>, script: &Script, max_stale: Duration) -> RemoteKeySet {
+    let kept = KeptAt {
+        file: folder.join("keys.json"),
+        clock: Arc::clone(clock),
+    };
+    let source = Box::new(script.clone());
+    RemoteKeySet::build(
+        "https://as".to_owned(),
+        source,
+        Vec::new(),
+        (max_stale, Some(kept)),
+    )
+}
+
+/// Waits until the file is there: it is written beside the answer.
+fn await_file(path: &Path) {
+    for _ in 0..1000 {
+        if path.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{} was not written", path.display());
+}
+
+const EVENING: UnixSeconds = UnixSeconds(1_800_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_set_outlives_a_reboot_without_network_until_its_budget_ends() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (file, clock_file) = (folder.path().join("keys.json"), folder.path().join("clock"));
+    let clock = Arc::new(LastingClock::open(&clock_file, EVENING));
+    let set = kept_in(
+        folder.path(),
+        &clock,
+        &Script::new([serve(&[("a", ONE)])]),
+        2 * HOUR,
+    );
+    assert!(is_key(&set.key("a").await));
+    await_file(&file);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(set);
+
+    // Half an hour without power, and no issuer.
+    let away = Script::new([Step::Fail]);
+    let rebooted = |now| Arc::new(LastingClock::open(&clock_file, now));
+    let clock = rebooted(EVENING + HOUR / 2);
+    let set = kept_in(folder.path(), &clock, &away, 2 * HOUR);
+    assert!(is_key(&set.key("a").await), "it is usable at once");
+    assert!(is_key(&set.key("a").await));
+    // To the second: fetching took a tenth of one.
+    let status = set.status();
+    assert_eq!(status.age.map(|age| age.as_secs().div_ceil(60)), Some(30));
+    assert_eq!(status.left.map(|left| left.as_secs() / 60), Some(90));
+    sleep(HOUR).await;
+    assert!(is_key(&set.key("a").await) && away.fetches() > 10);
+    // A clock set back by a day gives nothing back.
+    clock.keep().unwrap();
+    drop(set);
+    let clock = rebooted(EVENING - 24 * HOUR);
+    let set = kept_in(
+        folder.path(),
+        &clock,
+        &Script::new([Step::Fail, Step::Fail, serve(&[("a", ONE)])]),
+        HOUR,
+    );
+    assert!(
+        matches!(set.key("a").await, KeyLookup::Unavailable { .. }),
+        "an hour and a half is more than an hour"
+    );
+    assert_eq!(set.status().left, Some(Duration::ZERO));
+    // The issuer is back: nobody has to do anything.
+    sleep(Duration::from_secs(10)).await;
+    assert!(is_key(&set.key("a").await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_set_that_is_damaged_or_another_issuers_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let clock = Arc::new(LastingClock::starting_at(EVENING));
+    let set = kept_in(folder.path(), &clock, &Script::new([serve(&[("a", ONE)])]), HOUR);
+    assert!(is_key(&set.key("a").await));
+    await_file(&file);
+    let good = std::fs::read_to_string(&file).unwrap();
+    let away = Script::new([Step::Fail]);
+    assert!(is_key(
+        &kept_in(folder.path(), &clock, &away, HOUR).key("a").await
+    ));
+    for bad in [
+        good[..good.len() / 2].to_owned(),
+        good.replace(ONE, OTHER),
+        good.replace("https://as", "https://evil"),
+        String::new(),
+        "x".repeat(300_000),
+    ] {
+        std::fs::write(&file, &bad).unwrap();
+        let set = kept_in(folder.path(), &clock, &away, HOUR);
+        assert!(matches!(set.key("a").await, KeyLookup::Unavailable { .. }));
+    }
 }

@@ -19,8 +19,8 @@ pub fn of(request: &HttpRequest) -> Option<ClientCertificate> {
     request.extensions().get::<ClientCertificate>().cloned()
 }
 
-/// Keeps the certificate of a handshake with the connection, for every request on it.
-pub(crate) fn keep(connection: &dyn Any, kept: &mut Extensions) {
+/// Keeps the certificate of a handshake with the connection, for every request on it: `HttpServer::on_connect`.
+pub fn keep(connection: &dyn Any, kept: &mut Extensions) {
     let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
         return;
     };

@@ -29,6 +29,7 @@ pub mod provider;
 pub mod published;
 pub mod publisher;
 pub mod registered;
+pub mod status_list;
 pub mod tls;
 pub mod traced;
 pub mod wire;

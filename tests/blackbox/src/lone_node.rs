@@ -48,7 +48,7 @@ impl LoneNode {
         node
     }
 
-    /// A node for one test; `more` is TOML inside its `[[issuer]]` table.
+    /// A node for one test; `more` is TOML inside its `[[issuer]]` table. There are no limits unless it has `[limits]`.
     ///
     /// # Panics
     /// When the node does not start.
@@ -182,6 +182,15 @@ impl LoneNode {
         program.terminate(START).unwrap();
     }
 
+    /// Sends the node a signal, `HUP` for example.
+    ///
+    /// # Panics
+    /// When the node has ended.
+    pub fn signal(&self, name: &str) {
+        let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        program.signal(name).unwrap();
+    }
+
     /// What the node has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -197,7 +206,9 @@ fn describe(folder: &TempDir, issuer: &Issuer, table: &str) -> Node {
         &issuer.url,
     );
     table.clone_into(&mut node.extra);
-    node.extra.push_str(UNLIMITED_NODE);
+    if !table.contains("[limits]") {
+        node.extra.push_str(UNLIMITED_NODE);
+    }
     node
 }
 

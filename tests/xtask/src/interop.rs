@@ -14,10 +14,12 @@ use crate::{install, program_files, up};
 const PATIENCE: &str = "180";
 
 /// The scripts and what runs each.
-const SCRIPTS: [(&str, Runner); 12] = [
+const SCRIPTS: [(&str, Runner); 14] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
+    ("tests/interop/node/behind.mjs", Runner::Node),
+    ("tests/interop/python/behind.py", Runner::Python),
     ("tests/interop/node/ts-oauth.mjs", Runner::Node),
     ("tests/interop/node/ts-proofs.mjs", Runner::Node),
     ("tests/interop/node/openid-client.mjs", Runner::Node),
@@ -50,7 +52,7 @@ pub(crate) fn run() -> Outcome<()> {
     let extra = format!(
         "\n[clients]\nregistration = \"open\"\n\n[[federation.id_jag]]\nissuer = \"{idp}\"\njwks_uri = \"{idp}/jwks\"\n"
     );
-    let fleet = up::start_with(&up::private("interop")?, &programs, &extra)?;
+    let fleet = up::start_with(&up::private("interop")?, &programs, (&extra, &reference_server()))?;
     let mut environment = environment(&fleet)?;
     environment.extend([
         ("IDP_ISSUER", idp),
@@ -80,6 +82,16 @@ pub(crate) fn run() -> Outcome<()> {
     } else {
         Err(Fault::new(failed.join(", ")))
     }
+}
+
+/// The official reference server behind the node.
+fn reference_server() -> String {
+    let script = node_folder().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    format!(
+        "\n[[upstream]]\nname = \"everything\"\ncommand = {:?}\nargs = [{:?}, \"stdio\"]\n\n[limits]\nper_client = \"off\"\n",
+        node(),
+        script
+    )
 }
 
 /// What the scripts start from: addresses, a client of each kind, and a person.

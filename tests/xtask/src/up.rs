@@ -71,15 +71,19 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 /// Starts the whole fleet and waits until every program is ready.
 pub(crate) fn start(options: &Options, programs: &Programs) -> Outcome<Fleet> {
-    start_with(options, programs, "")
+    start_with(options, programs, ("", ""))
 }
 
-/// As [`start`]; `extra` is more TOML for the server.
-pub(crate) fn start_with(options: &Options, programs: &Programs, extra: &str) -> Outcome<Fleet> {
+/// As [`start`], with more TOML for the server and for each node.
+pub(crate) fn start_with(
+    options: &Options,
+    programs: &Programs,
+    (for_server, for_nodes): (&str, &str),
+) -> Outcome<Fleet> {
     let folder = std::path::absolute(&options.data)?;
     let mut server = AuthzServer::new(programs.authz_server.clone(), &folder, options.as_port);
     server.database.clone_from(&options.postgres);
-    server.extra.push_str(extra);
+    server.extra.push_str(for_server);
     server.write_config()?;
     say(format!(
         "Starting the authorization server {} in {}",
@@ -88,10 +92,11 @@ pub(crate) fn start_with(options: &Options, programs: &Programs, extra: &str) ->
     ));
     let mut running = vec![server.serve_ready()?];
 
-    let nodes: Vec<Node> = (0..options.nodes)
+    let mut nodes: Vec<Node> = (0..options.nodes)
         .map(|n| node(options, programs, &folder, &server, n))
         .collect();
-    for node in &nodes {
+    for node in &mut nodes {
+        node.extra.push_str(for_nodes);
         node.write_config()?;
         server.ensure_resource(&node.url(), &["--name", &node.name])?;
         say(format!("Starting {} at {}", node.name, node.url()));

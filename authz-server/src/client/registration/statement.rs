@@ -51,6 +51,7 @@ impl StatementIssuers {
                         jwks_uri: Some(address.clone()),
                         algorithms: Vec::new(),
                         max_stale: DEFAULT_MAX_STALE,
+                        kept: None,
                     },
                 )),
             };

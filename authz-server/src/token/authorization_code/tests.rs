@@ -244,7 +244,12 @@ async fn a_code_is_redeemed_at_once_or_nothing_happens() {
         let house = House::new(&url, "").await;
         let app = &house.app;
         let scopes: Scope = "a b".parse().unwrap();
+        let place = Place {
+            list_id: "l_x".into(),
+            index: 7,
+        };
         let new = NewFamily {
+            place: &place,
             authorization_details: None,
             grant_id: &house.grant_id,
             client: house.client.client(),

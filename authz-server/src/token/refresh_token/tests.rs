@@ -258,6 +258,8 @@ async fn evidence_of_a_replay_outlives_every_clean_up_of_its_family() {
 #[test]
 fn a_retry_is_soon_and_before_its_successor_was_used() {
     let row = |used| ReplacedRow {
+        status_list: None,
+        status_index: None,
         replaced_at: NOW.0,
         successor_sealed: Vec::new(),
         successor_replaced_at: used,

@@ -38,7 +38,7 @@ fn door(issuer: &str, more: &str) -> Door {
     let text = format!("{more}\n[[issuer]]\nurl = \"{issuer}\"\n");
     let config = NodeConfig::from_text(&text).unwrap();
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    Door::new(Issuers::new(&config.issuers).unwrap(), bindings)
+    Door::new(Issuers::in_memory(&config).unwrap(), bindings)
 }
 
 /// What the door says to these two headers: `ok`, or the word for metrics with the scheme of the answer.
@@ -144,7 +144,7 @@ async fn where_proofs_are_required_a_bearer_token_is_not_enough() {
     let config = NodeConfig::from_text(&text).unwrap();
     assert!(config.is_dpop_only());
     let bindings = Bindings::new(config.resource.clone(), nonces(&config).unwrap());
-    let door = Door::new(Issuers::new(&config.issuers).unwrap(), bindings);
+    let door = Door::new(Issuers::in_memory(&config).unwrap(), bindings);
     let holder = Holder::new(1);
     assert_eq!(
         verdict(&door, &format!("Bearer {}", forge.token(|_| {})), &[]).await,

@@ -250,6 +250,33 @@ fn a_rule_about_a_resource_knows_its_other_spellings() {
 }
 
 #[test]
+fn a_subscription_follows_what_its_caller_may_read() {
+    let table = configured(
+        "[scopes.resources]\n\"edge-hive://logs/*\" = \"logs\"\n\"file:///*\" = \"files\"\n\
+         [[scopes.rule]]\nresource = \"file:///etc/*\"\ndeny = true\n",
+    );
+    let follow = |granted: &str, uris: &[&str]| {
+        let message = json!({"params": {"notifications": {"resourceSubscriptions": uris}}}).to_string();
+        let operation = Operation {
+            raw: Some(message.as_bytes()),
+            ..Operation::listen()
+        };
+        match asking(granted, |asker| table.check_all(asker, &operation)) {
+            Ok(()) => String::new(),
+            Err(Denial::Lacks(needed)) => needed.to_string(),
+            Err(Denial::Forbidden(_)) => "forbidden".to_owned(),
+        }
+    };
+    let both = ["edge-hive://logs/node", "file:///srv/x", "edge-hive://status"];
+    assert_eq!(follow("mcp:subscribe", &[]), "");
+    assert_eq!(follow("mcp:subscribe", &both[2..]), "");
+    assert_eq!(follow("mcp:subscribe", &both), "files logs mcp:subscribe");
+    assert_eq!(follow("mcp:subscribe files logs", &both), "");
+    assert_eq!(follow("files", &[]), "mcp:subscribe");
+    assert_eq!(follow("mcp:subscribe files", &["file:///etc/x"]), "forbidden");
+}
+
+#[test]
 fn mcp_05_lists_name_what_the_caller_may_use() {
     let rules = "[scopes.tools]\ndeploy = \"ops\"\n[scopes.resources]\n\"edge-hive://logs/*\" = \"logs\"\n\
          [[scopes.rule]]\ntool = \"drop\"\nwhen = 'caller.client_id == \"agent\"'\ndeny = true\n\

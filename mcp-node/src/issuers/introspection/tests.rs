@@ -56,7 +56,7 @@ impl Asked {
             .mount(&server)
             .await;
         let asked = Self {
-            issuers: Issuers::new(&config.issuers).unwrap(),
+            issuers: Issuers::in_memory(&config).unwrap(),
             server,
             _folder: folder,
         };
@@ -335,7 +335,7 @@ async fn an_answer_counts_for_its_time_and_not_beyond_the_tokens() {
 async fn who_came_in_stays_until_the_issuer_says_no() {
     let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
     let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
-    assert!(!asked.issuers.still_has(issuer, &grounds));
+    assert!(!asked.issuers.still_has(issuer, &grounds, NOW));
     // The answer is asked for again behind their back.
     let renewed = async |questions: usize| {
         while asked.questions().await.len() < questions {

@@ -55,6 +55,10 @@ struct Server {
 impl Server {
     fn hear(&mut self, message: &Value) {
         let (id, params) = (&message["id"], &message["params"]);
+        if id == "question" && message["method"].is_null() {
+            let told = json!({"content": [{"type": "text", "text": json!({"result": message["result"], "error": message["error"]}).to_string()}]});
+            return answer(&self.unanswered.take().unwrap(), &told);
+        }
         match message["method"].as_str().unwrap_or_default() {
             "initialize" => answer(
                 id,
@@ -107,6 +111,7 @@ impl Server {
                 "crosstalk",
                 "change",
                 "child",
+                "ask",
             ];
             let mut tools: Vec<Value> = names.into_iter().map(tool).collect();
             tools.push(
@@ -177,6 +182,14 @@ impl Server {
                 say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
                 println("this is no JSON");
                 answer(id, &text("mine"));
+            }
+            "ask" => {
+                self.unanswered = Some(id.clone());
+                let form = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+                let question = json!({"message": "Your name?", "requestedSchema": form});
+                say(
+                    &json!({"jsonrpc": "2.0", "id": "question", "method": "elicitation/create", "params": question}),
+                );
             }
             "change" => {
                 self.has_changed = true;

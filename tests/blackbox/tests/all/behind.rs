@@ -1,6 +1,7 @@
 //! Servers behind the node: what passes through, and what a server can do that misbehaves.
 
 mod faults;
+mod http;
 mod identity;
 
 use blackbox::lone_node::LoneNode;
@@ -17,10 +18,13 @@ struct Behind {
 impl Behind {
     /// `words` for the server's command line, `more` for its table.
     fn start(words: &[&str], more: &str) -> Self {
-        let table = format!(
-            "\n[[upstream]]\nname = \"odd\"\ncommand = \"{}\"\nargs = {words:?}\n{more}\n",
-            env!("CARGO_BIN_EXE_odd-upstream"),
-        );
+        let program = env!("CARGO_BIN_EXE_odd-upstream");
+        Self::before(&format!("command = \"{program}\"\nargs = {words:?}\n{more}\n"))
+    }
+
+    /// `place` says where the server is.
+    fn before(place: &str) -> Self {
+        let table = format!("\n[[upstream]]\nname = \"odd\"\n{place}\n");
         let lone = LoneNode::start(&table);
         let token = lone.good_token();
         Self { lone, token }
@@ -238,4 +242,47 @@ fn behind_04_a_list_that_changes() {
     behind.until("the new tool is listed", |behind| {
         behind.tool_names().contains(&"odd_new".to_owned())
     });
+}
+
+#[test]
+fn behind_05_a_question_in_the_middle_of_a_call() {
+    let behind = Behind::start(&[], "");
+    let capabilities = "io.modelcontextprotocol/clientCapabilities";
+    let call = |more: Value| {
+        let mut params =
+            json!({"name": "odd_ask", "arguments": {}, "_meta": {capabilities: {"elicitation": {}}}});
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        behind
+            .named("tools/call", "odd_ask", params)
+            .json_or_event()
+            .unwrap()
+    };
+    let asked = call(json!({}));
+    let asked = &asked["result"];
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    assert_eq!(
+        asked["inputRequests"]["question"]["params"]["message"],
+        "Your name?"
+    );
+    let answers = json!({"question": {"action": "accept", "content": {"name": "Noor"}}});
+    // What another caller made of it, or somebody who guesses, opens nothing.
+    let forged = call(json!({"inputResponses": answers, "requestState": "s1.AAAA"}));
+    assert_eq!(forged["error"]["code"], -32602, "{forged}");
+    let state = asked["requestState"].clone();
+    let answered = call(json!({"inputResponses": answers, "requestState": state}));
+    let text = answered["result"]["content"][0]["text"].as_str().unwrap();
+    let told: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(told["result"], answers["question"], "{answered}");
+    // It is used up.
+    let again = call(json!({"inputResponses": answers, "requestState": state}));
+    assert_eq!(again["error"]["code"], -32602, "{again}");
+
+    // A caller that cannot be asked is not asked, and the server gets to know.
+    let told = behind.told("odd_ask");
+    assert!(
+        told["result"].is_null() && told["error"]["code"].is_i64(),
+        "{told}"
+    );
 }

@@ -3,6 +3,7 @@
 mod algorithms;
 mod door;
 mod explain;
+mod gate;
 mod introspection;
 mod jwks;
 mod jwt_claims;

@@ -56,6 +56,7 @@ mod secrets_at_rest;
 mod sign_in;
 mod sign_in_time;
 mod slow_provider;
+mod status_lists;
 mod testing_door;
 mod tls_end_to_end;
 mod two_instances;

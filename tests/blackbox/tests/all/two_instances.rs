@@ -9,6 +9,7 @@ use blackbox::fleet::{SCOPES, built};
 use blackbox::forge::{self, Key};
 use blackbox::published::document;
 use blackbox::publisher::Publisher;
+use blackbox::status_list::{bit_in, part, place};
 use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
 use serde_json::{Value, json};
 use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
@@ -415,5 +416,54 @@ fn p2p_a_node_and_its_questions_are_known_to_whichever_instance_they_meet_postgr
                 .to_string()
                 .contains(resource)
         );
+    }
+}
+
+#[test]
+fn stat_16_stat_17_a_revocation_at_one_instance_is_in_the_lists_of_the_other_postgres() {
+    let pair = Pair::start();
+    let words = ["--scopes", SCOPES, "--resource", RESOURCE];
+    let client = pair.first.create_client("listed", &words).unwrap();
+    let post = |path: &str, form: &[(&str, &str)]| {
+        let request = Request::post(&format!("{}{path}", pair.issuer)).unwrap();
+        let request = request.basic(&client.id, &client.secret).form(form);
+        request.send().unwrap()
+    };
+    let mut places = std::collections::HashSet::new();
+    let mut tokens = Vec::new();
+    for _ in 0..80 {
+        let answer = granted(&post("/oauth/token", &[("grant_type", "client_credentials")]));
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        assert!(places.insert(place(&token)), "a place was given twice");
+        tokens.push(token);
+    }
+    // Whoever waits for news at one instance is told of what happens at the other.
+    let directory = format!("{}/oauth/status?resource={}", pair.issuer, form_encode(RESOURCE));
+    let known = http::get(&directory).unwrap();
+    let etag = known.header("etag").unwrap().to_owned();
+    for (turn, token) in tokens.iter().take(2).enumerate() {
+        let waiting = Request::new("GET", &directory)
+            .unwrap()
+            .header("if-none-match", &etag)
+            .header("prefer", "wait=20");
+        let waiting = std::thread::spawn(move || waiting.send().unwrap());
+        if turn == 1 {
+            // An odd number of requests in between: the other one revokes.
+            http::get(&format!("{}/healthz", pair.issuer)).unwrap();
+        }
+        let revoked = post("/oauth/revoke", &[("token", token)]);
+        assert_eq!(revoked.status, 200);
+        let news = granted(&waiting.join().unwrap());
+        assert_ne!(news["versions"], granted(&known)["versions"]);
+        let (uri, _) = place(token);
+        let listed = news["status_lists"].as_array().unwrap();
+        assert!(listed.contains(&Value::from(uri.as_str())));
+        // Both instances say the same.
+        let lists = [(); 2].map(|()| {
+            let list = http::get(&uri).unwrap().text();
+            assert_eq!(bit_in(&list, place(token).1), 1);
+            part(&list, 1)["status_list"].clone()
+        });
+        assert_eq!(lists[0], lists[1]);
     }
 }

@@ -1,0 +1,140 @@
+//! `GET /oauth/status/{list}` and `GET /oauth/status`: the lists and the directory of a resource's lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::web::answer;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use shared::clock;
+use shared::status_list::MEDIA_TYPE;
+use tokio::time::{Instant, sleep_until};
+
+use super::publish::{Directory, TTL};
+use super::tag_of;
+use crate::app::App;
+use crate::error::{self, Failure};
+
+/// The longest wait for news (RFC 7240 §4.3, `wait`), in seconds: proxies give up after a minute.
+const LONGEST_WAIT: u64 = 30;
+/// The longest name of a resource that is looked for.
+const MAX_QUERY: usize = 4096;
+
+/// One list (§8.1, §8.2). States of the past (`time`, §8.4) are not kept.
+pub(crate) async fn list(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> HttpResponse {
+    let asked_for_past = request
+        .query_string()
+        .split('&')
+        .any(|pair| pair.split('=').next() == Some("time"));
+    if asked_for_past {
+        let sentence = "states of the past are not kept";
+        return answer::error(StatusCode::NOT_IMPLEMENTED, "invalid_request", sentence);
+    }
+    let found = async {
+        app.catch_up().await?;
+        app.status_lists.published(&app, &name, clock::now()).await
+    };
+    match found.await {
+        Ok(Some(list)) => document(&request, MEDIA_TYPE, (&list.etag, &list.token)),
+        Ok(None) => answer::error(
+            StatusCode::NOT_FOUND,
+            "invalid_request",
+            "there is no such status list, or all its tokens have expired",
+        ),
+        Err(failure) => error::answer(&app, &request, failure),
+    }
+}
+
+/// The lists of a resource, or all (§9.3). With `Prefer: wait=N` and the `ETag` that is known, the answer waits for a
+/// change.
+pub(crate) async fn aggregation(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    match directory(&app, &request).await {
+        Ok(directory) => document(
+            &request,
+            "application/json",
+            (&directory.etag, &directory.document),
+        ),
+        Err(failure) => error::answer(&app, &request, failure),
+    }
+}
+
+async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, Failure> {
+    let query = request.query_string();
+    let resource = if query.len() > MAX_QUERY {
+        None
+    } else {
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs
+            .find(|(name, _)| name == "resource")
+            .map(|(_, value)| value.into_owned())
+    };
+    let Some(resource) = resource else {
+        app.catch_up().await?;
+        let whole = app.status_lists.whole_directory(app, clock::now()).await?;
+        return Ok(Arc::new(whole));
+    };
+    let deadline = Instant::now() + Duration::from_secs(wait_of(request));
+    app.catch_up().await?;
+    let resources = app.resources().await?;
+    // Of another resource there is no news. Listened to before the state is read: nothing that changes after that is missed.
+    let known = resources.find(&resource).filter(|found| found.uri == resource);
+    let mut listener = known.and_then(|_| app.status_lists.news.listen(&tag_of(&resource)));
+    loop {
+        app.catch_up().await?;
+        let directory = app.status_lists.directory(app, &resource, clock::now()).await?;
+        let Some(listener) = listener.as_mut().filter(|_| is_known(request, &directory.etag)) else {
+            return Ok(directory);
+        };
+        let is_news = tokio::select! {
+            changed = listener.changed() => changed,
+            () = sleep_until(deadline) => false,
+        };
+        if !is_news {
+            return Ok(directory);
+        }
+    }
+}
+
+/// `wait` of `Prefer`; 0 when it is not there.
+fn wait_of(request: &HttpRequest) -> u64 {
+    let preferences = request.headers().get_all("prefer");
+    let wait = preferences
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|preference| preference.trim().strip_prefix("wait=")?.parse::<u64>().ok());
+    wait.unwrap_or(0).min(LONGEST_WAIT)
+}
+
+/// Whether the caller has what this tag is of (RFC 9110 §13.1.2).
+fn is_known(request: &HttpRequest, etag: &str) -> bool {
+    let known = request
+        .headers()
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    known.is_some_and(|list| {
+        list.split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == etag || tag == "*")
+    })
+}
+
+/// 200 with the document or 304 without. Lists are compressed as they are; nothing is compressed on the way.
+fn document(request: &HttpRequest, media_type: &str, (etag, body): (&str, &Bytes)) -> HttpResponse {
+    let unchanged = is_known(request, etag);
+    let mut response = HttpResponse::build(if unchanged {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    });
+    response
+        .insert_header((ETAG, etag))
+        .insert_header((CACHE_CONTROL, format!("public, max-age={TTL}")));
+    if unchanged {
+        return response.finish();
+    }
+    response
+        .insert_header((CONTENT_TYPE, media_type))
+        .body(body.clone())
+}

@@ -1,0 +1,173 @@
+//! One list, as it is held: read by every request, replaced as a whole when a newer one comes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use shared::clock::UnixSeconds;
+use shared::lasting_clock::Moment;
+use shared::status_list::{ListFault, StatusList, VerifiedList};
+
+use super::{Inner, lock};
+
+/// How often a list is asked for when nothing else tells of changes, and the issuer does not say.
+const USUAL_TTL: Duration = Duration::from_secs(30);
+
+/// A list.
+pub(super) struct HeldList {
+    content: ArcSwap<Content>,
+    /// When the issuer last said that this is what it says.
+    confirmed_at: AtomicU64,
+    label: Mutex<Label>,
+}
+
+struct Content {
+    list: StatusList,
+    issued_at: UnixSeconds,
+    expires_at: Option<UnixSeconds>,
+    ttl: Duration,
+    /// As it was signed, to be kept and passed on.
+    token: String,
+}
+
+/// By what names the issuer knows this content.
+#[derive(Default)]
+struct Label {
+    etag: Option<String>,
+    version: String,
+}
+
+/// The place of a token, with the list at hand.
+#[derive(Clone)]
+pub(crate) struct Mark {
+    list: Arc<HeldList>,
+    index: u64,
+    owner: Arc<Inner>,
+}
+
+impl HeldList {
+    pub(super) fn new(verified: VerifiedList, token: &str) -> Self {
+        Self {
+            content: ArcSwap::from_pointee(Content::new(verified, token)),
+            confirmed_at: AtomicU64::new(0),
+            label: Mutex::default(),
+        }
+    }
+
+    /// The place `index`; `None` when the list has none.
+    pub(super) fn mark(self: &Arc<Self>, index: u64, owner: &Arc<Inner>) -> Option<Mark> {
+        self.content.load().list.get(index)?;
+        Some(Mark {
+            list: Arc::clone(self),
+            index,
+            owner: Arc::clone(owner),
+        })
+    }
+
+    /// Takes a newer content; `false` when it says the same of every token. One that is older, shorter or takes a
+    /// revocation back is refused: whoever serves it may be an old copy, or lie.
+    pub(super) fn replace(&self, verified: VerifiedList, token: &str) -> Result<bool, ListFault> {
+        let held = self.content.load();
+        if verified.list == held.list {
+            if verified.issued_at > held.issued_at {
+                self.content.store(Arc::new(Content::new(verified, token)));
+            }
+            return Ok(false);
+        }
+        let fault = if verified.issued_at < held.issued_at {
+            Some("it is older than the one that is held")
+        } else if verified.list.takes_back(&held.list) {
+            Some("it takes revocations back")
+        } else {
+            None
+        };
+        if let Some(reason) = fault {
+            tracing::error!(
+                event = "status_list_refused",
+                reason,
+                "security: a status list is refused"
+            );
+            return Err(ListFault(reason));
+        }
+        self.content.store(Arc::new(Content::new(verified, token)));
+        Ok(true)
+    }
+
+    pub(super) fn describe(&self, etag: Option<String>, version: &str) {
+        *lock(&self.label) = Label {
+            etag,
+            version: version.to_owned(),
+        };
+    }
+
+    /// The issuer says at `moment`, or later, that the content is current.
+    pub(super) fn confirm(&self, moment: Moment) {
+        self.confirmed_at.fetch_max(moment.millis(), Ordering::AcqRel);
+    }
+
+    pub(super) fn confirmed_at(&self) -> Moment {
+        Moment::from_millis(self.confirmed_at.load(Ordering::Acquire))
+    }
+
+    pub(super) fn etag(&self) -> Option<String> {
+        lock(&self.label).etag.clone()
+    }
+
+    pub(super) fn version(&self) -> String {
+        lock(&self.label).version.clone()
+    }
+
+    /// How long it may serve before the issuer is asked again, where nothing else tells of changes.
+    pub(super) fn ttl(&self) -> Duration {
+        self.content.load().ttl
+    }
+
+    pub(super) fn token(&self) -> String {
+        self.content.load().token.clone()
+    }
+
+    /// Whether nobody may use it any more.
+    pub(super) fn has_ended(&self, now: UnixSeconds, leeway: Duration) -> bool {
+        let content = self.content.load();
+        content.expires_at.is_some_and(|end| now >= end + leeway)
+    }
+}
+
+impl Content {
+    fn new(verified: VerifiedList, token: &str) -> Self {
+        Self {
+            list: verified.list,
+            issued_at: verified.issued_at,
+            expires_at: verified.expires_at,
+            ttl: verified.ttl.unwrap_or(USUAL_TTL),
+            token: token.to_owned(),
+        }
+    }
+}
+
+impl Mark {
+    /// Whether the token still stands, as far as is known. Neither waits nor allocates: it is asked on every request.
+    pub(crate) fn stands(&self, now: UnixSeconds) -> bool {
+        !self.is_revoked() && !self.owner.is_stale(self, now)
+    }
+
+    /// Whether the issuer says anything but "valid" of the token: invalid, suspended, or a state of its own (§7.1).
+    pub(super) fn is_revoked(&self) -> bool {
+        self.list.content.load().list.get(self.index) != Some(0)
+    }
+
+    pub(super) fn confirmed_at(&self) -> Moment {
+        self.list.confirmed_at()
+    }
+
+    pub(super) fn has_ended(&self, now: UnixSeconds, leeway: Duration) -> bool {
+        self.list.has_ended(now, leeway)
+    }
+}
+
+impl std::fmt::Debug for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mark({})", self.index)
+    }
+}
