@@ -167,6 +167,10 @@ impl Upstreams {
 
     /// All of them, each with what it has, once those that are started for the first time had a moment to tell.
     pub(crate) async fn settled(&self) -> &[Arc<Upstream>] {
+        let starts = |upstream: &Arc<Upstream>| matches!(*upstream.stage.borrow(), Stage::Starting);
+        if !self.all.iter().any(starts) {
+            return &self.all;
+        }
         let first = self.all.iter().map(|upstream| async {
             let mut stage = upstream.stage.subscribe();
             drop(stage.wait_for(|stage| !matches!(stage, Stage::Starting)).await);

@@ -1,4 +1,5 @@
-//! `cargo xtask conformance`: the official MCP suites, against a fixture behind the node's own door.
+//! `cargo xtask conformance`: the official MCP suites, against a fixture behind the node's own door, and through a node
+//! with that fixture behind it as an upstream.
 //!
 //! The suite cannot send tokens, so a proxy on the loopback adds one that a real authorization server has issued.
 
@@ -23,7 +24,7 @@ const STATELESS: &str = "tests/conformance/stateless-2025-11-25.yml";
 pub(crate) fn run() -> Outcome<()> {
     interop::install_node()?;
     let stage = Stage::set()?;
-    let [stateless, with_sessions] = stage.urls();
+    let [stateless, with_sessions, through_a_node] = stage.urls();
     let expected = shell::workspace().join(STATELESS);
     let mut failed = Vec::new();
     for (name, words) in [
@@ -50,6 +51,14 @@ pub(crate) fn run() -> Outcome<()> {
                 "--expected-failures",
                 path(&expected)?,
             ],
+        ),
+        (
+            "server 2026-07-28 through a node",
+            vec!["server", "--url", &through_a_node, "--requirements", "2026-07-28"],
+        ),
+        (
+            "server 2025-11-25 through a node",
+            vec!["server", "--url", &through_a_node, "--requirements", "2025-11-25"],
         ),
         ("authorization", stage.authorization()),
     ] {
@@ -113,19 +122,19 @@ fn go(url: &str) -> Outcome<()> {
     http::get(&redirect).map(drop)
 }
 
-/// What must run while the suite asks: the server, and a fixture with its proxy without sessions and one with them. They
-/// end with this value.
+/// What must run while the suite asks: the server, a fixture with its proxy without sessions and one with them, and a
+/// node before that one. They end with this value.
 struct Stage {
     server: AuthzServer,
-    /// Without sessions, and with them.
-    proxies: [String; 2],
+    /// Without sessions, with them, and through a node.
+    proxies: [String; 3],
     /// A public client, the resource that it asks for, and the port where the suite expects the redirect.
     person: [String; 3],
     _programs: Vec<Program>,
 }
 
 impl Stage {
-    fn urls(&self) -> [String; 2] {
+    fn urls(&self) -> [String; 3] {
         self.proxies.clone().map(|proxy| format!("{proxy}/mcp"))
     }
 
@@ -157,6 +166,7 @@ impl Stage {
         let mut programs_running = vec![serving];
         let mut proxies = Vec::new();
         let mut resource = String::new();
+        let mut upstream = None;
         for (name, port, extra) in [
             ("fixture", options.node_port, ""),
             (
@@ -172,13 +182,18 @@ impl Stage {
             fixture.write_config()?;
             server.ensure_resource(&fixture.url(), &[])?;
             resource = fixture.url();
-            let (examined, proxy, url) = examine_behind_proxy(&server, &client, &fixture)?;
+            let (examined, proxy, url) = behind_proxy(&server, &client, &fixture, &[])?;
             programs_running.extend([proxy, examined]);
             proxies.push(url);
+            upstream = Some(fixture);
         }
+        let node = node_before(&server, &upstream.explain("no fixture")?, programs.mcp_node)?;
+        let (serving, proxy, url) = behind_proxy(&server, &client, &node, &["serve"])?;
+        programs_running.extend([proxy, serving]);
+        proxies.push(url);
         let proxies = proxies
             .try_into()
-            .map_err(|_| Fault::new("two fixtures".to_owned()))?;
+            .map_err(|_| Fault::new("two fixtures and a node".to_owned()))?;
         let person = register_public(&server, &resource)?;
         Ok(Self {
             server,
@@ -189,19 +204,37 @@ impl Stage {
     }
 }
 
-/// A running fixture, the proxy before it, and the proxy's address.
-fn examine_behind_proxy(
+/// A node that adds nothing of its own to the names of `fixture`, which is behind it and takes its credential.
+fn node_before(server: &AuthzServer, fixture: &Node, program: PathBuf) -> Outcome<Node> {
+    let folder = fixture.folder.with_file_name("node");
+    let mut node = Node::new(program, &folder, free_port()?, &server.issuer);
+    let (bearer, token) = (folder.join("bearer"), fixture.folder.join("token"));
+    node.extra.push_str(fleet::UNLIMITED_NODE);
+    node.extra.push_str(&format!(
+        "[mcp]\nsessions = \"on\"\n\n[[upstream]]\nname = \"fixture\"\nprefix = \"\"\nurl = \"{}\"\nheader_files = {{ Authorization = {bearer:?} }}\n",
+        fixture.url(),
+    ));
+    node.write_config()?;
+    keep(&bearer, &format!("Bearer {}", std::fs::read_to_string(token)?))?;
+    server.ensure_resource(&node.url(), &[])?;
+    Ok(node)
+}
+
+/// A running program, the proxy before it, and the proxy's address. `words` stand before its configuration.
+fn behind_proxy(
     server: &AuthzServer,
     client: &Credentials,
     fixture: &Node,
+    words: &[&str],
 ) -> Outcome<(Program, Program, String)> {
     let port = free_port()?;
     let folder = &fixture.folder;
     let mut command = Command::new(&fixture.program);
     // The proxy hands the suite's Host line on, which names the proxy.
     command.env("EDGE_HIVE_SERVER__ALLOWED_HOSTS", format!("127.0.0.1:{port}"));
+    command.args(words);
     command.arg("--config").arg(fixture.config()).current_dir(folder);
-    let mut examined = Program::start("conformance-fixture", command, &fixture.log())?;
+    let mut examined = Program::start(&fixture.name, command, &fixture.log())?;
     examined.wait_ready(&format!("http://localhost:{}/readyz", fixture.port), START)?;
     let token_file = write_token(folder, server, client, &fixture.url())?;
     let proxy = start_proxy(folder, &token_file, (fixture.port, port))?;
@@ -241,13 +274,18 @@ fn write_token(
         SCOPES,
     )?;
     let path = folder.join("token");
-    std::fs::File::options()
+    keep(&path, &token)?;
+    Ok(path)
+}
+
+/// A file that nobody else reads.
+fn keep(path: &Path, secret: &str) -> Outcome<()> {
+    let mut file = std::fs::File::options()
         .create_new(true)
         .write(true)
         .mode(0o600)
-        .open(&path)?
-        .write_all(token.as_bytes())?;
-    Ok(path)
+        .open(path)?;
+    Ok(file.write_all(secret.as_bytes())?)
 }
 
 fn start_proxy(folder: &Path, token_file: &Path, (target, port): (u16, u16)) -> Outcome<Program> {
