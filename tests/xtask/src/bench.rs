@@ -5,6 +5,7 @@ mod load;
 mod meter;
 mod people;
 mod proofs;
+mod revocation;
 mod rows;
 
 use std::path::PathBuf;
@@ -45,7 +46,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         only: options.only.clone(),
     };
     let rows = bench.measure()?;
+    let delays = bench.revocations()?;
     print(&rows, &disk);
+    delays.iter().for_each(revocation::Delays::print);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Row {
 pub(super) struct Target {
     pub(super) server: AuthzServer,
     pub(super) program: Program,
-    client: Credentials,
+    pub(super) client: Credentials,
     pub(super) postgres: bool,
 }
 
@@ -273,7 +273,7 @@ impl Target {
 }
 
 /// taskset replaces itself with the program, so the id that is measured is the program's own.
-fn pinned(program: &PathBuf) -> Command {
+pub(super) fn pinned(program: &PathBuf) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", &SERVER_CORE.to_string()]).arg(program);
     command
