@@ -9,7 +9,7 @@ use shared::clock::now;
 
 use super::{find, knows_priming};
 use crate::app::Node;
-use crate::gate::Operation;
+use crate::gate::{Operation, Outcome};
 use crate::mcp::reply::{self, Accepts, Piece};
 use crate::mcp::sessions::{Owner, STANDALONE};
 
@@ -79,8 +79,9 @@ pub(crate) async fn close(request: HttpRequest, node: web::Data<Node>) -> HttpRe
         method: END,
         ..Operation::default()
     };
-    if let Err(refusal) = node.gate.permit(&caller, &operation, now()) {
-        return node.refuse(&refusal, &node.hints.basic);
+    match node.gate.permit(&caller, &operation, now()) {
+        Ok(permit) => permit.end(Outcome::Done),
+        Err(refusal) => return node.refuse(&refusal, &node.hints.basic),
     }
     match find(&sessions, &request, &caller) {
         Ok(_) => {

@@ -104,3 +104,26 @@ fn upstream(fault: &UpstreamFault) -> HttpResponse {
         "the server behind this node gave no usable answer",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mcp::offer::within;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_that_takes_too_long_is_stopped_and_says_so() {
+        let time = Duration::from_secs(5);
+        assert_eq!(within(time, async { Ok(1) }).await, Ok(1));
+        let fault = within(time, std::future::pending::<Result<(), _>>())
+            .await
+            .unwrap_err();
+        assert_eq!(fault.answer("x").status(), 504);
+        let error = fault.about("tool");
+        assert_eq!(
+            (error.code.0, error.data),
+            (TIMED_OUT, Some(json!({"error": "timeout"})))
+        );
+    }
+}
