@@ -158,3 +158,42 @@ fn the_offline_policy_has_two_budgets_and_an_end() {
     let bad = "[offline]\nkeys = \"30s\"\nrevocation = \"30s\"\non_stale = \"maybe\"\n";
     assert_eq!(faults(&format!("{bad}{ISSUER}")).len(), 3);
 }
+
+#[test]
+fn limits_cors_and_the_audit_log_are_checked() {
+    let config = NodeConfig::from_text(&format!(
+        "[[limits.tool]]\ntool = \"fs_*\"\ntime = \"30s\"\n[limits]\nstreams = 3\n[audit]\nfile = \"a.log\"\n\
+         [cors]\nheaders = [\"X-Tenant\"]\n{ISSUER}"
+    ));
+    let config = config.unwrap();
+    assert_eq!(
+        (config.limits.streams.all, config.limits.streams.per_subject),
+        (3, 16)
+    );
+    assert_eq!(config.limits.time, Duration::from_secs(300));
+    assert_eq!(config.limits.tools[0].time, Some(Duration::from_secs(30)));
+    assert_eq!(config.audit.target, Some(AuditTarget::File("a.log".into())));
+    assert!(config.audit.refuses_on_failure && config.cors.request_headers.len() == 1);
+    let found = faults(&format!(
+        "[limits]\ncalls = 0\ncall_time = \"0s\"\n[[limits.tool]]\nrate = \"often\"\ncalls = 0\n\
+         [audit]\nfile = \"a.log\"\notlp_endpoint = \"http://collector.example/v1/logs\"\non_failure = \"hope\"\n\
+         [cors]\nheaders = [\"*\"]\nexpose = [\"a b\"]\n{ISSUER}"
+    ));
+    for expected in [
+        "limits.calls ",
+        "limits.call_time",
+        "limits.tool.0.tool",
+        "limits.tool.0.rate",
+        "limits.tool.0.calls",
+        "audit.otlp_endpoint (line 9): it must be https",
+        "audit.otlp_endpoint (line 9): name either",
+        "audit.on_failure",
+        "cors.headers",
+        "cors.expose",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.starts_with(expected)),
+            "{expected}: {found:#?}"
+        );
+    }
+}
