@@ -197,3 +197,30 @@ fn limits_cors_and_the_audit_log_are_checked() {
         );
     }
 }
+
+#[test]
+fn how_mcp_is_served() {
+    let issuer = "[[issuer]]\nurl = \"http://localhost:9000\"\n";
+    let read = |section: &str| NodeConfig::from_text(&format!("[mcp]\n{section}\n{issuer}"));
+    let config = read("").unwrap().mcp;
+    assert!(!config.sessions && !config.http_sse && config.state_key_file.is_none());
+    let config = read("sessions = \"on\"\nsession_idle = \"5m\"\nmax_sessions = 7\nhttp_sse = true").unwrap();
+    assert!(config.mcp.sessions && config.mcp.http_sse);
+    assert_eq!(
+        (config.mcp.session.idle.as_secs(), config.mcp.session.in_all),
+        (300, 7)
+    );
+    let faults = read(
+        "sessions = \"yes\"\nsession_idle = \"0s\"\nsession_ttl = \"long\"\nsessions_per_caller = 0\nsession_replay = \"1B\"",
+    );
+    let faults = faults.unwrap_err().to_string();
+    for key in [
+        "mcp.sessions",
+        "mcp.session_idle",
+        "mcp.session_ttl",
+        "mcp.sessions_per_caller",
+        "mcp.session_replay",
+    ] {
+        assert!(faults.contains(key), "{key}: {faults}");
+    }
+}

@@ -5,13 +5,14 @@
 )]
 
 mod batch;
+mod faults;
 mod pair;
 mod standing;
 
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::{self, Stream};
@@ -24,14 +25,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::batch::many;
+use self::faults::{NoSession, Refused, not_opened};
 pub(crate) use self::pair::{send as post_message, stream as open_pair};
 pub(crate) use self::standing::{close as close_session, listen as open_stream};
 use super::end::End;
 use super::exchange::{self, Channel, Opening};
-use super::message::{INVALID_REQUEST, Kind, Message, RpcError};
+use super::message::{INVALID_REQUEST, Kind, Message};
 use super::refusal;
 use super::reply::{self, Accepts, Piece, Plan};
-use super::sessions::{Effect, Introduced, NotBegun, NotOpened, Owner, Session, SessionOutbox, Sessions};
+use super::sessions::{Effect, Introduced, Owner, Session, SessionOutbox, Sessions};
 use super::transport::{Transport, passed_on};
 use super::{InSession, LAST_WORDS};
 use crate::app::Node;
@@ -39,8 +41,6 @@ use crate::auth::Caller;
 use crate::gate::{Outcome, Permit};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-/// Seconds after which a client that was too many may try again.
-const TRY_AGAIN: u64 = 5;
 
 /// A request that was let in, and what it takes to answer it.
 pub(super) struct Arrived<H: ServerHandler> {
@@ -107,48 +107,6 @@ pub(super) async fn take_note(session: &Session, message: ClientJsonRpcMessage) 
         return;
     }
     session.answered(message).await;
-}
-
-/// Why there is no session for a request.
-pub(super) enum NoSession {
-    /// The header is missing.
-    NotNamed,
-    /// There is none of that id, or it is somebody else's.
-    Unknown,
-}
-
-impl NoSession {
-    fn error(&self) -> (StatusCode, RpcError) {
-        let (status, code, sentence) = match self {
-            Self::NotNamed => (
-                StatusCode::BAD_REQUEST,
-                INVALID_REQUEST,
-                "the header Mcp-Session-Id is missing; begin with initialize",
-            ),
-            Self::Unknown => (
-                StatusCode::NOT_FOUND,
-                i32::from(StatusCode::NOT_FOUND.as_u16()),
-                "there is no such session; begin again with initialize",
-            ),
-        };
-        let error = RpcError {
-            id: None,
-            code,
-            sentence: sentence.into(),
-            details: None,
-        };
-        (status, error)
-    }
-
-    fn answer(&self, message: &Message<'_>) -> HttpResponse {
-        let (status, error) = self.error();
-        refusal::json_rpc(status, &message.error(error.code, error.sentence))
-    }
-
-    fn plain(&self) -> HttpResponse {
-        let (status, error) = self.error();
-        refusal::json_rpc(status, &error)
-    }
 }
 
 impl<H: ServerHandler> Arrived<H> {
@@ -252,7 +210,7 @@ impl<H: ServerHandler> Arrived<H> {
         if let Err(fault) = self.start_in(session, stream, request, (permit, end.clone())) {
             return fault.plain();
         }
-        let Some(feed) = session.read(stream, 0) else {
+        let Some(feed) = session.read(stream, Some(0)) else {
             return HttpResponse::NoContent().finish();
         };
         let place = resumable.then(|| session.place(stream));
@@ -389,51 +347,6 @@ fn set_level(session: &Session, request: &mut ClientRequest) {
     if let Some(level) = session.level() {
         request.get_meta_mut().set_log_level(level);
     }
-}
-
-/// A request that a session does not begin.
-pub(super) struct Refused {
-    fault: NotBegun,
-    id: serde_json::Value,
-}
-
-impl Refused {
-    fn of(fault: NotBegun, request: &JsonRpcRequest<ClientRequest>) -> Self {
-        Self {
-            fault,
-            id: serde_json::to_value(&request.id).unwrap_or_default(),
-        }
-    }
-
-    fn error(&self) -> RpcError {
-        let (code, sentence) = match self.fault {
-            NotBegun::IdInUse => (INVALID_REQUEST, "a request of this id is being answered"),
-            NotBegun::TooMany => (429, "too many requests of this session are being answered"),
-        };
-        RpcError {
-            id: Some(self.id.clone()),
-            code,
-            sentence: sentence.into(),
-            details: None,
-        }
-    }
-
-    fn plain(&self) -> HttpResponse {
-        let status = match self.fault {
-            NotBegun::IdInUse => StatusCode::BAD_REQUEST,
-            NotBegun::TooMany => StatusCode::TOO_MANY_REQUESTS,
-        };
-        let mut answer = refusal::json_rpc(status, &self.error());
-        if self.fault == NotBegun::TooMany {
-            answer.headers_mut().insert(RETRY_AFTER, TRY_AGAIN.into());
-        }
-        answer
-    }
-}
-
-fn not_opened(fault: &NotOpened) -> HttpResponse {
-    tracing::warn!(%fault, "a session was not opened");
-    ::web::answer::unavailable("too many sessions are open; try again later", TRY_AGAIN)
 }
 
 #[cfg(test)]

@@ -392,3 +392,34 @@ async fn mcp_27_a_client_that_reads_one_form_is_served_in_it() {
         assert_eq!(messages.next().await, None);
     }
 }
+
+#[actix_web::test]
+async fn nobody_hears_of_a_resource_that_it_may_not_read() {
+    let rule = "[scopes.resources]\n\"edge-hive://status\" = \"ops\"\n";
+    let site = Site::with(rule).await;
+    let wanted = json!({"resourceSubscriptions": ["edge-hive://status", "edge-hive://logs/node"]});
+    let accepted = async |scope: &str| {
+        let request = modern("subscriptions/listen", json!({ "notifications": wanted }));
+        let answer = site.send(request.insert_header(site.bearer(scope))).await;
+        let mut messages = Messages::of(answer);
+        let first = messages.next().await.unwrap();
+        first["params"]["notifications"]["resourceSubscriptions"].clone()
+    };
+    assert_eq!(accepted("mcp:subscribe").await, json!(["edge-hive://logs/node"]));
+    assert_eq!(
+        accepted("mcp:subscribe ops").await,
+        json!(["edge-hive://status", "edge-hive://logs/node"])
+    );
+
+    let news = site.news();
+    for (scope, expected) in [("mcp:subscribe", "tools"), ("mcp:subscribe ops", "resource")] {
+        let open = TestRequest::get()
+            .uri("/mcp/stream")
+            .insert_header(site.bearer(scope));
+        let mut events = Messages::of(site.send(open).await);
+        assert_eq!(events.event().await.unwrap().0, "status");
+        news.tell(Change::Resource("edge-hive://status".into()));
+        news.tell(Change::ToolList);
+        assert_eq!(events.event().await.unwrap().0, expected, "{scope}");
+    }
+}

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::addressed_elsewhere;
 use crate::app::Node;
+use crate::auth::Caller;
 use crate::gate::{Operation, Permit};
 use crate::mcp::news::{Change, Heard, Reader};
 
@@ -42,8 +43,8 @@ pub(super) async fn open(request: HttpRequest, node: web::Data<Node>) -> HttpRes
         None => node.lasting.news.read(),
     };
     let node = node.into_inner();
-    let end = Arc::clone(&node).end_of_stream(caller, true);
-    let events = events(node, news, permit).take_until(Box::pin(end));
+    let end = Arc::clone(&node).end_of_stream(Arc::clone(&caller), true);
+    let events = events(node, caller, news, permit).take_until(Box::pin(end));
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -59,18 +60,20 @@ fn last_event(headers: &HeaderMap) -> Option<&str> {
 
 struct Teller {
     node: Arc<Node>,
+    caller: Arc<Caller>,
     news: Reader,
     _permit: Permit,
     beat: Interval,
     beats: u64,
 }
 
-fn events(node: Arc<Node>, news: Reader, permit: Permit) -> impl Stream<Item = Bytes> {
+fn events(node: Arc<Node>, caller: Arc<Caller>, news: Reader, permit: Permit) -> impl Stream<Item = Bytes> {
     let mut beat = interval_at(Instant::now() + BEAT, BEAT);
     // A caller that reads slowly gets fewer events, not all of them at once.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let teller = Teller {
         node,
+        caller,
         news,
         _permit: permit,
         beat,
@@ -84,10 +87,14 @@ fn events(node: Arc<Node>, news: Reader, permit: Permit) -> impl Stream<Item = B
 
 impl Teller {
     async fn next(&mut self) -> String {
-        if self.beats > 0 {
+        while self.beats > 0 {
             tokio::select! {
-                _ = self.beat.tick() => {}
-                heard = self.news.next() => return self.event(&heard),
+                _ = self.beat.tick() => break,
+                heard = self.news.next() => {
+                    if self.may_hear(&heard) {
+                        return self.event(&heard);
+                    }
+                }
             }
         }
         let tells = self.beats.is_multiple_of(BEATS_PER_STATUS);
@@ -95,6 +102,17 @@ impl Teller {
         match tells {
             true => self.status(&self.news.place()),
             false => ": still here\n\n".to_owned(),
+        }
+    }
+
+    /// Nobody hears of a resource that it could not read.
+    fn may_hear(&self, heard: &Heard) -> bool {
+        match heard {
+            Heard::Change {
+                change: Change::Resource(uri),
+                ..
+            } => self.node.gate.may_see_resource(&self.caller, uri),
+            _ => true,
         }
     }
 

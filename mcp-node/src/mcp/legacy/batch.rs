@@ -97,7 +97,7 @@ pub(in crate::mcp) async fn many<H: ServerHandler>(arrived: &Arrived<H>, bytes: 
             errors.push(piece(&refused.error()));
         }
     }
-    match session.read(stream, 0) {
+    match session.read(stream, Some(0)) {
         Some(feed) => {
             let all = stream::iter(errors).chain(feed.pieces());
             reply::give(all, plan, arrived.cut(end)).await

@@ -10,7 +10,8 @@ use rmcp::ServerHandler;
 use rmcp::model::ClientJsonRpcMessage;
 use shared::clock::now;
 
-use super::{Arrived, NoSession, not_opened, take_note};
+use super::faults::{NoSession, not_opened};
+use super::{Arrived, take_note};
 use crate::app::Node;
 use crate::gate::{Operation, Outcome};
 use crate::mcp::end::End;
@@ -43,7 +44,7 @@ pub(crate) async fn stream(request: HttpRequest, node: web::Data<Node>) -> HttpR
         Err(fault) => return not_opened(&fault),
     };
     session.follow(&node.lasting.news);
-    let Some(feed) = session.read(STANDALONE, 0) else {
+    let Some(feed) = session.read(STANDALONE, None) else {
         return HttpResponse::NoContent().finish();
     };
     let beside = request.path().trim_end_matches("sse");

@@ -47,9 +47,9 @@ pub(crate) async fn listen(request: HttpRequest, node: web::Data<Node>) -> HttpR
         .and_then(|value| value.to_str().ok());
     let last = last.filter(|id| !id.is_empty());
     let feed = match last.map(place) {
-        // From the beginning: what was told before somebody listened is told now.
-        None => session.read(STANDALONE, 0),
-        Some(Some((stream, number))) => session.read(stream, number),
+        // What was told when nobody listened is told now.
+        None => session.read(STANDALONE, None),
+        Some(Some((stream, number))) => session.read(stream, Some(number)),
         Some(None) => None,
     };
     let Some(feed) = feed else {
@@ -57,7 +57,7 @@ pub(crate) async fn listen(request: HttpRequest, node: web::Data<Node>) -> HttpR
         return reply::events(stream::empty::<Piece>(), None, None, std::future::ready(()));
     };
     let primed = last.is_none() && knows_priming(&session);
-    let first = primed.then(|| reply::primed(&format!("{STANDALONE}-0")));
+    let first = primed.then(|| reply::primed(&feed.place()));
     let over = node.into_inner().end_of_stream(caller, true);
     let cut = async move {
         over.await;

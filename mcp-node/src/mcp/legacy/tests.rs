@@ -279,6 +279,7 @@ async fn the_standing_stream_tells_what_was_promised() {
     // A second reader takes over from the first.
     let mut other = Messages::of(stage.send(stage.get()).await);
     assert_eq!(standing.next().await, None);
+    news.tell(Change::ToolList);
     other.next().await.unwrap();
     let narrow = TestRequest::get()
         .uri("/mcp")

@@ -37,6 +37,11 @@ impl Feed {
         }
     }
 
+    /// The place after which it reads.
+    pub(in crate::mcp) fn place(&self) -> String {
+        format!("{}-{}", self.stream, self.after)
+    }
+
     /// Ends the session when nobody reads any more.
     pub(in crate::mcp) fn ending_the_session(mut self) -> Self {
         self.ends_session = true;

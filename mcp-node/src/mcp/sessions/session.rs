@@ -328,17 +328,19 @@ impl Session {
         notices
     }
 
-    /// Reads `stream` from the message after `number` on; whoever read it before does no longer.
-    pub(in crate::mcp) fn read(self: &Arc<Self>, stream: u64, number: u64) -> Option<Feed> {
+    /// Reads `stream` from the message after this number on, or from where the last reader stopped. Whoever read it before
+    /// does no longer.
+    pub(in crate::mcp) fn read(self: &Arc<Self>, stream: u64, after: Option<u64>) -> Option<Feed> {
         let mut state = self.state();
         let channel = state.log.stream(stream)?;
         channel.reader += 1;
         let reader = channel.reader;
+        let after = after.unwrap_or(channel.read);
         state.readers += 1;
         drop(state);
         // The one before has to notice.
         self.changed.send_replace(());
-        Some(Feed::new(Arc::clone(self), stream, number, reader))
+        Some(Feed::new(Arc::clone(self), stream, after, reader))
     }
 
     /// The place of the latest message in `stream`.

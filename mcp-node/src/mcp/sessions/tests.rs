@@ -61,7 +61,7 @@ async fn a_session_ends_when_nothing_happens_and_at_its_last_hour() {
     assert!(sessions.find(&idle, &owner("alice")).is_none());
     assert!(sessions.find(&used, &owner("bob")).is_some());
     // Somebody who reads uses it, until its time is over.
-    let feed = session.read(STANDALONE, 0).unwrap();
+    let feed = session.read(STANDALONE, None).unwrap();
     tokio::time::advance(88 * MINUTE).await;
     assert!(sessions.find(&used, &owner("bob")).is_some());
     tokio::time::advance(2 * MINUTE).await;
