@@ -342,6 +342,15 @@ impl TrustedIssuer {
 }
 
 impl Trust {
+    /// The word in the status.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Keys(_) => "keys",
+            Self::Secret(_) => "shared_secret",
+            Self::Introspection(_) => "introspection",
+        }
+    }
+
     /// What is known of a configured issuer; nothing is fetched yet.
     pub(crate) fn new(issuer: &IssuerConfig, client: HttpClient, kept: Option<KeptAt>) -> Self {
         match &issuer.validation {

@@ -88,6 +88,9 @@ pub(crate) struct Load {
 pub(crate) struct IssuerStatus {
     /// Its identifier.
     pub(crate) issuer: String,
+    /// How its tokens are checked: with its `keys`, a `shared_secret`, or by `introspection`.
+    #[serde(default)]
+    pub(crate) validation: String,
     /// Whether tokens of it can be judged now. Its keys are fetched when the first token comes.
     pub(crate) usable: bool,
     /// Seconds since its key set was fetched; absent before the first time.
@@ -219,6 +222,7 @@ fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
     });
     IssuerStatus {
         issuer: issuer.expectation.issuer.clone(),
+        validation: issuer.trust.as_str().to_owned(),
         usable: condition.usable,
         keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),
         keys_left_seconds: condition.keys_left.map(|left| left.as_secs()),

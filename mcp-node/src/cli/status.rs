@@ -137,12 +137,13 @@ impl Report {
                 let age = issuer
                     .keys_age_seconds
                     .map_or_else(|| "never fetched".to_owned(), |age| format!("{age} s old"));
-                format!(
-                    "issuer  {}: {} key(s), {age}{}",
-                    issuer.issuer,
-                    issuer.keys,
-                    alone(issuer)
-                )
+                let how = match issuer.validation.as_str() {
+                    "shared_secret" => "a shared secret".to_owned(),
+                    "introspection" if issuer.usable => "is asked about each token".to_owned(),
+                    "introspection" => "is asked about each token, and does not answer".to_owned(),
+                    _ => format!("{} key(s), {age}", issuer.keys),
+                };
+                format!("issuer  {}: {how}{}", issuer.issuer, alone(issuer))
             }));
             lines.push(format!("peers   {}", status.peers.len()));
         } else if self.alive {

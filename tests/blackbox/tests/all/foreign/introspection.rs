@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use blackbox::answers::{refused_401, refused_403, refused_503, retry_after};
+use blackbox::answers::{granted, refused_401, refused_403, refused_503, retry_after};
 use blackbox::forge::{Key, encode, fresh_id, key_set, now, part, with};
 use blackbox::issuer::{Issuer, Manner};
 use blackbox::lone_node::LoneNode;
@@ -60,6 +60,12 @@ fn introspection_an_opaque_token_is_asked_about_once_for_a_while() {
     for _ in 0..5 {
         assert_eq!(asking.node.call(&token).status, 200);
     }
+    let status = granted(&asking.node.call(&token));
+    let known = &status["result"]["structuredContent"]["issuers"][0];
+    assert_eq!(
+        (&known["validation"], &known["usable"]),
+        (&json!("introspection"), &json!(true))
+    );
     let questions = asking.node.issuer.questions();
     assert_eq!(questions.len(), 1);
     assert_eq!(
