@@ -232,16 +232,23 @@ impl StatusList {
         Some(byte.checked_shr(shift)? & mask)
     }
 
-    /// Whether something that `older` says of a token is not said here any more: a list that became shorter, or takes
-    /// a revocation back. Issuers of access tokens never do that.
+    /// Whether this list takes a revocation back, or became shorter. Of a state, the lowest bit must stay: 1 is "invalid",
+    /// which is final, while 2 is "suspended", which may be lifted (§7.1). As an odd state stays odd, no way round through
+    /// a third state makes a revoked token valid.
     pub fn takes_back(&self, older: &Self) -> bool {
+        let lowest = match self.bits {
+            1 => 0xff,
+            2 => 0b0101_0101,
+            4 => 0b0001_0001,
+            _ => 1,
+        };
         self.bits != older.bits
             || self.bytes.len() < older.bytes.len()
             || older
                 .bytes
                 .iter()
                 .zip(&self.bytes)
-                .any(|(old, new)| old & !new != 0)
+                .any(|(old, new)| old & !new & lowest != 0)
     }
 }
 

@@ -213,6 +213,36 @@ fn stat_14_a_list_that_takes_something_back_is_noticed() {
 }
 
 #[test]
+fn a_suspension_may_be_lifted_and_a_revocation_may_not() {
+    for bits in [2, 4, 8] {
+        let list = |states: [u8; 2]| {
+            let bytes = match bits {
+                8 => states.to_vec(),
+                _ => vec![states[0] | states[1] << bits],
+            };
+            StatusList::new(bits, bytes).unwrap()
+        };
+        for (before, after, taken) in [
+            (2, 0, false),
+            (2, 1, false),
+            (0, 2, false),
+            (1, 1, false),
+            (1, 0, true),
+            (1, 2, true),
+            (3, 2, true),
+        ] {
+            for (before, after) in [([before, 0], [after, 0]), ([0, before], [0, after])] {
+                assert_eq!(
+                    list(after).takes_back(&list(before)),
+                    taken,
+                    "{bits} {before:?} {after:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn stat_05_a_place_that_is_no_number_is_a_fault_of_the_token() {
     let read = |index: Value| StatusReference::read(&json!({"status_list": {"idx": index, "uri": LIST}}));
     let place = read(json!(7)).unwrap().unwrap();
