@@ -171,10 +171,7 @@ impl Call<'_> {
             ));
         }
         if let Err(Full) = self.approvals.desk.has_room(&self.question, now()) {
-            return Ok(refusal(
-                "too_many",
-                "too many calls wait for a person's approval; have them answered first",
-            ));
+            return Ok(too_many());
         }
         let asked = (by, self.approvals.rules.ttl);
         let about = (&*summary(about), &*shown);
@@ -190,8 +187,10 @@ impl Call<'_> {
             "a call waits for a person's approval"
         );
         // Of two that asked at once, both wait for the answer to the first.
-        let ticket = self.approvals.desk.put(self.question.clone(), ticket);
-        self.tell(ticket).await
+        match self.approvals.desk.put(self.question.clone(), ticket, now()) {
+            Ok(ticket) => self.tell(ticket).await,
+            Err(Full) => Ok(too_many()),
+        }
     }
 
     /// Tells the client where the person answers, in the way that it understands.
@@ -299,6 +298,14 @@ fn refusal(error: &str, sentence: &str) -> Verdict {
     let mut result = CallToolResult::structured_error(json!({"error": error, "description": sentence}));
     result.content = vec![ContentBlock::text(sentence)];
     Verdict::Answer(Box::new(result.into()))
+}
+
+/// The result of a call for whose question there is no room.
+fn too_many() -> Verdict {
+    refusal(
+        "too_many",
+        "too many calls wait for a person's approval; have them answered first",
+    )
 }
 
 /// The first sentence about a tool, on one line.

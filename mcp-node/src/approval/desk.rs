@@ -35,28 +35,19 @@ impl Desk {
 
     /// Whether another question of this caller may wait.
     pub(super) fn has_room(&self, question: &Question, now: UnixSeconds) -> Result<(), Full> {
-        let mut waiting = self.lock();
-        if waiting.len() >= ROOM {
-            waiting.retain(|_, ticket| !is_over(ticket, now));
-        }
-        let is_same = |other: &Question| {
-            other.caller_iss == question.caller_iss
-                && other.caller_sub == question.caller_sub
-                && other.caller_client == question.caller_client
-        };
-        let of_caller = waiting
-            .iter()
-            .filter(|(other, ticket)| is_same(other) && !is_over(ticket, now))
-            .count();
-        if waiting.len() >= ROOM || of_caller >= PER_CALLER {
-            return Err(Full);
-        }
-        Ok(())
+        room(&mut self.lock(), question, now)
     }
 
-    /// Lets a question wait; returns the one that waits: another call may have asked the same meanwhile.
-    pub(super) fn put(&self, question: Question, ticket: Ticket) -> Ticket {
-        self.lock().entry(question).or_insert(ticket).clone()
+    /// Lets a question wait; returns the one that waits: another call may have asked the same meanwhile, or others may
+    /// have taken the room.
+    pub(super) fn put(&self, question: Question, ticket: Ticket, now: UnixSeconds) -> Result<Ticket, Full> {
+        let mut waiting = self.lock();
+        if let Some(first) = waiting.get(&question) {
+            return Ok(first.clone());
+        }
+        room(&mut waiting, &question, now)?;
+        waiting.insert(question, ticket.clone());
+        Ok(ticket)
     }
 
     /// Takes a question from the desk: `true` for exactly one caller.
@@ -74,6 +65,26 @@ impl Desk {
     fn lock(&self) -> MutexGuard<'_, HashMap<Question, Ticket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there is room for `question` among those that are `waiting`.
+fn room(waiting: &mut HashMap<Question, Ticket>, question: &Question, now: UnixSeconds) -> Result<(), Full> {
+    if waiting.len() >= ROOM {
+        waiting.retain(|_, ticket| !is_over(ticket, now));
+    }
+    let is_same = |other: &Question| {
+        other.caller_iss == question.caller_iss
+            && other.caller_sub == question.caller_sub
+            && other.caller_client == question.caller_client
+    };
+    let of_caller = waiting
+        .iter()
+        .filter(|(other, ticket)| is_same(other) && !is_over(ticket, now))
+        .count();
+    if waiting.len() >= ROOM || of_caller >= PER_CALLER {
+        return Err(Full);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -103,12 +114,20 @@ mod tests {
     fn one_question_waits_once_and_is_taken_once() {
         let desk = Desk::default();
         let asked = question("t", "u");
-        assert_eq!(desk.put(asked.clone(), ticket("first")).approval_id, "first");
-        assert_eq!(desk.put(asked.clone(), ticket("second")).approval_id, "first");
+        assert_eq!(
+            desk.put(asked.clone(), ticket("first"), NOW).unwrap().approval_id,
+            "first"
+        );
+        assert_eq!(
+            desk.put(asked.clone(), ticket("second"), NOW)
+                .unwrap()
+                .approval_id,
+            "first"
+        );
         assert!(desk.find(&question("other", "u"), NOW).is_none());
         assert!(!desk.take(&asked, "second"));
         assert!(desk.take(&asked, "first") && !desk.take(&asked, "first"));
-        desk.put(asked.clone(), ticket("third"));
+        desk.put(asked.clone(), ticket("third"), NOW).unwrap();
         assert!(desk.find(&asked, NOW + Duration::from_secs(60)).is_none());
     }
 
@@ -118,9 +137,12 @@ mod tests {
         for n in 0..PER_CALLER {
             let asked = question(&n.to_string(), "u");
             assert_eq!(desk.has_room(&asked, NOW), Ok(()));
-            desk.put(asked, ticket("x"));
+            desk.put(asked, ticket("x"), NOW).unwrap();
         }
         assert_eq!(desk.has_room(&question("more", "u"), NOW), Err(Full));
+        // Who was let in before the room was gone is looked at again.
+        assert!(desk.put(question("more", "u"), ticket("x"), NOW).is_err());
+        assert!(desk.put(question("0", "u"), ticket("x"), NOW).is_ok());
         assert_eq!(desk.has_room(&question("more", "v"), NOW), Ok(()));
         let later = NOW + Duration::from_secs(60);
         assert_eq!(desk.has_room(&question("more", "u"), later), Ok(()));
