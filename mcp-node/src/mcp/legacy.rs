@@ -208,6 +208,7 @@ impl<H: ServerHandler> Arrived<H> {
         let stream = session.open_stream();
         let end = End::default();
         if let Err(fault) = self.start_in(session, stream, request, (permit, end.clone())) {
+            session.close_unused(stream);
             return fault.plain();
         }
         let Some(feed) = session.read(stream, Some(0)) else {

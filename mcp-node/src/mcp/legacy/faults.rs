@@ -72,6 +72,10 @@ impl Refused {
         let (code, sentence) = match self.fault {
             NotBegun::IdInUse => (INVALID_REQUEST, "a request of this id is being answered"),
             NotBegun::TooMany => (429, "too many requests of this session are being answered"),
+            NotBegun::TooMuchFollowed => (
+                INVALID_REQUEST,
+                "a session follows at most 64 resources, whose URIs have 65536 bytes together",
+            ),
         };
         RpcError {
             id: Some(self.id.clone()),
@@ -83,7 +87,7 @@ impl Refused {
 
     pub(super) fn plain(&self) -> HttpResponse {
         let status = match self.fault {
-            NotBegun::IdInUse => StatusCode::BAD_REQUEST,
+            NotBegun::IdInUse | NotBegun::TooMuchFollowed => StatusCode::BAD_REQUEST,
             NotBegun::TooMany => StatusCode::TOO_MANY_REQUESTS,
         };
         let mut answer = refusal::json_rpc(status, &self.error());

@@ -127,6 +127,7 @@ impl Drop for Feed {
     fn drop(&mut self) {
         let mut state = self.session.state();
         state.readers -= 1;
+        state.log.drop_if_over(self.stream);
         drop(state);
         self.session.touch(tokio::time::Instant::now());
         if self.ends_session {

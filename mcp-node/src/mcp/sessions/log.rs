@@ -8,6 +8,8 @@ use rmcp::model::RequestId;
 pub(in crate::mcp) const STANDALONE: u64 = 0;
 /// So many messages are kept, however short they are.
 const MAX_EVENTS: usize = 256;
+/// So many streams are told of answers that are lost, and each of so many. Of older ones nobody will ask any more.
+const MAX_LOST: usize = 64;
 
 /// One message.
 pub(super) struct Event {
@@ -41,6 +43,8 @@ pub(super) struct Log {
     latest: u64,
     streams: HashMap<u64, Channel>,
     next_stream: u64,
+    /// Streams that lost answers, the oldest first; some may have been told since.
+    lost: VecDeque<u64>,
 }
 
 impl Log {
@@ -53,6 +57,7 @@ impl Log {
             latest: 0,
             streams: HashMap::from([(STANDALONE, Channel::default())]),
             next_stream: STANDALONE + 1,
+            lost: VecDeque::new(),
         }
     }
 
@@ -121,13 +126,27 @@ impl Log {
             && gone.number > channel.read
         {
             channel.lost = true;
-            channel.lost_answers.extend(gone.answers);
+            if let Some(answered) = gone.answers {
+                if channel.lost_answers.is_empty() {
+                    self.lost.push_back(gone.stream);
+                }
+                channel.lost_answers.truncate(MAX_LOST - 1);
+                channel.lost_answers.push(answered);
+            }
         }
         self.drop_if_over(gone.stream);
+        if self.lost.len() > MAX_LOST
+            && let Some(oldest) = self.lost.pop_front()
+        {
+            if let Some(channel) = self.streams.get_mut(&oldest) {
+                channel.lost_answers.clear();
+            }
+            self.drop_if_over(oldest);
+        }
     }
 
     /// Forgets a stream of which nothing is left to say or to repeat.
-    fn drop_if_over(&mut self, stream: u64) {
+    pub(super) fn drop_if_over(&mut self, stream: u64) {
         let is_over = self
             .streams
             .get(&stream)
@@ -163,6 +182,25 @@ mod tests {
         }
         assert_eq!(log.events.len(), MAX_EVENTS);
         assert_eq!(log.bytes, 0);
+    }
+
+    #[test]
+    fn lost_answers_are_bounded() {
+        let mut log = Log::new(4);
+        for n in 0..1000 {
+            let stream = log.open();
+            let id = RequestId::Number(n);
+            log.stream(stream).unwrap().pending.push(id.clone());
+            log.push(stream, "1234".to_owned(), Some(id));
+        }
+        assert!(log.streams.len() <= MAX_LOST + 2 && log.lost.len() <= MAX_LOST);
+        let told = |log: &Log| log.streams.values().filter(|channel| channel.lost).count();
+        assert_eq!(told(&log), MAX_LOST);
+        // Where all answers go to one stream, it does not keep more of them either.
+        for n in 0..1000 {
+            log.push(STANDALONE, "1234".to_owned(), Some(RequestId::Number(n)));
+        }
+        assert_eq!(log.stream(STANDALONE).unwrap().lost_answers.len(), MAX_LOST);
     }
 
     #[test]

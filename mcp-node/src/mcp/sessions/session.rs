@@ -25,6 +25,8 @@ use crate::mcp::news::{Change, Following, Heard, News};
 const MAX_FLIGHTS: usize = 64;
 /// So many resources are watched for one session.
 const MAX_FOLLOWED: usize = 64;
+/// Their URIs have so many bytes together.
+const MAX_FOLLOWED_BYTES: usize = 64 * 1024;
 
 /// What client and server said of themselves at the beginning.
 pub(in crate::mcp) struct Introduced {
@@ -92,6 +94,17 @@ pub(in crate::mcp) enum NotBegun {
     IdInUse,
     /// Too many are.
     TooMany,
+    /// So many resources are followed.
+    TooMuchFollowed,
+}
+
+impl State {
+    /// Whether there is room to follow this resource too.
+    fn may_follow(&self, uri: &str) -> bool {
+        let bytes: usize = self.followed.iter().map(String::len).sum();
+        self.followed.contains(uri)
+            || (self.followed.len() < MAX_FOLLOWED && bytes + uri.len() <= MAX_FOLLOWED_BYTES)
+    }
 }
 
 impl Session {
@@ -182,6 +195,11 @@ impl Session {
         self.state().log.open()
     }
 
+    /// Forgets a stream on which nothing was begun.
+    pub(in crate::mcp) fn close_unused(&self, stream: u64) {
+        self.state().log.drop_if_over(stream);
+    }
+
     /// Begins a request whose answer goes to `stream`.
     pub(in crate::mcp) fn begin(
         &self,
@@ -196,6 +214,9 @@ impl Session {
         }
         if state.flights.len() >= MAX_FLIGHTS {
             return Err(NotBegun::TooMany);
+        }
+        if matches!(&effect, Some(Effect::Follow(uri)) if !state.may_follow(uri)) {
+            return Err(NotBegun::TooMuchFollowed);
         }
         if let Some(channel) = state.log.stream(stream) {
             channel.pending.push(request.clone());
@@ -251,7 +272,7 @@ impl Session {
         state.questions.retain(|_, question| question.request != *request);
         let effect = state.flights.remove(request).and_then(|flight| flight.effect);
         match effect.filter(|_| succeeded) {
-            Some(Effect::Follow(uri)) if state.followed.len() < MAX_FOLLOWED => {
+            Some(Effect::Follow(uri)) if state.may_follow(&uri) => {
                 state.followed.insert(uri);
             }
             Some(Effect::Unfollow(uri)) => {

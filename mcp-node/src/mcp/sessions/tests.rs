@@ -100,3 +100,29 @@ async fn one_caller_leaves_room_for_others() {
     sessions.close(&third, &alice);
     assert!(sessions.open(owner("carol"), None).is_ok());
 }
+
+#[tokio::test]
+async fn what_one_session_follows_and_opens_is_bounded() {
+    let sessions = Sessions::new(limits());
+    let (_, session) = sessions.open(owner("alice"), None).unwrap();
+    let news = crate::mcp::news::News::new().unwrap();
+    let follow = |number: i64, uri: String| {
+        let (inbox, _) = tokio::sync::mpsc::channel(1);
+        let request = rmcp::model::RequestId::Number(number);
+        let stream = session.open_stream();
+        let begun = session.begin(&request, stream, inbox, Some(Effect::Follow(uri)));
+        match begun {
+            Ok(()) => Session::finish(&mut session.state(), &request, true, &news),
+            Err(_) => session.close_unused(stream),
+        }
+        (stream, begun)
+    };
+    for number in 0..16 {
+        assert_eq!(follow(number, format!("{number:4096}")).1, Ok(()));
+    }
+    let (stream, refused) = follow(16, "x".to_owned());
+    assert_eq!(refused, Err(NotBegun::TooMuchFollowed));
+    assert!(session.read(stream, None).is_none());
+    // What is followed already may be asked for again.
+    assert_eq!(follow(17, format!("{:4096}", 0)).1, Ok(()));
+}
