@@ -27,7 +27,7 @@ pub(crate) use self::operation::Operation;
 pub(crate) use self::pattern::Pattern;
 pub(crate) use self::permit::{Outcome, Permit, TIMED_OUT};
 use self::scopes::{Asker, Denial, describe};
-pub(crate) use self::scopes::{CALL_TOOL, GET_PROMPT, LISTEN, READ_RESOURCE, ScopeTable};
+pub(crate) use self::scopes::{CALL_TOOL, COMPLETE, GET_PROMPT, LISTEN, READ_RESOURCE, ScopeTable};
 pub(crate) use self::seats::Full;
 use self::seats::Owner;
 use self::uses::Uses;

@@ -1,5 +1,5 @@
 //! JSON read strictly: a member that stands twice is refused at every depth, because two readers of it may take
-//! different ones (RFC 8259 §4, RFC 8725 §2.6).
+//! different ones (RFC 8259 §4, RFC 8725 §2.6). So is a member that `serde_json` would take for a sign of its own.
 
 use std::fmt;
 
@@ -10,12 +10,21 @@ use serde_json::{Map, Number, Value};
 /// Why bytes are no acceptable JSON object.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonFault {
-    /// Not JSON, a repeated member, nested too deeply (128), or bytes after the end.
+    /// Not JSON, a repeated or reserved member, nested too deeply (128), or bytes after the end.
     #[error("it is not JSON, or repeats a member: {0}")]
     Syntax(#[from] serde_json::Error),
     /// JSON, but no object.
     #[error("it is not a JSON object")]
     NotAnObject,
+}
+
+/// With its features `raw_value` and `arbitrary_precision`, `serde_json` reads an object whose first member has such a name
+/// as the JSON in it, or as a number. A reader that knows nothing of that sees another value.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Whether a member of this name means something else to some readers than to others.
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
 }
 
 /// Parses one JSON object and nothing after it.
@@ -92,6 +101,9 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
+            if is_reserved(&name) {
+                return Err(A::Error::custom("the name of a member is reserved"));
+            }
             let value = members.next_value_seed(Self)?;
             if map.insert(name, value).is_some() {
                 return Err(A::Error::custom("a member stands twice"));
@@ -111,6 +123,18 @@ mod tests {
         assert!(object(br#"{"a":1,"a":1}"#).is_err());
         assert!(object(br#"{"b":[{"a":1,"a":2}]}"#).is_err());
         assert!(object(br#"{"a":1,"\u0061":2}"#).is_err());
+    }
+
+    #[test]
+    fn reserved_members_are_refused_at_every_depth() {
+        assert!(object(br#"{"$serde_json":1,"o":{"private::RawValue":"{}"}}"#).is_ok());
+        for text in [
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            r#"{"o":[{"$serde_json::private::RawValue":"{\"force\":true}"}]}"#,
+            r#"{"o":{"a":1,"\u0024serde_json::private::Number":"1"}}"#,
+        ] {
+            assert!(object(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

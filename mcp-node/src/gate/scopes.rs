@@ -25,6 +25,8 @@ pub(crate) const CALL_TOOL: &str = "tools/call";
 pub(crate) const READ_RESOURCE: &str = "resources/read";
 /// Asking for a prompt.
 pub(crate) const GET_PROMPT: &str = "prompts/get";
+/// Asking how an argument of a prompt or of a template of resources goes on.
+pub(crate) const COMPLETE: &str = "completion/complete";
 /// Stands for every notification.
 const NOTIFICATIONS: &str = "notifications";
 
@@ -37,7 +39,7 @@ const DEFAULTS: [(&str, &[&str]); 17] = [
     ("tools/list", &["mcp:read"]),
     ("prompts/list", &["mcp:read"]),
     (GET_PROMPT, &["mcp:read"]),
-    ("completion/complete", &["mcp:read"]),
+    (COMPLETE, &["mcp:read"]),
     ("logging/setLevel", &["mcp:read"]),
     ("resources/list", &["mcp:resources", "mcp:read"]),
     ("resources/templates/list", &["mcp:resources", "mcp:read"]),

@@ -9,7 +9,7 @@ use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 
 use self::strict::{MessageSeed, Object};
-use crate::gate::{CALL_TOOL, GET_PROMPT, Operation};
+use crate::gate::{CALL_TOOL, COMPLETE, GET_PROMPT, LISTEN, Operation};
 
 /// `code`, `message` and the rest of a JSON-RPC error, with the id of the request if it is known.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +24,16 @@ pub(super) struct RpcError {
 pub(super) const PARSE_ERROR: i32 = -32700;
 /// JSON, but no request (JSON-RPC 2.0 §5.1).
 pub(super) const INVALID_REQUEST: i32 = -32600;
+
+/// Texts that sessions and logs keep are at most so long, in bytes.
+const MAX_ID: usize = 256;
+const MAX_METHOD: usize = 128;
+const MAX_NAME: usize = 256;
+const MAX_URI: usize = 4096;
+/// So many resources may one subscription follow: each is judged.
+const MAX_FOLLOWED: usize = 64;
+/// A session keeps what its client says of itself.
+const MAX_INTRODUCTION: usize = 64 * 1024;
 
 /// Stands for the method of an answer.
 const ANSWER: &str = "notifications/answer";
@@ -50,6 +60,10 @@ impl Member<'_> {
             Self::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    fn is_longer_than(&self, bytes: usize) -> bool {
+        self.text().is_some_and(|text| text.len() > bytes)
     }
 }
 
@@ -110,7 +124,9 @@ impl<'de> Message<'de> {
     }
 
     fn from_object(object: Object<'de>, raw: &'de [u8]) -> Result<Self, RpcError> {
+        let too_long = object.too_long(raw.len());
         let (id, id_is_valid) = match object.id {
+            Member::Text(text) if text.len() > MAX_ID => (None, false),
             Member::Absent => (None, true),
             Member::Text(text) => (Some(json!(text)), true),
             Member::Integer(number) => (Some(json!(number)), true),
@@ -125,11 +141,19 @@ impl<'de> Message<'de> {
         if object.repeats {
             return Err(invalid("a member stands twice"));
         }
+        if object.reserved {
+            return Err(invalid(
+                "no member may have a name that begins with $serde_json::private::",
+            ));
+        }
         if object.jsonrpc != Member::Text("2.0".into()) {
             return Err(invalid("jsonrpc must be \"2.0\""));
         }
         if !id_is_valid {
-            return Err(invalid("id must be a string or an integer"));
+            return Err(invalid("id must be a string of at most 256 bytes or an integer"));
+        }
+        if let Some(sentence) = too_long {
+            return Err(invalid(sentence));
         }
         let kind = match (object.has_result, &id) {
             (true, _) => Kind::Answer,
@@ -173,16 +197,18 @@ impl<'de> Message<'de> {
 
     /// What it asks for, as far as that decides whether it may. The arguments have not been read.
     pub(super) fn operation(&self) -> Operation<'_> {
+        // Only what the method itself looks at: a member that it does not know must not stand before one that it does.
+        let (resource, prompt) = match self.method() {
+            COMPLETE => (self.completed.1.text(), self.completed.0.text()),
+            GET_PROMPT => (None, self.name.text()),
+            method if method.starts_with("resources/") => (self.uri.text(), None),
+            _ => (None, None),
+        };
         Operation {
             method: self.method(),
             tool: self.tool(),
-            // Of `resources/read`, `resources/subscribe` and whatever else names one.
-            resource: self.uri.text().or(self.completed.1.text()),
-            prompt: if self.method == GET_PROMPT {
-                self.name.text()
-            } else {
-                self.completed.0.text()
-            },
+            resource,
+            prompt,
             arguments: None,
             raw: Some(self.raw),
         }
@@ -206,6 +232,42 @@ impl<'de> Message<'de> {
             sentence: sentence.into(),
             details: None,
         }
+    }
+}
+
+impl Object<'_> {
+    /// What is longer than anybody needs, in a message of `size` bytes.
+    fn too_long(&self, size: usize) -> Option<&'static str> {
+        let is = |method| self.method.text() == Some(method);
+        let faults = [
+            (
+                self.method.is_longer_than(MAX_METHOD),
+                "method has more than 128 bytes",
+            ),
+            (
+                self.name.is_longer_than(MAX_NAME) || self.ref_name.is_longer_than(MAX_NAME),
+                "name has more than 256 bytes",
+            ),
+            (
+                self.uri.is_longer_than(MAX_URI) || self.ref_uri.is_longer_than(MAX_URI),
+                "uri has more than 4096 bytes",
+            ),
+            (
+                is("initialize") && size > MAX_INTRODUCTION,
+                "initialize has more than 65536 bytes",
+            ),
+            (
+                is(LISTEN) && self.followed > MAX_FOLLOWED,
+                "resourceSubscriptions names more than 64 resources",
+            ),
+            (
+                is(LISTEN) && self.followed_is_long,
+                "resourceSubscriptions has a URI of more than 4096 bytes",
+            ),
+        ];
+        faults
+            .into_iter()
+            .find_map(|(is_so, sentence)| is_so.then_some(sentence))
     }
 }
 
@@ -271,6 +333,77 @@ mod tests {
         }
         let once = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":[{"y":1},{"y":2}]}}}"#;
         assert!(Message::parse(once.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn members_that_readers_keep_for_themselves_are_refused_at_every_depth() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"o":{"$serde_json::private::RawValue":"{\"force\":true}"}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"o":[{"$serde_json::private::Number":"1"}]}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"\u0024serde_json::private::RawValue":"{}"}}"#,
+        ] {
+            assert_eq!(fault(text), (INVALID_REQUEST, Some(json!(1))), "{text}");
+        }
+        let other = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"$serde_json":1}}}"#;
+        assert!(Message::parse(other.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_a_method_does_not_look_at_does_not_stand_before_what_it_does() {
+        let asked = |method: &str, params: Value| {
+            let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+            let message = Message::parse(text.as_bytes()).unwrap();
+            let operation = message.operation();
+            (
+                operation.resource.map(str::to_owned),
+                operation.prompt.map(str::to_owned),
+            )
+        };
+        let params = json!({"uri": "u", "name": "n", "ref": {"uri": "ref-u", "name": "ref-n"}});
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(asked(COMPLETE, params.clone()), (some("ref-u"), some("ref-n")));
+        assert_eq!(asked("resources/subscribe", params.clone()), (some("u"), None));
+        assert_eq!(asked(GET_PROMPT, params.clone()), (None, some("n")));
+        assert_eq!(asked(CALL_TOOL, params), (None, None));
+        assert_eq!(asked(COMPLETE, json!({"uri": "u", "name": "n"})), (None, None));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_message_is_bounded() {
+        let message = |lengths: [usize; 4]| {
+            let [id, method, name, uri] = lengths.map(|length| "x".repeat(length));
+            json!({"jsonrpc": "2.0", "id": id, "method": method,
+                "params": {"name": name, "uri": uri, "ref": {"name": name, "uri": uri}}})
+            .to_string()
+        };
+        let most = [MAX_ID, MAX_METHOD, MAX_NAME, MAX_URI];
+        assert!(Message::parse(message(most).as_bytes()).is_ok());
+        for place in 0..most.len() {
+            let mut lengths = most;
+            lengths[place] += 1;
+            assert_eq!(fault(&message(lengths)).0, INVALID_REQUEST, "{place}");
+        }
+        let large = |method: &str| {
+            json!({"jsonrpc": "2.0", "id": 1, "method": method,
+                "params": {"clientInfo": {"name": "x".repeat(MAX_INTRODUCTION)}}})
+            .to_string()
+        };
+        assert_eq!(fault(&large("initialize")), (INVALID_REQUEST, Some(json!(1))));
+        assert!(Message::parse(large("ping").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_subscription_follows_so_many_resources() {
+        let listen = |count: usize, length: usize| {
+            let uris = vec!["x".repeat(length); count];
+            json!({"jsonrpc": "2.0", "id": 1, "method": LISTEN,
+                "params": {"notifications": {"resourceSubscriptions": uris}}})
+            .to_string()
+        };
+        assert!(Message::parse(listen(MAX_FOLLOWED, MAX_URI).as_bytes()).is_ok());
+        for text in [listen(MAX_FOLLOWED + 1, 1), listen(1, MAX_URI + 1)] {
+            assert_eq!(fault(&text), (INVALID_REQUEST, Some(json!(1))));
+        }
     }
 
     #[test]

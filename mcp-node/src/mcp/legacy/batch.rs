@@ -10,6 +10,7 @@ use rmcp::ServerHandler;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcRequest, ProtocolVersion};
 use serde_json::Value;
 use shared::clock::now;
+use shared::json::JsonFault;
 use shared::scope::Scope;
 
 use super::{Arrived, pieces, take_note};
@@ -97,6 +98,8 @@ pub(in crate::mcp) async fn many<H: ServerHandler>(arrived: &Arrived<H>, bytes: 
             errors.push(piece(&refused.error()));
         }
     }
+    // Where every request was refused, nothing will come on it.
+    session.close_unused(stream);
     match session.read(stream, Some(0)) {
         Some(feed) => {
             let all = stream::iter(errors).chain(feed.pieces());
@@ -123,8 +126,13 @@ fn split<H: ServerHandler>(
             "the body must be one JSON-RPC object; only 2025-03-26 has batches",
         ));
     }
-    let Ok(Value::Array(members)) = shared::json::value(bytes) else {
-        return Err((PARSE_ERROR, "the body is not JSON, or repeats a member"));
+    let members = match shared::json::value(bytes) {
+        Ok(Value::Array(members)) => members,
+        // JSON, but not what was wanted of it.
+        Err(JsonFault::Syntax(fault)) if fault.is_data() => {
+            return Err((INVALID_REQUEST, "a member stands twice, or has a reserved name"));
+        }
+        _ => return Err((PARSE_ERROR, "the body is not JSON")),
     };
     if members.is_empty() {
         return Err((INVALID_REQUEST, "the batch is empty"));

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use shared::json::is_reserved;
 
-use super::Member;
+use super::{MAX_URI, Member};
 
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
@@ -26,8 +27,14 @@ pub(super) struct Object<'de> {
     pub(super) capabilities: Member<'de>,
     /// Whether there is `result` or `error`.
     pub(super) has_result: bool,
+    /// How many resources `params.notifications.resourceSubscriptions` names.
+    pub(super) followed: usize,
+    /// Whether one of them is too long.
+    pub(super) followed_is_long: bool,
     /// Whether any object anywhere names a member twice.
     pub(super) repeats: bool,
+    /// Whether any object anywhere has a member that readers of JSON keep for themselves ([`is_reserved`]).
+    pub(super) reserved: bool,
 }
 
 /// Reads the message itself; refuses anything but an object.
@@ -64,6 +71,8 @@ enum Place {
     Params,
     Meta,
     Ref,
+    Wanted,
+    Followed,
     Elsewhere,
 }
 
@@ -81,6 +90,8 @@ impl<'de> Walk<'_, 'de> {
                 (Place::Message, "params") => Place::Params,
                 (Place::Params, "_meta") => Place::Meta,
                 (Place::Params, "ref") => Place::Ref,
+                (Place::Params, "notifications") => Place::Wanted,
+                (Place::Wanted, "resourceSubscriptions") => Place::Followed,
                 _ => Place::Elsewhere,
             };
             let member = members.next_value_seed(Walk {
@@ -88,6 +99,7 @@ impl<'de> Walk<'_, 'de> {
                 place: inner,
             })?;
             self.found.remember(self.place, &name, member);
+            self.found.reserved |= is_reserved(&name);
             names.push(name);
         }
         names.sort_unstable();
@@ -160,13 +172,16 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Member<'de>, A::Error> {
-        while items
-            .next_element_seed(Walk {
-                found: &mut *self.found,
-                place: Place::Elsewhere,
-            })?
-            .is_some()
-        {}
+        let follows = self.place == Place::Followed;
+        while let Some(item) = items.next_element_seed(Walk {
+            found: &mut *self.found,
+            place: Place::Elsewhere,
+        })? {
+            if follows {
+                self.found.followed += 1;
+                self.found.followed_is_long |= item.is_longer_than(MAX_URI);
+            }
+        }
         Ok(Member::Other)
     }
 
