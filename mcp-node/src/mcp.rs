@@ -1,7 +1,7 @@
 //! `POST /mcp`: MCP over Streamable HTTP, revision 2026-07-28 and the older ones.
 //!
 //! The corridor: admit (token, rate) → media types → body → message → era and headers → gate → rmcp, by its own transport
-//! for 2026-07-28 and by [`legacy`] for what came before.
+//! for 2026-07-28 and by `legacy` for what came before.
 
 pub mod ask;
 pub mod news;

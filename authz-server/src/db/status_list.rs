@@ -4,7 +4,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, delete_in_batches, on};
+use super::{Db, DbFault, Tx, on};
 
 /// How many places a list has. Fewer bits for more lists: at its worst a list is 88 KB on the wire.
 pub(crate) const CAPACITY: i64 = 1 << 19;
@@ -25,13 +25,13 @@ const ALL: &str = "SELECT list_id, resource, window_end, changed_at FROM status_
      ORDER BY resource, window_end, part LIMIT 10000";
 // What a list's places are of goes with it.
 const FORGET_BLOCKS: &str = "DELETE FROM status_block WHERE list_id IN \
-     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end LIMIT $2)";
+     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end, list_id LIMIT $2)";
 const FORGET_HEIRS: &str = "DELETE FROM status_heir WHERE list_id IN \
-     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end LIMIT $2)";
+     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end, list_id LIMIT $2)";
 const FORGET_REVOKED: &str = "DELETE FROM status_revoked WHERE list_id IN \
-     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end LIMIT $2)";
+     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end, list_id LIMIT $2)";
 const FORGET: &str = "DELETE FROM status_list WHERE list_id IN \
-     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end LIMIT $2)";
+     (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end, list_id LIMIT $2)";
 
 const RESOURCE_STANDS: &str = "SELECT uri FROM resource WHERE uri = $1";
 const CLIENT_ENDED: &str = "SELECT client_id FROM client WHERE client_id = $1 AND revoked_at IS NOT NULL";
@@ -247,13 +247,21 @@ pub(crate) async fn all(db: &Db, before: UnixSeconds) -> Result<Vec<ListRow>, Db
     on!(db, c => sqlx::query_as(ALL).bind(before.0).fetch_all(c))
 }
 
-/// Drops lists whose window ended before `before`, and everything about their places.
+/// Drops lists whose window ended before `before`, and everything about their places: one list after the other, so that
+/// no statement grows with what has been left lying.
 pub(crate) async fn forget(db: &Db, before: UnixSeconds) -> Result<(), DbFault> {
-    // Each as often as it finds rows; the lists themselves last, or the others could not find theirs.
-    for statement in [FORGET_BLOCKS, FORGET_HEIRS, FORGET_REVOKED] {
-        on!(db, c => async {
-            sqlx::query(statement).bind(before.0).bind(i64::from(u32::MAX)).execute(c).await.map(|_| ())
+    const ONE: i64 = 1;
+    loop {
+        // The list itself last, or the others could not find theirs.
+        for statement in [FORGET_BLOCKS, FORGET_HEIRS, FORGET_REVOKED] {
+            on!(db, c => async { sqlx::query(statement).bind(before.0).bind(ONE).execute(c).await.map(|_| ()) })?;
+        }
+        let lists = on!(db, c => async {
+            let delete = sqlx::query(FORGET).bind(before.0).bind(ONE);
+            delete.execute(c).await.map(|done| done.rows_affected())
         })?;
+        if lists == 0 {
+            return Ok(());
+        }
     }
-    delete_in_batches(db, FORGET, before).await
 }

@@ -170,8 +170,8 @@ pub(crate) async fn revoke(
         let update = sqlx::query(end).bind(of.id()).bind(now.0).bind(why);
         update.execute(c).await.map(|done| done.rows_affected())
     })?;
-    // Now that nobody adds to them any more.
-    if ended > 0 {
+    // Now that nobody adds to them any more. What was exchanged with a grant outlives the families of that grant.
+    if ended > 0 || matches!(of, Of::Grant(_) | Of::User(_)) {
         status_revoked::families(tx, of, now).await?;
     }
     if taken > 0 {

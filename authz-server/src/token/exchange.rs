@@ -81,7 +81,9 @@ pub(super) async fn decide(
     }
     let bounds = [subject.scope(), &edge.scopes, &client.scopes, &resource.scopes];
     let scope = policy::scope(asked.scope.as_ref(), bounds).map_err(refuse)?;
-    let grant_id = agreed(app, edge, &subject, &scope, now).await?;
+    let grant = agreed(app, edge, &subject, &scope, now).await?;
+    let grant_ends = grant.as_ref().and_then(|grant| grant.expires_at).map(UnixSeconds);
+    let grant_id = grant.map(|grant| grant.grant_id);
     tracing::info!(
         event = "token_exchanged",
         client_id = client.client_id,
@@ -112,7 +114,8 @@ pub(super) async fn decide(
             .and_then(|status| Place::named(&app.config.issuer, status)),
         rests_on: parties::rests_on(&subject, grant_id.as_deref()),
         grant_id,
-        ends: subject.expires_at(),
+        // Nodes that judge by themselves do not know the grant: its end must stand in the token.
+        ends: grant_ends.map_or(subject.expires_at(), |end| end.min(subject.expires_at())),
     };
     Ok((permit, descent))
 }
@@ -213,7 +216,7 @@ async fn agreed(
     subject: &VerifiedClaims,
     scope: &Scope,
     now: UnixSeconds,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<db::access_grant::GrantRow>, Failure> {
     if edge.consent == Consent::Operator {
         return Ok(None);
     }
@@ -229,7 +232,7 @@ async fn agreed(
         None => Scope::default(),
     };
     if scope.is_subset(&allowed) {
-        return Ok(grant.map(|grant| grant.grant_id));
+        return Ok(grant);
     }
     let sentence = "the person has not agreed that this client acts for them there";
     let reason = format!(
