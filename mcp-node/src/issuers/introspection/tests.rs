@@ -338,6 +338,16 @@ async fn who_came_in_stays_only_while_the_issuer_says_the_same() {
         said[name] = value;
         said
     };
+    let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
+    let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
+    asked.server.reset().await;
+    asked
+        .answer(answer(&change("scope", json!("mcp:call mcp:read"))))
+        .await;
+    while asked.questions().await.len() < 4 {
+        assert!(asked.issuers.may_stay(issuer, &grounds, NOW));
+        tokio::task::yield_now().await;
+    }
     for (worse, why) in [
         (change("aud", json!("https://other.example")), "aud"),
         (change("iss", json!("https://other.example")), "iss"),
@@ -348,7 +358,6 @@ async fn who_came_in_stays_only_while_the_issuer_says_the_same() {
     ] {
         let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
         let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
-        assert!(asked.issuers.may_stay(issuer, &grounds, NOW), "{why}");
         asked.server.reset().await;
         asked.answer(answer(&worse)).await;
         let ended = async {
@@ -359,6 +368,8 @@ async fn who_came_in_stays_only_while_the_issuer_says_the_same() {
         tokio::time::timeout(Duration::from_secs(10), ended)
             .await
             .unwrap_or_else(|_| panic!("{why}"));
+        // It was asked, and what it said was not good enough.
+        assert_eq!(asked.questions().await.len(), 1, "{why}");
     }
 }
 
