@@ -16,7 +16,6 @@ use shared::jwks::{KeptAt, KeyLookup, KeySetSettings, RemoteKeySet};
 use shared::lasting_clock::LastingClock;
 use tokio::sync::watch;
 
-pub(crate) use self::condition::Condition;
 pub(crate) use self::introspection::{Introspection, Said, Standing};
 use crate::config::{IssuerConfig, NodeConfig, OfflinePolicy, Validation};
 use crate::error::Refusal;
