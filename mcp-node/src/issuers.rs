@@ -1,6 +1,7 @@
 //! The authorization servers that this node trusts, each with its own keys (RFC 8725 §3.8), its own way to write tokens,
 //! and perhaps the habit to be asked about them.
 
+mod condition;
 mod introspection;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ pub(crate) use self::introspection::{Introspection, Said, Standing};
 use crate::config::{IssuerConfig, NodeConfig, OfflinePolicy, Validation};
 use crate::error::Refusal;
 use crate::offline::Store;
-use crate::revocation::{Mark, Revocation, RevocationStatus, Ways};
+use crate::revocation::{Mark, Revocation, Ways};
 
 /// How far the clocks of an issuer and this node may differ.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
@@ -93,22 +94,6 @@ impl From<TokenFault> for NotVerified {
     fn from(fault: TokenFault) -> Self {
         Self::Refused(fault)
     }
-}
-
-/// How a trusted issuer is.
-pub(crate) struct Condition {
-    /// Whether tokens of it can be judged now.
-    pub(crate) usable: bool,
-    /// Time since its key set was fetched.
-    pub(crate) keys_age: Option<Duration>,
-    /// How long they would serve on without it.
-    pub(crate) keys_left: Option<Duration>,
-    /// How many keys it has.
-    pub(crate) keys: usize,
-    /// What is known of tokens that it took back.
-    pub(crate) revocation: Option<RevocationStatus>,
-    /// Why the latest attempt to reach it failed, if it did.
-    pub(crate) fault: Option<String>,
 }
 
 impl Issuers {
@@ -217,8 +202,14 @@ impl Issuers {
     /// Whether whoever came in may stay, on a stream for example: an answer that no longer counts is asked for again,
     /// meanwhile they stay. Never waits.
     pub(crate) fn may_stay(&self, issuer: usize, grounds: &Grounds, now: UnixSeconds) -> bool {
-        match (grounds, self.all.get(issuer).map(|issuer| &issuer.trust)) {
-            (Grounds::Answer(standing), Some(Trust::Introspection(asked))) => asked.may_stay(standing, now),
+        let trusted = self.all.get(issuer);
+        match (
+            grounds,
+            trusted.map(|issuer| (&issuer.trust, &issuer.expectation)),
+        ) {
+            (Grounds::Answer(standing), Some((Trust::Introspection(asked), expectation))) => {
+                asked.may_stay(standing, expectation, now)
+            }
             _ => self.still_has(issuer, grounds, now),
         }
     }
@@ -289,52 +280,6 @@ impl TrustedIssuer {
                         Err(TokenFault::new(Check::Key, "kid names no key of the issuer").into())
                     }
                     KeyLookup::Unavailable { retry_after } => Err(NotVerified::Unavailable { retry_after }),
-                }
-            }
-        }
-    }
-
-    /// Whether tokens can be judged. Asks the issuer, if nobody did yet.
-    pub(crate) async fn is_ready(&self) -> bool {
-        match &self.trust {
-            Trust::Keys(keys) => keys.is_ready().await,
-            Trust::Secret(_) => true,
-            Trust::Introspection(asked) => asked.is_ready().await,
-        }
-    }
-
-    /// How it is. Never waits, never asks.
-    pub(crate) fn condition(&self) -> Condition {
-        let revocation = self.revocation.as_ref().map(Revocation::status);
-        match &self.trust {
-            Trust::Keys(keys) => {
-                let status = keys.status();
-                Condition {
-                    usable: status.usable,
-                    keys_age: status.age,
-                    keys_left: status.left,
-                    revocation,
-                    keys: status.keys.len(),
-                    fault: status.fault,
-                }
-            }
-            Trust::Secret(_) => Condition {
-                usable: true,
-                revocation,
-                keys_left: None,
-                keys_age: None,
-                keys: 0,
-                fault: None,
-            },
-            Trust::Introspection(asked) => {
-                let fault = asked.fault();
-                Condition {
-                    usable: fault.is_none(),
-                    revocation,
-                    keys_left: None,
-                    keys_age: None,
-                    keys: 0,
-                    fault,
                 }
             }
         }

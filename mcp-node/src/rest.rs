@@ -93,11 +93,12 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
     };
     // From the raw path: the router's own decoding leaves some characters encoded.
     let raw = request.uri().path().split_once("/resources/").map(|(_, uri)| uri);
-    let Some(uri) = raw.and_then(percent_decode) else {
+    let decoded = raw.and_then(percent_decode);
+    let Some(uri) = decoded.filter(|uri| uri.len() <= MAX_URI) else {
         return answer::error(
             StatusCode::BAD_REQUEST,
             "invalid_request",
-            "the URI is not percent-encoded text",
+            "the URI is not percent-encoded text of at most 4096 bytes",
         );
     };
     let permit = match node.gate.permit(&caller, &Operation::read(&uri), now()) {
@@ -137,6 +138,10 @@ fn addressed_elsewhere(request: &HttpRequest, node: &Node) -> Option<HttpRespons
     (!is_ours).then(|| answer::error(StatusCode::NOT_FOUND, "not_found", sentence))
 }
 
+/// As MCP: the name of a tool has at most so many bytes, and a URI.
+const MAX_NAME: usize = 256;
+const MAX_URI: usize = 4096;
+
 type Arguments = Option<Map<String, Value>>;
 
 fn parse_call(bytes: &[u8]) -> Result<(String, Arguments), &'static str> {
@@ -145,6 +150,9 @@ fn parse_call(bytes: &[u8]) -> Result<(String, Arguments), &'static str> {
     let Some(Value::String(name)) = members.remove("name") else {
         return Err("name must be a string");
     };
+    if name.len() > MAX_NAME {
+        return Err("name has more than 256 bytes");
+    }
     let arguments = match members.remove("arguments") {
         None | Some(Value::Null) => None,
         Some(Value::Object(arguments)) => Some(arguments),
@@ -199,6 +207,8 @@ mod tests {
             parse_call(br#"{"name":"x","arguments":{}}"#),
             Ok(("x".to_owned(), Some(Map::new())))
         );
+        let named = |length: usize| parse_call(json!({"name": "x".repeat(length)}).to_string().as_bytes());
+        assert!(named(MAX_NAME).is_ok() && named(MAX_NAME + 1).is_err());
         for bad in [
             "",
             "[]",

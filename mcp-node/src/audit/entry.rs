@@ -12,6 +12,11 @@ use shared::digest::arguments_digest;
 use crate::approval::Approved;
 use crate::gate::Operation;
 
+/// So many bytes are written of a text that the caller made up, at most.
+const MOST: usize = 256;
+/// And of a URI.
+const MOST_OF_URI: usize = 1024;
+
 /// One decision and how it ended.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Entry {
@@ -149,10 +154,10 @@ impl Entry {
 
     /// About this operation.
     pub(crate) fn doing(mut self, operation: &Operation<'_>) -> Self {
-        self.method = operation.method.to_owned();
-        self.tool = operation.tool.map(str::to_owned);
-        self.resource = operation.resource.map(str::to_owned);
-        self.prompt = operation.prompt.map(str::to_owned);
+        self.method = bounded(operation.method, MOST);
+        self.tool = operation.tool.map(|tool| bounded(tool, MOST));
+        self.resource = operation.resource.map(|uri| bounded(uri, MOST_OF_URI));
+        self.prompt = operation.prompt.map(|prompt| bounded(prompt, MOST));
         if operation.has_arguments() {
             self.arguments_sha256 = Some(arguments_digest(operation.arguments));
         }
@@ -190,6 +195,48 @@ impl Entry {
     }
 }
 
+/// The first `most` bytes of a text, or a few less, and a mark where something is missing.
+fn bounded(text: &str, most: usize) -> String {
+    let end = text.floor_char_boundary(most);
+    let mark = if end < text.len() { "…" } else { "" };
+    format!("{}{mark}", &text[..end])
+}
+
 fn rfc3339<S: Serializer>(time: &UnixSeconds, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_callers_write_is_cut() {
+        let entry = |text: &str| {
+            Entry::at(UnixSeconds(0), Via::default()).doing(&Operation {
+                method: text,
+                tool: Some(text),
+                resource: Some(text),
+                prompt: Some(text),
+                ..Operation::default()
+            })
+        };
+        let short = entry("short");
+        assert_eq!(
+            (short.method.as_str(), short.resource.as_deref()),
+            ("short", Some("short"))
+        );
+        let long = entry(&"ü".repeat(100_000));
+        assert!(long.line().len() < 3 * MOST + MOST_OF_URI + 512);
+        for (text, most) in [
+            (Some(long.method), MOST),
+            (long.tool, MOST),
+            (long.prompt, MOST),
+            (long.resource, MOST_OF_URI),
+        ] {
+            assert_eq!(text, Some(format!("{}…", "ü".repeat(most / 2))));
+        }
+        assert_eq!(bounded("aü", 2), "a…");
+        assert_eq!(bounded("aü", 3), "aü");
+    }
 }

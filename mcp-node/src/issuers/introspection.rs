@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use ring::digest::{SHA256, digest};
-use shared::access_token::{Introspected, VerifiedClaims};
+use shared::access_token::{Confirmation, Expectation, Introspected, VerifiedClaims};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::HttpClient;
 use shared::jose::sha256_base64url;
+use shared::scope::Scope;
 use shared::secret::Secret;
 use shared::uri::Issuer;
 
@@ -75,6 +76,15 @@ pub(crate) struct Standing {
     /// Whether it is being asked for again.
     is_renewed: AtomicBool,
     ended: AtomicBool,
+    was: Was,
+}
+
+/// What was said of a token at first. Whoever stays goes on with it, so a later answer must still say as much.
+struct Was {
+    subject: String,
+    client: String,
+    scope: Scope,
+    bound: Option<Confirmation>,
 }
 
 impl Introspection {
@@ -152,21 +162,39 @@ impl Introspection {
             counts_for: AtomicU64::new(milliseconds(self.config.ttl.min(left))),
             is_renewed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            was: Was::of(claims),
         }
     }
 
-    /// Whether who came in may stay. An answer that no longer counts is asked for again, on a task of its own.
-    pub(crate) fn may_stay(self: &Arc<Self>, standing: &Arc<Standing>, now: UnixSeconds) -> bool {
+    /// Whether who came in may stay. An answer that no longer counts is asked for again, on a task of its own; the new one
+    /// is checked like the first.
+    pub(crate) fn may_stay(
+        self: &Arc<Self>,
+        standing: &Arc<Standing>,
+        expectation: &Expectation,
+        now: UnixSeconds,
+    ) -> bool {
         if standing.ended.load(Ordering::Acquire) {
             return false;
         }
         if !standing.counts(Instant::now()) && !standing.is_renewed.swap(true, Ordering::AcqRel) {
             let (asked, standing) = (Arc::clone(self), Arc::clone(standing));
+            let expectation = expectation.clone();
             tokio::spawn(async move {
-                match asked.ask(standing.token.reveal(), now).await {
-                    Said::Active(_) => standing.renew(Instant::now(), asked.config.ttl),
+                let token = standing.token.reveal();
+                let ttl = asked.config.ttl;
+                let good_for = match asked.ask(token, now).await {
+                    Said::Active(answer) => {
+                        let verified = answer.verify(&expectation, now, ttl, || name_of(token)).ok();
+                        let same = verified.filter(|claims| standing.was.is_still(claims));
+                        same.map(|claims| ttl.min(claims.expires_at().since(now)))
+                    }
                     // Without an answer nobody knows; whoever comes anew is told when to come back.
-                    Said::Inactive | Said::Nothing { .. } => standing.ended.store(true, Ordering::Release),
+                    Said::Inactive | Said::Nothing { .. } => None,
+                };
+                match good_for {
+                    Some(time) => standing.renew(Instant::now(), time),
+                    None => standing.ended.store(true, Ordering::Release),
                 }
                 standing.is_renewed.store(false, Ordering::Release);
             });
@@ -205,6 +233,25 @@ impl Standing {
     fn renew(&self, now: Instant, ttl: Duration) {
         let until = milliseconds(now.duration_since(self.given_at) + ttl);
         self.counts_for.store(until, Ordering::Release);
+    }
+}
+
+impl Was {
+    fn of(claims: &VerifiedClaims) -> Self {
+        Self {
+            subject: claims.subject().to_owned(),
+            client: claims.client_id().to_owned(),
+            scope: claims.scope().clone(),
+            bound: claims.confirmation().cloned(),
+        }
+    }
+
+    /// The same caller, bound to the same key, who may do no less.
+    fn is_still(&self, claims: &VerifiedClaims) -> bool {
+        self.subject == claims.subject()
+            && self.client == claims.client_id()
+            && self.scope.is_subset(claims.scope())
+            && self.bound.as_ref() == claims.confirmation()
     }
 }
 

@@ -332,6 +332,48 @@ async fn an_answer_counts_for_its_time_and_not_beyond_the_tokens() {
 }
 
 #[tokio::test]
+async fn who_came_in_stays_only_while_the_issuer_says_the_same() {
+    let change = |name: &str, value: Value| {
+        let mut said = active();
+        said[name] = value;
+        said
+    };
+    let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
+    let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
+    asked.server.reset().await;
+    asked
+        .answer(answer(&change("scope", json!("mcp:call mcp:read"))))
+        .await;
+    while asked.questions().await.len() < 4 {
+        assert!(asked.issuers.may_stay(issuer, &grounds, NOW));
+        tokio::task::yield_now().await;
+    }
+    for (worse, why) in [
+        (change("aud", json!("https://other.example")), "aud"),
+        (change("iss", json!("https://other.example")), "iss"),
+        (change("exp", json!(NOW.0 - 300)), "exp"),
+        (change("scope", json!("")), "scope"),
+        (change("sub", json!("bob")), "sub"),
+        (change("cnf", json!({"jkt": "A".repeat(43)})), "cnf"),
+    ] {
+        let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
+        let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
+        asked.server.reset().await;
+        asked.answer(answer(&worse)).await;
+        let ended = async {
+            while asked.issuers.may_stay(issuer, &grounds, NOW) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended)
+            .await
+            .unwrap_or_else(|_| panic!("{why}"));
+        // It was asked, and what it said was not good enough.
+        assert_eq!(asked.questions().await.len(), 1, "{why}");
+    }
+}
+
+#[tokio::test]
 async fn who_came_in_stays_until_the_issuer_says_no() {
     let asked = Asked::answering(answer(&active()), "introspection_ttl = \"0s\"").await;
     let Verified { issuer, grounds, .. } = asked.verify("opaque").await.unwrap();
