@@ -1,5 +1,5 @@
 //! The audit log: rare events that somebody will ask about later, each bound to the one before it by a hash
-//! (docs/decisions/0013).
+//! (docs/decisions/0014).
 //!
 //! [`crate::db::audit_event::append`] writes one in the transaction that does what it tells: either both happened or
 //! neither. Ids only; secrets and what people typed are never in it.
