@@ -4,6 +4,7 @@
 
 mod account;
 mod app;
+mod audit;
 mod authorization_details;
 mod authorize;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use shared::clock::UnixSeconds;
 use shared::secret::{NoRandomness, random_bytes};
 
 use super::password::PasswordFault;
+use crate::audit::{Event, Name, Target};
 use crate::db::user_account::UserRow;
 use crate::db::{self, Db, DbFault, Tx};
 
@@ -216,17 +217,29 @@ pub(super) async fn set_password_in(
 /// Closes an account: nothing of the person works any more, from now on. Closing it twice is no fault.
 pub(crate) async fn disable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
     db.write(async |tx| {
-        db::user_account::disable(tx, user_id, now).await?;
+        let was_open = db::user_account::disable(tx, user_id, now).await?;
         db::status_revoked::user(tx, user_id, now).await?;
-        end_everything(tx, user_id, None, now).await
+        end_everything(tx, user_id, None, now).await?;
+        if was_open {
+            let event = Event::of_operator(Name::UserDisabled, Target::User(user_id));
+            db::audit_event::append(tx, &event, now).await?;
+        }
+        Ok(())
     })
     .await
 }
 
 /// Opens an account again. What ended when it was closed stays ended.
-pub(crate) async fn enable(db: &Db, user_id: &str) -> Result<bool, DbFault> {
-    db.write(async |tx| db::user_account::enable(tx, user_id).await)
-        .await
+pub(crate) async fn enable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    db.write(async |tx| {
+        if !db::user_account::enable(tx, user_id).await? {
+            return Ok(false);
+        }
+        let event = Event::of_operator(Name::UserEnabled, Target::User(user_id));
+        db::audit_event::append(tx, &event, now).await?;
+        Ok(true)
+    })
+    .await
 }
 
 async fn end_everything(

@@ -1,6 +1,7 @@
 //! The command line. Commands other than `serve` work on the configured database directly; a server that runs
 //! beside them sees the change with its next request.
 
+mod audit;
 mod client;
 mod client_details;
 mod client_document;
@@ -54,6 +55,9 @@ enum Command {
     /// People who can sign in
     #[command(subcommand)]
     User(user::Command),
+    /// What happened to accounts, clients, tokens and nodes
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// The signing keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -131,6 +135,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Command::Resource(command) => command.run(&open(&config).await?, &config).await,
         Command::Node(command) => command.run(&open(&config).await?, &config).await,
         Command::User(command) => command.run(&open(&config).await?, &config).await,
+        Command::Audit(command) => command.run(&open(&config).await?).await,
         Command::Key(KeyCommand::List) => list_keys(&config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;

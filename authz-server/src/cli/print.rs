@@ -42,7 +42,11 @@ impl Report {
 
     /// Several things, each as a line of columns.
     pub(super) fn rows<T: Serialize>(list: &[T], columns: impl Fn(&T) -> Vec<String>) -> super::Outcome {
-        let rows: Vec<_> = list.iter().map(columns).collect();
+        Self::columns(list, list.iter().map(columns).collect())
+    }
+
+    /// The same, where the columns are made already.
+    pub(super) fn columns<T: Serialize>(list: &[T], rows: Vec<Vec<String>>) -> super::Outcome {
         let count = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             rows.iter()

@@ -101,7 +101,7 @@ impl Command {
             }
             Self::Enable { username } => {
                 let user = users::named(db, &username).await?;
-                users::enable(db, &user.user_id).await?;
+                users::enable(db, &user.user_id, now).await?;
                 Ok(Report::line("the account is enabled"))
             }
         }

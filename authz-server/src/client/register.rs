@@ -10,6 +10,7 @@ use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
 use super::metadata::{self, Metadata, MetadataFault, Policy};
 use super::{AuthMethod, ClientType, Details, Origin, trust};
+use crate::audit::{Event, Name, Target};
 use crate::db::client::{ClientRow, Consent, Update};
 use crate::db::{self, Db, DbFault};
 
@@ -278,7 +279,15 @@ pub(crate) async fn rotate_secret(
 
 /// Ends a client: it cannot authenticate, and its tokens are inactive from now on.
 pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<(), RegisterFault> {
-    if db::client::revoke(db, client_id, now).await? {
+    let is_done = db.write(async |tx| {
+        if !db::client::revoke_in(tx, client_id, now).await? {
+            return Ok(false);
+        }
+        let event = Event::of_operator(Name::ClientRevoked, Target::Client(client_id));
+        db::audit_event::append(tx, &event, now).await?;
+        Ok(true)
+    });
+    if is_done.await? {
         return Ok(());
     }
     Err(RegisterFault::NoSuchClient(client_id.to_owned()))

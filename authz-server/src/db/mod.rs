@@ -5,6 +5,7 @@
 
 pub(crate) mod access_grant;
 pub(crate) mod approval;
+pub(crate) mod audit_event;
 pub(crate) mod authorization_code;
 pub(crate) mod change;
 pub(crate) mod client;
@@ -283,6 +284,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
         access_grant::STATEMENTS,
         approval::STATEMENTS,
+        audit_event::STATEMENTS,
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,

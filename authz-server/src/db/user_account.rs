@@ -16,7 +16,8 @@ const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name,
 const SET_PASSWORD: &str = "UPDATE user_account SET password_hash = $2 WHERE user_id = $1";
 const FORGET_PASSWORD: &str = "UPDATE user_account SET password_hash = NULL WHERE user_id = $1";
 const DISABLE: &str = "UPDATE user_account SET disabled_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";
-const ENABLE: &str = "UPDATE user_account SET disabled_at = NULL WHERE user_id = $1";
+const ENABLE: &str =
+    "UPDATE user_account SET disabled_at = NULL WHERE user_id = $1 AND disabled_at IS NOT NULL";
 const LOCK: &str = "UPDATE user_account SET username = username WHERE user_id = $1 AND disabled_at IS NULL";
 const LOCK_PASSWORD: &str = "UPDATE user_account SET username = username \
      WHERE user_id = $1 AND disabled_at IS NULL AND password_hash = $2";
@@ -114,7 +115,7 @@ pub(crate) async fn disable(tx: &mut Tx, user_id: &str, now: UnixSeconds) -> Res
     })
 }
 
-/// Opens an account again; `false` when there is none.
+/// Opens an account again; `false` when none with that id is closed.
 pub(crate) async fn enable(tx: &mut Tx, user_id: &str) -> Result<bool, DbFault> {
     on!(tx tx, c => async {
         let update = sqlx::query(ENABLE).bind(user_id);

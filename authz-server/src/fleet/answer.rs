@@ -1,9 +1,13 @@
 //! `/approve/{id}`: the person sees which call of whom waits at which node, and decides. Opening the address decides
 //! nothing, and only the one whom it concerns sees anything (RFC 9700 §4.14 on clickjacking).
 
+use std::net::IpAddr;
+
+use ::web::address::ClientAddress;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value};
 use shared::clock::{self, UnixSeconds};
 use shared::fleet::approval::Decision;
 use shared::oauth_error::{ErrorCode, OAuthError};
@@ -11,6 +15,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use super::ask::is_id;
 use crate::account::{self, Browser, Reader, SignedIn};
 use crate::app::App;
+use crate::audit::{Actor, Event, Name, Outcome, Target};
 use crate::authorize::interaction::{self, Purpose};
 use crate::client::document;
 use crate::db;
@@ -77,7 +82,12 @@ async fn answer(
         if !db::session::stands(tx, (user_id, &person.session_id), now).await? {
             return Ok(false);
         }
-        db::approval::decide(tx, &row.approval_id, (word, user_id), now).await
+        if !db::approval::decide(tx, &row.approval_id, (word, user_id), now).await? {
+            return Ok(false);
+        }
+        let source = ClientAddress::of(request).0;
+        db::audit_event::append(tx, &told(&waiting, (user_id, source), decision), now).await?;
+        Ok(true)
     });
     if !written.await? {
         return Err(Failure::Shown(Trouble::Decided));
@@ -100,6 +110,32 @@ async fn answer(
         tool: &visible(&row.tool),
     };
     Ok(reader.show(&done, StatusCode::OK))
+}
+
+fn told<'a>(waiting: &'a Waiting, (user_id, source): (&'a str, IpAddr), decision: Decision) -> Event<'a> {
+    let (row, mut details) = (&waiting.row, Map::new());
+    for (name, value) in [
+        ("node_id", &waiting.node.node_id),
+        ("tool", &row.tool),
+        ("arguments_sha256", &row.arguments_sha256),
+        ("caller_iss", &row.caller_iss),
+        ("caller_client", &row.caller_client),
+    ] {
+        details.insert(name.to_owned(), Value::from(value.as_str()));
+    }
+    Event {
+        name: Name::ApprovalDecided,
+        actor: Actor::User(user_id),
+        on_behalf_of: Some(&row.caller_sub),
+        target: Target::Approval(&row.approval_id),
+        source: Some(source),
+        outcome: match decision {
+            Decision::Approved => Outcome::Approved,
+            Decision::Denied => Outcome::Denied,
+        },
+        reason: None,
+        details,
+    }
 }
 
 /// A question that waits for this person.

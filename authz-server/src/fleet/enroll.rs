@@ -1,5 +1,7 @@
 //! `POST /fleet/enroll`: an invite and a key become a node, a client and a resource, all at once or not at all.
 
+use std::net::IpAddr;
+
 use ::web::address::ClientAddress;
 use ::web::body;
 use actix_web::http::StatusCode;
@@ -18,6 +20,7 @@ use shared::uri::ResourceUri;
 use super::directory::signed_record;
 use super::examine::{Candidate, Obstacle, examine, invite_refused};
 use crate::app::App;
+use crate::audit::{Actor, Event, Name, Outcome, Target};
 use crate::client::Origin;
 use crate::client::metadata::{Metadata, Policy};
 use crate::client::register::new_client_id;
@@ -76,7 +79,10 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
     };
     let said = asked.verify(app, now)?;
     let plan = Plan::new(app, (&invite, hash), &asked, said, now)?;
-    let outcome = app.db.write(async |tx| plan.carry_out(tx, &invite, now).await);
+    let source = ClientAddress::of(request).0;
+    let outcome = app
+        .db
+        .write(async |tx| plan.carry_out(tx, &invite, source, now).await);
     let node = match outcome.await? {
         Ok(node) => node,
         Err(obstacle) => return Err(obstacle.refusal().into()),
@@ -86,7 +92,7 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
         node_id = node.node_id,
         client_id = node.client_id,
         resource = node.resource,
-        client = %ClientAddress::of(request).0,
+        client = %source,
         "a node enrolled"
     );
     welcome(app, node, &plan.client.scopes, now).await
@@ -279,6 +285,7 @@ impl Plan {
         &self,
         tx: &mut Tx,
         invite: &InviteRow,
+        source: IpAddr,
         now: UnixSeconds,
     ) -> Result<Result<NodeRow, Obstacle>, DbFault> {
         let turn = change::take_turn(tx).await?;
@@ -313,7 +320,26 @@ impl Plan {
             db::resource::insert_in(tx, &self.new_resource).await?;
         }
         db::node::insert(tx, &node).await?;
+        db::audit_event::append(tx, &told(&node, invite, source), now).await?;
         Ok(Ok(node))
+    }
+}
+
+fn told<'a>(node: &'a NodeRow, invite: &InviteRow, source: IpAddr) -> Event<'a> {
+    let mut details = Map::new();
+    details.insert("name".to_owned(), Value::from(node.name.as_str()));
+    details.insert("resource".to_owned(), Value::from(node.resource.as_str()));
+    details.insert("replaces".to_owned(), Value::from(invite.replaces.as_deref()));
+    details.insert("invited_by".to_owned(), Value::from(invite.asked_by.as_deref()));
+    Event {
+        name: Name::NodeEnrolled,
+        actor: Actor::Client(&node.client_id),
+        on_behalf_of: None,
+        target: Target::Node(&node.node_id),
+        source: Some(source),
+        outcome: Outcome::Done,
+        reason: None,
+        details,
     }
 }
 

@@ -8,6 +8,7 @@ use shared::fleet::record::{Confirmation, NodeRecord};
 use shared::jose::{Algorithm, VerifyingKey};
 use shared::secret::NoRandomness;
 
+use crate::audit::{Event, Name, Target};
 use crate::db::node::NodeRow;
 use crate::db::{self, Db, DbFault};
 
@@ -65,6 +66,8 @@ pub(crate) async fn revoke(db: &Db, node_id: &str, now: UnixSeconds) -> Result<(
         // A resource that names the client lets go of it first.
         db::resource::delete_in(tx, &node.resource, now).await?;
         db::client::revoke_in(tx, &node.client_id, now).await?;
+        let event = Event::of_operator(Name::NodeRevoked, Target::Node(node_id));
+        db::audit_event::append(tx, &event, now).await?;
         Ok(true)
     });
     if !is_done.await? {

@@ -37,7 +37,7 @@ pub(crate) use self::lang::{Lang, Reason, Texts, fill};
 pub(crate) use self::notice::{Failed, Message, SignOut};
 pub(crate) use self::scopes::ScopeLine;
 pub(crate) use self::sign_in::{SecondFactor, SetPassword, SignIn};
-pub(crate) use self::times::iso_day;
+pub(crate) use self::times::{iso, iso_day};
 
 /// What every page needs.
 #[derive(Clone, Copy)]

@@ -52,7 +52,7 @@ pub(crate) fn iso_day(at: UnixSeconds) -> String {
 }
 
 /// As RFC 3339 writes it: `2026-11-21T10:04:00Z`.
-pub(super) fn iso(at: UnixSeconds) -> String {
+pub(crate) fn iso(at: UnixSeconds) -> String {
     let Civil {
         year,
         month,

@@ -5,6 +5,8 @@
 //! `redirect_uri`, which OAuth 2.1 §10.2 dropped, and reads a clock of its own; its [`Pkce`] is what remains
 //! (docs/decisions/0005).
 
+use std::net::IpAddr;
+
 use oxide_auth::code_grant::extensions::Pkce;
 use oxide_auth::primitives::grant::Value;
 use shared::clock::UnixSeconds;
@@ -16,6 +18,7 @@ use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender};
 use crate::app::App;
+use crate::audit::{Event, Name};
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::Client;
 use crate::client::authenticate::AuthenticatedClient;
@@ -71,7 +74,8 @@ pub(super) async fn decide(
             return Err(family::no_longer().because("the code_verifier is wrong").into());
         }
         Verdict::Replayed => {
-            let outcome = app.db.write(async |tx| end_family(tx, &code, now).await).await?;
+            let end = async |tx: &mut db::Tx| end_family(tx, (&code, &known), asked.source, now).await;
+            let outcome = app.db.write(end).await?;
             return Err(refuse(&outcome, &known).into());
         }
         Verdict::Unproven => return Err(sender::unproven("the code is bound to a key").into()),
@@ -86,13 +90,14 @@ pub(super) async fn decide(
     let narrowed = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
     let granted = known.code.authorization_details.as_deref();
-    let asked = asked.authorization_details.as_deref();
-    let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
+    let asked_details = asked.authorization_details.as_deref();
+    let details = AuthorizationDetails::left(granted, asked_details, (client, &resource), &scope)?;
     let (family_id, refresh_token) = (family::new_id()?, family::new_refresh_token(client)?);
     let issued = (family_id.as_str(), refresh_token.as_ref());
     let place = app.status_lists.allot(app, &resource, None, now).await?;
     let bound = (kept.as_deref(), &place);
-    match redeem(app, (&code, &known), (client, bound), issued, now).await? {
+    let shown = (&code, &known, asked.source);
+    match redeem(app, shown, (client, bound), issued, now).await? {
         Outcome::Redeemed(ends) => Ok(Permit {
             client: client.clone(),
             subject: known.code.user_id,
@@ -187,7 +192,7 @@ fn matches(verifier: &Secret, challenge: &str) -> bool {
 
 async fn redeem(
     app: &App,
-    (hash, known): (&SecretHash, &KnownCode),
+    (hash, known, source): (&SecretHash, &KnownCode, Option<IpAddr>),
     (client, (kept, place)): (&Client, (Option<&str>, &Place)),
     (family_id, refresh_token): (&str, Option<&Secret>),
     now: UnixSeconds,
@@ -222,19 +227,30 @@ async fn redeem(
             let ends = family::open(tx, &app.config, &new, issued, now).await?;
             return Ok(Outcome::Redeemed(ends));
         }
-        end_family(tx, hash, now).await
+        end_family(tx, (hash, known), source, now).await
     });
     Ok(redeemed.await?)
 }
 
 /// Ends what came of a redeemed code.
-async fn end_family(tx: &mut db::Tx, code: &SecretHash, now: UnixSeconds) -> Result<Outcome, db::DbFault> {
+async fn end_family(
+    tx: &mut db::Tx,
+    (code, known): (&SecretHash, &KnownCode),
+    source: Option<IpAddr>,
+    now: UnixSeconds,
+) -> Result<Outcome, db::DbFault> {
     let Some(family_id) = db::authorization_code::family(tx, code).await? else {
         return Ok(Outcome::Ended);
     };
     let why = "its authorization code was replayed";
     let ended = db::token_family::revoke(tx, Of::Family(&family_id), why, now).await?;
-    Ok(Outcome::Replayed((ended > 0).then_some(family_id)))
+    if ended == 0 {
+        return Ok(Outcome::Replayed(None));
+    }
+    let whose = (&*known.code.client_id, &*known.code.user_id, &*family_id);
+    let event = Event::of_replay(Name::AuthorizationCodeReplayed, whose, source, why);
+    db::audit_event::append(tx, &event, now).await?;
+    Ok(Outcome::Replayed(Some(family_id)))
 }
 
 fn refuse(outcome: &Outcome, known: &KnownCode) -> OAuthError {

@@ -1,5 +1,7 @@
 //! The device code grant (RFC 8628 §3.4): a device asks whether a person has let it in.
 
+use std::net::IpAddr;
+
 use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::SecretHash;
@@ -8,6 +10,7 @@ use super::family::{self, Granted, NewFamily};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender};
 use crate::app::App;
+use crate::audit::{Event, Name};
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
@@ -58,7 +61,7 @@ pub(super) async fn decide(
             "the device code has expired; begin again",
         )),
         Found::Redeemed => {
-            replayed(app, &row, now).await?;
+            replayed(app, &row, asked.source, now).await?;
             Err(not_valid("the device code was used before"))
         }
     }
@@ -77,20 +80,30 @@ fn judge(row: &PolledRow, now: UnixSeconds) -> Found {
 }
 
 /// Right client, right code, a second time: one of the two who had it was not the device.
-async fn replayed(app: &App, row: &PolledRow, now: UnixSeconds) -> Result<(), Failure> {
-    let Some(family_id) = &row.family_id else {
+async fn replayed(
+    app: &App,
+    row: &PolledRow,
+    source: Option<IpAddr>,
+    now: UnixSeconds,
+) -> Result<(), Failure> {
+    let (Some(family_id), Some(user_id)) = (&row.family_id, &row.user_id) else {
         return Ok(());
     };
     let why = "its device code was replayed";
-    let ended = app
-        .db
-        .write(async |tx| db::token_family::revoke(tx, Of::Family(family_id), why, now).await)
-        .await?;
-    if ended > 0 {
+    let written = app.db.write(async |tx| {
+        let ended = db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;
+        if ended > 0 {
+            let whose = (&*row.client_id, &**user_id, &**family_id);
+            let event = Event::of_replay(Name::DeviceCodeReplayed, whose, source, why);
+            db::audit_event::append(tx, &event, now).await?;
+        }
+        Ok(ended)
+    });
+    if written.await? > 0 {
         tracing::warn!(
             event = "device_code_replayed",
             client_id = row.client_id,
-            user_id = row.user_id,
+            user_id,
             family_id,
             "security: a device code was replayed; everything that came of it has ended"
         );

@@ -158,6 +158,7 @@ async fn exchange(
     let client = authenticate(app, request, &mut params, now).await?;
     let mut asked = TokenRequest::read(&mut params)?;
     may_use(&client, asked.grant_type)?;
+    asked.source = Some(ClientAddress::of(request).0);
     asked.confirmation = sender::prove(app, request, &client, now).await?;
     // Before anything is used up: without keys nothing comes of it.
     let keys = app.keys().await?;

@@ -4,6 +4,7 @@
 //! Everything of a family happens one after another: its row is written first. oxide-auth's machine for this grant is
 //! not driven, because it reads a clock of its own and knows no families (docs/decisions/0005).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use shared::clock::UnixSeconds;
@@ -14,6 +15,7 @@ use super::family::{self, Granted};
 use super::request::TokenRequest;
 use super::{Lineage, Permit, sender, successor};
 use crate::app::App;
+use crate::audit::{Event, Name};
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
@@ -66,30 +68,31 @@ pub(super) async fn decide(
     let narrowed = (asked.scope.as_ref(), asked.resource.as_deref());
     let (resource, scope) = family::settle(app, client, &granted, narrowed).await?;
     let granted = known.authorization_details.as_deref();
-    let asked = asked.authorization_details.as_deref();
-    let details = AuthorizationDetails::left(granted, asked, (client, &resource), &scope)?;
+    let asked_details = asked.authorization_details.as_deref();
+    let details = AuthorizationDetails::left(granted, asked_details, (client, &resource), &scope)?;
     let next = Secret::generate(SecretKind::RefreshToken)?;
     let fresh = app.status_lists.allot(app, &resource, None, now).await?;
-    let (refresh_token, place) = match rotate(app, (shown, &known), (&next, &fresh), now).await? {
-        Rotation::Rotated => (next, fresh),
-        Rotation::Retried(sealed, place) => {
-            let sealed = successor::open(shown, &sealed)
-                .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?;
-            // Whoever lost the answer has one of the two tokens.
-            (sealed, place.unwrap_or(fresh))
-        }
-        Rotation::Replayed => {
-            tracing::warn!(
-                event = "refresh_token_replayed",
-                client_id = known.client_id,
-                user_id = known.user_id,
-                family_id = known.family_id,
-                "security: a refresh token was replayed; its family has ended"
-            );
-            return Err(refusal("the refresh token was used before"));
-        }
-        Rotation::Ended => return Err(refusal("the refresh token or its family has expired")),
-    };
+    let (refresh_token, place) =
+        match rotate(app, (shown, &known), (&next, &fresh), asked.source, now).await? {
+            Rotation::Rotated => (next, fresh),
+            Rotation::Retried(sealed, place) => {
+                let sealed = successor::open(shown, &sealed)
+                    .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?;
+                // Whoever lost the answer has one of the two tokens.
+                (sealed, place.unwrap_or(fresh))
+            }
+            Rotation::Replayed => {
+                tracing::warn!(
+                    event = "refresh_token_replayed",
+                    client_id = known.client_id,
+                    user_id = known.user_id,
+                    family_id = known.family_id,
+                    "security: a refresh token was replayed; its family has ended"
+                );
+                return Err(refusal("the refresh token was used before"));
+            }
+            Rotation::Ended => return Err(refusal("the refresh token or its family has expired")),
+        };
     Ok(Permit {
         client: client.clone(),
         subject: known.user_id,
@@ -116,6 +119,7 @@ async fn rotate(
     app: &App,
     (shown, known): (&Secret, &RefreshTokenRow),
     (next, place): (&Secret, &Place),
+    source: Option<IpAddr>,
     now: UnixSeconds,
 ) -> Result<Rotation, Failure> {
     let config = &app.config;
@@ -145,6 +149,9 @@ async fn rotate(
         }
         let why = "a refresh token was replayed";
         db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;
+        let whose = (&*known.client_id, &*known.user_id, &**family_id);
+        let event = Event::of_replay(Name::RefreshTokenReplayed, whose, source, why);
+        db::audit_event::append(tx, &event, now).await?;
         Ok::<_, DbFault>(Rotation::Replayed)
     });
     Ok(written.await?)

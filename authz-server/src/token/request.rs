@@ -1,5 +1,7 @@
 //! A token request, parsed once. Nothing behind it sees raw parameters.
 
+use std::net::IpAddr;
+
 use shared::access_token::Confirmation;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::scope::Scope;
@@ -93,6 +95,8 @@ pub(super) struct TokenRequest {
     /// RFC 7523 §2.1.
     pub(super) assertion: Option<Secret>,
     pub(super) exchange: ExchangeRequest,
+    /// The address that it came from, for the audit log; the corridor fills it in.
+    pub(super) source: Option<IpAddr>,
 }
 
 /// What only an exchange has (RFC 8693 §2.1).
@@ -151,6 +155,7 @@ impl TokenRequest {
                 requested_token_type: params.take("requested_token_type"),
                 audience: params.take("audience"),
             },
+            source: None,
         })
     }
 }

@@ -225,6 +225,13 @@ async fn add_client(app: &App, client_id: &str) -> AuthenticatedClient {
     AuthenticatedClient::assumed(app.client(client_id).await.unwrap().unwrap())
 }
 
+/// What becomes of a request with a code.
+pub(crate) async fn redeemed(house: &House, code: &Secret) -> Result<(), Failure> {
+    let asked = with_code(code);
+    let permit = authorization_code::decide(&house.app, &house.client, &asked, NOW).await;
+    permit.map(|_| ())
+}
+
 /// The right request for a code.
 pub(super) fn with_code(code: &Secret) -> TokenRequest {
     TokenRequest {
@@ -240,6 +247,7 @@ pub(super) fn with_code(code: &Secret) -> TokenRequest {
         refresh_token: None,
         assertion: None,
         exchange: ExchangeRequest::default(),
+        source: None,
     }
 }
 
@@ -258,6 +266,7 @@ pub(super) fn with_refresh_token(token: &Secret) -> TokenRequest {
         refresh_token: Some(token.clone()),
         assertion: None,
         exchange: ExchangeRequest::default(),
+        source: None,
     }
 }
 

@@ -22,7 +22,7 @@ const TOKENS: &str = "\n[tokens]\naccess_ttl = \"5s\"\n";
 /// `refresh_retry_window` as it is unless an operator says otherwise.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// What the server logs when a refresh token comes again after the window.
+/// What the server logs and writes into its audit log when a refresh token comes again after the window.
 const REPLAY_EVENT: &str = "refresh_token_replayed";
 
 #[derive(Args)]
@@ -126,6 +126,16 @@ fn on(database: Option<String>, programs: &program_files::Programs, options: &Op
         "   refused, and the family with it: {}",
         event.explain("no event in the log")?
     ));
+    let told = server.json(&["audit", "list", "--event", REPLAY_EVENT])?;
+    let is_of_client = |event: &&serde_json::Value| event["actor"] == client.id.as_str();
+    let of_client = told.as_array().into_iter().flatten().filter(is_of_client).count();
+    if of_client != 1 {
+        return Err(Fault::new(format!(
+            "the audit log has {of_client} such events, not one: {told}"
+        )));
+    }
+    server.json(&["audit", "verify"])?;
+    say("   one event in the audit log, whose chain is whole".to_owned());
     Ok(())
 }
 

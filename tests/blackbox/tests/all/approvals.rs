@@ -101,6 +101,24 @@ fn a_call_runs_once_when_the_person_has_said_yes(db: Db) {
             "{event}"
         );
     }
+    let told = fleet
+        .server
+        .json(&["audit", "list", "--event", "approval.decided", "--limit", "10000"])
+        .unwrap();
+    let outcome_of = |id: &str| {
+        let mut of_it = told.as_array().unwrap().iter().filter(|row| row["target"] == id);
+        let row = of_it.next().unwrap();
+        assert!(of_it.next().is_none(), "{told}");
+        assert_eq!(
+            (&row["actor_type"], &row["details"]["tool"]),
+            (&json!("user"), &json!("get_status"))
+        );
+        row["outcome"].clone()
+    };
+    assert_eq!(
+        (outcome_of(&id), outcome_of(&other_id)),
+        (json!("approved"), json!("denied"))
+    );
     for event in ["approval.asked", "approval.used"] {
         assert!(
             log.lines().any(|line| line.contains(event) && line.contains(&id)),

@@ -4,6 +4,7 @@
 mod account;
 mod approvals;
 mod assertion;
+mod audit;
 mod authorization_details;
 mod authorize;
 mod behind;

@@ -98,7 +98,9 @@ fn rt_02_a_replay_after_the_window_ends_the_family(db: Db) {
         let answer = fleet.introspect(&watcher, text(tokens, "access_token"));
         assert_eq!(answer["active"], false);
     }
-    assert!(fleet.logs().contains("refresh_token_replayed"));
+    let event = "refresh_token_replayed";
+    assert!(fleet.logs().contains(event));
+    assert_eq!(super::audit::count(&fleet, event, &this.client_id), 1);
 }
 
 both!(rt_03_a_confidential_client_authenticates_to_refresh);

@@ -45,4 +45,8 @@ fn rt_processes_share_a_token_and_a_thief_ends_it(db: Db) {
     shared_token::steal(&client, &file, Duration::from_secs(WINDOW)).unwrap();
     let event = "refresh_token_replayed";
     assert!(fleet.logs().contains(event), "no {event} in the log");
+    let told = fleet.server.json(&["audit", "list", "--event", event]).unwrap();
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["actor"], client.id.as_str());
+    fleet.server.json(&["audit", "verify"]).unwrap();
 }

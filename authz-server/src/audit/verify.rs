@@ -1,0 +1,96 @@
+//! Whether the audit log is as it was written.
+
+use super::digest;
+use crate::db::audit_event::{self, EventRow, Head};
+use crate::db::{Db, DbFault};
+
+/// Rows that are read at once.
+const PAGE: u32 = 1000;
+
+/// A log without damage.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Verified {
+    /// How many events it has.
+    pub(crate) events: i64,
+    /// The hash of the newest: kept elsewhere, it proves what the log was.
+    pub(crate) head: String,
+}
+
+/// The log is damaged, or could not be read. Each sentence names the first row that is wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyFault {
+    /// There is no row with that number, and later ones are there, or the head says that it was written.
+    #[error("the audit log is damaged: row {0} is missing")]
+    Missing(i64),
+    /// The row's hash is not that of its content.
+    #[error("the audit log is damaged: row {0} is not what was written")]
+    Changed(i64),
+    /// The row does not follow the one before it.
+    #[error("the audit log is damaged: row {0} does not follow the row before it")]
+    Moved(i64),
+    /// A row that nobody wrote in its turn.
+    #[error("the audit log is damaged: row {0} is beyond its head")]
+    Beyond(i64),
+    /// The newest row is not the one that the head knows.
+    #[error("the audit log is damaged: its head is not the hash of row {0}")]
+    Head(i64),
+    /// Somebody removed the head.
+    #[error("the audit log is damaged: it has no head")]
+    NoHead,
+    /// See [`DbFault`].
+    #[error(transparent)]
+    Db(#[from] DbFault),
+}
+
+/// Checks every row, and the end of the log against its head.
+pub(crate) async fn verify(db: &Db) -> Result<Verified, VerifyFault> {
+    // What is written from now on is not looked at.
+    let head = audit_event::head(db).await?.ok_or(VerifyFault::NoHead)?;
+    let mut last = (0, String::new());
+    while last.0 < head.sequence {
+        let rows = page(db, last.0, &head).await?;
+        if rows.is_empty() {
+            return Err(VerifyFault::Missing(last.0 + 1));
+        }
+        for row in rows {
+            follows(&row, (last.0, &last.1))?;
+            last = (row.sequence, row.hash);
+        }
+    }
+    if last.1 != head.hash {
+        return Err(VerifyFault::Head(last.0));
+    }
+    if let Some(row) = audit_event::beyond(db).await? {
+        return Err(VerifyFault::Beyond(row));
+    }
+    Ok(Verified {
+        events: head.sequence,
+        head: head.hash,
+    })
+}
+
+/// A row that cannot be read, because somebody wrote a value of another type, is found one by one.
+async fn page(db: &Db, last: i64, head: &Head) -> Result<Vec<EventRow>, VerifyFault> {
+    match audit_event::after(db, (last, head.sequence), PAGE).await {
+        Err(DbFault::Unexpected(_)) => {}
+        read => return Ok(read?),
+    }
+    match audit_event::after(db, (last, head.sequence), 1).await {
+        Err(DbFault::Unexpected(_)) => Err(VerifyFault::Changed(last + 1)),
+        read => Ok(read?),
+    }
+}
+
+fn follows(row: &EventRow, (sequence, hash): (i64, &str)) -> Result<(), VerifyFault> {
+    let expected = sequence + 1;
+    if row.sequence != expected {
+        return Err(VerifyFault::Missing(expected));
+    }
+    if row.hash != digest(row) {
+        return Err(VerifyFault::Changed(expected));
+    }
+    if row.previous_hash != hash {
+        return Err(VerifyFault::Moved(expected));
+    }
+    Ok(())
+}
