@@ -14,7 +14,7 @@ fn list(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
 }
 
 /// How many events of that name are about what a client did.
-pub fn count(fleet: &Fleet, event: &str, client_id: &str) -> usize {
+pub(crate) fn count(fleet: &Fleet, event: &str, client_id: &str) -> usize {
     let rows = list(fleet, &["--event", event]);
     rows.iter().filter(|row| row["actor"] == client_id).count()
 }
