@@ -5,8 +5,8 @@ mod tool;
 
 use std::collections::HashSet;
 
-use rmcp::model::{ClientRequest, CustomRequest, ErrorCode, Prompt, Resource, ResourceTemplate};
-use rmcp::service::{PeerRequestOptions, ServiceError};
+use rmcp::model::{CustomRequest, ErrorCode, Prompt, Resource, ResourceTemplate};
+use rmcp::service::ServiceError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -172,14 +172,8 @@ impl Asking<'_> {
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let params = cursor.as_ref().map(|cursor| json!({"cursor": cursor}));
-            let request = ClientRequest::CustomRequest(CustomRequest::new(method, params));
-            let options = PeerRequestOptions::with_timeout(self.config.start_timeout);
-            let sent = self.link.peer.send_cancellable_request(request, options).await;
-            let answer = match sent {
-                Ok(sent) => sent.await_response().await,
-                Err(fault) => Err(fault),
-            };
-            let mut page = match answer {
+            let request = CustomRequest::new(method, params);
+            let mut page = match self.link.ask(request, self.config.start_timeout).await {
                 Ok(page) => serde_json::to_value(page).map_err(|e| e.to_string())?,
                 // It says that it has such things, and then that it does not: it has none.
                 Err(ServiceError::McpError(fault)) if fault.code == ErrorCode::METHOD_NOT_FOUND => break,

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::flights::{BACKLOG, Boarding};
-use super::link::Link;
+use super::link::{Link, SIGN_OF_LIFE};
 use super::{Said, Stage, Upstream, UpstreamFault, identity, logging};
 use crate::config::IdentityForm;
 use crate::mcp::offer::Requester;
@@ -68,7 +68,12 @@ impl Exchange {
         let meta = meta(upstream.config.identity, &link, requester);
         let options = PeerRequestOptions::no_options().with_meta(meta);
         let request = ClientRequest::CustomRequest(request);
-        let sent = link.peer.send_cancellable_request(request, options).await?;
+        let sending = link.peer.send_cancellable_request(request, options);
+        let Ok(sent) = timeout(patience, sending).await else {
+            tokio::spawn(async move { link.prove_alive().await });
+            return Err(UpstreamFault::Silent(patience));
+        };
+        let sent = sent?;
         Ok(Self {
             link,
             sent,
@@ -130,14 +135,17 @@ impl Drop for Exchange {
         if self.is_answered {
             return;
         }
+        // It stays among the flights: the server may go on with it, and ask.
         let id = self.sent.id.clone();
-        self.link.flights.land(&id);
-        let peer = self.link.peer.clone();
+        let link = Arc::clone(&self.link);
         runtime.spawn(async move {
             let reason = Some("nobody waits for the answer any more".to_owned());
             let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(id), reason));
             // A connection that is gone has cancelled everything.
-            peer.send_notification(cancelled.into()).await.ok();
+            let sending = link.peer.send_notification(cancelled.into());
+            if timeout(SIGN_OF_LIFE, sending).await.is_err() {
+                link.prove_alive().await;
+            }
         });
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rmcp::model::{ClientRequest, CustomRequest, ServerNotification, SubscriptionFilter};
-use rmcp::service::{PeerRequestOptions, ServiceError};
+use rmcp::model::{CustomRequest, ServerNotification, SubscriptionFilter};
+use rmcp::service::ServiceError;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -105,13 +105,8 @@ pub(super) async fn subscribe(upstream: &Upstream, link: &Link) {
 impl Link {
     /// What comes of it is told by notifications, or it is not.
     async fn say(&self, method: &str, uri: &str) {
-        let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(json!({ "uri": uri }))));
-        let options = PeerRequestOptions::with_timeout(PATIENCE);
-        let answer = match self.peer.send_cancellable_request(request, options).await {
-            Ok(sent) => sent.await_response().await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = answer {
+        let request = CustomRequest::new(method, Some(json!({ "uri": uri })));
+        if let Err(fault) = self.ask(request, PATIENCE).await {
             tracing::debug!(method, %fault, "an upstream server does not tell of a resource");
         }
     }

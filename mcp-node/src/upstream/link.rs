@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use rmcp::RoleClient;
-use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerCapabilities};
+use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerCapabilities, ServerResult};
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, PeerRequestOptions, RunningService, ServiceError,
     serve_client_with_lifecycle_and_ct,
@@ -15,7 +15,7 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::{StreamableHttpClientTransport, Transport};
 use shared::http_client::HttpClient;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::flights::Flights;
@@ -29,7 +29,6 @@ use crate::config::{UpstreamTransport, header_value};
 /// What requests need of a connection.
 pub(super) struct Link {
     pub(super) peer: Peer<RoleClient>,
-    pub(super) flights: Arc<Flights>,
     /// Told when the server says that what it has is other now.
     pub(super) changed: Arc<Notify>,
     /// Cancelled to end the connection.
@@ -70,7 +69,16 @@ pub(super) struct Connection {
 impl Connection {
     /// Waits until it ends by itself.
     pub(super) async fn ended(self) {
-        drop(self.client.waiting().await);
+        let cut = self.link.cut.clone();
+        let cut_off = async {
+            cut.cancelled().await;
+            sleep(CLOSES).await;
+        };
+        tokio::select! {
+            quit = self.client.waiting() => drop(quit),
+            // Closing waits for what is being written, and that for a program that reads no more: only its end ends it.
+            () = cut_off => {}
+        }
         if let Some(program) = self.program {
             program.end().await;
         }
@@ -144,11 +152,11 @@ async fn shake_hands(
     wire: impl Transport<RoleClient> + 'static,
     first: bool,
 ) -> Result<Shaken, String> {
-    let flights = Arc::<Flights>::default();
+    let flights = Arc::new(Flights::new(upstream.config.call_limit));
     let changed = Arc::<Notify>::default();
     let cut = CancellationToken::new();
     let listener = Listener::new(Arc::clone(&flights), Arc::clone(&changed), upstream);
-    let relay = Relay::new(wire, Arc::clone(&flights), upstream.name().into());
+    let relay = Relay::new(wire, flights, upstream.name().into());
     let lifecycle = if first {
         ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
@@ -165,7 +173,6 @@ async fn shake_hands(
     })?;
     let link = Link {
         peer: client.peer().clone(),
-        flights,
         changed,
         cut,
     };
@@ -186,7 +193,9 @@ fn told(fault: &ClientInitializeError) -> String {
 }
 
 /// How long a server may take to show that it is there at all.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// How long a connection that is cut may take to close.
+const CLOSES: Duration = Duration::from_secs(1);
 
 impl Link {
     /// Cuts the connection unless the server answers what every server of its revision can. An error is an answer too.
@@ -196,14 +205,27 @@ impl Link {
         } else {
             "ping"
         };
-        let request = ClientRequest::CustomRequest(CustomRequest::new(method, None));
-        let options = PeerRequestOptions::with_timeout(SIGN_OF_LIFE);
-        let answer = match self.peer.send_cancellable_request(request, options).await {
-            Ok(sent) => sent.await_response().await,
-            Err(fault) => Err(fault),
-        };
+        let answer = self.ask(CustomRequest::new(method, None), SIGN_OF_LIFE).await;
         if !matches!(answer, Ok(_) | Err(ServiceError::McpError(_))) {
             self.cut.cancel();
         }
+    }
+
+    /// Asks something on behalf of nobody. `within` is for all of it: a server that reads nothing takes no cancellation
+    /// either.
+    pub(super) async fn ask(
+        &self,
+        request: CustomRequest,
+        within: Duration,
+    ) -> Result<ServerResult, ServiceError> {
+        let request = ClientRequest::CustomRequest(request);
+        let answered = async {
+            let options = PeerRequestOptions::with_timeout(within);
+            let sent = self.peer.send_cancellable_request(request, options).await?;
+            sent.await_response().await
+        };
+        // A little longer than the answer may take, so that the request is cancelled where that is possible.
+        let all = timeout(within + CLOSES, answered).await;
+        all.unwrap_or(Err(ServiceError::Timeout { timeout: within }))
     }
 }
