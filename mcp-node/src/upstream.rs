@@ -21,6 +21,7 @@ mod names;
 mod program;
 mod relay;
 mod rewrite;
+mod seats;
 mod stderr;
 mod watch;
 
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, watch as channel};
+use tokio::sync::watch as channel;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +41,7 @@ pub(crate) use self::fault::UpstreamFault;
 pub(crate) use self::flights::Said;
 use self::link::Link;
 use self::names::Names;
+use self::seats::Seats;
 use crate::config::UpstreamConfig;
 use crate::mcp::news::News;
 use crate::status::UpstreamStatus;
@@ -73,19 +75,19 @@ pub(crate) struct Upstream {
     names: Names,
     stage: channel::Sender<Stage>,
     catalogue: ArcSwap<Catalogue>,
-    seats: Arc<Semaphore>,
+    seats: Seats,
     parked: Arc<Parked>,
     news: News,
     restarts: std::sync::atomic::AtomicU32,
 }
 
 impl Upstream {
-    fn new(config: UpstreamConfig, news: News) -> Self {
+    fn new(config: UpstreamConfig, prefixes: impl Iterator<Item = String>, news: News) -> Self {
         Self {
-            names: Names::new(config.prefix.clone()),
+            names: Names::new(config.prefix.clone()).beside(prefixes),
             stage: channel::Sender::new(Stage::Starting),
             catalogue: ArcSwap::default(),
-            seats: Arc::new(Semaphore::new(config.concurrency)),
+            seats: Seats::new(config.concurrency),
             parked: Arc::default(),
             news,
             restarts: std::sync::atomic::AtomicU32::new(0),
@@ -141,7 +143,10 @@ impl Upstreams {
             all: configs
                 .iter()
                 .cloned()
-                .map(|config| Arc::new(Upstream::new(config, news.clone())))
+                .map(|config| {
+                    let prefixes = configs.iter().map(|other| other.prefix.clone());
+                    Arc::new(Upstream::new(config, prefixes, news.clone()))
+                })
                 .collect(),
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::tool::OfferedTool;
 use super::link::Link;
-use super::names::Names;
+use super::names::{ANOTHERS, Names};
 use crate::config::UpstreamConfig;
 use crate::mcp::news::Change;
 
@@ -100,7 +100,9 @@ pub(super) async fn fetch(link: &Link, config: &UpstreamConfig, names: &Names) -
         );
     }
     if has.resources.is_some() {
-        let resources: Vec<Resource> = asks.read("resources/list", "resources").await?;
+        let mut resources: Vec<Resource> = asks.read("resources/list", "resources").await?;
+        resources
+            .retain(|resource| asks.keeps("resource", &resource.uri, names.is_anothers_uri(&resource.uri)));
         catalogue.resources = unlike(
             resources.into_iter().map(|mut resource| {
                 resource.uri = names.offered_uri(&resource.uri);
@@ -112,12 +114,17 @@ pub(super) async fn fetch(link: &Link, config: &UpstreamConfig, names: &Names) -
         let templates: Vec<ResourceTemplate> =
             asks.read("resources/templates/list", "resourceTemplates").await?;
         catalogue.templates = templates;
+        catalogue.templates.retain(|template| {
+            let uri = &template.uri_template;
+            asks.keeps("template", uri, names.is_anothers_uri(uri))
+        });
         for template in &mut catalogue.templates {
             template.uri_template = names.offered_uri(&template.uri_template);
         }
     }
     if has.prompts.is_some() {
-        let prompts: Vec<Prompt> = asks.read("prompts/list", "prompts").await?;
+        let mut prompts: Vec<Prompt> = asks.read("prompts/list", "prompts").await?;
+        prompts.retain(|prompt| asks.keeps("prompt", &prompt.name, names.is_anothers(&prompt.name)));
         catalogue.prompts = unlike(
             prompts.into_iter().map(|mut prompt| {
                 let own_name = std::mem::take(&mut prompt.name);
@@ -202,6 +209,13 @@ impl Asking<'_> {
             all.truncate(MOST);
         }
         Ok(all)
+    }
+
+    fn keeps(&self, what: &str, name: &str, is_anothers: bool) -> bool {
+        if is_anothers {
+            self.leave_out(what, name, ANOTHERS);
+        }
+        !is_anothers
     }
 
     fn leave_out(&self, what: &str, name: &str, reason: &str) {

@@ -15,18 +15,22 @@ use rmcp::model::{ClientResult, InputRequest, InputRequiredResult, JsonObject, S
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::secret::random_bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Exchange, Next, Reply};
 use super::listener::nobody;
+use super::seats::Holder;
 use super::{Upstream, UpstreamFault};
 use crate::mcp::ask::{Ask, Asked, Question};
 use crate::mcp::offer::Requester;
 
-/// How long a request is kept whose caller has gone to find an answer.
-const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a request is kept whose caller has gone to find an answer: meanwhile no other call can be asked by a server
+/// that does not say which call a question is about.
+const KEPT_FOR: Duration = Duration::from_secs(3 * 60);
 /// How many are kept at a time for one upstream.
 const MOST: usize = 32;
+/// And for one caller of it.
+const MOST_OF_ONE: usize = 2;
 /// How often an upstream may ask within one request.
 const ROUNDS: usize = 10;
 /// The key of a question that has none of its own.
@@ -51,20 +55,28 @@ enum Kept {
 
 /// Requests that wait until their callers come back.
 #[derive(Default)]
-pub(super) struct Parked(Mutex<HashMap<String, (Exchange, Reply)>>);
+pub(super) struct Parked(Mutex<HashMap<String, Waiting>>);
+
+struct Waiting {
+    holder: Holder,
+    exchange: Exchange,
+    reply: Reply,
+}
 
 impl Parked {
-    fn put(self: &Arc<Self>, waiting: (Exchange, Reply)) -> Result<String, UpstreamFault> {
+    fn put(self: &Arc<Self>, waiting: Waiting) -> Result<String, UpstreamFault> {
         let id = random_bytes::<16>().map_err(|_| UpstreamFault::Busy)?;
         let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST {
+        let of_one = all.values().filter(|other| other.holder == waiting.holder);
+        if all.len() >= MOST || of_one.count() >= MOST_OF_ONE {
             return Err(UpstreamFault::Busy);
         }
+        let until = waiting.exchange.limit.min(Instant::now() + KEPT_FOR);
         all.insert(id.clone(), waiting);
         let (parked, key) = (Arc::downgrade(self), id.clone());
         tokio::spawn(async move {
-            sleep(KEPT_FOR).await;
+            sleep_until(until).await;
             if let Some(parked) = parked.upgrade() {
                 drop(parked.take(&key));
             }
@@ -72,7 +84,7 @@ impl Parked {
         Ok(id)
     }
 
-    fn take(&self, id: &str) -> Option<(Exchange, Reply)> {
+    fn take(&self, id: &str) -> Option<Waiting> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(id)
     }
@@ -98,7 +110,7 @@ impl Upstream {
                 Exchange::begin(self, method, again, requester).await?
             }
             Some(Kept::Parked(id)) => {
-                let (exchange, reply) = self.parked.take(&id).ok_or_else(gone)?;
+                let Waiting { exchange, reply, .. } = self.parked.take(&id).ok_or_else(gone)?;
                 let answer = ask.answers().get(KEY).cloned().map(Value::Object);
                 reply
                     .send(answer.map_or_else(|| Err(nobody()), client_result))
@@ -133,6 +145,8 @@ impl Upstream {
                         .filter_map(|key| Some((key.clone(), Value::Object(answers.get(&key)?.clone()))))
                         .collect();
                     let again = with(&params, Some(Value::Object(answered)), state);
+                    // Its seat may be the only one that this caller can have.
+                    drop(exchange);
                     exchange = Exchange::begin(self, method, again, requester).await?;
                 }
                 Next::Question(request, reply) => {
@@ -143,7 +157,11 @@ impl Upstream {
                     }
                     let questions = [(KEY.to_owned(), question)];
                     if ask.is_by_rounds() {
-                        let id = self.parked.put((exchange, reply))?;
+                        let id = self.parked.put(Waiting {
+                            holder: Holder::of(&requester.caller),
+                            exchange,
+                            reply,
+                        })?;
                         let kept = written(&Kept::Parked(id))?;
                         return Ok(Answer::Later(ask.later(questions, Some(&kept))?));
                     }

@@ -11,11 +11,12 @@ use rmcp::service::{PeerRequestOptions, RequestHandle};
 use rmcp::{ErrorData, RoleClient};
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::flights::{BACKLOG, Boarding};
 use super::link::{Link, SIGN_OF_LIFE};
+use super::seats::{Holder, Seat};
 use super::{Said, Stage, Upstream, UpstreamFault, identity, logging};
 use crate::config::IdentityForm;
 use crate::mcp::offer::Requester;
@@ -41,8 +42,8 @@ pub(super) struct Exchange {
     heard: mpsc::Receiver<Said>,
     is_answered: bool,
     patience: Duration,
-    limit: Instant,
-    _seat: OwnedSemaphorePermit,
+    pub(super) limit: Instant,
+    _seat: Seat,
 }
 
 impl Exchange {
@@ -55,10 +56,10 @@ impl Exchange {
     ) -> Result<Self, UpstreamFault> {
         let link = upstream.link().await?;
         let patience = upstream.config.call_timeout;
-        let seat = timeout(patience, Arc::clone(&upstream.seats).acquire_owned()).await;
+        let seat = timeout(patience, upstream.seats.take(Holder::of(&requester.caller))).await;
         let seat = seat
             .map_err(|_| UpstreamFault::Busy)?
-            .map_err(|_| UpstreamFault::Away)?;
+            .ok_or(UpstreamFault::Away)?;
         let (said, heard) = mpsc::channel(BACKLOG);
         let mut request = CustomRequest::new(method, Some(Value::Object(params)));
         request.extensions.insert(Boarding(said));

@@ -39,6 +39,9 @@ pub(super) async fn listen(upstream: &Upstream, link: &Link) {
                 tokio::select! {
                     change = changes.next() => match change {
                         Ok(Some(ServerNotification::ResourceUpdatedNotification(updated))) => {
+                            if upstream.names.is_anothers_uri(&updated.params.uri) {
+                                continue;
+                            }
                             let uri = upstream.names.offered_uri(&updated.params.uri);
                             upstream.news.tell(Change::Resource(uri.into()));
                         }

@@ -90,7 +90,9 @@ impl Service<RoleClient> for Listener {
             ServerNotification::ToolListChangedNotification(_)
             | ServerNotification::PromptListChangedNotification(_)
             | ServerNotification::ResourceListChangedNotification(_) => self.changed.notify_one(),
-            ServerNotification::ResourceUpdatedNotification(updated) => {
+            ServerNotification::ResourceUpdatedNotification(updated)
+                if !self.names.is_anothers_uri(&updated.params.uri) =>
+            {
                 let uri = self.names.offered_uri(&updated.params.uri);
                 self.news.tell(Change::Resource(uri.into()));
             }

@@ -4,7 +4,7 @@ use jsonschema::{PatternOptions, Validator};
 use rmcp::model::{CallToolResult, JsonObject, Tool};
 use serde_json::Value;
 
-use super::super::names::{Names, is_tool_name};
+use super::super::names::{ANOTHERS, Names, is_tool_name};
 
 /// The longest name of a tool (2025-11-25, "Tool Names").
 const LONGEST: usize = 128;
@@ -28,6 +28,9 @@ impl OfferedTool {
             return Err(
                 "a tool's name has 1 to 128 letters, digits, _, - and . (MCP, \"Tool Names\")".to_owned(),
             );
+        }
+        if names.is_anothers(&own_name) {
+            return Err(ANOTHERS.to_owned());
         }
         let name = names.offered(&own_name);
         if name.len() > LONGEST {
