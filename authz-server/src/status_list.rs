@@ -32,6 +32,8 @@ const PATH: &str = "/oauth/status";
 /// query whom it concerns.
 const PREFIX: &str = "l_";
 const TAG_LENGTH: usize = 8;
+/// What follows the tag: 12 random bytes in base64url.
+const RANDOM_LENGTH: usize = 16;
 /// Lists that are kept ready to be served.
 const LISTS: usize = 4096;
 
@@ -153,6 +155,13 @@ fn tag_of(resource: &str) -> String {
 /// The tag in the id of a list; `None` when `subject` is no such id.
 fn tag_in(subject: &str) -> Option<&str> {
     subject.strip_prefix(PREFIX)?.get(..TAG_LENGTH)
+}
+
+/// Whether `text` can be the id of a list.
+fn is_list_id(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    text.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.len() == TAG_LENGTH + RANDOM_LENGTH && rest.bytes().all(is_plain))
 }
 
 fn new_list_id(resource: &str) -> Result<String, NoRandomness> {

@@ -9,6 +9,9 @@ use url::{Host, Url};
 /// Why a text is no issuer or resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UriFault {
+    /// A resource of more than [`ResourceUri::MAX_LENGTH`] bytes.
+    #[error("it has more than 2048 bytes")]
+    Length,
     /// Not an absolute URL.
     #[error("it is not an absolute URL")]
     NotAbsolute,
@@ -136,6 +139,9 @@ pub struct ResourceUri {
 }
 
 impl ResourceUri {
+    /// The longest that is accepted, in bytes: what a database can index, and more than any browser's address line needs.
+    pub const MAX_LENGTH: usize = 2048;
+
     /// The identifier exactly as registered: what stands in `aud`.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -168,7 +174,14 @@ impl FromStr for ResourceUri {
     type Err = UriFault;
 
     fn from_str(text: &str) -> Result<Self, UriFault> {
+        if text.len() > Self::MAX_LENGTH {
+            return Err(UriFault::Length);
+        }
         let url = parse_secure(text)?;
+        // Normalising escapes some characters, and what is looked up is the normal form.
+        if url.as_str().len() > Self::MAX_LENGTH {
+            return Err(UriFault::Length);
+        }
         Ok(Self {
             text: text.to_owned(),
             url,
@@ -266,6 +279,22 @@ mod tests {
         ] {
             assert!(Issuer::of_stranger(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_resource_has_a_length_that_a_database_can_index() {
+        let of_length = |length: usize| {
+            let start = "https://node.example.com/";
+            format!("{start}{}", "x".repeat(length - start.len()))
+        };
+        assert!(of_length(2048).parse::<ResourceUri>().is_ok());
+        assert_eq!(
+            of_length(2049).parse::<ResourceUri>().unwrap_err(),
+            UriFault::Length
+        );
+        // Each of these is three bytes in the normal form.
+        let escaped = format!("https://node.example.com/{}", "{".repeat(1000));
+        assert_eq!(escaped.parse::<ResourceUri>().unwrap_err(), UriFault::Length);
     }
 
     #[test]

@@ -19,7 +19,8 @@ const DECIDE: &str = "UPDATE approval SET decision = $2, decided_at = $3, decide
      WHERE approval_id = $1 AND decision IS NULL AND expires_at > $3";
 const USE: &str = "UPDATE approval SET used_at = $4 \
      WHERE approval_id = $1 AND node_client = $2 AND tool = $3 AND user_id IS NULL AND decision = 'approved' \
-     AND used_at IS NULL AND expires_at > $4";
+     AND used_at IS NULL AND expires_at > $4 \
+     AND decided_by IN (SELECT user_id FROM user_account WHERE is_admin AND disabled_at IS NULL)";
 const FORGET: &str = "DELETE FROM approval WHERE approval_id IN \
      (SELECT approval_id FROM approval WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
@@ -105,7 +106,8 @@ pub(crate) async fn decide(
     })
 }
 
-/// Uses an administrator's yes up: `true` for exactly one caller.
+/// Uses an administrator's yes up: `true` for exactly one caller, and only while whoever gave it is an administrator.
+/// What was asked never changes: what [`find`] reads is what the yes is for.
 pub(crate) async fn take(
     tx: &mut Tx,
     approval_id: &str,

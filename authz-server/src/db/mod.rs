@@ -96,6 +96,10 @@ pub(crate) enum DbFault {
     Collided,
 }
 
+fn collided() -> DbFault {
+    DbFault::Unavailable("the transaction collided with others too often".to_owned())
+}
+
 /// Runs one expression on the pool or transaction of either database. `$c` is the executor.
 macro_rules! on {
     ($db:expr, $c:ident => $body:expr) => {
@@ -177,9 +181,27 @@ impl Db {
                 other => return other,
             }
         }
-        Err(DbFault::Unavailable(
-            "the transaction collided with others too often".to_owned(),
-        ))
+        Err(collided())
+    }
+
+    /// As [`Db::write`], where a refusal leaves nothing behind: an inner `Err` rolls back and is returned.
+    pub(crate) async fn write_unless<T, R>(
+        &self,
+        work: impl AsyncFn(&mut Tx) -> Result<Result<T, R>, DbFault>,
+    ) -> Result<Result<T, R>, DbFault> {
+        for _ in 0..ATTEMPTS {
+            let mut tx = self.begin().await?;
+            let done = match work(&mut tx).await {
+                Ok(Ok(value)) => tx.commit().await.map(|()| Ok(value)),
+                Ok(Err(refusal)) => return Ok(Err(refusal)),
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Err(DbFault::Collided) => {}
+                other => return other,
+            }
+        }
+        Err(collided())
     }
 
     async fn begin(&self) -> Result<Tx, DbFault> {

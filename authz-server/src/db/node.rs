@@ -13,6 +13,8 @@ const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name
 const OF_CLIENT: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL";
+const FIND: &str = "SELECT client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at, ended_at, ended_by \
+     FROM node WHERE client_id = $1";
 const NEWEST: &str = "SELECT client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at, ended_at, ended_by \
      FROM node WHERE node_id = $1 ORDER BY CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END, enrolled_at DESC, client_id LIMIT 1";
 // What was replaced stands in nobody's way.
@@ -23,12 +25,13 @@ const INSERT: &str = "INSERT INTO node (client_id, node_id, thumbprint, jwk, nam
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const REVOKE: &str =
     "UPDATE node SET ended_at = $2, ended_by = 'revoked' WHERE client_id = $1 AND ended_at IS NULL";
+// What was revoked stays so: its key does not come back.
 const REPLACE: &str =
-    "UPDATE node SET ended_at = COALESCE(ended_at, $2), ended_by = 'replaced' WHERE client_id = $1";
+    "UPDATE node SET ended_at = $2, ended_by = 'replaced' WHERE client_id = $1 AND ended_at IS NULL";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    LIST, LIVING, OF_CLIENT, NEWEST, IN_THE_WAY, INSERT, REVOKE, REPLACE,
+    LIST, LIVING, OF_CLIENT, FIND, NEWEST, IN_THE_WAY, INSERT, REVOKE, REPLACE,
 ];
 
 /// One row. `capabilities` are space separated, `jwk` is JSON.
@@ -60,6 +63,16 @@ pub(crate) async fn living(db: &Db) -> Result<Vec<NodeRow>, DbFault> {
 /// The living node whose client this is.
 pub(crate) async fn of_client(db: &Db, client_id: &str) -> Result<Option<NodeRow>, DbFault> {
     on!(db, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_optional(c))
+}
+
+/// As [`of_client`], as the transaction sees it.
+pub(crate) async fn of_client_in(tx: &mut Tx, client_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_optional(c))
+}
+
+/// The enrolment whose client this is or was, as the transaction sees it.
+pub(crate) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
 }
 
 /// The living node of that id, or else the one that ended last.

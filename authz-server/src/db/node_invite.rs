@@ -11,11 +11,12 @@ const USE: &str = "UPDATE node_invite SET used_at = $2, used_by = $3 WHERE invit
 const INSERT: &str = "INSERT INTO node_invite (invite_hash, name, resource, replaces, scopes, asked_by, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const USED_BY: &str = "SELECT used_by FROM node_invite WHERE invite_hash = $1";
+const WITHDRAW: &str = "DELETE FROM node_invite WHERE used_at IS NULL AND (asked_by = $1 OR replaces = $1)";
 const FORGET: &str = "DELETE FROM node_invite WHERE invite_hash IN \
      (SELECT invite_hash FROM node_invite WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, USED_BY, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, USED_BY, WITHDRAW, FORGET];
 
 /// An invite, without what proves it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -69,6 +70,11 @@ pub(crate) async fn insert(tx: &mut Tx, invite: &SecretHash, row: &InviteRow) ->
             .bind(row.expires_at);
         insert.execute(c).await.map(|_| ())
     })
+}
+
+/// Drops every unused invite that the node with the client `node_client` asked for, or that is for its place.
+pub(crate) async fn withdraw(tx: &mut Tx, node_client: &str) -> Result<(), DbFault> {
+    on!(tx tx, c => async { sqlx::query(WITHDRAW).bind(node_client).execute(c).await.map(|_| ()) })
 }
 
 /// Drops invites that expired before `before`.

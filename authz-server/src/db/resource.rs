@@ -18,8 +18,10 @@ const UPDATE: &str = "UPDATE resource SET name = $2, scopes = $3, alg = $4, acce
      authorization_details_types = $7 WHERE uri = $1";
 const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
 
+const DELETE_OF: &str = "DELETE FROM resource WHERE uri = $1 AND client_id = $2";
+
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, FIND_BY_KEY, GIVE, INSERT, UPDATE, DELETE];
+pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, FIND_BY_KEY, GIVE, INSERT, UPDATE, DELETE, DELETE_OF];
 
 /// One row. `scopes` and `authorization_details_types` are space separated, `access_ttl` is in seconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -122,6 +124,26 @@ pub(crate) async fn delete_in(tx: &mut Tx, uri: &str, now: UnixSeconds) -> Resul
     let rows = on!(tx tx, c => async {
         sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
     })?;
+    forgotten(tx, rows, uri, now).await
+}
+
+/// As [`delete_in`], if the tokens of the resource are `client_id`'s to introspect; otherwise nothing happens.
+pub(crate) async fn delete_of(
+    tx: &mut Tx,
+    (uri, client_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        sqlx::query(DELETE_OF).bind(uri).bind(client_id).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows == 0 {
+        return Ok(false);
+    }
+    forgotten(tx, rows, uri, now).await
+}
+
+/// Ends what was granted for a resource that is gone.
+async fn forgotten(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
     access_grant::revoke_all_of_resource(tx, uri, now).await?;
     status_revoked::resource(tx, uri, now).await?;
     noted(tx, rows, uri, now).await

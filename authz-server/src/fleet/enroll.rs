@@ -76,10 +76,16 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
     };
     let said = asked.verify(app, now)?;
     let plan = Plan::new(app, (&invite, hash), &asked, said, now)?;
-    let outcome = app.db.write(async |tx| plan.carry_out(tx, &invite, now).await);
+    let outcome = app
+        .db
+        .write_unless(async |tx| plan.carry_out(tx, &invite, now).await);
     let node = match outcome.await? {
         Ok(node) => node,
-        Err(obstacle) => return Err(obstacle.refusal().into()),
+        Err(obstacle) => {
+            app.per_ip_failures
+                .check(ClientAddress::of(request).limit_key())?;
+            return Err(obstacle.refusal().into());
+        }
     };
     tracing::info!(
         event = "node.enrolled",
@@ -282,8 +288,13 @@ impl Plan {
         now: UnixSeconds,
     ) -> Result<Result<NodeRow, Obstacle>, DbFault> {
         let turn = change::take_turn(tx).await?;
-        // A number without a change would make instances forget everything, also when nothing comes of this.
+        // A number without a change would make instances forget everything.
         change::record_at(tx, turn, (Noun::Client, &self.client.client_id), now).await?;
+        if let Some(inviter) = &invite.asked_by
+            && db::node::of_client_in(tx, inviter).await?.is_none()
+        {
+            return Ok(Err(Obstacle::Inviter));
+        }
         let registered = db::resource::find_in(tx, &self.resource.lookup_key()).await?;
         let mut node = self.node.clone();
         if let Some(registered) = &registered {
@@ -303,6 +314,12 @@ impl Plan {
             return Ok(Err(Obstacle::Invite));
         }
         if let Some(replaced) = &invite.replaces {
+            // What only the other one served is served by nobody.
+            if let Some(former) = db::node::find_in(tx, replaced).await?
+                && former.resource != node.resource
+            {
+                db::resource::delete_of(tx, (&former.resource, replaced), now).await?;
+            }
             db::node::replace(tx, replaced, now).await?;
             db::client::revoke_in(tx, replaced, now).await?;
         }

@@ -22,15 +22,17 @@ pub(super) struct Candidate<'a> {
 pub(super) enum Obstacle {
     /// The invite was used meanwhile.
     Invite,
+    /// The node that asked for the invite was cut off.
+    Inviter,
     /// The key is that of a node that lives.
     Enrolled,
     /// The key is that of a node that was revoked.
     Revoked,
-    /// Another node's key gives the same id.
+    /// The key of another node, which lives or was revoked, gives the same id.
     Id,
     /// Another node serves the resource.
     Resource,
-    /// The resource is registered, and the invite does not name it.
+    /// The resource is registered, and no operator's invite names it.
     Registered,
 }
 
@@ -38,13 +40,14 @@ impl Obstacle {
     pub(super) fn refusal(self) -> OAuthError {
         let (code, sentence) = match self {
             Self::Invite => return invite_refused("the invite was used at the same moment"),
+            Self::Inviter => return invite_refused("the node that asked for the invite was cut off"),
             Self::Enrolled => (
                 ErrorCode::AlreadyEnrolled,
                 "this key is enrolled already; the operator makes an invite that replaces the node (node invite --replace)",
             ),
             Self::Revoked => (
                 ErrorCode::AlreadyEnrolled,
-                "this key belongs to a node that was revoked; the operator makes an invite that replaces it (node invite --replace)",
+                "this key belongs to a node that was revoked, and does not come back; make a new key",
             ),
             Self::Id => (
                 ErrorCode::AlreadyEnrolled,
@@ -77,27 +80,28 @@ pub(super) fn examine(
     registered: Option<&ResourceRow>,
 ) -> Result<(), Obstacle> {
     for other in others {
+        let lives = other.ended_at.is_none();
+        // Whoever could use the key before it was revoked may still have it: no invite brings it back.
+        if !lives && other.thumbprint == candidate.thumbprint {
+            return Err(Obstacle::Revoked);
+        }
         if invite.replaces.as_deref() == Some(&other.client_id) {
             continue;
         }
-        let lives = other.ended_at.is_none();
         if other.thumbprint == candidate.thumbprint {
-            return Err(if lives {
-                Obstacle::Enrolled
-            } else {
-                Obstacle::Revoked
-            });
+            return Err(Obstacle::Enrolled);
         }
-        if lives && other.node_id == candidate.node_id {
+        // Also of one that was revoked: its name would speak for another.
+        if other.node_id == candidate.node_id {
             return Err(Obstacle::Id);
         }
         if lives && other.resource == candidate.resource {
             return Err(Obstacle::Resource);
         }
     }
-    // That an invite names it is the operator's decision to give it away.
+    // That an operator's invite names it is the decision to give it away. A node's invite gives away nothing.
     match registered {
-        Some(_) if invite.resource.is_none() => Err(Obstacle::Registered),
+        Some(_) if invite.resource.is_none() || invite.asked_by.is_some() => Err(Obstacle::Registered),
         _ => Ok(()),
     }
 }
@@ -155,11 +159,25 @@ mod tests {
             let decide = |invite: &InviteRow| examine(CANDIDATE, invite, &others, None);
             assert_eq!(decide(&invite(Some(ours), None)), Err(obstacle));
             assert_eq!(decide(&invite(Some(ours), Some("c_third"))), Err(obstacle));
-            assert_eq!(decide(&invite(Some(ours), Some("c_other"))), Ok(()));
+            // No invite brings a key back that was revoked.
+            let over_its_own = match obstacle {
+                Obstacle::Revoked => Err(obstacle),
+                _ => Ok(()),
+            };
+            assert_eq!(decide(&invite(Some(ours), Some("c_other"))), over_its_own);
         }
-        // Neither the id nor the resource of a node that was revoked is in anybody's way.
-        let gone = [other("x", "id", ours, Some("revoked"))];
-        assert_eq!(examine(CANDIDATE, &invite(None, None), &gone, None), Ok(()));
+        // The resource of a node that was revoked is in nobody's way, its id is.
+        let decide = |node_id: &str, invite: &InviteRow| {
+            examine(
+                CANDIDATE,
+                invite,
+                &[other("x", node_id, ours, Some("revoked"))],
+                None,
+            )
+        };
+        assert_eq!(decide("y", &invite(None, None)), Ok(()));
+        assert_eq!(decide("id", &invite(None, None)), Err(Obstacle::Id));
+        assert_eq!(decide("id", &invite(None, Some("c_other"))), Ok(()));
     }
 
     #[test]
@@ -178,5 +196,12 @@ mod tests {
         let decide = |invite: &InviteRow| examine(CANDIDATE, invite, &[], Some(&registered));
         assert_eq!(decide(&invite(None, None)), Err(Obstacle::Registered));
         assert_eq!(decide(&invite(Some(CANDIDATE.resource), None)), Ok(()));
+        // An invite that a node asked for gives away nothing that is registered.
+        let of_node = InviteRow {
+            asked_by: Some("c_node".to_owned()),
+            ..invite(Some(CANDIDATE.resource), None)
+        };
+        assert_eq!(decide(&of_node), Err(Obstacle::Registered));
+        assert_eq!(examine(CANDIDATE, &of_node, &[], None), Ok(()));
     }
 }

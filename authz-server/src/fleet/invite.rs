@@ -8,6 +8,7 @@ use shared::secret::{Secret, SecretKind};
 use shared::uri::ResourceUri;
 
 use super::node::NodeFault;
+use crate::client::metadata::is_invisible;
 use crate::db::node_invite::{self, InviteRow};
 use crate::db::{self, Db, Tx};
 
@@ -86,12 +87,17 @@ pub(super) async fn prepare(
     if invite.ttl.is_zero() || invite.ttl > LONGEST {
         return Err(asked("an invite can be used for 1s to 30d".to_owned()));
     }
-    let is_name =
-        |name: &String| !name.is_empty() && name.len() <= 100 && !name.chars().any(char::is_control);
+    // As for a client, which takes its name from here.
+    let is_name = |name: &String| {
+        name.len() <= 100
+            && name.chars().any(char::is_alphanumeric)
+            && !name.chars().any(is_invisible)
+            && name.trim() == name
+    };
     if !invite.name.as_ref().is_none_or(is_name) {
-        return Err(asked(
-            "the name must have 1 to 100 bytes without control characters".to_owned(),
-        ));
+        let sentence = "the name must have 1 to 100 bytes, something to read, no space around it, and no invisible or \
+                        direction-changing characters";
+        return Err(asked(sentence.to_owned()));
     }
     let replaced = match &invite.replaces {
         Some(node_id) => {

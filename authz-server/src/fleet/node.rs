@@ -8,6 +8,7 @@ use shared::fleet::record::{Confirmation, NodeRecord};
 use shared::jose::{Algorithm, VerifyingKey};
 use shared::secret::NoRandomness;
 
+use crate::db::change::Noun;
 use crate::db::node::NodeRow;
 use crate::db::{self, Db, DbFault};
 
@@ -52,18 +53,25 @@ pub(crate) async fn list(db: &Db) -> Result<Vec<NodeView>, NodeFault> {
     rows.into_iter().map(view).collect()
 }
 
-/// Cuts a node off: its client, what was granted at its resource, every token for it, and its record. The resource is
-/// forgotten, so that nobody gets a token for it.
+/// Cuts a node off: its client, what was granted at its resource, every token for it, its record, and the unused invites
+/// that it asked for or that are for its place. Its resource is forgotten, so that nobody gets a token for it, unless
+/// an operator has given the resource to another client.
 pub(crate) async fn revoke(db: &Db, node_id: &str, now: UnixSeconds) -> Result<(), NodeFault> {
     let is_done = db.write(async |tx| {
         let Some(node) = db::node::newest_in(tx, node_id).await? else {
             return Ok(false);
         };
+        if node.ended_at.is_some() {
+            return Ok(false);
+        }
+        // In turn with enrolments: one with an invite of this node comes before all of this, or after.
+        db::change::record(tx, Noun::Client, &node.client_id, now).await?;
         if !db::node::revoke(tx, &node.client_id, now).await? {
             return Ok(false);
         }
+        db::node_invite::withdraw(tx, &node.client_id).await?;
         // A resource that names the client lets go of it first.
-        db::resource::delete_in(tx, &node.resource, now).await?;
+        db::resource::delete_of(tx, (&node.resource, &node.client_id), now).await?;
         db::client::revoke_in(tx, &node.client_id, now).await?;
         Ok(true)
     });

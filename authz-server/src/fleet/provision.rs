@@ -6,10 +6,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
 use shared::clock;
 use shared::oauth_error::{ErrorCode, OAuthError};
 
-use super::ask::node_of;
+use super::ask::{is_id, node_of};
 use super::invite::{Invite, MAY_INVITE, prepare};
 use super::node::NodeFault;
 use crate::app::App;
@@ -23,7 +24,7 @@ const TOOL: &str = "provision_node";
 /// How long such an invite can be used.
 const TTL: Duration = Duration::from_secs(60 * 60);
 
-/// `POST /fleet/invites`: `approval_id`, and perhaps `node_resource` and `name`.
+/// `POST /fleet/invites`: `approval_id`, and perhaps `node_resource` and `name` as they were approved.
 pub(crate) async fn provision(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let answered = Box::pin(make(&app, &request, body)).await;
     answered.unwrap_or_else(|failure| error::answer(&app, &request, failure))
@@ -47,9 +48,21 @@ async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
             .into());
     }
     let approval_id = params.take("approval_id").unwrap_or_default();
+    let denied = || {
+        let sentence = "no administrator has approved this, or the approval was used or is over";
+        OAuthError::new(ErrorCode::AccessDenied, sentence)
+    };
+    let asked = match is_id(&approval_id) {
+        true => db::approval::find(&app.db, &approval_id).await?,
+        false => None,
+    };
+    let asked = asked.filter(|asked| asked.node_client == node.client_id && asked.tool == TOOL);
+    let approved = Approved::read(&asked.ok_or_else(denied)?.arguments)?;
+    let said = (params.take("node_resource"), params.take("name"));
+    approved.check((said.0.as_ref(), said.1.as_ref()))?;
     let wanted = Invite {
-        resource: params.take("node_resource"),
-        name: params.take("name"),
+        resource: approved.resource,
+        name: approved.name,
         ttl: TTL,
         asked_by: Some(node.client_id.clone()),
         ..Invite::default()
@@ -64,8 +77,7 @@ async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         Ok(true)
     });
     if !is_made.await? {
-        let sentence = "no administrator has approved this, or the approval was used or is over";
-        return Err(OAuthError::new(ErrorCode::AccessDenied, sentence).into());
+        return Err(denied().into());
     }
     tracing::info!(
         event = "node.invited",
@@ -76,6 +88,47 @@ async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     Ok(HttpResponse::build(StatusCode::CREATED)
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(&prepared.shown))
+}
+
+/// What the administrator has seen and approved: the arguments of the call, and nothing that the node says later.
+#[derive(Debug)]
+struct Approved {
+    resource: Option<String>,
+    name: Option<String>,
+}
+
+impl Approved {
+    /// `arguments` is the JSON object that was shown.
+    fn read(arguments: &str) -> Result<Self, OAuthError> {
+        let wrong = || {
+            let sentence =
+                "what was approved are not the arguments of provision_node: name and resource, both text";
+            OAuthError::new(ErrorCode::InvalidRequest, sentence)
+        };
+        let mut members = shared::json::object(arguments.as_bytes()).map_err(|_| wrong())?;
+        let mut text = |name: &str| match members.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong()),
+        };
+        let approved = Self {
+            resource: text("resource")?,
+            name: text("name")?,
+        };
+        members.is_empty().then_some(approved).ok_or_else(wrong)
+    }
+
+    /// A node may repeat what was approved, and say nothing else.
+    fn check(&self, (resource, name): (Option<&String>, Option<&String>)) -> Result<(), OAuthError> {
+        let differs = |said: Option<&String>, approved: &Option<String>| {
+            said.is_some_and(|said| approved.as_ref() != Some(said))
+        };
+        if differs(resource, &self.resource) || differs(name, &self.name) {
+            let sentence = "the administrator has approved another node_resource or name";
+            return Err(OAuthError::new(ErrorCode::AccessDenied, sentence));
+        }
+        Ok(())
+    }
 }
 
 fn refusal(fault: NodeFault) -> Failure {

@@ -9,17 +9,19 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock;
+use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::status_list::MEDIA_TYPE;
+use shared::uri::ResourceUri;
 use tokio::time::{Instant, sleep_until};
 
 use super::publish::{Directory, TTL};
-use super::tag_of;
+use super::{is_list_id, tag_of};
 use crate::app::App;
 use crate::error::{self, Failure};
 
 /// The longest wait for news (RFC 7240 §4.3, `wait`), in seconds: proxies give up after a minute.
 const LONGEST_WAIT: u64 = 30;
-/// The longest name of a resource that is looked for.
+/// The longest query that is read, in bytes: the longest resource with half of it escaped.
 const MAX_QUERY: usize = 4096;
 
 /// One list (§8.1, §8.2). States of the past (`time`, §8.4) are not kept.
@@ -33,6 +35,10 @@ pub(crate) async fn list(app: web::Data<App>, request: HttpRequest, name: web::P
         return answer::error(StatusCode::NOT_IMPLEMENTED, "invalid_request", sentence);
     }
     let found = async {
+        // Whatever else stands there is looked for nowhere.
+        if !is_list_id(&name) {
+            return Ok(None);
+        }
         app.catch_up().await?;
         app.status_lists.published(&app, &name, clock::now()).await
     };
@@ -62,19 +68,23 @@ pub(crate) async fn aggregation(app: web::Data<App>, request: HttpRequest) -> Ht
 
 async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, Failure> {
     let query = request.query_string();
-    let resource = if query.len() > MAX_QUERY {
-        None
-    } else {
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-        pairs
-            .find(|(name, _)| name == "resource")
-            .map(|(_, value)| value.into_owned())
-    };
+    if query.len() > MAX_QUERY {
+        let sentence = "the query is too long for the name of a resource";
+        return Err(OAuthError::new(ErrorCode::InvalidRequest, sentence).into());
+    }
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let resource = pairs
+        .find(|(name, _)| name == "resource")
+        .map(|(_, value)| value.into_owned());
     let Some(resource) = resource else {
         app.catch_up().await?;
         let whole = app.status_lists.whole_directory(app, clock::now()).await?;
         return Ok(Arc::new(whole));
     };
+    // What cannot be a resource has no lists.
+    if resource.parse::<ResourceUri>().is_err() {
+        return Ok(Arc::new(Directory::empty()?));
+    }
     let deadline = Instant::now() + Duration::from_secs(wait_of(request));
     app.catch_up().await?;
     let resources = app.resources().await?;

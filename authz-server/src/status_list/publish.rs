@@ -127,6 +127,15 @@ impl StatusLists {
 }
 
 impl Directory {
+    /// That of a resource without lists.
+    pub(super) fn empty() -> Result<Self, Failure> {
+        let document = DirectoryDocument {
+            status_lists: Vec::new(),
+            versions: Vec::new(),
+        };
+        Self::new(&document, "", UnixSeconds(0))
+    }
+
     fn new(document: &DirectoryDocument, resource: &str, now: UnixSeconds) -> Result<Self, Failure> {
         let document = serde_json::to_vec(document).map_err(|e| Failure::Internal(e.to_string()))?;
         Ok(Self {

@@ -256,6 +256,18 @@ fn a_changed_list_names_its_resource() {
     for other in ["t_x", "f_x", "l_", "*"] {
         assert_eq!(tag_in(other), None);
     }
+    assert!(is_list_id(&id), "{id}");
+    let others = [
+        id[1..].to_owned(),
+        format!("{id}A"),
+        id.replace("l_", "f_"),
+        format!("{}\0", &id[..id.len() - 1]),
+        format!("{}é", &id[..id.len() - 2]),
+        String::new(),
+    ];
+    for other in others {
+        assert!(!is_list_id(&other), "{other:?}");
+    }
     let issuer: Issuer = "https://as.example/tenant".parse().unwrap();
     let place = Place {
         list_id: id.as_str().into(),

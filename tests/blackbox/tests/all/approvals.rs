@@ -272,6 +272,13 @@ impl Asking {
         fleet.post_bare(path, &[&proof[..], form].concat())
     }
 
+    fn node_id(&self, fleet: &Fleet) -> String {
+        let nodes = fleet.server.json(&["node", "list"]).unwrap();
+        let mut rows = nodes.as_array().unwrap().iter();
+        let row = rows.find(|row| row["client_id"] == *self.client_id).unwrap();
+        row["node_id"].as_str().unwrap().to_owned()
+    }
+
     fn ask(&self, fleet: &Fleet, changed: &[(&str, &str)]) -> Answer {
         let (arguments, issuer) = ("{\"a\":1}", fleet.server.issuer.clone());
         let digest = sha256(arguments);
@@ -367,13 +374,7 @@ fn p2p_05_a_node_asks_and_polls_for_itself_alone(db: Db) {
     }
     // A node that is cut off learns nothing more, and nobody answers it any more.
     let (late, late_token, late_url) = taken(&node.ask(&fleet, &[]));
-    let nodes = fleet.server.json(&["node", "list"]).unwrap();
-    let row = nodes
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|row| row["client_id"] == node.client_id);
-    let node_id = row.unwrap()["node_id"].as_str().unwrap().to_owned();
+    let node_id = node.node_id(&fleet);
     fleet.server.json(&["node", "revoke", &node_id]).unwrap();
     assert_eq!(poll(&fleet, &late, &late_token).status, 404);
     assert_eq!(poll(&fleet, &id, &token).status, 404);
@@ -445,8 +446,17 @@ fn adm_09_a_node_lets_others_in_only_with_an_administrators_yes(db: Db) {
     // Nor without the yes of an administrator, for just that.
     let asking = Asking::new(&fleet, &["--may-invite"]);
     refused_400(&asking.post(&fleet, "/fleet/invites", &made_up), "access_denied");
+    let approved = fresh_resource(&fleet);
+    let shown = json!({"name": "branch-7", "resource": approved}).to_string();
+    let digest = sha256(&shown);
     let ask = |tool: &str, approver: &str, sub: &str| {
-        let fields = [("tool", tool), ("approver", approver), ("caller_sub", sub)];
+        let fields = [
+            ("tool", tool),
+            ("approver", approver),
+            ("caller_sub", sub),
+            ("arguments", &shown),
+            ("arguments_sha256", &digest),
+        ];
         let taken = asking.ask(&fleet, &fields).json().unwrap();
         fleet.remember(taken["poll_token"].as_str().unwrap());
         let text = |name: &str| taken[name].as_str().unwrap().to_owned();
@@ -466,9 +476,27 @@ fn adm_09_a_node_lets_others_in_only_with_an_administrators_yes(db: Db) {
         refused_400(&answer, "access_denied");
     }
     decide(&fleet, &boss, &open.1, "approve");
+    // Nor for anything but what they have seen; that uses nothing up.
+    let other_resource = fresh_resource(&fleet);
+    for (name, value) in [("node_resource", &*other_resource), ("name", "branch-8")] {
+        let fields = [("approval_id", &*open.0), (name, value)];
+        refused_400(&asking.post(&fleet, "/fleet/invites", &fields), "access_denied");
+    }
     let good = asking.post(&fleet, "/fleet/invites", &[("approval_id", &open.0)]);
     assert_eq!(good.status, 201, "{good}");
-    fleet.remember(good.json().unwrap()["invite"].as_str().unwrap());
+    let made = good.json().unwrap();
+    assert_eq!(
+        (&made["resource"], &made["name"]),
+        (&json!(approved), &json!("branch-7"))
+    );
+    fleet.remember(made["invite"].as_str().unwrap());
+    // An administrator's yes counts while they are one.
+    let late = ask("provision_node", "operator", "x");
+    let leaving = admin(&fleet);
+    decide(&fleet, &leaving, &late.1, "approve");
+    fleet.server.json(&["user", "disable", &leaving]).unwrap();
+    let answer = asking.post(&fleet, "/fleet/invites", &[("approval_id", &late.0)]);
+    refused_400(&answer, "access_denied");
     let twice = asking.post(&fleet, "/fleet/invites", &[("approval_id", &open.0)]);
     refused_400(&twice, "access_denied");
     let stranger = Asking {
@@ -477,6 +505,50 @@ fn adm_09_a_node_lets_others_in_only_with_an_administrators_yes(db: Db) {
     };
     assert_ne!(stranger.candidate.key.jwk(), Key::ed25519("x").jwk());
     refused_client(&stranger.post(&fleet, "/fleet/invites", &made_up), false);
+}
+
+both!(adm_09_a_nodes_invite_gives_away_nothing_and_ends_with_the_node);
+fn adm_09_a_nodes_invite_gives_away_nothing_and_ends_with_the_node(db: Db) {
+    let fleet = Fleet::shared(db);
+    let asking = Asking::new(&fleet, &["--may-invite"]);
+    let boss = admin(&fleet);
+    let invited = |resource: &str| {
+        let shown = json!({"resource": resource}).to_string();
+        let fields = [
+            ("tool", "provision_node"),
+            ("approver", "operator"),
+            ("arguments", &*shown),
+            ("arguments_sha256", &*sha256(&shown)),
+        ];
+        let taken = asking.ask(&fleet, &fields).json().unwrap();
+        fleet.remember(taken["poll_token"].as_str().unwrap());
+        decide(
+            &fleet,
+            &boss,
+            taken["verification_uri"].as_str().unwrap(),
+            "approve",
+        );
+        let id = taken["approval_id"].as_str().unwrap();
+        let made = asking.post(&fleet, "/fleet/invites", &[("approval_id", id)]);
+        assert_eq!(made.status, 201, "{made}");
+        let code = made.json().unwrap()["invite"].as_str().unwrap().to_owned();
+        fleet.remember(&code);
+        code
+    };
+    // What is registered for something else stays with it, whatever an administrator has overlooked.
+    let registered = fleet.resource(&[]);
+    let answer = Candidate::new(&fleet, &invited(&registered), None).enrol(&fleet);
+    oauth_error(&answer, 409, "resource_taken");
+    let (first, second) = (fresh_resource(&fleet), fresh_resource(&fleet));
+    let (early, late) = (invited(&first), invited(&second));
+    let welcome = welcomed(&Candidate::new(&fleet, &early, None).enrol(&fleet));
+    assert_eq!(welcome["resource"], first);
+    let node_id = asking.node_id(&fleet);
+    fleet.server.json(&["node", "revoke", &node_id]).unwrap();
+    refused_400(
+        &Candidate::new(&fleet, &late, None).enrol(&fleet),
+        "invalid_invite",
+    );
 }
 
 both!(a_client_that_can_open_addresses_is_asked_in_the_middle_of_the_call);

@@ -385,16 +385,56 @@ fn adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere(db: Db) {
     });
     oauth_error(&post(&fleet, &request), 409, "already_enrolled");
     assert_eq!(welcomed(&again.enrol(&fleet))["resource"], resource);
-    // Only the operator's decision brings the key back, for this very node.
+    // Nor with one for the place of this very node, which a new key takes.
     let code = invite(
         &fleet,
         &["--replace", &node_id, "--resource", &fresh_resource(&fleet)],
     );
-    let back = Candidate::new(&fleet, &code, None);
+    let next = Candidate::new(&fleet, &code, None);
     let request = json!({
-        "invite": code, "jwk": candidate.key.jwk(), "proof": candidate.key.sign(&back.header, &back.claims),
+        "invite": code, "jwk": candidate.key.jwk(), "proof": candidate.key.sign(&next.header, &next.claims),
     });
-    assert_eq!(welcomed(&post(&fleet, &request))["node_id"], node_id);
+    oauth_error(&post(&fleet, &request), 409, "already_enrolled");
+    assert_ne!(welcomed(&next.enrol(&fleet))["node_id"], node_id);
+    // That its place is taken changes nothing about its key.
+    let code = invite(&fleet, &["--resource", &fresh_resource(&fleet)]);
+    let later = Candidate::new(&fleet, &code, None);
+    let request = json!({
+        "invite": code, "jwk": candidate.key.jwk(), "proof": candidate.key.sign(&later.header, &later.claims),
+    });
+    oauth_error(&post(&fleet, &request), 409, "already_enrolled");
+}
+
+both!(adm_08_what_a_node_leaves_behind_goes_with_it);
+fn adm_08_what_a_node_leaves_behind_goes_with_it(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.client_for_any(&[]);
+    let enrolled =
+        |words: &[&str]| welcomed(&Candidate::new(&fleet, &invite(&fleet, words), None).enrol(&fleet));
+    // A node that moves to another resource: nobody serves the former one.
+    let (first, second) = (fresh_resource(&fleet), fresh_resource(&fleet));
+    let node_id = text(&enrolled(&["--resource", &first]), "node_id");
+    let token = fleet.token(&client, &first);
+    let moved = enrolled(&["--replace", &node_id, "--resource", &second]);
+    assert_eq!(fleet.introspect(&client, &token), json!({"active": false}));
+    refused_400(
+        &fleet.ask_token(&client, &[("resource", &first)]),
+        "invalid_target",
+    );
+    // Revoked while an invite for its place waits: that one is void.
+    let node_id = text(&moved, "node_id");
+    let waiting = invite(&fleet, &["--replace", &node_id]);
+    // What the operator gave to somebody else stays theirs.
+    let other = fleet.client_for_any(&[]);
+    let words = ["resource", "update", "--uri", &second, "--client", &other.id];
+    fleet.server.json(&words).unwrap();
+    let token = fleet.token(&client, &second);
+    fleet.server.json(&["node", "revoke", &node_id]).unwrap();
+    refused_400(
+        &Candidate::new(&fleet, &waiting, None).enrol(&fleet),
+        "invalid_invite",
+    );
+    assert_eq!(fleet.introspect(&client, &token)["active"], true);
 }
 
 both!(p2p_14_a_lost_disk_is_replaced_by_the_operators_decision);

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use blackbox::answers::{granted, refused_401};
+use blackbox::answers::{granted, refused_400, refused_401};
 use blackbox::fleet::Wishes;
 use blackbox::status_list::{bit, bit_in, part, place};
 use blackbox::{Db, Fleet, both};
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::http::{Answer, Request};
 
 /// The promise for nodes that are connected.
@@ -90,6 +90,34 @@ fn stat_01_lists_are_as_the_draft_says(db: Db) {
     let all = granted(&list(&fleet, "/oauth/status", &[]));
     let listed = all["status_lists"].as_array().unwrap();
     assert!(listed.contains(&Value::from(fleet.at(&path))));
+}
+
+both!(stat_01_what_can_be_no_list_is_looked_for_nowhere);
+fn stat_01_what_can_be_no_list_is_looked_for_nowhere(db: Db) {
+    let fleet = Fleet::shared(db);
+    for name in ["l_%00", "l_", "%00", "l_..%2f", "x"] {
+        let answer = list(&fleet, &format!("/oauth/status/{name}"), &[]);
+        assert_eq!(answer.status, 404, "{name}: {answer}");
+    }
+    for resource in [
+        "%00",
+        "",
+        "x",
+        "https://node.example/%00",
+        "https%3A%2F%2Fnode.example%2F%0A",
+    ] {
+        let directory = granted(&list(&fleet, &format!("/oauth/status?resource={resource}"), &[]));
+        assert_eq!(directory["status_lists"], json!([]), "{resource}");
+    }
+    let long = "x".repeat(5000);
+    refused_400(
+        &list(&fleet, &format!("/oauth/status?resource={long}"), &[]),
+        "invalid_request",
+    );
+    let node = fleet.node.url();
+    let _ = fleet.token(&fleet.client(&[]), &node);
+    let directory = granted(&list(&fleet, &format!("/oauth/status?resource={node}"), &[]));
+    assert!(!directory["status_lists"].as_array().unwrap().is_empty());
 }
 
 both!(stat_17_a_token_that_its_client_revokes_ends_at_the_node);
