@@ -21,6 +21,7 @@ use shared::secret::{Secret, SecretKind, random_bytes};
 use super::sign;
 use crate::app::App;
 use crate::client::authenticate;
+use crate::client::metadata::is_invisible;
 use crate::db::approval::ApprovalRow;
 use crate::db::node::NodeRow;
 use crate::db::{self};
@@ -33,6 +34,8 @@ const MAX_BODY: usize = 48 * 1024;
 const MAX_OPEN: i64 = 200;
 /// Seconds between two looks.
 const INTERVAL: u64 = 2;
+/// How long a question waits at least: a person has to read it, and questions that end at once would not be counted.
+const SHORTEST: Duration = Duration::from_secs(30);
 /// How long a question may wait at most.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 const FIELDS: [&str; 9] = [
@@ -184,6 +187,12 @@ impl Asked {
         };
         let tool = line("tool", MAX_TOOL)?;
         let summary = line("summary", MAX_SUMMARY)?;
+        // The node writes both for people; nothing in them may hide or change how the rest reads.
+        if tool.chars().chain(summary.chars()).any(is_invisible) {
+            return Err(malformed(
+                "tool and summary have no invisible or direction-changing characters",
+            ));
+        }
         let arguments_sha256 = line("arguments_sha256", 64)?;
         if shared::json::object(arguments.as_bytes()).is_err()
             || sha256_base64url(arguments.as_bytes()) != arguments_sha256
@@ -212,7 +221,7 @@ impl Asked {
             caller_sub,
             caller_client,
             by_operator,
-            ttl: ttl.0.clamp(Duration::from_secs(1), LONGEST),
+            ttl: ttl.0.clamp(SHORTEST, LONGEST),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The whole path: challenge, token, call, in both eras.
 
 use actix_web::dev::ServiceResponse;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
@@ -398,16 +398,19 @@ async fn nobody_hears_of_a_resource_that_it_may_not_read() {
     let rule = "[scopes.resources]\n\"edge-hive://status\" = \"ops\"\n";
     let site = Site::with(rule).await;
     let wanted = json!({"resourceSubscriptions": ["edge-hive://status", "edge-hive://logs/node"]});
-    let accepted = async |scope: &str| {
+    let listen = async |scope: &str| {
         let request = modern("subscriptions/listen", json!({ "notifications": wanted }));
-        let answer = site.send(request.insert_header(site.bearer(scope))).await;
-        let mut messages = Messages::of(answer);
-        let first = messages.next().await.unwrap();
-        first["params"]["notifications"]["resourceSubscriptions"].clone()
+        site.send(request.insert_header(site.bearer(scope))).await
     };
-    assert_eq!(accepted("mcp:subscribe").await, json!(["edge-hive://logs/node"]));
+    // The challenge says what is missing, as for reading it.
+    let refused = listen("mcp:subscribe").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let challenge = refused.headers().get("www-authenticate").unwrap();
+    assert!(challenge.to_str().unwrap().contains("ops"), "{challenge:?}");
+    let mut messages = Messages::of(listen("mcp:subscribe ops").await);
+    let first = messages.next().await.unwrap();
     assert_eq!(
-        accepted("mcp:subscribe ops").await,
+        first["params"]["notifications"]["resourceSubscriptions"],
         json!(["edge-hive://status", "edge-hive://logs/node"])
     );
 

@@ -356,6 +356,8 @@ fn p2p_05_a_node_asks_and_polls_for_itself_alone(db: Db) {
         ],
         &[("tool", "")],
         &[("tool", "a\nb")],
+        &[("tool", "a\u{202e}b")],
+        &[("summary", "Reads\u{200b} files")],
         &[("ttl", "never")],
         &[("approver", "me")],
     ] {
