@@ -34,7 +34,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use http::request::Parts;
 use rmcp::ServerHandler;
 use rmcp::model::Extensions;
-use serde_json::Value;
 use shared::clock::now;
 
 use self::end::End;
@@ -155,10 +154,6 @@ async fn modern<H: ServerHandler>(
     if endless && accepts == Accepts::Json {
         return unreadable("a subscription is a stream: Accept must allow text/event-stream");
     }
-    let bytes = match endless {
-        true => narrowed(&bytes, |uri| node.gate.may_see_resource(&caller, uri)).unwrap_or(bytes),
-        false => bytes,
-    };
     let end = End::default();
     let answer = transport
         .answer(
@@ -174,18 +169,6 @@ async fn modern<H: ServerHandler>(
         tokio::time::sleep(LAST_WORDS).await;
     };
     transport::to_actix(answer, cut, permit, accepts).await
-}
-
-/// A subscription without the resources that its caller may not read; what is left is acknowledged. `None` where all may
-/// stay, or there are none.
-fn narrowed(bytes: &[u8], may_read: impl Fn(&str) -> bool) -> Option<Bytes> {
-    let mut message: Value = serde_json::from_slice(bytes).ok()?;
-    let uris = message.pointer_mut("/params/notifications/resourceSubscriptions")?;
-    let uris = uris.as_array_mut()?;
-    let before = uris.len();
-    uris.retain(|uri| uri.as_str().is_none_or(&may_read));
-    let is_less = uris.len() < before;
-    is_less.then(|| message.to_string().into())
 }
 
 /// A refusal of every body but JSON.

@@ -398,21 +398,16 @@ async fn nobody_hears_of_a_resource_that_it_may_not_read() {
     let rule = "[scopes.resources]\n\"edge-hive://status\" = \"ops\"\n";
     let site = Site::with(rule).await;
     let wanted = json!({"resourceSubscriptions": ["edge-hive://status", "edge-hive://logs/node"]});
-    let listen = async |scope: &str| {
+    let ask = |scope: &str| {
         let request = modern("subscriptions/listen", json!({ "notifications": wanted }));
-        site.send(request.insert_header(site.bearer(scope))).await
+        site.send(request.insert_header(site.bearer(scope)))
     };
-    // The challenge says what is missing, as for reading it.
-    let refused = listen("mcp:subscribe").await;
-    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    let challenge = refused.headers().get("www-authenticate").unwrap();
-    assert!(challenge.to_str().unwrap().contains("ops"), "{challenge:?}");
-    let mut messages = Messages::of(listen("mcp:subscribe ops").await);
-    let first = messages.next().await.unwrap();
-    assert_eq!(
-        first["params"]["notifications"]["resourceSubscriptions"],
-        json!(["edge-hive://status", "edge-hive://logs/node"])
-    );
+    let refused = ask("mcp:subscribe").await;
+    assert_eq!(refused.status(), 403);
+    let challenge = challenge(&refused);
+    assert!(challenge.contains("scope=\"mcp:subscribe ops\""), "{challenge}");
+    let first = Messages::of(ask("mcp:subscribe ops").await).next().await.unwrap();
+    assert_eq!(first["params"]["notifications"], wanted);
 
     let news = site.news();
     for (scope, expected) in [("mcp:subscribe", "tools"), ("mcp:subscribe ops", "resource")] {
