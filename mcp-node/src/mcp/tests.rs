@@ -1,7 +1,7 @@
 //! The whole path: challenge, token, call, in both eras.
 
 use actix_web::dev::ServiceResponse;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
