@@ -192,7 +192,8 @@ impl Upstream {
     /// The connection, if there is one or comes to be one soon.
     async fn link(&self) -> Result<Arc<Link>, UpstreamFault> {
         let mut stage = self.stage.subscribe();
-        let up = stage.wait_for(|stage| matches!(stage, Stage::Up(_)));
+        // A server that has just ended may not have been seen to; the next connection is waited for.
+        let up = stage.wait_for(|stage| matches!(stage, Stage::Up(link) if !link.peer.is_transport_closed()));
         let up = timeout(COMES_BACK.min(self.config.call_timeout), up).await;
         match up.as_ref().map(|up| up.as_deref()) {
             Ok(Ok(Stage::Up(link))) => Ok(Arc::clone(link)),
