@@ -98,6 +98,8 @@ fn rev_08_no_database_no_revocation_postgres() {
     );
     let client = fleet.client(&[]);
     let token = fleet.token(&client, &fleet.node.url());
+    // The node has the issuer's keys and the list of this token from now on.
+    assert_eq!(fleet.call(&token).status, 200);
     let mut cluster = cluster;
     cluster.crash().unwrap();
     for path in ["/oauth/revoke", "/oauth/introspect"] {
@@ -108,7 +110,7 @@ fn rev_08_no_database_no_revocation_postgres() {
     assert_eq!(xtask::http::get(&fleet.at("/readyz")).unwrap().status, 503);
     assert_eq!(xtask::http::get(&fleet.at("/healthz")).unwrap().status, 200);
     granted(&xtask::http::get(&fleet.at("/.well-known/jwks.json")).unwrap());
-    // A node needs no database to judge a token.
+    // It needs no database to judge a token.
     assert_eq!(fleet.call(&token).status, 200);
 
     cluster.revive(Durability::Full).unwrap();
