@@ -73,7 +73,7 @@ pub(crate) struct Versions {
 }
 
 /// What the node uses of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Load {
     /// Processor time over the last seconds, in percent of one core.
     pub(crate) cpu_percent: f64,
