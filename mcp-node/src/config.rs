@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod client_certificates;
 mod cors;
+mod discovery;
 mod issuer;
 mod limits;
 mod mcp;
@@ -25,6 +26,7 @@ pub(crate) use self::approval::PROVISION_NODE;
 pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
 pub use self::cors::Cors;
+pub use self::discovery::DiscoveryConfig;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
@@ -102,6 +104,8 @@ pub struct NodeConfig {
     pub upstreams: Vec<UpstreamConfig>,
     /// What pages of allowed origins may send and read.
     pub cors: Cors,
+    /// How other nodes are found on the local network.
+    pub discovery: DiscoveryConfig,
 }
 
 impl NodeConfig {
@@ -183,10 +187,7 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 2] = [
-    ("discovery", "discovery of peers"),
-    ("p2p", "the peer-to-peer network"),
-];
+const LATER: [(&str, &str); 1] = [("p2p", "the peer-to-peer network")];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
 struct Parts;
@@ -266,6 +267,7 @@ impl Parts {
         }
         let mcp = McpConfig::read(reader);
         let approval = ApprovalRules::read(reader);
+        let discovery = DiscoveryConfig::read(reader, false);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -295,6 +297,7 @@ impl Parts {
             approval,
             upstreams,
             cors,
+            discovery: discovery?,
         })
     }
 }

@@ -15,6 +15,7 @@ mod advertisement;
 mod app;
 mod approval;
 mod audit;
+mod discovery;
 mod enrolment;
 mod error;
 mod explain;
@@ -29,6 +30,7 @@ mod offline;
 mod origin;
 #[expect(dead_code, reason = "the network of peers is not there yet")]
 mod peers;
+mod records;
 mod rest;
 mod revocation;
 mod status;
