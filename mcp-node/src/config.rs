@@ -8,6 +8,7 @@ mod issuer;
 mod limits;
 mod mcp;
 mod offline;
+mod p2p;
 mod size;
 mod upstream;
 
@@ -29,6 +30,7 @@ pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKin
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::offline::{OfflinePolicy, OnStale};
+pub use self::p2p::P2pConfig;
 pub use self::size::ByteCount;
 pub(crate) use self::upstream::header_value;
 pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};
@@ -102,6 +104,8 @@ pub struct NodeConfig {
     pub upstreams: Vec<UpstreamConfig>,
     /// What pages of allowed origins may send and read.
     pub cors: Cors,
+    /// The network of peers.
+    pub p2p: P2pConfig,
 }
 
 impl NodeConfig {
@@ -183,10 +187,7 @@ impl NodeConfig {
 }
 
 /// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 2] = [
-    ("discovery", "discovery of peers"),
-    ("p2p", "the peer-to-peer network"),
-];
+const LATER: [(&str, &str); 1] = [("discovery", "discovery of peers")];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
 struct Parts;
@@ -266,6 +267,7 @@ impl Parts {
         }
         let mcp = McpConfig::read(reader);
         let approval = ApprovalRules::read(reader);
+        let p2p = P2pConfig::read(reader);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -295,6 +297,7 @@ impl Parts {
             approval,
             upstreams,
             cors,
+            p2p: p2p?,
         })
     }
 }

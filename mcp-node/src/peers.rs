@@ -159,7 +159,7 @@ impl Peers {
 
     /// Nodes to try now, at most so many: those that the operator named first, then those that were tried least often.
     /// Each is not offered again for a while.
-    pub(crate) fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
         self.table().next_to_dial(at_most)
     }
 

@@ -46,6 +46,7 @@ mod operations;
 mod pages;
 mod par;
 mod parameters;
+mod peers;
 mod pkce;
 mod redirects;
 mod refresh;
