@@ -319,4 +319,4 @@ fn check(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -14,8 +14,8 @@ use crate::mcp::news::News;
 use crate::testing::Forge;
 
 /// A node of the fleet, as far as it proves itself.
-struct Side {
-    trust: Arc<Trust>,
+pub(in crate::p2p) struct Side {
+    pub(in crate::p2p) trust: Arc<Trust>,
     peer: PeerId,
     _folder: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ fn identity() -> (Arc<Identity>, tempfile::TempDir) {
 }
 
 /// What the issuer says of a node for an hour from `since` on, but for `change`.
-fn record(forge: &Forge, of: &Identity, since: UnixSeconds, change: impl FnOnce(&mut Value)) -> String {
+pub(in crate::p2p) fn record(forge: &Forge, of: &Identity, since: UnixSeconds, change: impl FnOnce(&mut Value)) -> String {
     let mut claims = json!({
         "iss": forge.issuer, "sub": of.id(), "iat": since, "exp": since + Duration::from_secs(3600),
         "node_id": of.id(), "peer_id": of.peer_id(), "name": "n", "resource": "https://n.example/mcp",
@@ -75,7 +75,7 @@ fn verified(forge: &Forge, of: &Identity) -> SignedRecord {
         .unwrap()
 }
 
-async fn good(forge: &Forge) -> Side {
+pub(in crate::p2p) async fn good(forge: &Forge) -> Side {
     side(forge, |of| Some(record(forge, of, clock::now(), |_| {}))).await
 }
 
