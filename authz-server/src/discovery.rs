@@ -1,6 +1,8 @@
 //! Who we are and what works here: authorization server metadata (RFC 8414), the same document in the places where
 //! OpenID Connect clients look, the key set, and the page about errors.
 
+mod signed_keys;
+
 use std::collections::BTreeMap;
 
 use ::web::answer;
@@ -10,6 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use shared::dpop;
 use shared::metadata::AuthorizationServer;
 
+pub(crate) use self::signed_keys::signed_key_set;
 use crate::app::App;
 use crate::client::AuthMethod;
 use crate::client::authenticate::SIGNING_ALGORITHMS;
@@ -89,6 +92,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         authorization_endpoint: issuer.endpoint("/oauth/authorize"),
         token_endpoint: issuer.endpoint("/oauth/token"),
         jwks_uri: issuer.endpoint("/.well-known/jwks.json"),
+        signed_jwks_uri: Some(issuer.endpoint("/.well-known/jwks.jwt")),
         introspection_endpoint: issuer.endpoint("/oauth/introspect"),
         revocation_endpoint: issuer.endpoint("/oauth/revoke"),
         status_list_aggregation_endpoint: Some(issuer.endpoint("/oauth/status")),

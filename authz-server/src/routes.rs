@@ -47,8 +47,11 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
     }
     let key_set =
         resource(&below("/.well-known/jwks.json"), "GET, HEAD, OPTIONS").route(get().to(discovery::key_set));
+    let signed_key_set = resource(&below("/.well-known/jwks.jwt"), "GET, HEAD, OPTIONS")
+        .route(get().to(discovery::signed_key_set));
     config
         .service(readable(key_set))
+        .service(readable(signed_key_set))
         .service(readable(post(&below("/oauth/token")).route(web::post().to(token::token))))
         .service(readable(post(&below("/mcp/auth/token")).route(web::post().to(token::token_form_or_json))))
         .service(readable(post(&below("/oauth/par")).route(web::post().to(authorize::push))))

@@ -1,13 +1,12 @@
 //! One node: everything that lives as long as the program, and the routes that lead to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::web::address::ClientAddress;
 use ::web::answer;
 use ::web::metrics::Metrics;
 use ::web::rates::KeyedLimit;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -30,6 +29,7 @@ use crate::mcp::sessions::Sessions;
 use crate::mcp::{self, Lasting, Transport, legacy};
 use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
+use crate::p2p::{NotConnected, P2p};
 use crate::peers::{Peer, Peers};
 use crate::records::Records;
 use crate::rest;
@@ -86,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// How they are found on the local network.
     pub(crate) discovery: Discovery,
+    /// How they are spoken to, once that runs.
+    pub(crate) network: OnceLock<P2p>,
     /// Where this node is reached by them.
     pub(crate) reach: Reach,
     /// What the authorization server signs of this node and of them; `None` for one that has not enrolled.
@@ -187,17 +189,17 @@ impl Node {
     }
 
     /// Tells connected peers what the node says of itself; false where there is no network of peers.
-    pub(crate) fn tell_peers(&self, _said: Advertisement) -> bool {
-        false
+    pub(crate) fn tell_peers(&self, said: Advertisement) -> bool {
+        let network = self.network.get();
+        network.inspect(|network| network.announce(said)).is_some()
     }
 
     /// Connects to `peer`, and waits until it has proved who it is.
-    pub(crate) async fn connect(&self, _peer: &Peer) -> Result<(), (StatusCode, &'static str, &'static str)> {
-        Err((
-            StatusCode::CONFLICT,
-            "p2p_off",
-            "the network of peers does not run: p2p.enabled is false, or the node has not enrolled",
-        ))
+    pub(crate) async fn connect(&self, peer: &Peer) -> Result<(), NotConnected> {
+        match self.network.get() {
+            Some(network) => network.connect(&peer.peer_id).await,
+            None => Err(NotConnected::Down),
+        }
     }
 
     /// How the node is.

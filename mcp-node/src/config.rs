@@ -9,6 +9,7 @@ mod issuer;
 mod limits;
 mod mcp;
 mod offline;
+mod p2p;
 mod size;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKin
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::offline::{OfflinePolicy, OnStale};
+pub use self::p2p::P2pConfig;
 pub use self::size::ByteCount;
 pub(crate) use self::upstream::header_value;
 pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};
@@ -106,6 +108,8 @@ pub struct NodeConfig {
     pub cors: Cors,
     /// How other nodes are found on the local network.
     pub discovery: DiscoveryConfig,
+    /// The network of peers.
+    pub p2p: P2pConfig,
 }
 
 impl NodeConfig {
@@ -133,12 +137,6 @@ impl NodeConfig {
             if let Some(value) = environment.get(name) {
                 reader.set(path, value, Source::Environment);
             }
-        }
-        for (section, feature) in LATER {
-            reader.refuse(
-                section,
-                &format!("{feature} is not part of this version; remove the section"),
-            );
         }
         let config = Parts::read(&mut reader);
         let settings = reader.finish()?;
@@ -186,8 +184,6 @@ impl NodeConfig {
     }
 }
 
-/// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 1] = [("p2p", "the peer-to-peer network")];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
 struct Parts;
@@ -267,7 +263,9 @@ impl Parts {
         }
         let mcp = McpConfig::read(reader);
         let approval = ApprovalRules::read(reader);
-        let discovery = DiscoveryConfig::read(reader, false);
+        let p2p = P2pConfig::read(reader);
+        let has_peers = p2p.as_ref().is_some_and(|p2p| p2p.enabled);
+        let discovery = DiscoveryConfig::read(reader, has_peers);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -298,6 +296,7 @@ impl Parts {
             upstreams,
             cors,
             discovery: discovery?,
+            p2p: p2p?,
         })
     }
 }

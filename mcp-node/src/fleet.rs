@@ -136,6 +136,16 @@ impl Membership {
         &self.client
     }
 
+    /// Who the node is.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// The place of the server among the trusted issuers.
+    pub(crate) fn place(&self) -> usize {
+        self.issuer
+    }
+
     /// The server's keys. One whose tokens are known by something else still signs records and answers with its keys.
     pub(crate) fn keys<'k>(&'k self, issuers: &'k Issuers) -> &'k RemoteKeySet {
         match issuers.iter().nth(self.issuer).map(|issuer| &issuer.trust) {

@@ -214,6 +214,11 @@ impl Issuers {
         }
     }
 
+    /// What is known of the revocations of an issuer.
+    pub(crate) fn revocation(&self, issuer: usize) -> Option<Revocation> {
+        self.all.get(issuer)?.revocation.clone()
+    }
+
     /// Changes whenever the issuer has taken tokens back.
     pub(crate) fn revocations(&self, issuer: usize) -> Option<watch::Receiver<u64>> {
         let revocation = self.all.get(issuer)?.revocation.as_ref()?;

@@ -10,7 +10,6 @@ pub mod door;
 pub mod mcp;
 pub mod server;
 
-#[expect(dead_code, reason = "the network of peers is not there yet")]
 mod advertisement;
 mod app;
 mod approval;
@@ -28,7 +27,7 @@ mod logs;
 mod metadata;
 mod offline;
 mod origin;
-#[expect(dead_code, reason = "the network of peers is not there yet")]
+mod p2p;
 mod peers;
 mod records;
 mod rest;

@@ -159,8 +159,14 @@ impl Peers {
 
     /// Nodes to try now, at most so many: those that the operator named first, then those that were tried least often.
     /// Each is not offered again for a while.
-    pub(crate) fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
         self.table().next_to_dial(at_most)
+    }
+
+    /// Where a node is said to be, and by whom.
+    pub(crate) fn places(&self, peer_id: &str) -> Vec<(Source, String)> {
+        let row = self.table().find(peer_id);
+        row.map(|row| row.sourced_addresses()).unwrap_or_default()
     }
 
     /// Every row, known nodes first.

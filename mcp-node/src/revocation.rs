@@ -7,11 +7,12 @@
 mod disk;
 mod follow;
 mod held;
+mod neighbours;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use shared::access_token::{Check, TokenFault};
@@ -21,12 +22,14 @@ use shared::jwks::{KeyLookup, RemoteKeySet};
 use shared::lasting_clock::LastingClock;
 use shared::status_list::{ListFault, MAX_TOKEN_BYTES, MEDIA_TYPE, StatusReference, UnverifiedList};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use url::Url;
 
 use self::held::HeldList;
 pub(crate) use self::held::Mark;
+use self::neighbours::Others;
+pub(crate) use self::neighbours::{Brought, Stamp, Wanted};
 use crate::config::{OfflinePolicy, OnStale};
 use crate::issuers::{LEEWAY, NotVerified};
 
@@ -34,6 +37,8 @@ use crate::issuers::{LEEWAY, NotVerified};
 const MAX_LISTS: usize = 512;
 /// After a list could not be had, so long passes before it is asked for again because of a token.
 const COOL_DOWN: Duration = Duration::from_secs(1);
+/// Questions to the issuer that go on at once for neighbours.
+const FOR_NEIGHBOURS: usize = 4;
 
 /// What is known of the revocations of one issuer.
 #[derive(Clone)]
@@ -65,6 +70,11 @@ struct Inner {
     file: Option<PathBuf>,
     /// Something is to be written to the file.
     unwritten: Notify,
+    /// Who is asked when the issuer cannot be, where there are peers.
+    neighbours: OnceLock<mpsc::Sender<Wanted>>,
+    for_neighbours: Semaphore,
+    /// Kept for neighbours.
+    others: Mutex<Others>,
 }
 
 /// What an operator wants to know.
@@ -130,6 +140,9 @@ impl Revocation {
             fault: Mutex::default(),
             file: ways.file,
             unwritten: Notify::new(),
+            neighbours: OnceLock::new(),
+            for_neighbours: Semaphore::new(FOR_NEIGHBOURS),
+            others: Mutex::default(),
         }));
         disk::read(&revocation.0);
         if revocation.0.runtime.is_some() && !lock(&revocation.0.lists).is_empty() {
@@ -217,7 +230,20 @@ impl Revocation {
         if failed_at.is_some_and(|at| at.elapsed() < COOL_DOWN) {
             return Err(NotHad::CoolDown);
         }
-        match inner.fetch(uri, url, "").await {
+        // One that was away a moment ago is not waited for while the neighbours have the list.
+        let of_neighbours = match self.is_alone() {
+            true => inner.ask_neighbours(uri).await,
+            false => None,
+        };
+        let fetched = match of_neighbours {
+            Some(held) => Ok(held),
+            None => inner.fetch(uri, url, "").await,
+        };
+        let fetched = match fetched {
+            Err(NotHad::Fetch(fault)) => inner.ask_neighbours(uri).await.ok_or(NotHad::Fetch(fault)),
+            other => other,
+        };
+        match fetched {
             Ok(held) => {
                 *failed_at = None;
                 self.follow();

@@ -1,7 +1,7 @@
 //! Putting a node together and serving it until the program is asked to stop.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
@@ -14,7 +14,7 @@ use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
-use crate::advertisement::{self, Reach};
+use crate::advertisement::{self, Reach, own};
 use crate::app::{Hints, Node, routes};
 use crate::approval::Approvals;
 use crate::audit::AuditFault;
@@ -36,6 +36,7 @@ use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::offline;
 use crate::origin::Origins;
+use crate::p2p::{Misbuilt, P2p, Parts};
 use crate::peers::Peers;
 use crate::records::Records;
 use crate::status::Observer;
@@ -71,10 +72,17 @@ pub enum ServeFault {
     #[error(transparent)]
     Nonces(#[from] NonceKeyFault),
     #[error(transparent)]
+    Peers(#[from] PeersFault),
+    #[error(transparent)]
     StateKeys(#[from] StateKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
+
+/// The network of peers cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PeersFault(String);
 
 /// Serves the node's own tools and resources until SIGTERM or SIGINT.
 pub async fn serve(config: NodeConfig) -> Result<(), ServeFault> {
@@ -177,7 +185,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             (id, identity.former_id().map(str::to_owned)),
             name,
             peers.clone(),
-            (membership.is_some(), false),
+            (membership.is_some(), config.p2p.enabled),
         ),
         discovery: Discovery::new(
             config.discovery.clone(),
@@ -187,6 +195,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         ),
         advertised: advertisement::Fixed::of(config, &identity),
         peers,
+        network: OnceLock::new(),
         reach,
         records,
         membership,
@@ -250,6 +259,47 @@ fn membership(
     Ok(membership)
 }
 
+/// Joins the network of peers, if there is something to show them.
+fn join_peers(config: &NodeConfig, node: &Arc<Node>) -> Result<(), Misbuilt> {
+    let (Some(member), Some(records)) = (&node.membership, &node.records) else {
+        tracing::warn!("p2p.enabled does nothing until the node has enrolled: mcp-node enroll");
+        return Ok(());
+    };
+    let issuers = node.door.issuers();
+    let network = P2p::start(Parts {
+        config: config.p2p.clone(),
+        identity: Arc::clone(member.identity()),
+        record: records.own(),
+        peers: node.peers.clone(),
+        issuer: member.enrolment().issuer.clone(),
+        keys: member.keys(issuers).clone(),
+        revocation: issuers.revocation(member.place()),
+        client: member.client().clone(),
+        reach: node.reach.clone(),
+        metrics: Arc::clone(&node.metrics),
+        stopping: node.stopping.clone(),
+    })?;
+    if node.network.set(network).is_ok() {
+        tokio::spawn(advertise(Arc::clone(node)));
+    }
+    Ok(())
+}
+
+/// Tells peers what the node says of itself, until the program stops.
+async fn advertise(node: Arc<Node>) {
+    let mut news = node.lasting.news.read();
+    let telling = async {
+        loop {
+            node.tell_peers(own::current(&node).await);
+            own::until_next(&node, &mut news).await;
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        () = node.stopping.cancelled() => {}
+    }
+}
+
 /// Forgets peers of whom nobody speaks any more.
 async fn sweep(peers: Peers) {
     let mut each = tokio::time::interval(SWEEP);
@@ -266,6 +316,9 @@ async fn start<H: ServerHandler>(
     plain_json: bool,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
+    if config.p2p.enabled {
+        join_peers(&config, &node).map_err(|fault| PeersFault(fault.to_string()))?;
+    }
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");

@@ -25,6 +25,7 @@ pub use self::changed::{News, Question};
 pub use self::exchange::Exchanged;
 pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
+pub use self::special_use::{purpose as special_purpose, reached as reached_address};
 use crate::secret::Secret;
 use crate::uri::is_loopback;
 

@@ -8,6 +8,7 @@
 mod elsewhere;
 mod kept;
 mod settings;
+mod signed;
 mod source;
 
 use std::fmt;
@@ -22,10 +23,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::kept::KeptAt;
 pub use self::settings::{KeySetSettings, KeySetStatus};
+pub use self::signed::{MAX_SIGNED_BYTES, Offered, OfferFault, SIGNED_TYPE, SignedKeySet};
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;
-use crate::jose::{Algorithm, KeySet, VerifyingKey};
+use crate::jose::{Algorithm, KeySet, KeySetFault, VerifyingKey};
 
 /// After an unknown `kid` made us ask the issuer again, so long passes before another one may.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -71,6 +73,8 @@ struct Inner {
     /// Where the set was made, if on a runtime: a web worker is no place for a task that outlives requests.
     runtime: Option<Handle>,
     held: ArcSwapOption<Held>,
+    /// The newest set that its issuer signed, whoever brought it.
+    signed: ArcSwapOption<SignedKeySet>,
     /// Changes whenever an attempt begins or ends.
     attempts: watch::Sender<Attempts>,
     wanted: Arc<Notify>,
@@ -151,6 +155,7 @@ impl RemoteKeySet {
             is_started: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             held: ArcSwapOption::new(held),
+            signed: ArcSwapOption::empty(),
             attempts: watch::Sender::new(Attempts::default()),
             wanted: Arc::default(),
             unknown_kid: Mutex::default(),
@@ -307,7 +312,17 @@ impl Inner {
             .await
             .map_err(|_| SourceFault::Slow)??;
         let Document { body, max_age } = document;
-        let mut set = KeySet::parse_for(&body, &self.algorithms)?;
+        self.take_up(body, Duration::ZERO)?;
+        // A set that must not serve for long is asked for as often: else no token could be judged between two attempts.
+        let longest = FRESHNESS.1.min(self.max_stale).max(FRESHNESS.0);
+        Ok(max_age.unwrap_or(DEFAULT_FRESHNESS).clamp(FRESHNESS.0, longest))
+    }
+}
+
+impl Inner {
+    /// Holds and keeps a set that was current so long ago.
+    fn take_up(&self, document: Vec<u8>, older: Duration) -> Result<(), KeySetFault> {
+        let mut set = KeySet::parse_for(&document, &self.algorithms)?;
         for (kid, fault) in set.rejected() {
             tracing::error!(issuer = self.issuer, kid, %fault, "a published key is not admitted");
         }
@@ -323,16 +338,14 @@ impl Inner {
         self.held.store(Some(Arc::new(Held {
             set,
             since: Instant::now(),
-            older: Duration::ZERO,
+            older,
         })));
         if let Some(kept) = self.kept.clone() {
             let issuer = self.issuer.clone();
             // A disk may be slow, and nobody need wait for it.
-            tokio::task::spawn_blocking(move || kept.write(&issuer, &body));
+            tokio::task::spawn_blocking(move || kept.write(&issuer, &document, older));
         }
-        // A set that must not serve for long is asked for as often: else no token could be judged between two attempts.
-        let longest = FRESHNESS.1.min(self.max_stale).max(FRESHNESS.0);
-        Ok(max_age.unwrap_or(DEFAULT_FRESHNESS).clamp(FRESHNESS.0, longest))
+        Ok(())
     }
 }
 

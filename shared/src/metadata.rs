@@ -17,6 +17,9 @@ pub struct AuthorizationServer {
     pub jwks_uri: String,
     pub introspection_endpoint: String,
     pub revocation_endpoint: String,
+    /// OpenID Federation 1.0 §5.2.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_jwks_uri: Option<String>,
     /// Token Status List §9.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_list_aggregation_endpoint: Option<String>,

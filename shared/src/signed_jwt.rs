@@ -101,6 +101,11 @@ impl<'a> SignedJwt<'a> {
         self.claims.get(name).and_then(Value::as_str)
     }
 
+    /// A time among the claims, to find out whether the JWT is worth the work. It is not true yet.
+    pub fn unverified_time(&self, name: &str) -> Option<UnixSeconds> {
+        self.claims.get(name).and_then(numeric_date)
+    }
+
     /// Verifies the signature with `key`.
     pub fn verify(self, key: &VerifyingKey) -> Result<VerifiedJwt, JwtFault> {
         if !self.is_signed_by(key) {

@@ -126,6 +126,16 @@ impl<'a> UnverifiedList<'a> {
         self.0.kid()
     }
 
+    /// The address of the list that it claims to be.
+    pub fn uri(&self) -> Option<&str> {
+        self.0.unverified("sub")
+    }
+
+    /// When it claims to have been signed.
+    pub fn claimed_iat(&self) -> Option<UnixSeconds> {
+        self.0.unverified_time("iat")
+    }
+
     /// Verifies the signature with `key` and everything that §8.3 asks of the list at `uri`, whose issuer is `issuer`.
     pub fn verify(
         self,

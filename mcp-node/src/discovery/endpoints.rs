@@ -17,6 +17,7 @@ use crate::auth::Caller;
 use crate::error::Refusal;
 use crate::gate::{ANNOUNCE, CONNECT, LIST_PEERS, Operation, Outcome, Permit};
 use crate::origin::guard;
+use crate::p2p::NotConnected;
 use crate::status::PeerStatus;
 
 /// The routes.
@@ -103,7 +104,7 @@ async fn connected(node: &Node, id: &str) -> Result<PeerStatus, Problem> {
         return Err((StatusCode::NOT_FOUND, "unknown_peer", sentence));
     };
     if !peer.is_connected() {
-        node.connect(&peer).await?;
+        node.connect(&peer).await.map_err(not_connected)?;
     }
     let peer = node.peers.find(id).filter(crate::peers::Peer::is_connected);
     let peer = peer.ok_or((
@@ -112,6 +113,31 @@ async fn connected(node: &Node, id: &str) -> Result<PeerStatus, Problem> {
         "the node was connected and is gone again",
     ))?;
     Ok(PeerStatus::of(&peer))
+}
+
+fn not_connected(fault: NotConnected) -> Problem {
+    match fault {
+        NotConnected::NoAddress => (
+            StatusCode::BAD_GATEWAY,
+            "peer_unreachable",
+            "nobody has said where the node is, or only where it may not be called",
+        ),
+        NotConnected::Unreachable => (
+            StatusCode::BAD_GATEWAY,
+            "peer_unreachable",
+            "the node cannot be reached where it is said to be",
+        ),
+        NotConnected::NotProven => (
+            StatusCode::BAD_GATEWAY,
+            "peer_not_proven",
+            "the node answers, and has not proved to be of this fleet",
+        ),
+        NotConnected::Down => (
+            StatusCode::CONFLICT,
+            "p2p_off",
+            "the network of peers does not run: p2p.enabled is false, or the node has not enrolled",
+        ),
+    }
 }
 
 async fn admit(

@@ -117,6 +117,19 @@ impl Peer {
         all
     }
 
+    /// The same, and who says so: not everybody may make this node call whomever they like.
+    pub(super) fn sourced_addresses(&self) -> Vec<(Source, String)> {
+        let mut all: Vec<(Source, String)> = Vec::new();
+        for (source, said) in self.heard.iter().rev() {
+            for address in &said.addresses {
+                if all.len() < MAX_ADDRESSES && !all.iter().any(|(_, known)| known == address) {
+                    all.push((*source, address.clone()));
+                }
+            }
+        }
+        all
+    }
+
     /// What it weighs when there is no room for all: the lightest goes first. Of those that are merely heard of, the one
     /// that came last; of those that are known, the one that has been silent longest.
     pub(super) fn weight(&self) -> impl Ord + use<> {

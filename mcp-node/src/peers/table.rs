@@ -273,7 +273,7 @@ impl Table {
         })
     }
 
-    pub(super) fn next_to_dial(&mut self, at_most: usize) -> Vec<(String, Vec<String>)> {
+    pub(super) fn next_to_dial(&mut self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
         let now = Instant::now();
         let mut ready: Vec<&mut Peer> = self
             .rows
@@ -288,7 +288,7 @@ impl Table {
         chosen
             .map(|row| {
                 row.not_before = now + pause(row.failures + 1);
-                (row.peer_id.to_string(), row.addresses())
+                (row.peer_id.to_string(), row.sourced_addresses())
             })
             .collect()
     }

@@ -144,7 +144,7 @@ impl Inner {
         Ok(shortest.unwrap_or(BACK_OFF.1).max(INTERVAL))
     }
 
-    fn address(&self, uri: &str) -> Option<Url> {
+    pub(super) fn address(&self, uri: &str) -> Option<Url> {
         uri.parse().ok().filter(|_| uri.starts_with(&self.prefix))
     }
 

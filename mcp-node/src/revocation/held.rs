@@ -9,6 +9,8 @@ use shared::clock::UnixSeconds;
 use shared::lasting_clock::Moment;
 use shared::status_list::{ListFault, StatusList, VerifiedList};
 
+use tokio::time::Instant;
+
 use super::{Inner, lock};
 
 /// How often a list is asked for when nothing else tells of changes, and the issuer does not say.
@@ -20,6 +22,8 @@ pub(super) struct HeldList {
     /// When the issuer last said that this is what it says.
     confirmed_at: AtomicU64,
     label: Mutex<Label>,
+    /// When it was asked for the last time only to have a newer signature.
+    renewed_at: Mutex<Option<Instant>>,
 }
 
 struct Content {
@@ -52,6 +56,7 @@ impl HeldList {
             content: ArcSwap::from_pointee(Content::new(verified, token)),
             confirmed_at: AtomicU64::new(0),
             label: Mutex::default(),
+            renewed_at: Mutex::default(),
         }
     }
 
@@ -108,6 +113,21 @@ impl HeldList {
 
     pub(super) fn confirmed_at(&self) -> Moment {
         Moment::from_millis(self.confirmed_at.load(Ordering::Acquire))
+    }
+
+    /// When the issuer signed it.
+    pub(super) fn issued_at(&self) -> UnixSeconds {
+        self.content.load().issued_at
+    }
+
+    /// Whether the issuer may be asked for the same list signed anew: no more often than `every`.
+    pub(super) fn may_renew(&self, every: Duration) -> bool {
+        let mut renewed_at = lock(&self.renewed_at);
+        if renewed_at.is_some_and(|at| at.elapsed() < every) {
+            return false;
+        }
+        *renewed_at = Some(Instant::now());
+        true
     }
 
     pub(super) fn etag(&self) -> Option<String> {

@@ -47,7 +47,7 @@ const fn v6([first, second]: [u16; 2], prefix: u8) -> Ipv6Net {
 }
 
 /// The address that is reached in the end: IPv4 where it is written as IPv6 (RFC 4291 §2.5.5, RFC 6052).
-pub(super) fn reached(address: IpAddr) -> IpAddr {
+pub fn reached(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     if let Some(v4) = v6.to_ipv4_mapped() {
         return IpAddr::V4(v4);
@@ -60,7 +60,7 @@ pub(super) fn reached(address: IpAddr) -> IpAddr {
 }
 
 /// What `address` is for, if it is special.
-pub(super) fn purpose(address: IpAddr) -> Option<&'static str> {
+pub fn purpose(address: IpAddr) -> Option<&'static str> {
     match reached(address) {
         IpAddr::V4(v4) => V4
             .iter()

@@ -73,6 +73,14 @@ impl Ed25519Key {
         &self.public
     }
 
+    /// Seed and public half, 64 bytes, for a library that signs with the key itself.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 64]> {
+        let mut bytes = Zeroizing::new([0; 64]);
+        bytes[..32].copy_from_slice(self.seed.as_slice());
+        bytes[32..].copy_from_slice(&self.public);
+        bytes
+    }
+
     /// The public half as a JWK, with `kid`, `alg` and `use`.
     pub fn public_jwk(&self) -> Map<String, Value> {
         let mut jwk = self.bare_jwk();

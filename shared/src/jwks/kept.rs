@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ impl KeptAt {
         &self,
         issuer: &str,
         algorithms: &[Algorithm],
-    ) -> Option<(KeySet, std::time::Duration)> {
+    ) -> Option<(KeySet, Duration)> {
         let ignored = |reason: &str| {
             tracing::warn!(issuer, file = %self.file.display(), reason, "the kept key set is ignored");
             None
@@ -64,13 +65,13 @@ impl KeptAt {
         }
     }
 
-    /// Keeps a document that was fetched just now.
-    pub(super) fn write(&self, issuer: &str, document: &[u8]) {
+    /// Keeps a document that is `older` than now by so much.
+    pub(super) fn write(&self, issuer: &str, document: &[u8], older: Duration) {
         // A document that is no text was no key set either.
         let document = String::from_utf8_lossy(document).into_owned();
         let kept = Kept {
             issuer: issuer.to_owned(),
-            fetched_at: self.clock.now().millis(),
+            fetched_at: self.clock.now().before(older).millis(),
             sha256: sha256_base64url(document.as_bytes()),
             document,
         };

@@ -15,6 +15,7 @@ use xtask::journey;
 use xtask::program::Program;
 
 use crate::answers::granted;
+use crate::cut::Way;
 use crate::database::{Db, cluster};
 use crate::status_list;
 
@@ -51,6 +52,8 @@ pub struct Wishes {
     pub database: Option<String>,
     /// What stands behind host and port in the issuer, for example `/tenant`.
     pub path: String,
+    /// The way that leads to the server, if it can be cut.
+    pub way: Option<Arc<Way>>,
 }
 
 impl Fleet {
@@ -361,6 +364,10 @@ fn describe(folder: &TempDir, db: Db, wishes: &Wishes) -> (AuthzServer, Node) {
         free_port().unwrap(),
     );
     server.database = wishes.database.clone().or_else(|| db.create());
+    if let Some(way) = &wishes.way {
+        way.lead_to(server.port);
+        server.issuer = format!("http://localhost:{}", way.port);
+    }
     server.issuer.push_str(&wishes.path);
     server.extra = wishes.server.clone().unwrap_or_else(|| UNLIMITED_SERVER.into());
     server.environment.clone_from(&wishes.environment);

@@ -1,0 +1,78 @@
+//! `GET /.well-known/jwks.jwt`: the key set as a JWT (OpenID Federation 1.0 §5.2.1, `signed_jwks_uri`), which nodes pass on
+//! to those that cannot reach us.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+use shared::clock::{self, UnixSeconds};
+use shared::jose::{Algorithm, sha256_base64url};
+use shared::jwks::SIGNED_TYPE;
+
+use super::{CACHED, catch_up_if_possible, is_known};
+use crate::app::App;
+use crate::error::{self, Failure};
+
+/// What every node understands.
+const ALGORITHM: Algorithm = Algorithm::EdDSA;
+/// It is signed anew this often, in seconds; all instances then write the same bytes.
+const SIGNED_EVERY: i64 = 300;
+/// How long it counts: nodes must know the keys while we are away.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    iat: UnixSeconds,
+    exp: UnixSeconds,
+    keys: &'a Value,
+}
+
+/// The handler.
+pub(crate) async fn signed_key_set(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    catch_up_if_possible(&app).await;
+    let text = match sign(&app, clock::now()).await {
+        Ok(text) => text,
+        Err(failure) => return error::answer(&app, &request, failure),
+    };
+    let etag = format!("\"{}\"", sha256_base64url(text.as_bytes()));
+    let unchanged = is_known(&request, &etag);
+    let mut response = if unchanged {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
+    response
+        .insert_header((ETAG, etag))
+        .insert_header((CACHE_CONTROL, CACHED));
+    if unchanged {
+        return response.finish();
+    }
+    response
+        .insert_header((CONTENT_TYPE, format!("application/{SIGNED_TYPE}")))
+        .body(text)
+}
+
+async fn sign(app: &App, now: UnixSeconds) -> Result<String, Failure> {
+    let keys = app.published_keys().await;
+    let internal = |reason: String| Failure::Internal(format!("the signed key set: {reason}"));
+    let document: Value = serde_json::from_str(&keys.document).map_err(|e| internal(e.to_string()))?;
+    let issuer = app.config.issuer.as_str();
+    let iat = UnixSeconds(now.0 - now.0.rem_euclid(SIGNED_EVERY));
+    let claims = Claims {
+        iss: issuer,
+        sub: issuer,
+        iat,
+        exp: iat + LIFE,
+        keys: &document["keys"],
+    };
+    let claims = serde_json::to_vec(&claims).map_err(|e| internal(e.to_string()))?;
+    let signer = keys.signer(ALGORITHM);
+    let signer = signer.ok_or_else(|| internal(format!("there is no {ALGORITHM} key")))?;
+    signer
+        .sign_jwt(SIGNED_TYPE, &claims)
+        .map_err(|e| internal(e.to_string()))
+}

@@ -1,0 +1,221 @@
+//! Who is connected, since when, and what they have proven.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use shared::secret::random_bytes;
+use tokio::time::Instant;
+
+/// So long a stranger has to prove itself.
+const TIME_FOR_PROOF: Duration = Duration::from_secs(10);
+/// So much a proven peer may send at once, and how many more each second.
+const ALLOWANCE: (f64, f64) = (200.0, 40.0);
+/// Messages that are no good, before a peer is let go.
+const PATIENCE: u32 = 8;
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Connections {
+    links: HashMap<ConnectionId, Link>,
+    /// Of proven peers.
+    conduct: HashMap<PeerId, Conduct>,
+}
+
+struct Link {
+    peer: PeerId,
+    address: Multiaddr,
+    since: Instant,
+    is_proven: bool,
+}
+
+/// How a proven peer behaves.
+struct Conduct {
+    left: f64,
+    counted_at: Instant,
+    faults: u32,
+}
+
+impl Connections {
+    pub(super) fn established(&mut self, id: ConnectionId, peer: PeerId, address: Multiaddr) {
+        let link = Link {
+            peer,
+            address,
+            since: Instant::now(),
+            is_proven: false,
+        };
+        self.links.insert(id, link);
+    }
+
+    /// Whose connection it is, and where it leads.
+    pub(super) fn find(&self, id: ConnectionId) -> Option<(PeerId, &Multiaddr)> {
+        self.links.get(&id).map(|link| (link.peer, &link.address))
+    }
+
+    /// A connection has proven itself. Returns whether it is the peer's first.
+    pub(super) fn proven(&mut self, id: ConnectionId) -> bool {
+        let Some(link) = self.links.get_mut(&id) else {
+            return false;
+        };
+        link.is_proven = true;
+        let peer = link.peer;
+        let is_first = !self.conduct.contains_key(&peer);
+        self.conduct.entry(peer).or_insert_with(|| Conduct {
+            left: ALLOWANCE.0,
+            counted_at: Instant::now(),
+            faults: 0,
+        });
+        is_first
+    }
+
+    /// A connection is gone. Returns the peer if it was its last proven one.
+    pub(super) fn closed(&mut self, id: ConnectionId) -> Option<PeerId> {
+        let link = self.links.remove(&id)?;
+        let is_last = link.is_proven && !self.is_proven_by_others(&link.peer);
+        is_last.then(|| {
+            self.conduct.remove(&link.peer);
+            link.peer
+        })
+    }
+
+    fn is_proven_by_others(&self, peer: &PeerId) -> bool {
+        self.links
+            .values()
+            .any(|link| link.is_proven && link.peer == *peer)
+    }
+
+    pub(super) fn is_proven(&self, peer: &PeerId) -> bool {
+        self.conduct.contains_key(peer)
+    }
+
+    /// Connections that should have proven themselves by now.
+    pub(super) fn overdue(&self) -> Vec<ConnectionId> {
+        let is_overdue = |link: &Link| !link.is_proven && link.since.elapsed() > TIME_FOR_PROOF;
+        let overdue = self.links.iter().filter(|(_, link)| is_overdue(link));
+        overdue.map(|(id, _)| *id).collect()
+    }
+
+    /// Connections that are one too many: of a peer that has several, all but the newest, where it is ours to close them.
+    /// One side alone does that, or each would close the other's choice.
+    pub(super) fn surplus(&self, own: &PeerId) -> Vec<ConnectionId> {
+        let mut newest: HashMap<PeerId, Instant> = HashMap::new();
+        let proven = || self.links.iter().filter(|(_, link)| link.is_proven);
+        for (_, link) in proven().filter(|(_, link)| *own < link.peer) {
+            let since = newest.entry(link.peer).or_insert(link.since);
+            *since = link.since.max(*since);
+        }
+        let is_older =
+            |link: &Link| newest.get(&link.peer).is_some_and(|newest| link.since < *newest && newest.elapsed() > TIME_FOR_PROOF);
+        proven()
+            .filter(|(_, link)| is_older(link))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// How many peers have proven themselves, and how many connections there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.conduct.len(), self.links.len())
+    }
+
+    /// At most `count` proven peers but `except`, each time others.
+    pub(super) fn some_proven(&self, count: usize, except: Option<PeerId>) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> = self.conduct.keys().copied().collect();
+        peers.retain(|peer| Some(*peer) != except);
+        peers.sort_unstable();
+        if peers.is_empty() {
+            return peers;
+        }
+        let start = random_bytes::<4>().map_or(0, |bytes| u32::from_be_bytes(bytes) as usize);
+        let length = peers.len();
+        peers.rotate_left(start % length);
+        peers.truncate(count);
+        peers
+    }
+
+    /// Every proven peer.
+    pub(super) fn all_proven(&self) -> Vec<PeerId> {
+        self.conduct.keys().copied().collect()
+    }
+
+    /// Whether a proven peer may send one more message now.
+    pub(super) fn may_send(&mut self, peer: &PeerId) -> bool {
+        let Some(conduct) = self.conduct.get_mut(peer) else {
+            return false;
+        };
+        let now = Instant::now();
+        let since = now.duration_since(conduct.counted_at).as_secs_f64();
+        conduct.counted_at = now;
+        conduct.left = (conduct.left + since * ALLOWANCE.1).min(ALLOWANCE.0);
+        let may = conduct.left >= 1.0;
+        if may {
+            conduct.left -= 1.0;
+        }
+        may
+    }
+
+    /// A proven peer has sent something that is no good. Returns whether that was once too often.
+    pub(super) fn misbehaved(&mut self, peer: &PeerId) -> bool {
+        self.conduct.get_mut(peer).is_some_and(|conduct| {
+            conduct.faults += 1;
+            conduct.faults >= PATIENCE
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_are_let_go_in_time_and_peers_stay() {
+        let mut connections = Connections::default();
+        let peer = PeerId::random();
+        for number in 0..3 {
+            connections.established(id(number), peer, Multiaddr::empty());
+        }
+        assert!(connections.proven(id(0)) && !connections.proven(id(1)));
+        assert!(connections.is_proven(&peer) && connections.overdue().is_empty());
+        tokio::time::advance(TIME_FOR_PROOF * 2).await;
+        assert_eq!(connections.overdue(), [id(2)]);
+        assert_eq!(connections.closed(id(2)), None);
+        assert_eq!(connections.closed(id(0)), None);
+        assert_eq!(connections.closed(id(1)), Some(peer));
+        assert!(!connections.is_proven(&peer) && !connections.may_send(&peer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_connections_one_side_closes_the_older() {
+        let mut connections = Connections::default();
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let (own, peer) = (a.min(b), a.max(b));
+        for number in 0..2 {
+            connections.established(id(number), peer, Multiaddr::empty());
+            connections.proven(id(number));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(connections.surplus(&own).is_empty(), "the other may not have proven it yet");
+        tokio::time::advance(TIME_FOR_PROOF).await;
+        assert_eq!(connections.surplus(&own), [id(0)]);
+        let greater = PeerId::random().max(peer);
+        assert!(greater == peer || connections.surplus(&greater).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_sends_so_much_and_no_more() {
+        let mut connections = Connections::default();
+        let peer = PeerId::random();
+        connections.established(id(0), peer, Multiaddr::empty());
+        connections.proven(id(0));
+        let taken = (0..1000).filter(|_| connections.may_send(&peer)).count();
+        assert_eq!(taken, ALLOWANCE.0 as usize);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(connections.may_send(&peer));
+        let faults = (0..100).position(|_| connections.misbehaved(&peer));
+        assert_eq!(faults, Some(PATIENCE as usize - 1));
+    }
+}

@@ -1,0 +1,295 @@
+//! What is told to everybody: status lists and key sets as the authorization server signed them, and what nodes say of
+//! themselves. Nothing is passed on before it was judged, nothing twice, and whoever sends what is no good is let go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use libp2p::PeerId;
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError};
+use shared::clock::{self, UnixSeconds};
+use shared::jwks::{OfferFault, Offered};
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::announcement::{self, Announcement, Numbers};
+use super::behaviour::MAX_GOSSIP_BYTES;
+use super::proof::NotProven;
+use super::task::{Finding, Task};
+use crate::advertisement::{Advertisement, LIFE};
+use crate::peers::Source;
+use crate::revocation::Brought;
+
+/// Messages that are judged at once; further ones are passed over, and come again from others.
+const JUDGES: usize = 32;
+
+/// What was told.
+pub(super) struct Spread {
+    /// When the lists that were told last had been signed.
+    lists: HashMap<String, UnixSeconds>,
+    /// What this node says of itself, signed.
+    pub(super) announcement: Option<String>,
+    numbers: Arc<Numbers>,
+    number: u64,
+    judges: Arc<Semaphore>,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            lists: HashMap::new(),
+            announcement: None,
+            numbers: Arc::default(),
+            number: 0,
+            judges: Arc::new(Semaphore::new(JUDGES)),
+        }
+    }
+}
+
+/// A message, and what it is worth.
+pub(super) struct Judged {
+    id: MessageId,
+    from: PeerId,
+    kind: &'static str,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Good and new: it is passed on.
+    New,
+    /// Good or not, it says nothing new: it ends here.
+    Known,
+    /// Nobody here can say.
+    Unjudged,
+    /// It is no good, for this reason.
+    Bad(&'static str),
+    /// There was no time for it.
+    PassedOver,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Known => "known",
+            Self::Unjudged => "unjudged",
+            Self::Bad(_) => "bad",
+            Self::PassedOver => "passed_over",
+        }
+    }
+
+    fn acceptance(self) -> MessageAcceptance {
+        match self {
+            Self::New => MessageAcceptance::Accept,
+            Self::Bad(_) => MessageAcceptance::Reject,
+            Self::Known | Self::Unjudged | Self::PassedOver => MessageAcceptance::Ignore,
+        }
+    }
+}
+
+impl From<Brought> for Verdict {
+    fn from(brought: Brought) -> Self {
+        match brought {
+            Brought::Newer => Self::New,
+            Brought::Known => Self::Known,
+            Brought::Refused(reason) => Self::Bad(reason),
+            Brought::Unjudged => Self::Unjudged,
+        }
+    }
+}
+
+impl Task {
+    /// Tells of every list that is newer than what was told.
+    pub(super) fn publish_lists(&mut self) {
+        let Some(revocation) = &self.shared.revocation else {
+            return;
+        };
+        let stamps = revocation.stamps();
+        let told = &mut self.spread.lists;
+        told.retain(|uri, _| stamps.iter().any(|stamp| stamp.uri == *uri));
+        let is_news = |told: &HashMap<String, UnixSeconds>, uri: &str, at| {
+            told.get(uri).is_none_or(|before| *before < at)
+        };
+        let mut news = Vec::new();
+        for stamp in stamps {
+            if is_news(told, &stamp.uri, stamp.issued_at)
+                && let Some(token) = revocation.newer(&stamp.uri, None)
+            {
+                told.insert(stamp.uri, stamp.issued_at);
+                news.push(token);
+            }
+        }
+        let topic = self.shared.topics.lists.clone();
+        for token in news {
+            self.publish(&topic, token);
+        }
+    }
+
+    /// Tells of the newest signed key set.
+    pub(super) fn publish_keys(&mut self) {
+        if let Some(signed) = self.shared.trust.keys.signed() {
+            let topic = self.shared.topics.keys.clone();
+            self.publish(&topic, signed.token.clone());
+        }
+    }
+
+    /// Tells what this node says of itself.
+    pub(super) fn announce(&mut self, advertisement: &Advertisement) {
+        let trust = &self.shared.trust;
+        let Some(record) = trust.own_record() else { return };
+        let now = clock::now();
+        // Greater than before, over a restart too.
+        let by_clock = u64::try_from(now.0).unwrap_or_default().saturating_mul(1000);
+        self.spread.number = by_clock.max(self.spread.number.saturating_add(1));
+        let number = (self.spread.number, now);
+        let signed = announcement::sign(&trust.identity, &record, advertisement, number);
+        self.spread.announcement = Some(signed.clone());
+        let topic = self.shared.topics.announcements.clone();
+        self.publish(&topic, signed);
+    }
+
+    fn publish(&mut self, topic: &IdentTopic, text: String) {
+        if text.len() > MAX_GOSSIP_BYTES {
+            // Whoever needs it asks for it.
+            return;
+        }
+        let gossip = &mut self.swarm.behaviour_mut().gate.inner().gossip;
+        match gossip.publish(topic.clone(), text) {
+            // Somebody else told it first, or nobody listens.
+            Ok(_) | Err(PublishError::Duplicate | PublishError::NoPeersSubscribedToTopic) => {}
+            Err(reason) => tracing::debug!(%topic, %reason, "nothing is told"),
+        }
+    }
+
+    pub(super) fn on_gossip(&mut self, event: gossipsub::Event) {
+        let gossipsub::Event::Message {
+            propagation_source: from,
+            message_id: id,
+            message,
+        } = event
+        else {
+            return;
+        };
+        let topics = &self.shared.topics;
+        let (kind, judge) = if message.topic == topics.lists.hash() {
+            ("list", Judge::List)
+        } else if message.topic == topics.keys.hash() {
+            ("keys", Judge::Keys)
+        } else {
+            ("announcement", Judge::Announcement)
+        };
+        let judged = |verdict| Judged {
+            id: id.clone(),
+            from,
+            kind,
+            verdict,
+        };
+        if !self.connections.may_send(&from) {
+            return self.on_judged(judged(Verdict::PassedOver));
+        }
+        let Ok(turn) = Arc::clone(&self.spread.judges).try_acquire_owned() else {
+            return self.on_judged(judged(Verdict::PassedOver));
+        };
+        let Ok(text) = String::from_utf8(message.data) else {
+            return self.on_judged(judged(Verdict::Bad("it is no text")));
+        };
+        self.shared.trust.peers.contacted(&from.to_base58());
+        let (shared, findings) = (Arc::clone(&self.shared), self.findings.clone());
+        let numbers = Arc::clone(&self.spread.numbers);
+        tokio::spawn(async move {
+            let verdict = judge.judge(&shared, &numbers, &text).await;
+            drop(turn);
+            let judged = Judged {
+                id,
+                from,
+                kind,
+                verdict,
+            };
+            findings.send(Finding::Judged(judged)).await.ok();
+        });
+    }
+
+    pub(super) fn on_judged(&mut self, judged: Judged) {
+        let Judged {
+            id,
+            from,
+            kind,
+            verdict,
+        } = judged;
+        self.shared.counts.judged(kind, verdict.word());
+        let gossip = &mut self.swarm.behaviour_mut().gate.inner().gossip;
+        gossip.report_message_validation_result(&id, &from, verdict.acceptance());
+        if let Verdict::Bad(reason) = verdict {
+            tracing::warn!(peer = %from, kind, reason, event = "peer_message_refused", "security: what a peer sent is refused");
+            self.misbehaved(&from);
+        }
+        // What was taken up need not be told again.
+        self.publish_lists();
+    }
+
+    /// Takes what a peer said of itself when it was asked.
+    pub(super) fn judge_announcement(&self, text: String) {
+        let shared = Arc::clone(&self.shared);
+        let numbers = Arc::clone(&self.spread.numbers);
+        tokio::spawn(async move { Judge::Announcement.judge(&shared, &numbers, &text).await });
+    }
+}
+
+/// What kind of message it is.
+#[derive(Clone, Copy)]
+enum Judge {
+    List,
+    Keys,
+    Announcement,
+}
+
+impl Judge {
+    async fn judge(self, shared: &Shared, numbers: &Numbers, text: &str) -> Verdict {
+        match self {
+            Self::List => match &shared.revocation {
+                Some(revocation) => revocation.offer(text).await.into(),
+                None => Verdict::Unjudged,
+            },
+            Self::Keys => judge_keys(shared, text),
+            Self::Announcement => {
+                let now = clock::now();
+                match announcement::verify(text, &shared.trust, now).await {
+                    Ok(announcement) if numbers.take(&announcement, now) => take(shared, announcement),
+                    Ok(_) => Verdict::Known,
+                    Err(NotProven::NoKeys) => Verdict::Unjudged,
+                    // The node may have been cut off a moment ago, and whoever passes it on may not know.
+                    Err(NotProven::Revoked) => Verdict::Known,
+                    Err(NotProven::Jwt(fault)) => Verdict::Bad(fault.0),
+                    Err(_) => Verdict::Bad("it is another peer's"),
+                }
+            }
+        }
+    }
+}
+
+/// Judges a signed key set, and takes it up.
+pub(super) fn judge_keys(shared: &Shared, text: &str) -> Verdict {
+    match shared.trust.keys.offer(text, clock::now()) {
+        Ok(Offered::Taken) => {
+            tracing::info!("a peer brought a newer key set of the issuer");
+            Verdict::New
+        }
+        Ok(Offered::Known) => Verdict::Known,
+        Err(OfferFault::UnknownSigner) => Verdict::Unjudged,
+        Err(OfferFault::Jwt(fault)) => Verdict::Bad(fault.0),
+        Err(OfferFault::Set(_)) => Verdict::Bad("it is no key set"),
+    }
+}
+
+/// Of a connected node it is what the node says of itself; of another, advice where to find it.
+fn take(shared: &Shared, announcement: Announcement) -> Verdict {
+    let peers = &shared.trust.peers;
+    let peer = announcement.record.record.peer_id;
+    if peer == shared.peer.to_base58() {
+        return Verdict::Known;
+    }
+    let addresses = announcement.advertisement.p2p.addresses.clone();
+    peers.heard(&peer, Source::Gossip, &addresses, Some(LIFE));
+    peers.advertised(&peer, announcement.advertisement);
+    Verdict::New
+}

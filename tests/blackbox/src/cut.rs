@@ -1,0 +1,115 @@
+//! A way to a server that can be cut for one program and stay open for all others: the network of one machine, as
+//! programs on several would see it.
+
+use std::collections::HashSet;
+use std::io::copy;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Listens on a loopback port for as long as the test program runs.
+pub struct Way {
+    /// Its port.
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    target: u16,
+    cut: HashSet<u32>,
+    open: Vec<(SocketAddr, TcpStream)>,
+}
+
+impl Way {
+    /// Starts to listen. It leads nowhere yet.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(from) = client.peer_addr() else { continue };
+                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                if state.cut.iter().any(|program| holds(*program, from)) {
+                    continue;
+                }
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", state.target)) {
+                    state.open.push((from, client.try_clone().unwrap()));
+                    drop(state);
+                    join(client, server);
+                }
+            }
+        });
+        Arc::new(Self { port, state })
+    }
+
+    /// From now on every connection goes to this port of the machine.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    pub fn lead_to(&self, target: u16) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).target = target;
+    }
+
+    /// Cuts the way for a program: its connections break, and it gets no new ones.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    pub fn cut(&self, program: u32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.cut.insert(program);
+        state.open.retain(|(from, connection)| {
+            let is_cut = holds(program, *from);
+            if is_cut {
+                connection.shutdown(Shutdown::Both).ok();
+            }
+            !is_cut
+        });
+    }
+
+    /// Opens it again.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    pub fn mend(&self, program: u32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.cut.remove(&program);
+    }
+}
+
+/// Whether a program holds the socket with this address of its own (`/proc`, proc(5)).
+fn holds(program: u32, own: SocketAddr) -> bool {
+    let SocketAddr::V4(own) = own else { return false };
+    let ip = u32::from_le_bytes(own.ip().octets());
+    let local = format!("{ip:08X}:{:04X}", own.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let inode = sockets.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.nth(1) == Some(&local)).then(|| words.nth(7).map(str::to_owned))?
+    });
+    let Some(inode) = inode else { return false };
+    let wanted = format!("socket:[{inode}]");
+    let files = std::fs::read_dir(format!("/proc/{program}/fd"));
+    let mut files = files.into_iter().flatten().flatten();
+    files.any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+}
+
+fn join(client: TcpStream, server: TcpStream) {
+    let pairs = [
+        (client.try_clone().unwrap(), server.try_clone().unwrap()),
+        (server, client),
+    ];
+    for (mut from, mut to) in pairs {
+        thread::spawn(move || {
+            // An end of one side is passed on; whatever else goes wrong ends both.
+            copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Write).ok();
+        });
+    }
+}

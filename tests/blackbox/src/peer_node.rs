@@ -1,0 +1,155 @@
+//! Nodes of a fleet that speak to each other as peers.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::fleet::{Node, START, UNLIMITED_NODE, free_port};
+use xtask::http::{Answer, Request};
+use xtask::journey;
+use xtask::program::Program;
+
+use crate::Fleet;
+use crate::enrolled::{bare_node, enroll, invite};
+
+/// How long a test waits before it says that something does not happen: the machine may be busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An enrolled node with a port for peers.
+pub struct PeerNode {
+    /// Its folder, address and command line.
+    pub node: Node,
+    /// Its port for peers.
+    pub p2p_port: u16,
+    /// Its libp2p name.
+    pub peer_id: String,
+    program: Option<Program>,
+}
+
+impl PeerNode {
+    /// Enrols a node that listens for peers on a loopback port and is told of these others; `more` is TOML within `[p2p]`.
+    ///
+    /// # Panics
+    /// When it does not enrol.
+    #[must_use]
+    pub fn enrol(fleet: &Fleet, others: &[&Self], more: &str) -> Self {
+        let node = bare_node(fleet);
+        let code = invite(fleet, &["--resource", &node.url(), "--name", &fleet.fresh_name()]);
+        let output = enroll(fleet, &node, &code, &["--json"]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let p2p_port = free_port().unwrap();
+        let peers: Vec<String> = others.iter().map(|other| format!("{:?}", other.address())).collect();
+        let mut config = std::fs::read_to_string(node.config()).unwrap();
+        config.push_str(&format!(
+            "\n[p2p]\nenabled = true\nlisten = [\"/ip4/127.0.0.1/tcp/{p2p_port}\"]\npeers = [{}]\n{more}\n{UNLIMITED_NODE}",
+            peers.join(", ")
+        ));
+        std::fs::write(node.config(), config).unwrap();
+        Self {
+            node,
+            p2p_port,
+            peer_id: report["peer_id"].as_str().unwrap().to_owned(),
+            program: None,
+        }
+    }
+
+    /// The same, and running.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(fleet: &Fleet, others: &[&Self], more: &str) -> Self {
+        let mut node = Self::enrol(fleet, others, more);
+        node.serve();
+        node.wait_ready();
+        node
+    }
+
+    /// Starts the program, ready or not.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn serve(&mut self) {
+        self.program = Some(self.node.serve().unwrap());
+    }
+
+    /// Waits until it can judge tokens.
+    ///
+    /// # Panics
+    /// When it cannot in time.
+    pub fn wait_ready(&mut self) {
+        let ready = format!("http://localhost:{}/readyz", self.node.port);
+        let program = self.program.as_mut().unwrap();
+        program.wait_ready(&ready, START).unwrap();
+    }
+
+    /// Ends the program at once, as a loss of power would.
+    pub fn kill(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// The program's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.program.as_ref().unwrap().id()
+    }
+
+    /// Where it is reached as a peer.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", self.p2p_port, self.peer_id)
+    }
+
+    /// Calls `get_status`.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn call(&self, token: &str) -> Answer {
+        journey::tool_call(&self.node.url(), "get_status", &serde_json::json!({}), Some(token)).unwrap()
+    }
+
+    /// A number among its metrics; 0 when it is not there. `line` is what the line begins with.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    pub fn metric(&self, line: &str) -> f64 {
+        let url = format!("http://localhost:{}/metrics", self.node.port);
+        let text = Request::new("GET", &url).unwrap().send().unwrap().text();
+        let found = text.lines().find_map(|found| found.strip_prefix(line));
+        found.map_or(0.0, |number| number.trim().parse().unwrap())
+    }
+
+    /// How many peers have proven themselves to it.
+    #[must_use]
+    pub fn proven(&self) -> f64 {
+        self.metric("edge_hive_node_p2p_peers ")
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.node.log()).unwrap_or_default()
+    }
+}
+
+/// Waits until something is so; returns how long that took.
+///
+/// # Panics
+/// When it is not within [`PATIENCE`].
+#[track_caller]
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    start.elapsed()
+}
