@@ -14,7 +14,7 @@ use crate::db::{Db, DbFault};
 /// Events may stay so much longer: each removal is an event itself, and one a day is enough.
 const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many go at once.
-const BATCH: i64 = 5000;
+const BATCH: u32 = 5000;
 
 const SEQUENCE: &str = "removed_to";
 const HASH: &str = "removed_to_hash";
@@ -28,19 +28,23 @@ pub(crate) async fn prune(db: &Db, retention: Duration, now: UnixSeconds) -> Res
     }
     loop {
         let removed = db.write(async move |tx| {
-            let Some(last) = audit_event::remove(tx, before, BATCH).await? else {
-                return Ok(false);
+            let Some((last, removed)) = audit_event::remove(tx, before, BATCH).await? else {
+                return Ok(0);
             };
             audit_event::append(tx, &told(&last), now).await?;
-            Ok(true)
+            Ok(removed)
         });
-        if !removed.await? {
+        let removed = removed.await?;
+        if removed > 0 {
+            tracing::info!(
+                event = Name::AuditPruned.as_str(),
+                removed,
+                "old audit events were removed"
+            );
+        }
+        if removed < BATCH {
             return Ok(());
         }
-        tracing::info!(
-            event = Name::AuditPruned.as_str(),
-            "old audit events were removed"
-        );
     }
 }
 

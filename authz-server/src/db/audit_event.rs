@@ -117,17 +117,23 @@ pub(crate) async fn oldest(db: &Db) -> Result<Option<EventRow>, DbFault> {
 }
 
 /// Removes the oldest events up to the first that occurred after `before`, at most `most`, and says which was the last to
-/// go; `None` when none did, or another transaction has removed them. The newest event of all stays.
-pub(crate) async fn remove(tx: &mut Tx, before: UnixSeconds, most: i64) -> Result<Option<Head>, DbFault> {
-    let last: Option<Head> =
-        on!(tx tx, c => sqlx::query_as(LAST_TO_GO).bind(before.0).bind(most).fetch_optional(c))?;
+/// go and how many went; `None` when none did, or another transaction has removed them. The newest event of all stays.
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    before: UnixSeconds,
+    most: u32,
+) -> Result<Option<(Head, u32)>, DbFault> {
+    let last: Option<Head> = on!(tx tx, c => {
+        sqlx::query_as(LAST_TO_GO).bind(before.0).bind(i64::from(most)).fetch_optional(c)
+    })?;
     let Some(last) = last else {
         return Ok(None);
     };
     let removed = on!(tx tx, c => async {
         sqlx::query(REMOVE).bind(last.sequence).execute(c).await.map(|done| done.rows_affected())
     })?;
-    Ok((removed > 0).then_some(last))
+    let removed = u32::try_from(removed).unwrap_or(most);
+    Ok((removed > 0).then_some((last, removed)))
 }
 
 /// At most `limit` events after number `after` up to number `until`, oldest first.

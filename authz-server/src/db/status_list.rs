@@ -6,7 +6,7 @@ use shared::clock::UnixSeconds;
 use super::change::{self, Noun};
 use super::{Db, DbFault, Tx, access_grant, on};
 
-/// How many places a list has. Fewer bits for more lists: at its worst a list is 88 KB on the wire.
+/// How many places a list has. Fewer bits for more lists: at its worst a list is 117 KB on the wire.
 pub(crate) const CAPACITY: i64 = 1 << 19;
 
 const LEASE: &str = "UPDATE status_list SET next_index = next_index + $3 WHERE list_id = \
