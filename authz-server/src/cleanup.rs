@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::audit;
 use crate::authorize::interaction;
 use crate::client::usage;
-use crate::db::{self, DbFault};
+use crate::db::{self, Db, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
 const MARGIN: Duration = Duration::from_secs(3600);
@@ -72,7 +72,10 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
         ("invites", db::node_invite::forget(db, before).await),
         ("approvals", db::approval::forget(db, before).await),
         ("registrations", registrations(app, now).await),
-        ("audit events", audit_events(app, now).await),
+        (
+            "audit events",
+            audit_events(db, app.config.audit_retention, now).await,
+        ),
         ("changes", db::change::forget(db, now - CHANGES).await),
     ];
     let failed = steps
@@ -91,18 +94,23 @@ async fn registrations(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     db::client_life::forget(&app.db, now - MARGIN).await
 }
 
-async fn audit_events(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
-    let Some(retention) = app.config.audit_retention else {
-        return Ok(());
-    };
-    audit::prune(&app.db, retention, now).await
+async fn audit_events(db: &Db, retention: Option<Duration>, now: UnixSeconds) -> Result<(), DbFault> {
+    match retention {
+        Some(retention) => audit::prune(db, retention, now).await,
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::config::Reader;
     use shared::secret::SecretHash;
 
     use super::*;
+    use crate::audit::{Event, Name, Target};
+    use crate::config::Config;
     use crate::db::tests::{NOW, Places};
     use crate::token::testing::House;
 
@@ -150,6 +158,31 @@ mod tests {
             assert!(house.refreshed(&first, late).await.is_err());
             assert!(house.is_taken_back(&family).await, "{url}");
             assert!(house.refreshed(&third, late).await.is_err());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn audit_events_go_when_their_time_is_over_and_only_where_it_ends() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let places = Places::new();
+        for url in places.urls() {
+            let keeps = House::new(&url, "").await;
+            let event = Event::of_operator(Name::UserEnabled, Target::User("u_1"));
+            let db = &keeps.app.db;
+            for now in [NOW, NOW + DAY * 99] {
+                let written = db.write(async |tx| db::audit_event::append(tx, &event, now).await);
+                written.await.unwrap();
+            }
+            let now = NOW + DAY * 100;
+            assert!(clean(&keeps.app, now).await.is_empty());
+            assert_eq!(audit::verify(db).await.unwrap().first, 1, "{url}");
+            let forgets = Config::read(
+                Reader::from_text("[audit]\nretention = \"30d\"".to_owned(), &BTreeMap::new()).unwrap(),
+            );
+            let retention = forgets.unwrap().audit_retention;
+            audit_events(db, retention, now).await.unwrap();
+            let verified = audit::verify(db).await.unwrap();
+            assert_eq!((verified.first, verified.events), (2, 2), "{url}");
         }
     }
 

@@ -12,8 +12,10 @@ pub(crate) const CAPACITY: i64 = 1 << 19;
 const LEASE: &str = "UPDATE status_list SET next_index = next_index + $3 WHERE list_id = \
      (SELECT list_id FROM status_list WHERE resource = $1 AND window_end = $2 AND next_index + $3 <= $4 ORDER BY part LIMIT 1) \
      AND next_index + $3 <= $4 RETURNING list_id, next_index";
+// Unless another transaction has opened one since.
 const OPEN: &str = "INSERT INTO status_list (list_id, resource, window_end, part, next_index, changed_at) \
      SELECT $1, $2, $3, COALESCE(MAX(part) + 1, 0), 0, $4 FROM status_list WHERE resource = $2 AND window_end = $3 \
+     HAVING COALESCE(MAX(CASE WHEN next_index + $5 <= $6 THEN 1 ELSE 0 END), 0) = 0 \
      ON CONFLICT (resource, window_end, part) DO NOTHING";
 const ADD_BLOCK: &str =
     "INSERT INTO status_block (list_id, first_index, length, client_id, user_id) VALUES ($1, $2, $3, $4, $5)";
@@ -122,7 +124,13 @@ pub(crate) async fn lease(db: &Db, wanted: Wanted<'_>, now: UnixSeconds) -> Resu
                 return Ok(Some(leased));
             }
             let opened = on!(tx tx, c => async {
-                let open = sqlx::query(OPEN).bind(wanted.new_list).bind(wanted.resource).bind(wanted.window_end.0).bind(now.0);
+                let open = sqlx::query(OPEN)
+                    .bind(wanted.new_list)
+                    .bind(wanted.resource)
+                    .bind(wanted.window_end.0)
+                    .bind(now.0)
+                    .bind(wanted.length)
+                    .bind(CAPACITY);
                 open.execute(c).await.map(|done| done.rows_affected())
             })?;
             if opened > 0 {

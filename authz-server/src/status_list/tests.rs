@@ -345,7 +345,7 @@ async fn revocations_that_meet_do_not_collide() {
 
 /// The table in docs/revocation.md. A million live tokens are two lists.
 #[tokio::test(flavor = "multi_thread")]
-async fn stat_14_a_list_costs_less_than_150_kb_however_much_is_revoked() {
+async fn stat_19_a_list_costs_less_than_150_kb_however_much_is_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::new(&format!("sqlite:{}/test.db", folder.path().display()), "").await;
     let row = db::status_list::ListRow {
@@ -379,6 +379,58 @@ async fn stat_14_a_list_costs_less_than_150_kb_however_much_is_revoked() {
     }
     // The last is the worst there is: whatever half of the places it is, they are as hard to pack.
     assert!(sizes.is_sorted_by_key(|(_, bytes)| *bytes), "{sizes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_make_nothing_twice_and_fill_no_memory() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let (app, node) = (&house.app, node(&house).await);
+        let lists = &app.status_lists;
+        let place = lists.allot(app, &node, of_client("c_x"), NOW).await.unwrap();
+        app.catch_up().await.unwrap();
+        for n in 0..20 {
+            let unknown = lists
+                .directory(app, &format!("https://stranger/{n}"), NOW)
+                .await
+                .unwrap();
+            assert_eq!(&*unknown.document, br#"{"status_lists":[]}"#);
+        }
+        assert_eq!(lists.directories.len(), 0, "{url}");
+        // Of one that is registered, and of all there are, one is kept; fifty who ask at once get the same.
+        let asked = all((0..50).map(|_| lists.directory(app, NODE, NOW))).await;
+        let first = asked[0].as_ref().unwrap();
+        assert!(
+            asked
+                .iter()
+                .all(|other| Arc::ptr_eq(first, other.as_ref().unwrap()))
+        );
+        let asked = all((0..50).map(|_| lists.published(app, &place.list_id, NOW))).await;
+        let list =
+            |answer: &Result<Option<Arc<Published>>, _>| answer.as_ref().ok().cloned().flatten().unwrap();
+        assert!(
+            asked
+                .iter()
+                .all(|other| Arc::ptr_eq(&list(&asked[0]), &list(other)))
+        );
+        let at = async |seconds| {
+            let now = NOW + Duration::from_secs(seconds);
+            lists.whole_directory(app, now).await.unwrap()
+        };
+        let whole = at(0).await;
+        assert!(Arc::ptr_eq(&whole, &at(4).await) && !Arc::ptr_eq(&whole, &at(5).await));
+        assert_eq!(lists.directories.len(), 2, "{url}");
+        // A forgotten resource has its lists still: there are tokens for it that must be refused.
+        crate::resource::delete(&app.db, NODE, NOW).await.unwrap();
+        app.catch_up().await.unwrap();
+        let left = lists.directory(app, NODE, NOW).await.unwrap();
+        assert!(
+            String::from_utf8_lossy(&left.document).contains(&*place.list_id),
+            "{url}"
+        );
+        assert_eq!(lists.directories.len(), 0, "{url}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
