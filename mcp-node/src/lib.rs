@@ -10,6 +10,8 @@ pub mod door;
 pub mod mcp;
 pub mod server;
 
+#[expect(dead_code, reason = "the network of peers is not there yet")]
+mod advertisement;
 mod app;
 mod approval;
 mod audit;
@@ -25,6 +27,8 @@ mod logs;
 mod metadata;
 mod offline;
 mod origin;
+#[expect(dead_code, reason = "the network of peers is not there yet")]
+mod peers;
 mod rest;
 mod revocation;
 mod status;

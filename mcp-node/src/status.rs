@@ -73,7 +73,7 @@ pub(crate) struct Versions {
 }
 
 /// What the node uses of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Load {
     /// Processor time over the last seconds, in percent of one core.
     pub(crate) cpu_percent: f64,
@@ -221,7 +221,7 @@ fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
         fault: known.fault,
     });
     IssuerStatus {
-        issuer: issuer.expectation.issuer.clone(),
+        issuer: issuer.expectation.issuer.to_string(),
         validation: issuer.trust.as_str().to_owned(),
         usable: condition.usable,
         keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),

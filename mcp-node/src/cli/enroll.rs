@@ -220,6 +220,7 @@ async fn ask(
     let keys = KeySet::parse(enrolment.jwks.to_string().as_bytes()).map_err(|e| strange(&e.to_string()))?;
     let signed = record::verify_record(&enrolment.record, (issuer.as_str(), &keys), now);
     let signed = signed.map_err(|fault| strange(&format!("the record: {fault}")))?;
+    let signed = signed.record;
     let is_ours = signed.cnf.jwk.get("x") == identity.public_jwk().get("x");
     if enrolment.issuer != *issuer || !is_ours || signed.resource != enrolment.resource {
         return Err(strange("the record is another node's").into());

@@ -45,6 +45,34 @@ pub fn peer_id(public: &[u8; 32]) -> String {
     base58(&[&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20], public.as_slice()].concat())
 }
 
+/// The public key that a libp2p peer id holds; `None` for one of another kind of key, and for another spelling.
+pub fn public_key(peer: &str) -> Option<[u8; 32]> {
+    // 38 bytes are 52 digits: whatever is longer need not be divided.
+    let bytes = Some(peer).filter(|peer| peer.len() <= 64).and_then(from_base58)?;
+    let public: [u8; 32] = bytes.get(6..)?.try_into().ok()?;
+    (peer_id(&public) == peer).then_some(public)
+}
+
+fn from_base58(text: &str) -> Option<Vec<u8>> {
+    let mut bytes: Vec<u8> = Vec::with_capacity(text.len());
+    for digit in text.bytes() {
+        let mut carry = u32::try_from(BASE58.iter().position(|known| *known == digit)?).ok()?;
+        for byte in &mut bytes {
+            carry += u32::from(*byte) * 58;
+            *byte = (carry & 0xff) as u8;
+            carry >>= 8;
+        }
+        while carry > 0 {
+            bytes.push((carry & 0xff) as u8);
+            carry >>= 8;
+        }
+    }
+    let zeros = text.bytes().take_while(|digit| *digit == BASE58[0]).count();
+    bytes.extend(std::iter::repeat_n(0, zeros));
+    bytes.reverse();
+    Some(bytes)
+}
+
 /// Long division: quadratic, which is nothing for 38 bytes.
 fn base58(bytes: &[u8]) -> String {
     let mut digits: Vec<u8> = Vec::with_capacity(bytes.len() * 138 / 100 + 1);
@@ -92,6 +120,26 @@ mod tests {
         assert_eq!(base58(b"Hello World!"), "2NEpo7TZRRrLZSi2U");
         assert_eq!(base58(&[0, 0, 0x28, 0x7f, 0xb4, 0xcd]), "11233QC4");
         assert_eq!(base58(&[]), "");
+    }
+
+    #[test]
+    fn a_peer_id_holds_its_key_in_one_spelling() {
+        for public in [[0; 32], [7; 32], [0xff; 32]] {
+            assert_eq!(public_key(&peer_id(&public)), Some(public));
+        }
+        let good = peer_id(&[7; 32]);
+        for bad in [
+            String::new(),
+            format!("1{good}"),
+            good[1..].to_owned(),
+            good.replace('W', "0"),
+            // A CID of the same key, and the hash of an RSA key.
+            "bafzaajaiaejcal72gwuz2or47oyxxn6b3rkwdmmkrxgkjxzy3rqt5kczyn7lcm3l".to_owned(),
+            "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N".to_owned(),
+            "1".repeat(10_000),
+        ] {
+            assert_eq!(public_key(&bad), None, "{bad}");
+        }
     }
 
     #[test]

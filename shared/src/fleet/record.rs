@@ -68,27 +68,119 @@ impl NodeRecord {
     }
 }
 
+/// A record that was checked, and the text that shows it to others.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SignedRecord {
+    /// What the server says.
+    pub record: NodeRecord,
+    /// As it was signed.
+    pub text: String,
+    /// When.
+    pub issued_at: UnixSeconds,
+    /// Until when it counts.
+    pub expires_at: UnixSeconds,
+}
+
+/// A directory that was checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SignedDirectory {
+    /// Every living node.
+    pub nodes: Vec<NodeRecord>,
+    /// When it was signed.
+    pub issued_at: UnixSeconds,
+    /// Until when it counts.
+    pub expires_at: UnixSeconds,
+}
+
+/// A record that has been taken apart. Use it only to choose the key.
+#[derive(Debug)]
+pub struct UnverifiedRecord<'a> {
+    jwt: SignedJwt<'a>,
+    text: &'a str,
+}
+
+impl<'a> UnverifiedRecord<'a> {
+    /// Takes a record of at most [`MAX_RECORD_BYTES`] apart.
+    pub fn parse(text: &'a str) -> Result<Self, JwtFault> {
+        let jwt = SignedJwt::parse(text, MAX_RECORD_BYTES)?;
+        Ok(Self { jwt, text })
+    }
+
+    /// The name of the key that it claims.
+    pub fn kid(&self) -> Option<&str> {
+        self.jwt.kid()
+    }
+
+    /// Checks it as a record of the server `issuer`, whose key of that name is `key`.
+    pub fn verify(
+        self,
+        (issuer, key): (&str, &VerifyingKey),
+        now: UnixSeconds,
+    ) -> Result<SignedRecord, JwtFault> {
+        signed_record(self.jwt.verify(key)?, self.text, issuer, now)
+    }
+}
+
+/// A directory that has been taken apart. Use it only to choose the key.
+#[derive(Debug)]
+pub struct UnverifiedDirectory<'a>(SignedJwt<'a>);
+
+impl<'a> UnverifiedDirectory<'a> {
+    /// Takes a directory of at most [`MAX_DIRECTORY_BYTES`] apart.
+    pub fn parse(text: &'a str) -> Result<Self, JwtFault> {
+        SignedJwt::parse(text, MAX_DIRECTORY_BYTES).map(Self)
+    }
+
+    /// The name of the key that it claims.
+    pub fn kid(&self) -> Option<&str> {
+        self.0.kid()
+    }
+
+    /// Checks it as the directory of the server `issuer`, whose key of that name is `key`.
+    pub fn verify(
+        self,
+        (issuer, key): (&str, &VerifyingKey),
+        now: UnixSeconds,
+    ) -> Result<SignedDirectory, JwtFault> {
+        let jwt = self.0.verify(key)?;
+        let (issued_at, expires_at) = check(&jwt, DIRECTORY_TYPE, issuer, now)?;
+        Ok(SignedDirectory {
+            nodes: nodes(jwt)?,
+            issued_at,
+            expires_at,
+        })
+    }
+}
+
 /// Checks a record of the server `issuer`, whose keys are `keys`.
 pub fn verify_record(
     text: &str,
     (issuer, keys): (&str, &KeySet),
     now: UnixSeconds,
-) -> Result<NodeRecord, JwtFault> {
-    let jwt = SignedJwt::parse(text, MAX_RECORD_BYTES)?;
-    let jwt = verify(jwt, RECORD_TYPE, (issuer, keys), now)?;
-    let record = node(Value::Object(jwt.into_claims()))?;
-    record.key()?;
-    Ok(record)
+) -> Result<SignedRecord, JwtFault> {
+    let jwt = SignedJwt::parse(text, MAX_RECORD_BYTES)?.verify_with(keys)?;
+    signed_record(jwt, text, issuer, now)
 }
 
-/// Checks a directory of the server `issuer`, whose keys are `keys`.
-pub fn verify_directory(
+fn signed_record(
+    jwt: VerifiedJwt,
     text: &str,
-    (issuer, keys): (&str, &KeySet),
+    issuer: &str,
     now: UnixSeconds,
-) -> Result<Vec<NodeRecord>, JwtFault> {
-    let jwt = SignedJwt::parse(text, MAX_DIRECTORY_BYTES)?;
-    let mut claims = verify(jwt, DIRECTORY_TYPE, (issuer, keys), now)?.into_claims();
+) -> Result<SignedRecord, JwtFault> {
+    let (issued_at, expires_at) = check(&jwt, RECORD_TYPE, issuer, now)?;
+    let record = node(Value::Object(jwt.into_claims()))?;
+    record.key()?;
+    Ok(SignedRecord {
+        record,
+        text: text.to_owned(),
+        issued_at,
+        expires_at,
+    })
+}
+
+fn nodes(jwt: VerifiedJwt) -> Result<Vec<NodeRecord>, JwtFault> {
+    let mut claims = jwt.into_claims();
     let Some(Value::Array(nodes)) = claims.remove("nodes") else {
         return Err(JwtFault("it has no list of nodes"));
     };
@@ -99,21 +191,22 @@ pub fn verify_directory(
     records.collect()
 }
 
-fn verify(
-    jwt: SignedJwt<'_>,
+/// What records and directories have in common; returns when it was signed, and until when it counts.
+fn check(
+    jwt: &VerifiedJwt,
     typ: &str,
-    (issuer, keys): (&str, &KeySet),
+    issuer: &str,
     now: UnixSeconds,
-) -> Result<VerifiedJwt, JwtFault> {
+) -> Result<(UnixSeconds, UnixSeconds), JwtFault> {
     if !jwt.has_type(&[typ], false) {
         return Err(JwtFault("its typ is that of another kind of JWT"));
     }
-    let jwt = jwt.verify_with(keys)?;
     if jwt.text("iss")? != Some(issuer) {
         return Err(JwtFault("iss is another server"));
     }
-    jwt.check_times(TIMES, now)?;
-    Ok(jwt)
+    let expires_at = jwt.check_times(TIMES, now)?;
+    let issued_at = jwt.time("iat")?.ok_or(JwtFault("iat is missing"))?;
+    Ok((issued_at, expires_at))
 }
 
 fn node(value: Value) -> Result<NodeRecord, JwtFault> {
