@@ -184,7 +184,6 @@ impl NodeConfig {
     }
 }
 
-
 /// Reading is all or nothing; a `None` has left its fault in the reader.
 struct Parts;
 

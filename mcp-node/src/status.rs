@@ -247,7 +247,7 @@ fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
         fault: known.fault,
     });
     IssuerStatus {
-        issuer: issuer.expectation.issuer.clone(),
+        issuer: issuer.expectation.issuer.to_string(),
         validation: issuer.trust.as_str().to_owned(),
         usable: condition.usable,
         keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),

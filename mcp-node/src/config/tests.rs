@@ -65,7 +65,10 @@ fn discovery_follows_peers_unless_told_otherwise() {
         ("enabled = \"perhaps\"", "discovery.enabled"),
     ] {
         let faults = read(&format!("[discovery]\n{bad}")).unwrap_err().0;
-        assert!(faults.len() == 1 && faults[0].contains(expected), "{bad}: {faults:?}");
+        assert!(
+            faults.len() == 1 && faults[0].contains(expected),
+            "{bad}: {faults:?}"
+        );
     }
 }
 

@@ -156,7 +156,9 @@ mod tests {
             sign(identity, &of_other, &said, (9, now)),
             sign(identity, &of_author, &not_ours, (9, now)),
             sign(identity, "x", &said, (9, now)),
-            identity.key().sign_jwt("edge-hive-peer-proof+jwt", &json!({"record": of_author})),
+            identity
+                .key()
+                .sign_jwt("edge-hive-peer-proof+jwt", &json!({"record": of_author})),
             "x".to_owned(),
         ] {
             assert_eq!(read(&bad, now).await, None, "{bad}");

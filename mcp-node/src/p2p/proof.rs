@@ -137,9 +137,16 @@ pub(super) struct Conversation<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     /// Holds it. `is_ours` is whether we called. Whoever waits for the end sets a time.
     pub(super) async fn hold(mut self, is_ours: bool) -> Result<(), NotProven> {
-        let held = if is_ours { self.call().await } else { self.answer().await };
+        let held = if is_ours {
+            self.call().await
+        } else {
+            self.answer().await
+        };
         if let Err(fault) = &held
-            && !matches!(fault, NotProven::Io(_) | NotProven::Refused(_) | NotProven::Closed)
+            && !matches!(
+                fault,
+                NotProven::Io(_) | NotProven::Refused(_) | NotProven::Closed
+            )
         {
             let last = Message {
                 refused: Some(fault.word().to_owned()),
@@ -298,12 +305,7 @@ fn sign(identity: &Identity, peer: &PeerId, challenge: &str) -> String {
     identity.key().sign_jwt(PROOF_TYPE, &claims)
 }
 
-fn check(
-    proof: &str,
-    key: &VerifyingKey,
-    (from, to): (&str, &str),
-    challenge: &str,
-) -> Result<(), JwtFault> {
+fn check(proof: &str, key: &VerifyingKey, (from, to): (&str, &str), challenge: &str) -> Result<(), JwtFault> {
     let jwt = SignedJwt::parse(proof, MAX_PROOF_BYTES)?;
     if !jwt.has_type(&[PROOF_TYPE], false) {
         return Err(JwtFault("its proof is another kind of JWT"));

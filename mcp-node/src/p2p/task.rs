@@ -168,7 +168,9 @@ impl Task {
                 self.on_addresses();
             }
             SwarmEvent::ExpiredListenAddr { .. } => self.on_addresses(),
-            SwarmEvent::ListenerClosed { reason: Err(reason), .. } => {
+            SwarmEvent::ListenerClosed {
+                reason: Err(reason), ..
+            } => {
                 tracing::error!(%reason, "peers are no longer listened for");
             }
             _ => {}
@@ -306,7 +308,9 @@ impl Task {
             return;
         }
         let policy = Arc::clone(&self.shared.policy);
-        let admitted = addresses.into_iter().filter(|address| policy.admits(address, Said::ByAnybody));
+        let admitted = addresses
+            .into_iter()
+            .filter(|address| policy.admits(address, Said::ByAnybody));
         for address in admitted.take(MAX_ADDRESSES) {
             self.swarm
                 .behaviour_mut()

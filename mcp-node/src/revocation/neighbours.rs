@@ -135,7 +135,9 @@ impl Revocation {
         match asked {
             Ok(Some(news)) => inner.keep_other(uri, news).await,
             Ok(None) => {}
-            Err(reason) => tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had"),
+            Err(reason) => {
+                tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had")
+            }
         }
     }
 
@@ -418,10 +420,13 @@ mod tests {
         }
         assert!(node.newer(&stage.uri(), None).is_some());
         let asked = stage.server.received_requests().await.unwrap();
-        let asked = asked.iter().filter(|request| request.url.path() == super::super::tests::LIST);
+        let asked = asked
+            .iter()
+            .filter(|request| request.url.path() == super::super::tests::LIST);
         assert_eq!(asked.count(), 1);
         assert!(node.stamps().is_empty(), "it judges no tokens by it");
-        node.look_for_neighbour("https://elsewhere.example/oauth/status/l").await;
+        node.look_for_neighbour("https://elsewhere.example/oauth/status/l")
+            .await;
         assert_eq!(lock(&node.0.others).0.len(), 1);
         // Many lists make room for each other.
         for number in 0..2 * MAX_OTHERS {

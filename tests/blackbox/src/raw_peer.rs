@@ -19,8 +19,8 @@ use libp2p::swarm::{
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, gossipsub, identify, kad, noise, ping, tcp,
-    yamux,
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, gossipsub, identify, kad, noise, ping,
+    tcp, yamux,
 };
 use serde_json::{Value, json};
 
@@ -86,9 +86,11 @@ impl RawPeer {
                         .validation_mode(gossipsub::ValidationMode::Anonymous)
                         .heartbeat_initial_delay(Duration::from_millis(200))
                         .max_transmit_size(4 * 1024 * 1024)
-                        .message_id_fn(|message| gossipsub::MessageId::from(crate::enrolled::sha256(
-                            &String::from_utf8_lossy(&message.data),
-                        )))
+                        .message_id_fn(|message| {
+                            gossipsub::MessageId::from(crate::enrolled::sha256(&String::from_utf8_lossy(
+                                &message.data,
+                            )))
+                        })
                         .build()
                         .unwrap(),
                 )
@@ -115,9 +117,7 @@ impl RawPeer {
             .addresses(vec![address])
             .build();
         self.swarm.dial(options).unwrap();
-        let is_there = |event: &SwarmEvent<SpeechEvent>| {
-            matches!(event, SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == node)
-        };
+        let is_there = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == node);
         self.until("a connection", is_there).await;
         node
     }
@@ -159,9 +159,8 @@ impl RawPeer {
     /// When nothing happens.
     pub async fn open(&mut self, node: PeerId, protocol: &'static str) -> Option<Stream> {
         self.swarm.behaviour_mut().streams.open(node, protocol);
-        let is_stream = |event: &SwarmEvent<SpeechEvent>| {
-            matches!(event, SwarmEvent::Behaviour(SpeechEvent::Streams(_)))
-        };
+        let is_stream =
+            |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::Behaviour(SpeechEvent::Streams(_)));
         match self.until("a stream", is_stream).await {
             SwarmEvent::Behaviour(SpeechEvent::Streams(stream)) => stream,
             _ => None,
@@ -176,10 +175,19 @@ impl RawPeer {
         let mut stream = self.open(node, PROOF).await.unwrap();
         let own = self.id;
         let talks = async {
-            say(&mut stream, &json!({"nonce": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"})).await;
+            say(
+                &mut stream,
+                &json!({"nonce": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}),
+            )
+            .await;
             let answer = hear(&mut stream).await;
-            let Some(nonce) = answer["nonce"].as_str() else { return answer };
-            assert!(answer["record"].is_string() && answer["proof"].is_string(), "{answer}");
+            let Some(nonce) = answer["nonce"].as_str() else {
+                return answer;
+            };
+            assert!(
+                answer["record"].is_string() && answer["proof"].is_string(),
+                "{answer}"
+            );
             let claims = json!({"iss": own.to_base58(), "aud": node.to_base58(), "nonce": nonce});
             let header = json!({"typ": "edge-hive-peer-proof+jwt", "alg": "EdDSA"});
             let proof = key.sign(&header, &claims);
@@ -268,12 +276,7 @@ impl NetworkBehaviour for Streams {
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
 
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        stream: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, stream: THandlerOutEvent<Self>) {
         self.opened.push_back(stream);
     }
 
@@ -348,7 +351,10 @@ impl ConnectionHandler for Opener {
             ConnectionEvent::DialUpgradeError(error) => {
                 let error: StreamUpgradeError<Infallible> = error.error;
                 let is_refusal = matches!(error, StreamUpgradeError::NegotiationFailed);
-                assert!(is_refusal || matches!(error, StreamUpgradeError::Io(_)), "{error}");
+                assert!(
+                    is_refusal || matches!(error, StreamUpgradeError::Io(_)),
+                    "{error}"
+                );
                 self.opened.push_back(None);
             }
             _ => {}

@@ -66,7 +66,10 @@ fn stock_libp2p_interoperates_over_tcp_sqlite() {
         let mut peer = RawPeer::new(&key, "stock");
         let id = peer.call(&node.address()).await;
         let is_pinged = |event: &SwarmEvent<SpeechEvent>| {
-            matches!(event, SwarmEvent::Behaviour(SpeechEvent::Ping(ping::Event { result: Ok(_), .. })))
+            matches!(
+                event,
+                SwarmEvent::Behaviour(SpeechEvent::Ping(ping::Event { result: Ok(_), .. }))
+            )
         };
         peer.until("a ping", is_pinged).await;
         peer.swarm.behaviour_mut().identify.push([id]);
@@ -76,10 +79,14 @@ fn stock_libp2p_interoperates_over_tcp_sqlite() {
                 if info.agent_version.starts_with("mcp-node/")
                     && info.protocols.iter().any(|protocol| protocol.as_ref() == BEHIND_THE_GATE[0]))
         };
-        peer.until("the node tells of what it speaks now", knows_kad).await;
+        peer.until("the node tells of what it speaks now", knows_kad)
+            .await;
         let address = node.address().parse().unwrap();
         peer.swarm.behaviour_mut().kad.add_address(&id, address);
-        peer.swarm.behaviour_mut().kad.get_closest_peers(libp2p::PeerId::random());
+        peer.swarm
+            .behaviour_mut()
+            .kad
+            .get_closest_peers(libp2p::PeerId::random());
         let is_answered = |event: &SwarmEvent<SpeechEvent>| {
             matches!(event, SwarmEvent::Behaviour(SpeechEvent::Kad(kad::Event::OutboundQueryProgressed {
                 result: kad::QueryResult::GetClosestPeers(Ok(found)), stats, ..
@@ -106,7 +113,10 @@ fn p2p_03_whoever_has_proven_nothing_gets_nothing_and_is_let_go_sqlite() {
         let key = Key::ed25519("y");
         let mut thief = RawPeer::new(&key, "stock");
         let id = thief.call(&node.address()).await;
-        assert_eq!(thief.prove(id, &key, &record).await, json!({"refused": "record_refused"}));
+        assert_eq!(
+            thief.prove(id, &key, &record).await,
+            json!({"refused": "record_refused"})
+        );
         let (peer, _) = believed(&fleet, &node).await;
         assert!(node.proven() >= 1.0);
         drop(peer);
@@ -182,7 +192,10 @@ fn p2p_05_what_a_peer_makes_up_is_refused_and_the_peer_let_go_sqlite() {
         peer.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
         peer.go_on(Duration::from_secs(2)).await;
         let forger = Key::ed25519("forged");
-        let real = blackbox::status_list::part(&token, 0)["kid"].as_str().unwrap().to_owned();
+        let real = blackbox::status_list::part(&token, 0)["kid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         for number in 0..20 {
             let now = blackbox::forge::now();
             let claims = json!({
@@ -192,7 +205,11 @@ fn p2p_05_what_a_peer_makes_up_is_refused_and_the_peer_let_go_sqlite() {
             let header = json!({"typ": "statuslist+jwt", "alg": "EdDSA", "kid": real});
             let list = forger.sign(&header, &claims);
             if peer.swarm.is_connected(&id) {
-                peer.swarm.behaviour_mut().gossip.publish(topic.clone(), list).ok();
+                peer.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .publish(topic.clone(), list)
+                    .ok();
                 peer.go_on(Duration::from_millis(100)).await;
             }
         }
@@ -205,7 +222,9 @@ fn p2p_05_what_a_peer_makes_up_is_refused_and_the_peer_let_go_sqlite() {
     assert!(node.metric("edge_hive_node_p2p_messages_total{kind=\"list\",verdict=\"bad\"} ") >= 8.0);
     assert_eq!(node.call(&token).status, 200);
     fleet.post("/oauth/revoke", &client, &[("token", &token)]);
-    eventually("a real revocation still counts", || node.call(&token).status == 401);
+    eventually("a real revocation still counts", || {
+        node.call(&token).status == 401
+    });
 }
 
 /// CVE-2026-33040, CVE-2026-34219: the greatest and most awkward times to stay away.
@@ -257,12 +276,18 @@ fn p2p_05_the_signed_key_set_is_one_sqlite() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/jwk-set+jwt"));
     let text = answer.text();
-    let (header, claims) = (blackbox::status_list::part(&text, 0), blackbox::status_list::part(&text, 1));
+    let (header, claims) = (
+        blackbox::status_list::part(&text, 0),
+        blackbox::status_list::part(&text, 1),
+    );
     assert_eq!(header["typ"], "jwk-set+jwt");
     let plain = xtask::http::get(&fleet.at("/.well-known/jwks.json")).unwrap();
     let plain: Value = serde_json::from_str(&plain.text()).unwrap();
     assert_eq!(claims["keys"], plain["keys"]);
-    assert_eq!((&claims["iss"], &claims["sub"]), (&json!(fleet.server.issuer), &json!(fleet.server.issuer)));
+    assert_eq!(
+        (&claims["iss"], &claims["sub"]),
+        (&json!(fleet.server.issuer), &json!(fleet.server.issuer))
+    );
     let metadata = xtask::http::get(&fleet.at("/.well-known/oauth-authorization-server")).unwrap();
     let metadata: Value = serde_json::from_str(&metadata.text()).unwrap();
     assert_eq!(metadata["signed_jwks_uri"], fleet.at("/.well-known/jwks.jwt"));
