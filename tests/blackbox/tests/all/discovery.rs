@@ -279,3 +279,86 @@ fn granted_open(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer}");
     answer.json().unwrap()
 }
+
+/// What a node has that speaks to peers on this machine.
+const PEERS: &str =
+    "\n[p2p]\nenabled = true\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndial = [\"127.0.0.0/8\"]\n";
+
+#[test]
+fn nodes_that_hear_each_other_prove_who_they_are_and_tell_what_they_offer_sqlite() {
+    let fleet = Fleet::shared(Db::Sqlite);
+    let network = LocalNetwork::new();
+    let one = network.node(&fleet, &format!("{PEERS}[scopes.tools]\nlist_peers = \"ops\"\n"));
+    let other = network.node(&fleet, PEERS);
+    let is_told = |node: &Neighbour, of: &Neighbour| {
+        let row = node.peer(&of.peer_id);
+        row.is_some_and(|row| row["state"] == "connected" && row["says"].is_object())
+    };
+    eventually("they are connected", || {
+        is_told(&one, &other) && is_told(&other, &one)
+    });
+    let row = other.peer(&one.peer_id).unwrap();
+    assert_eq!(row["resource"], one.node.url());
+    // A tool that needs a scope of its own is nobody's to know but of those who have it.
+    assert_eq!(
+        row["says"]["capabilities"]["tools"],
+        serde_json::json!(["get_status"])
+    );
+    let tools = &one.peer(&other.peer_id).unwrap()["says"]["capabilities"]["tools"];
+    assert_eq!(*tools, serde_json::json!(["get_status", "list_peers"]));
+    let listed = other.command(&["peers", "list"]);
+    assert_eq!(
+        (&listed[0]["id"], listed.as_array().unwrap().len()),
+        (&one.node_id.clone().into(), 1)
+    );
+    // By its node id too; it is connected already.
+    let connected = other.command(&["peers", "connect", &one.node_id]);
+    assert_eq!(connected["state"], "connected");
+    // P2P-07: a goodbye that a stranger sends in its name ends nothing.
+    let goodbye = Instance {
+        name: one.node_id.clone(),
+        texts: vec![format!("peer_id={}", one.peer_id)],
+        ttl: 0,
+    };
+    let stranger = network.stranger();
+    for _ in 0..20 {
+        assert!(stranger.send(&goodbye.packet()));
+    }
+    let rogue = network.stranger();
+    let peer_id = made_up_peer(7);
+    let marker = Instance {
+        name: "marker".to_owned(),
+        texts: vec![format!("peer_id={peer_id}")],
+        ttl: 120,
+    };
+    eventually("what was sent is read", || {
+        rogue.send(&marker.packet()) && other.peer(&peer_id).is_some()
+    });
+    assert_eq!(other.peer(&one.peer_id).unwrap()["state"], "connected");
+    // A node that is revoked is cut off, and does not come back.
+    fleet.server.json(&["node", "revoke", &one.node_id]).unwrap();
+    let start = Instant::now();
+    while other.peer(&one.peer_id).is_some() {
+        assert!(start.elapsed() < Duration::from_secs(150), "{}", other.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let connect = other.ask(
+        "POST",
+        &format!("/discovery/connect/{}", one.peer_id),
+        Some(&other.token),
+    );
+    problem(&connect, 409, "peer_revoked");
+}
+
+#[test]
+fn twenty_nodes_are_one_fleet_sqlite() {
+    let fleet = Fleet::start(Db::Sqlite, &blackbox::fleet::Wishes::default());
+    let network = LocalNetwork::new();
+    let nodes: Vec<Neighbour> = (0..20).map(|_| network.node(&fleet, PEERS)).collect();
+    for node in &nodes {
+        eventually("each knows every other", || {
+            let peers = node.peers();
+            peers.iter().filter(|row| row["state"] == "connected").count() == nodes.len() - 1
+        });
+    }
+}
