@@ -18,9 +18,10 @@ use crate::peers::{Peers, Source};
 /// `application/` and the type.
 const MEDIA_TYPE: &str = "application/edge-hive-nodes+jwt";
 /// The directory is asked for no more often than this, and no less often than the second value.
-const EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
-/// A large one less often: so many bytes a second on average, of which a node of a fleet of 10 000 takes 6 MB.
-const BYTES_PER_SECOND: u64 = 4096;
+const EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(4 * 3600));
+/// A large one less often: so many bytes a second on average. In a fleet of n nodes, n of them ask for n records, and all
+/// from one server.
+const BYTES_PER_SECOND: u64 = 512;
 /// The pause after the first attempt that failed; it doubles up to the shortest interval.
 const BACK_OFF: Duration = Duration::from_secs(2);
 /// Nodes that are tried because of the directory. A fleet that is larger finds itself through those.
