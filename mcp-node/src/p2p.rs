@@ -21,13 +21,13 @@ mod transport;
 mod wire;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::web::metrics::Metrics;
 use libp2p::identity::Keypair;
 use libp2p::swarm::Config;
-use libp2p::{Multiaddr, PeerId, Swarm, relay};
+use libp2p::{PeerId, Swarm, relay};
 use shared::fleet::record::SignedRecord;
 use shared::http_client::HttpClient;
 use shared::jwks::RemoteKeySet;
@@ -40,7 +40,7 @@ use self::counts::Counts;
 use self::dial::DialPolicy;
 use self::proof::Trust;
 use self::task::{Command, Task};
-use crate::advertisement::Advertisement;
+use crate::advertisement::{Advertisement, Reach};
 use crate::config::P2pConfig;
 use crate::identity::Identity;
 use crate::peers::Peers;
@@ -65,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) keys: RemoteKeySet,
     pub(crate) revocation: Option<Revocation>,
     pub(crate) client: HttpClient,
+    /// Is told where this node is reached.
+    pub(crate) reach: Reach,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stopping: CancellationToken,
 }
@@ -102,8 +104,8 @@ struct Shared {
     topics: Topics,
     revocation: Option<Revocation>,
     counts: Counts,
-    /// Where this node listens.
-    addresses: Mutex<Vec<Multiaddr>>,
+    /// Where this node is reached.
+    reach: Reach,
 }
 
 /// How the network is.
@@ -120,10 +122,9 @@ pub(crate) struct P2pStatus {
 impl P2p {
     /// Starts it. Ends when the program is asked to stop.
     pub(crate) fn start(parts: Parts) -> Result<Self, Misbuilt> {
-        let misbuilt = |reason: String| Misbuilt(reason);
         let mut key = parts.identity.key().to_bytes();
         let key = libp2p::identity::ed25519::Keypair::try_from_bytes(key.as_mut_slice())
-            .map_err(|e| misbuilt(e.to_string()))?;
+            .map_err(|e| Misbuilt(e.to_string()))?;
         let key = Keypair::from(key);
         let peer = key.public().to_peer_id();
         let relays: HashSet<PeerId> = parts.config.relays.iter().map(|(peer, _)| *peer).collect();
@@ -137,7 +138,7 @@ impl P2p {
         let policy = Arc::new(DialPolicy::new(parts.config.dial.clone(), relays));
         let topics = Topics::of(parts.issuer.as_str());
         let transport =
-            transport::build(&key, &policy, relay_transport).map_err(|e| misbuilt(e.to_string()))?;
+            transport::build(&key, &policy, relay_transport).map_err(|e| Misbuilt(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &topics, parts.config.max_peers, relay)?;
         let swarm = Swarm::new(
             transport,
@@ -158,7 +159,7 @@ impl P2p {
             topics,
             revocation: parts.revocation,
             counts: Counts::of(&parts.metrics),
-            addresses: Mutex::default(),
+            reach: parts.reach,
             config: parts.config,
         });
         let (commands, receiver) = mpsc::channel(COMMANDS);
@@ -178,22 +179,16 @@ impl P2p {
         Ok(Self { commands, shared })
     }
 
-    /// Calls a peer on the word of somebody who may decide that, and waits until it has proven itself. Names in addresses
-    /// are looked up.
-    pub(crate) async fn connect(&self, peer: &str, addresses: &[String]) -> Result<(), NotConnected> {
+    /// Calls a peer of the table where it is said to be, and waits until it has proven itself.
+    pub(crate) async fn connect(&self, peer: &str) -> Result<(), NotConnected> {
         let peer: PeerId = peer.parse().map_err(|_| NotConnected::NoAddress)?;
-        let addresses = bootstrap::resolve_all(addresses).await;
         let (answer, answered) = oneshot::channel();
-        let command = Command::Connect {
-            peer,
-            addresses,
-            answer,
-        };
         self.commands
-            .try_send(command)
+            .try_send(Command::Connect { peer, answer })
             .map_err(|_| NotConnected::Down)?;
         let waited = tokio::time::timeout(CONNECT, answered).await;
-        waited.map_err(|_| NotConnected::Unreachable)?
+        waited
+            .map_err(|_| NotConnected::Unreachable)?
             .unwrap_or(Err(NotConnected::Down))
     }
 
@@ -205,30 +200,13 @@ impl P2p {
             .ok();
     }
 
-    /// Where others reach this node, without its peer id.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.shared.addresses()
-    }
-
     /// How it is.
     pub(crate) fn status(&self) -> P2pStatus {
         let (proven, connections) = self.shared.counts.connected();
         P2pStatus {
-            addresses: self.addresses(),
+            addresses: self.shared.reach.get().addresses,
             connections,
             proven,
         }
-    }
-}
-
-impl Shared {
-    fn addresses(&self) -> Vec<String> {
-        let announced = self.config.announce.iter();
-        // Nothing under this lock panics half-way through a change.
-        let listened = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        announced
-            .chain(listened.iter())
-            .map(ToString::to_string)
-            .collect()
     }
 }

@@ -163,6 +163,12 @@ impl Peers {
         self.table().next_to_dial(at_most)
     }
 
+    /// Where a node is said to be, and by whom.
+    pub(crate) fn places(&self, peer_id: &str) -> Vec<(Source, String)> {
+        let row = self.table().find(peer_id);
+        row.map(|row| row.sourced_addresses()).unwrap_or_default()
+    }
+
     /// Every row, known nodes first.
     pub(crate) fn list(&self) -> Vec<Peer> {
         self.table().list()

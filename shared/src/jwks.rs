@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::kept::KeptAt;
 pub use self::settings::{KeySetSettings, KeySetStatus};
-pub use self::signed::{MAX_SIGNED_BYTES, Offered, OfferFault, SIGNED_TYPE, SignedKeySet};
+pub use self::signed::{MAX_SIGNED_BYTES, OfferFault, Offered, SIGNED_TYPE, SignedKeySet};
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;

@@ -97,7 +97,10 @@ fn named(section: &mut Section<'_>, key: &str) -> Vec<(PeerId, Multiaddr)> {
     for address in addresses(section, key, "") {
         match address.iter().last() {
             Some(Protocol::P2p(peer)) => named.push((peer, address)),
-            _ => section.fault(key, format!("{address}: it must end with the peer's id, /p2p/12D3…")),
+            _ => section.fault(
+                key,
+                format!("{address}: it must end with the peer's id, /p2p/12D3…"),
+            ),
         }
     }
     named

@@ -111,3 +111,60 @@ impl Numbers {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::proof::tests::{good, record};
+    use super::*;
+    use crate::testing::Forge;
+    use shared::clock;
+
+    fn advertisement(identity: &Identity, now: UnixSeconds) -> Advertisement {
+        let mut said = crate::advertisement::tests::of_key(*identity.key().public());
+        (said.issued_at, said.expires_at) = (now, now + LIFE);
+        said
+    }
+
+    #[tokio::test]
+    async fn p2p_04_an_announcement_is_its_authors_new_and_soon_over() {
+        let (_server, forge) = Forge::published().await;
+        let (author, reader) = (good(&forge).await, good(&forge).await);
+        let now = clock::now();
+        let identity = &author.trust.identity;
+        let of_author = record(&forge, identity, now, |_| {});
+        let said = advertisement(identity, now);
+        let at = |number, at| sign(identity, &of_author, &said, (number, at));
+        let numbers = Numbers::default();
+        let read = async |text: &str, now| {
+            let announcement = verify(text, &reader.trust, now).await.ok()?;
+            Some(numbers.take(&announcement, now))
+        };
+        assert_eq!(read(&at(5, now), now).await, Some(true));
+        // P2P-04: again, or an older one.
+        assert_eq!(read(&at(5, now), now).await, Some(false));
+        assert_eq!(read(&at(4, now), now).await, Some(false));
+        assert_eq!(read(&at(6, now), now).await, Some(true));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(read(&at(7, now - hour), now).await, None, "over");
+        assert_eq!(read(&at(8, now + hour), now).await, None, "of the future");
+        // In another's name, with another's record, of another node.
+        let other = &reader.trust.identity;
+        let of_other = record(&forge, other, now, |_| {});
+        let not_ours = advertisement(other, now);
+        for bad in [
+            sign(other, &of_author, &said, (9, now)),
+            sign(identity, &of_other, &said, (9, now)),
+            sign(identity, &of_author, &not_ours, (9, now)),
+            sign(identity, "x", &said, (9, now)),
+            identity
+                .key()
+                .sign_jwt("edge-hive-peer-proof+jwt", &json!({"record": of_author})),
+            "x".to_owned(),
+        ] {
+            assert_eq!(read(&bad, now).await, None, "{bad}");
+        }
+        assert_eq!(read(&at(10, now), now).await, Some(true));
+        reader.trust.peers.revoked(&identity.peer_id());
+        assert_eq!(read(&at(11, now), now).await, None, "cut off");
+    }
+}

@@ -38,15 +38,6 @@ pub(super) async fn name_peers(named: Vec<(PeerId, Multiaddr)>, peers: Peers, st
     }
 }
 
-/// The addresses behind these; what is no address is left out.
-pub(super) async fn resolve_all(addresses: &[String]) -> Vec<Multiaddr> {
-    let mut places = Vec::new();
-    for address in addresses.iter().filter_map(|text| text.parse().ok()) {
-        places.extend(resolve(&address).await);
-    }
-    places
-}
-
 /// The addresses that an address with a name stands for; any other stands for itself.
 async fn resolve(address: &Multiaddr) -> Vec<Multiaddr> {
     let mut parts = address.iter();

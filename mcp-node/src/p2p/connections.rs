@@ -105,8 +105,11 @@ impl Connections {
             let since = newest.entry(link.peer).or_insert(link.since);
             *since = link.since.max(*since);
         }
-        let is_older =
-            |link: &Link| newest.get(&link.peer).is_some_and(|newest| link.since < *newest && newest.elapsed() > TIME_FOR_PROOF);
+        let is_older = |link: &Link| {
+            newest
+                .get(&link.peer)
+                .is_some_and(|newest| link.since < *newest && newest.elapsed() > TIME_FOR_PROOF)
+        };
         proven()
             .filter(|(_, link)| is_older(link))
             .map(|(id, _)| *id)
@@ -198,7 +201,10 @@ mod tests {
             connections.proven(id(number));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert!(connections.surplus(&own).is_empty(), "the other may not have proven it yet");
+        assert!(
+            connections.surplus(&own).is_empty(),
+            "the other may not have proven it yet"
+        );
         tokio::time::advance(TIME_FOR_PROOF).await;
         assert_eq!(connections.surplus(&own), [id(0)]);
         let greater = PeerId::random().max(peer);

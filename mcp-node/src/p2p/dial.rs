@@ -239,15 +239,21 @@ mod tests {
             assert!(!policy.permits(&address(private)), "{private}");
         }
         // On the local network there are private addresses, and not this machine's services.
-        let near = ["/ip4/192.168.1.1/tcp/80", "/ip6/fe80::1/tcp/80", "/ip6/fd00::1/tcp/80"];
+        let near = [
+            "/ip4/192.168.1.1/tcp/80",
+            "/ip6/fe80::1/tcp/80",
+            "/ip6/fd00::1/tcp/80",
+        ];
         for private in inner {
             let said = policy.admits(&address(private), Said::OnLocalNetwork);
-            let is_near = near.contains(&private)
-                || private == "/ip4/10.0.0.1/tcp/80";
+            let is_near = near.contains(&private) || private == "/ip4/10.0.0.1/tcp/80";
             assert_eq!(said, is_near, "{private}");
             assert_eq!(policy.permits(&address(private)), is_near, "{private}");
         }
-        assert!(!policy.permits(&address("/ip4/192.168.1.1/tcp/81")), "another port");
+        assert!(
+            !policy.permits(&address("/ip4/192.168.1.1/tcp/81")),
+            "another port"
+        );
         assert!(policy.admits(&address("/ip4/127.0.0.1/tcp/6379"), Said::ByOperator));
         assert!(policy.permits(&address("/ip4/127.0.0.1/tcp/6379")));
     }
@@ -256,7 +262,8 @@ mod tests {
     fn p2p_16_a_circuit_leads_through_the_operators_relays_only() {
         let (own, other) = (PeerId::random(), PeerId::random());
         let policy = DialPolicy::new(Vec::new(), HashSet::from([own]));
-        let through = |relay: PeerId| address(&format!("/ip4/9.9.9.9/tcp/1/p2p/{relay}/p2p-circuit/p2p/{other}"));
+        let through =
+            |relay: PeerId| address(&format!("/ip4/9.9.9.9/tcp/1/p2p/{relay}/p2p-circuit/p2p/{other}"));
         assert!(policy.permits(&through(own)));
         assert!(!policy.permits(&through(other)));
         assert!(!policy.admits(&address("/p2p-circuit"), Said::ByOperator));

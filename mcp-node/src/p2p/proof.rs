@@ -137,9 +137,16 @@ pub(super) struct Conversation<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
     /// Holds it. `is_ours` is whether we called. Whoever waits for the end sets a time.
     pub(super) async fn hold(mut self, is_ours: bool) -> Result<(), NotProven> {
-        let held = if is_ours { self.call().await } else { self.answer().await };
+        let held = if is_ours {
+            self.call().await
+        } else {
+            self.answer().await
+        };
         if let Err(fault) = &held
-            && !matches!(fault, NotProven::Io(_) | NotProven::Refused(_) | NotProven::Closed)
+            && !matches!(
+                fault,
+                NotProven::Io(_) | NotProven::Refused(_) | NotProven::Closed
+            )
         {
             let last = Message {
                 refused: Some(fault.word().to_owned()),
@@ -200,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         })
     }
 
-    async fn believe(&self, said: &Message, challenge: &str) -> Result<Arc<SignedRecord>, NotProven> {
+    async fn believe(&mut self, said: &Message, challenge: &str) -> Result<Arc<SignedRecord>, NotProven> {
         let (Some(text), Some(proof)) = (&said.record, &said.proof) else {
             return Err(NotProven::Form);
         };
@@ -214,17 +221,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         Ok(Arc::new(signed))
     }
 
-    async fn open(&self) -> Result<(), NotProven> {
+    async fn open(&mut self) -> Result<(), NotProven> {
         let (opened, done) = oneshot::channel();
         self.step(Step::Open(opened)).await?;
         done.await.map_err(|_| NotProven::Closed)
     }
 
-    async fn begin(&self, record: Arc<SignedRecord>) -> Result<(), NotProven> {
+    async fn begin(&mut self, record: Arc<SignedRecord>) -> Result<(), NotProven> {
         self.step(Step::Begin(record)).await
     }
 
-    async fn step(&self, step: Step) -> Result<(), NotProven> {
+    async fn step(&mut self, step: Step) -> Result<(), NotProven> {
         self.steps.send(step).await.map_err(|_| NotProven::Closed)
     }
 
@@ -298,12 +305,7 @@ fn sign(identity: &Identity, peer: &PeerId, challenge: &str) -> String {
     identity.key().sign_jwt(PROOF_TYPE, &claims)
 }
 
-fn check(
-    proof: &str,
-    key: &VerifyingKey,
-    (from, to): (&str, &str),
-    challenge: &str,
-) -> Result<(), JwtFault> {
+fn check(proof: &str, key: &VerifyingKey, (from, to): (&str, &str), challenge: &str) -> Result<(), JwtFault> {
     let jwt = SignedJwt::parse(proof, MAX_PROOF_BYTES)?;
     if !jwt.has_type(&[PROOF_TYPE], false) {
         return Err(JwtFault("its proof is another kind of JWT"));
@@ -319,4 +321,4 @@ fn check(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -232,7 +232,12 @@ impl Task {
                     self.on_response(peer, &purpose, response);
                 }
             }
-            Event::OutboundFailure { peer, request_id, error, .. } => {
+            Event::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
                 tracing::debug!(%peer, reason = %error, "a peer does not answer");
                 if let Some(Purpose::Search(number)) = self.questions.asked.remove(&request_id) {
                     self.searched(number, None);
@@ -303,7 +308,8 @@ impl Task {
         }
         self.shared.counts.judged("question", "answered");
         self.shared.trust.peers.contacted(&peer.to_base58());
-        let signed = |token: Option<String>| token.map_or(Response::Nothing, |token| Response::Signed { token });
+        let signed =
+            |token: Option<String>| token.map_or(Response::Nothing, |token| Response::Signed { token });
         let response = match request {
             Request::Holdings { lists, keys } => {
                 let response = self.compare(&lists, keys);

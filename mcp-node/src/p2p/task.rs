@@ -3,7 +3,7 @@
 mod calls;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::ConnectedPoint;
@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 use self::calls::Waiting;
 use super::behaviour::{Behaviour, BehaviourEvent, InnerEvent};
 use super::connections::Connections;
-use super::dial::Said;
+use super::dial::{Said, place_of};
 use super::proof::knock::Knock;
 use super::proof::{Conversation, NotProven, Step};
 use super::questions::Questions;
 use super::spread::{Judged, Spread};
 use super::wire::Response;
 use super::{NotConnected, Shared};
-use crate::advertisement::Advertisement;
+use crate::advertisement::{Advertisement, Reached};
 
 /// How often the task looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,11 +36,18 @@ const FINDINGS: usize = 256;
 /// Addresses of one peer that are tried or told on, at most.
 const MAX_ADDRESSES: usize = 8;
 
+/// What peers may speak with a node of this version.
+const PROTOCOLS: [&str; 4] = [
+    "/edge-hive/proof/1",
+    "/edge-hive/exchange/1",
+    "/edge-hive/kad/1",
+    "/edge-hive/meshsub/1.1.0",
+];
+
 /// What others want.
 pub(super) enum Command {
     Connect {
         peer: PeerId,
-        addresses: Vec<Multiaddr>,
         answer: oneshot::Sender<Result<(), NotConnected>>,
     },
     Announce(Box<Advertisement>),
@@ -158,12 +165,12 @@ impl Task {
             } => self.on_unreachable(connection_id, peer_id, &error),
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening for peers");
-                self.on_addresses(|known| known.push(address));
+                self.on_addresses();
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.on_addresses(|known| known.retain(|other| *other != address));
-            }
-            SwarmEvent::ListenerClosed { reason: Err(reason), .. } => {
+            SwarmEvent::ExpiredListenAddr { .. } => self.on_addresses(),
+            SwarmEvent::ListenerClosed {
+                reason: Err(reason), ..
+            } => {
                 tracing::error!(%reason, "peers are no longer listened for");
             }
             _ => {}
@@ -171,9 +178,15 @@ impl Task {
         self.shared.counts.set_connected(self.connections.counts());
     }
 
-    fn on_addresses(&self, change: impl FnOnce(&mut Vec<Multiaddr>)) {
-        // Nothing under this lock panics half-way through a change.
-        change(&mut self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Tells where this node is reached now.
+    fn on_addresses(&self) {
+        let announced = self.shared.config.announce.iter();
+        let listened = self.swarm.listeners().filter(|address| !is_loopback(address));
+        let addresses = announced.chain(listened).take(MAX_ADDRESSES);
+        self.shared.reach.set(Reached {
+            protocols: PROTOCOLS.map(str::to_owned).to_vec(),
+            addresses: addresses.map(ToString::to_string).collect(),
+        });
     }
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
@@ -295,7 +308,9 @@ impl Task {
             return;
         }
         let policy = Arc::clone(&self.shared.policy);
-        let admitted = addresses.into_iter().filter(|address| policy.admits(address, Said::ByAnybody));
+        let admitted = addresses
+            .into_iter()
+            .filter(|address| policy.admits(address, Said::ByAnybody));
         for address in admitted.take(MAX_ADDRESSES) {
             self.swarm
                 .behaviour_mut()
@@ -308,11 +323,7 @@ impl Task {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Connect {
-                peer,
-                addresses,
-                answer,
-            } => self.connect(peer, addresses, answer),
+            Command::Connect { peer, answer } => self.connect(peer, answer),
             Command::Announce(advertisement) => self.announce(&advertisement),
             Command::KeysRenewed => self.publish_keys(),
         }
@@ -342,6 +353,11 @@ impl Task {
             self.swarm.disconnect_peer_id(*peer).ok();
         }
     }
+}
+
+/// Others have a loopback of their own. Where nothing else is listened on, all peers are on this machine.
+fn is_loopback(address: &Multiaddr) -> bool {
+    place_of(address).is_some_and(|(ip, _)| ip.is_loopback())
 }
 
 async fn changed(changes: &mut Option<tokio::sync::watch::Receiver<u64>>) {

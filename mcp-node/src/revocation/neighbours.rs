@@ -135,7 +135,9 @@ impl Revocation {
         match asked {
             Ok(Some(news)) => inner.keep_other(uri, news).await,
             Ok(None) => {}
-            Err(reason) => tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had"),
+            Err(reason) => {
+                tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had")
+            }
         }
     }
 
@@ -319,5 +321,117 @@ impl Others {
         });
         other.used_at = now;
         other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Stage;
+    use super::*;
+
+    #[tokio::test]
+    async fn stat_02_03_08_14_p2p_05_a_neighbours_list_is_judged_as_the_issuers() {
+        let stage = Stage::new().await;
+        stage.publish_bits(&[0b01, 0], "a").await;
+        let node = stage.node();
+        stage.mark(&node, 1).await.unwrap();
+        let signed = |bytes: &[u8], age: i64| stage.forge.sign("statuslist+jwt", &stage.claims(bytes, age));
+        let thief = crate::testing::Forge::with_key(&stage.forge.issuer, "key-1", [8; 32]);
+        let mut elsewhere = stage.claims(&[0b11, 0], -1);
+        elsewhere["sub"] = serde_json::json!("https://other.example/l");
+        let mut of_another = stage.claims(&[0b11, 0], -1);
+        of_another["iss"] = serde_json::json!("https://other.example");
+        let mut bomb = stage.claims(&[0b11, 0], -1);
+        bomb["status_list"]["lst"] = serde_json::json!(
+            shared::status_list::pack(&vec![0; shared::status_list::MAX_LIST_BYTES + 1]).unwrap()
+        );
+        for bad in [
+            thief.sign("statuslist+jwt", &stage.claims(&[0b11, 0], -1)),
+            stage.forge.sign("at+jwt", &stage.claims(&[0b11, 0], -1)),
+            stage.forge.sign("statuslist+jwt", &elsewhere),
+            stage.forge.sign("statuslist+jwt", &of_another),
+            stage.forge.sign("statuslist+jwt", &bomb),
+            // Newer, but it takes a revocation back, or is shorter.
+            signed(&[0b10, 0], -1),
+            signed(&[0b11], -1),
+            "x".to_owned(),
+        ] {
+            let brought = node.offer(&bad).await;
+            assert!(matches!(brought, Brought::Refused(_)), "{brought:?}");
+            assert!(stage.mark(&node, 1).await.is_ok());
+        }
+        // An older one is no fault of the neighbour's, and changes nothing.
+        assert_eq!(node.offer(&signed(&[0b11, 0], 60)).await, Brought::Known);
+        let good = signed(&[0b11, 0], -1);
+        let mut changes = node.changes();
+        changes.mark_unchanged();
+        assert_eq!(node.offer(&good).await, Brought::Newer);
+        assert!(changes.has_changed().unwrap());
+        assert!(stage.mark(&node, 1).await.is_err(), "it is revoked now");
+        assert_eq!(node.offer(&good).await, Brought::Known);
+        assert_eq!(node.newer(&stage.uri(), None).as_deref(), Some(good.as_str()));
+    }
+
+    #[tokio::test]
+    async fn a_list_counts_as_confirmed_when_it_was_signed() {
+        let stage = Stage::new().await;
+        stage.publish_bits(&[0, 0], "a").await;
+        let node = stage.node();
+        stage.mark(&node, 1).await.unwrap();
+        stage.server.reset().await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(20 * 60)).await;
+        assert!(stage.mark(&node, 1).await.is_err(), "too old");
+        // The wall clock stands still in this test, so what was signed "now" is new.
+        let fresh = stage.forge.sign("statuslist+jwt", &stage.claims(&[0, 0], -2));
+        assert_eq!(node.offer(&fresh).await, Brought::Newer);
+        assert!(stage.mark(&node, 1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_token_waits_for_is_asked_of_neighbours_when_the_issuer_is_away() {
+        let stage = Stage::new().await;
+        let node = stage.node();
+        // The keys are there, the list is not.
+        assert!(node.0.keys.is_ready().await);
+        stage.server.reset().await;
+        let (wanted, mut wishes) = mpsc::channel(4);
+        node.ask_neighbours(wanted);
+        let list = stage.forge.sign("statuslist+jwt", &stage.claims(&[0b01, 0], 0));
+        let uri = stage.uri();
+        let neighbour = async {
+            let wish: Wanted = wishes.recv().await.unwrap();
+            assert_eq!(wish.uri, uri);
+            wish.answer.send(Some(list)).unwrap();
+        };
+        let (mark, ()) = tokio::join!(stage.mark(&node, 1), neighbour);
+        assert!(mark.unwrap().is_some());
+        assert!(stage.mark(&node, 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn for_a_neighbour_an_issuer_is_asked_but_not_all_the_time() {
+        let stage = Stage::new().await;
+        stage.publish_bits(&[0b01, 0], "a").await;
+        let node = stage.node();
+        assert!(node.newer(&stage.uri(), None).is_none());
+        for _ in 0..50 {
+            node.look_for_neighbour(&stage.uri()).await;
+        }
+        assert!(node.newer(&stage.uri(), None).is_some());
+        let asked = stage.server.received_requests().await.unwrap();
+        let asked = asked
+            .iter()
+            .filter(|request| request.url.path() == super::super::tests::LIST);
+        assert_eq!(asked.count(), 1);
+        assert!(node.stamps().is_empty(), "it judges no tokens by it");
+        node.look_for_neighbour("https://elsewhere.example/oauth/status/l")
+            .await;
+        assert_eq!(lock(&node.0.others).0.len(), 1);
+        // Many lists make room for each other.
+        for number in 0..2 * MAX_OTHERS {
+            lock(&node.0.others).entry(&format!("{}{number}", stage.uri()));
+        }
+        assert_eq!(lock(&node.0.others).0.len(), MAX_OTHERS);
     }
 }

@@ -10,19 +10,19 @@ use super::*;
 use crate::testing::Forge;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const LIST: &str = "/oauth/status/l_1";
+pub(super) const LIST: &str = "/oauth/status/l_1";
 
 /// An issuer with lists, and a node's view of it.
-struct Stage {
-    server: MockServer,
-    forge: Forge,
+pub(super) struct Stage {
+    pub(super) server: MockServer,
+    pub(super) forge: Forge,
     folder: tempfile::TempDir,
     clock: Arc<LastingClock>,
     policy: OfflinePolicy,
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (server, forge) = Forge::published().await;
         Self {
             server,
@@ -33,11 +33,11 @@ impl Stage {
         }
     }
 
-    fn uri(&self) -> String {
+    pub(super) fn uri(&self) -> String {
         format!("{}{LIST}", self.forge.issuer)
     }
 
-    fn claims(&self, bytes: &[u8], age: i64) -> Value {
+    pub(super) fn claims(&self, bytes: &[u8], age: i64) -> Value {
         let now = clock::now().0;
         json!({
             "iss": self.forge.issuer, "sub": self.uri(), "iat": now - age, "exp": now + 7200, "ttl": 5,
@@ -65,12 +65,12 @@ impl Stage {
             .await;
     }
 
-    async fn publish_bits(&self, bytes: &[u8], version: &str) {
+    pub(super) async fn publish_bits(&self, bytes: &[u8], version: &str) {
         let token = self.forge.sign("statuslist+jwt", &self.claims(bytes, 0));
         self.publish(&token, version).await;
     }
 
-    fn node(&self) -> Revocation {
+    pub(super) fn node(&self) -> Revocation {
         let client = HttpClient::new(None).unwrap();
         let issuer = self.forge.issuer.parse().unwrap();
         let kept = Some(shared::jwks::KeptAt {
@@ -94,7 +94,7 @@ impl Stage {
         })
     }
 
-    async fn mark(&self, node: &Revocation, index: u64) -> Result<Option<Mark>, NotVerified> {
+    pub(super) async fn mark(&self, node: &Revocation, index: u64) -> Result<Option<Mark>, NotVerified> {
         let reference = StatusReference {
             index,
             uri: self.uri(),

@@ -32,11 +32,7 @@ struct Kept {
 
 impl KeptAt {
     /// The set that was kept for `issuer`, and its age. A file that is damaged, or another issuer's, is as none.
-    pub(super) fn read(
-        &self,
-        issuer: &str,
-        algorithms: &[Algorithm],
-    ) -> Option<(KeySet, Duration)> {
+    pub(super) fn read(&self, issuer: &str, algorithms: &[Algorithm]) -> Option<(KeySet, Duration)> {
         let ignored = |reason: &str| {
             tracing::warn!(issuer, file = %self.file.display(), reason, "the kept key set is ignored");
             None

@@ -185,7 +185,10 @@ mod tests {
             sign(mine, &others),
             sign(mine, &over),
             sign(mine, &ahead),
-            sign(mine, &json!({"iss": "as", "sub": "as", "iat": NOW, "exp": NOW + HOUR})),
+            sign(
+                mine,
+                &json!({"iss": "as", "sub": "as", "iat": NOW, "exp": NOW + HOUR}),
+            ),
             "x".to_owned(),
         ] {
             assert!(keys.offer(&bad, NOW).is_err(), "{bad}");
@@ -201,14 +204,23 @@ mod tests {
         let older = sign(mine, &claims(&[jwk("a", 1)], NOW));
         assert_eq!(keys.offer(&next, NOW + HOUR).unwrap(), Offered::Taken);
         assert!(keys.known("a").is_none());
-        assert!(matches!(keys.offer(&older, NOW + HOUR), Err(OfferFault::UnknownSigner)));
+        assert!(matches!(
+            keys.offer(&older, NOW + HOUR),
+            Err(OfferFault::UnknownSigner)
+        ));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_fetched_later_stays() {
         let keys = held().await;
-        let before = sign(("jwk-set+jwt", "a", 1), &claims(&[jwk("a", 1), jwk("b", 2)], NOW - HOUR));
+        let before = sign(
+            ("jwk-set+jwt", "a", 1),
+            &claims(&[jwk("a", 1), jwk("b", 2)], NOW - HOUR),
+        );
         assert_eq!(keys.offer(&before, NOW).unwrap(), Offered::Taken);
-        assert!(keys.known("b").is_none(), "the issuer itself said otherwise since");
+        assert!(
+            keys.known("b").is_none(),
+            "the issuer itself said otherwise since"
+        );
     }
 }

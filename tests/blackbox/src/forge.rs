@@ -19,7 +19,8 @@ pub struct Key {
 }
 
 enum Pair {
-    Ed(Ed25519KeyPair),
+    /// With its seed.
+    Ed(Ed25519KeyPair, [u8; 32]),
     Ec(Box<EcdsaKeyPair>),
     Ec384(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>, &'static str),
@@ -36,8 +37,23 @@ impl Key {
         random().fill(&mut seed).unwrap();
         Self {
             kid: kid.into(),
-            pair: Pair::Ed(Ed25519KeyPair::from_seed_unchecked(&seed).unwrap()),
+            pair: Pair::Ed(Ed25519KeyPair::from_seed_unchecked(&seed).unwrap(), seed),
         }
+    }
+
+    /// Seed and public half of an Ed25519 key, as libp2p takes it.
+    ///
+    /// # Panics
+    /// When it is a key of another kind.
+    #[must_use]
+    pub fn ed25519_bytes(&self) -> [u8; 64] {
+        let Pair::Ed(pair, seed) = &self.pair else {
+            panic!("{} is no Ed25519 key", self.kid)
+        };
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(seed);
+        bytes[32..].copy_from_slice(pair.public_key().as_ref());
+        bytes
     }
 
     /// A new P-256 key.
@@ -98,7 +114,7 @@ impl Key {
     #[must_use]
     pub fn algorithm(&self) -> &'static str {
         match self.pair {
-            Pair::Ed(_) => "EdDSA",
+            Pair::Ed(..) => "EdDSA",
             Pair::Ec(_) => "ES256",
             Pair::Ec384(_) => "ES384",
             Pair::Rsa(_, algorithm) => algorithm,
@@ -109,7 +125,7 @@ impl Key {
     #[must_use]
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
-            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key())}),
+            Pair::Ed(pair, _) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key())}),
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();
                 json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])})
@@ -133,7 +149,7 @@ impl Key {
     #[must_use]
     pub fn public_bytes(&self) -> Vec<u8> {
         match &self.pair {
-            Pair::Ed(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::Ed(pair, _) => pair.public_key().as_ref().to_vec(),
             Pair::Ec(pair) | Pair::Ec384(pair) => pair.public_key().as_ref().to_vec(),
             Pair::Rsa(pair, _) => pair.public().as_ref().to_vec(),
         }
@@ -171,7 +187,7 @@ impl Key {
     pub fn sign_raw(&self, input: &str) -> String {
         let bytes = input.as_bytes();
         let signature = match &self.pair {
-            Pair::Ed(pair) => pair.sign(bytes).as_ref().to_vec(),
+            Pair::Ed(pair, _) => pair.sign(bytes).as_ref().to_vec(),
             Pair::Ec(pair) | Pair::Ec384(pair) => pair.sign(&random(), bytes).unwrap().as_ref().to_vec(),
             Pair::Rsa(pair, algorithm) => {
                 let mut signature = vec![0; pair.public().modulus_len()];

@@ -30,6 +30,7 @@ pub mod person;
 pub mod provider;
 pub mod published;
 pub mod publisher;
+pub mod raw_peer;
 pub mod registered;
 pub mod status_list;
 pub mod tls;

@@ -39,7 +39,10 @@ impl PeerNode {
         assert!(output.status.success(), "{complaint}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let p2p_port = free_port().unwrap();
-        let peers: Vec<String> = others.iter().map(|other| format!("{:?}", other.address())).collect();
+        let peers: Vec<String> = others
+            .iter()
+            .map(|other| format!("{:?}", other.address()))
+            .collect();
         let mut config = std::fs::read_to_string(node.config()).unwrap();
         config.push_str(&format!(
             "\n[p2p]\nenabled = true\nlisten = [\"/ip4/127.0.0.1/tcp/{p2p_port}\"]\npeers = [{}]\n{more}\n{UNLIMITED_NODE}",
@@ -112,7 +115,13 @@ impl PeerNode {
     /// When nobody answers.
     #[must_use]
     pub fn call(&self, token: &str) -> Answer {
-        journey::tool_call(&self.node.url(), "get_status", &serde_json::json!({}), Some(token)).unwrap()
+        journey::tool_call(
+            &self.node.url(),
+            "get_status",
+            &serde_json::json!({}),
+            Some(token),
+        )
+        .unwrap()
     }
 
     /// A number among its metrics; 0 when it is not there. `line` is what the line begins with.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::{Context, Poll, Waker};
 
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::core::Endpoint;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
@@ -17,6 +17,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/edge-hive/proof/1");
 
 /// A stream for a proof.
+#[derive(Debug)]
 pub(in crate::p2p) struct Knock {
     pub(in crate::p2p) peer: PeerId,
     pub(in crate::p2p) connection: ConnectionId,

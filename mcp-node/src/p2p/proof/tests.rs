@@ -14,8 +14,8 @@ use crate::mcp::news::News;
 use crate::testing::Forge;
 
 /// A node of the fleet, as far as it proves itself.
-struct Side {
-    trust: Arc<Trust>,
+pub(in crate::p2p) struct Side {
+    pub(in crate::p2p) trust: Arc<Trust>,
     peer: PeerId,
     _folder: tempfile::TempDir,
 }
@@ -26,7 +26,12 @@ fn identity() -> (Arc<Identity>, tempfile::TempDir) {
 }
 
 /// What the issuer says of a node for an hour from `since` on, but for `change`.
-fn record(forge: &Forge, of: &Identity, since: UnixSeconds, change: impl FnOnce(&mut Value)) -> String {
+pub(in crate::p2p) fn record(
+    forge: &Forge,
+    of: &Identity,
+    since: UnixSeconds,
+    change: impl FnOnce(&mut Value),
+) -> String {
     let mut claims = json!({
         "iss": forge.issuer, "sub": of.id(), "iat": since, "exp": since + Duration::from_secs(3600),
         "node_id": of.id(), "peer_id": of.peer_id(), "name": "n", "resource": "https://n.example/mcp",
@@ -75,7 +80,7 @@ fn verified(forge: &Forge, of: &Identity) -> SignedRecord {
         .unwrap()
 }
 
-async fn good(forge: &Forge) -> Side {
+pub(in crate::p2p) async fn good(forge: &Forge) -> Side {
     side(forge, |of| Some(record(forge, of, clock::now(), |_| {}))).await
 }
 
@@ -89,7 +94,11 @@ impl AsyncRead for Wire {
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut read = tokio::io::ReadBuf::new(bytes);
-        ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.0), cx, &mut read))?;
+        ready!(tokio::io::AsyncRead::poll_read(
+            Pin::new(&mut self.0),
+            cx,
+            &mut read
+        ))?;
         Poll::Ready(Ok(read.filled().len()))
     }
 }
@@ -141,10 +150,7 @@ async fn hold(
 }
 
 /// Both ends of one conversation, each with the peer id that Noise has proven to it.
-async fn meet(
-    caller: (&Side, PeerId),
-    called: (&Side, PeerId),
-) -> [Result<Arc<SignedRecord>, NotProven>; 2] {
+async fn meet(caller: (&Side, PeerId), called: (&Side, PeerId)) -> [Result<Arc<SignedRecord>, NotProven>; 2] {
     let (one, other) = wire();
     let (first, second) = tokio::join!(
         hold(caller.0, caller.1, (one, true)),
@@ -173,22 +179,37 @@ async fn p2p_03_whoever_shows_no_good_record_is_not_believed() {
     type Shown<'a> = Box<dyn FnOnce(&Identity) -> Option<String> + 'a>;
     let cases: Vec<(&str, Shown<'_>)> = vec![
         ("none at all", Box::new(|_| None)),
-        ("another's", Box::new(|_| Some(record(&forge, &copied, now, |_| {})))),
+        (
+            "another's",
+            Box::new(|_| Some(record(&forge, &copied, now, |_| {}))),
+        ),
         (
             "signed by another key",
             Box::new(|of| Some(record(&stranger, of, now, |_| {}))),
         ),
-        ("expired", Box::new(|of| Some(record(&forge, of, now - 2 * hour, |_| {})))),
-        ("of the future", Box::new(|of| Some(record(&forge, of, now + hour, |_| {})))),
+        (
+            "expired",
+            Box::new(|of| Some(record(&forge, of, now - 2 * hour, |_| {}))),
+        ),
+        (
+            "of the future",
+            Box::new(|of| Some(record(&forge, of, now + hour, |_| {}))),
+        ),
         (
             "of another issuer",
-            Box::new(|of| Some(record(&forge, of, now, |claims| claims["iss"] = json!("https://x.example")))),
+            Box::new(|of| {
+                Some(record(&forge, of, now, |claims| {
+                    claims["iss"] = json!("https://x.example")
+                }))
+            }),
         ),
         (
             "with another key",
             Box::new(|of| {
                 let jwk = copied.public_jwk();
-                Some(record(&forge, of, now, |claims| claims["cnf"]["jwk"] = json!(jwk)))
+                Some(record(&forge, of, now, |claims| {
+                    claims["cnf"]["jwk"] = json!(jwk)
+                }))
             }),
         ),
         (
@@ -196,10 +217,15 @@ async fn p2p_03_whoever_shows_no_good_record_is_not_believed() {
             "with the identity element as its key",
             Box::new(|of| {
                 let x = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-                Some(record(&forge, of, now, |claims| claims["cnf"]["jwk"]["x"] = json!(x)))
+                Some(record(&forge, of, now, |claims| {
+                    claims["cnf"]["jwk"]["x"] = json!(x)
+                }))
             }),
         ),
-        ("of another type", Box::new(|of| Some(forge.sign("at+jwt", &json!({"sub": of.id()}))))),
+        (
+            "of another type",
+            Box::new(|of| Some(forge.sign("at+jwt", &json!({"sub": of.id()})))),
+        ),
         ("no JWT", Box::new(|_| Some("x".to_owned()))),
     ];
     for (what, shown) in cases {

@@ -27,19 +27,13 @@ pub(super) struct Waiting {
 }
 
 impl Task {
-    pub(super) fn connect(
-        &mut self,
-        peer: PeerId,
-        addresses: Vec<Multiaddr>,
-        answer: oneshot::Sender<Result<(), NotConnected>>,
-    ) {
+    pub(super) fn connect(&mut self, peer: PeerId, answer: oneshot::Sender<Result<(), NotConnected>>) {
         if self.connections.is_proven(&peer) {
             answer.send(Ok(())).ok();
             return;
         }
-        let places = addresses.into_iter().map(|address| (Said::ByOperator, address));
-        let called = self.call(peer, places.collect());
-        match called {
+        let places = self.shared.trust.peers.places(&peer.to_base58());
+        match self.call(peer, &places) {
             Ok(_) if self.waiting.len() < MAX_WAITING => self.waiting.push(Waiting {
                 peer,
                 answer,
@@ -54,14 +48,15 @@ impl Task {
     fn call(
         &mut self,
         peer: PeerId,
-        places: Vec<(Said, Multiaddr)>,
+        places: &[(Source, String)],
     ) -> Result<Option<ConnectionId>, NotConnected> {
         if self.swarm.is_connected(&peer) {
             return Ok(None);
         }
         let policy = Arc::clone(&self.shared.policy);
         let admitted = places
-            .into_iter()
+            .iter()
+            .filter_map(|(source, address)| Some((said_by(*source), address.parse().ok()?)))
             .filter(|(said, address)| policy.admits(address, *said))
             .map(|(_, address)| address)
             .take(MAX_ADDRESSES);
@@ -92,11 +87,10 @@ impl Task {
         }
         let peers = self.shared.trust.peers.clone();
         for (text, places) in peers.to_dial(at_most) {
-            let Ok(peer) = text.parse::<PeerId>() else { continue };
-            let places = places
-                .iter()
-                .filter_map(|(source, address)| Some((said_by(*source), address.parse().ok()?)));
-            match self.call(peer, places.collect()) {
+            let Ok(peer) = text.parse::<PeerId>() else {
+                continue;
+            };
+            match self.call(peer, &places) {
                 Ok(Some(id)) => drop(self.calls.insert(id, peer)),
                 Ok(None) => {}
                 Err(_) => peers.unreachable(&text),

@@ -47,6 +47,7 @@ mod pages;
 mod par;
 mod parameters;
 mod peers;
+mod peers_hostile;
 mod pkce;
 mod redirects;
 mod refresh;

@@ -21,7 +21,10 @@ fn fleet() -> (Fleet, std::sync::Arc<Way>) {
 }
 
 fn revoke(fleet: &Fleet, client: &Credentials, token: &str) {
-    assert_eq!(fleet.post("/oauth/revoke", client, &[("token", token)]).status, 200);
+    assert_eq!(
+        fleet.post("/oauth/revoke", client, &[("token", token)]).status,
+        200
+    );
 }
 
 #[test]
@@ -29,24 +32,32 @@ fn stat_17_a_node_that_reaches_only_peers_learns_of_revocations_sqlite() {
     let (fleet, way) = fleet();
     let near = PeerNode::start(&fleet, &[], "");
     let cut_off = PeerNode::start(&fleet, &[&near], "");
-    eventually("they prove themselves", || near.proven() >= 1.0 && cut_off.proven() >= 1.0);
+    eventually("they prove themselves", || {
+        near.proven() >= 1.0 && cut_off.proven() >= 1.0
+    });
     let client = fleet.client_for_any(&[]);
     let [first, second, kept] = [(); 3].map(|()| fleet.token(&client, &cut_off.node.url()));
     assert_eq!(cut_off.call(&first).status, 200);
     assert_eq!(cut_off.call(&second).status, 200);
     way.cut(cut_off.id());
-    eventually("it is alone", || cut_off.log().contains("the status lists cannot be kept current"));
+    eventually("it is alone", || {
+        cut_off.log().contains("the status lists cannot be kept current")
+    });
     // The first list may have to be found by the neighbour, the second revocation is news.
     let mut took = Vec::new();
     for token in [&first, &second] {
         revoke(&fleet, &client, token);
-        took.push(eventually("the node refuses it", || cut_off.call(token).status == 401));
+        took.push(eventually("the node refuses it", || {
+            cut_off.call(token).status == 401
+        }));
         assert_eq!(cut_off.call(&kept).status, 200, "and no other");
     }
     assert!(took.iter().any(|time| *time < PROMISED), "{took:?}");
     // And over: it hears the server again.
     way.mend(cut_off.id());
-    eventually("it is current", || cut_off.log().contains("the status lists are current again"));
+    eventually("it is current", || {
+        cut_off.log().contains("the status lists are current again")
+    });
     assert_eq!(cut_off.call(&first).status, 401);
 }
 
@@ -61,8 +72,12 @@ fn a_node_that_starts_without_its_server_works_with_lists_of_neighbours_sqlite()
     let kept = late.node.folder.join("data/offline");
     eventually("keys and lists are kept", || {
         let names = std::fs::read_dir(&kept).unwrap().flatten();
-        let names: Vec<String> = names.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
-        ["keys.json", "lists.json"].iter().all(|kind| names.iter().any(|name| name.ends_with(kind)))
+        let names: Vec<String> = names
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .collect();
+        ["keys.json", "lists.json"]
+            .iter()
+            .all(|kind| names.iter().any(|name| name.ends_with(kind)))
     });
     late.kill();
     // It knows its keys and no lists, as a node would that never saw a token before.
@@ -75,7 +90,9 @@ fn a_node_that_starts_without_its_server_works_with_lists_of_neighbours_sqlite()
     revoke(&fleet, &client, &revoked);
     late.serve();
     way.cut(late.id());
-    eventually("they prove themselves", || late.log().contains("a peer has proven itself"));
+    eventually("they prove themselves", || {
+        late.log().contains("a peer has proven itself")
+    });
     eventually("a good token is taken", || late.call(&keys).status == 200);
     assert_eq!(late.call(&revoked).status, 401);
     drop(near);

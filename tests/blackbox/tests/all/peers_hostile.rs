@@ -1,0 +1,294 @@
+//! P2P: peers of stock libp2p, strange and hostile ones, against real nodes.
+
+use std::time::Duration;
+
+use blackbox::enrolled::{Candidate, fresh_resource, invite, welcomed};
+use blackbox::fleet::Wishes;
+use blackbox::forge::Key;
+use blackbox::peer_node::{PeerNode, eventually};
+use blackbox::raw_peer::{PROOF, RawPeer, SpeechEvent, hear};
+use blackbox::{Db, Fleet};
+use libp2p::futures::AsyncWriteExt as _;
+use libp2p::gossipsub::IdentTopic;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{identify, kad, ping};
+use serde_json::{Value, json};
+
+/// What only proven peers may open.
+const BEHIND_THE_GATE: [&str; 3] = [
+    "/edge-hive/kad/1",
+    "/edge-hive/exchange/1",
+    "/edge-hive/meshsub/1.1.0",
+];
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(test);
+}
+
+fn fleet() -> Fleet {
+    Fleet::start(Db::Sqlite, &Wishes::default())
+}
+
+/// A node of the fleet that is none of our programs: its key, and what the server says of it.
+fn enrolled(fleet: &Fleet) -> (Key, String) {
+    let resource = fresh_resource(fleet);
+    let code = invite(fleet, &["--resource", &resource]);
+    let candidate = Candidate::new(fleet, &code, Some(&resource));
+    let welcome = welcomed(&candidate.enrol(fleet));
+    let record = welcome["record"].as_str().unwrap().to_owned();
+    (candidate.key, record)
+}
+
+/// A proven peer, and the node that believes it.
+async fn believed(fleet: &Fleet, node: &PeerNode) -> (RawPeer, libp2p::PeerId) {
+    let (key, record) = enrolled(fleet);
+    let mut peer = RawPeer::new(&key, "stock");
+    let id = peer.call(&node.address()).await;
+    assert_eq!(peer.prove(id, &key, &record).await, json!({"welcome": true}));
+    (peer, id)
+}
+
+fn topic(fleet: &Fleet, kind: &str) -> IdentTopic {
+    let tag = blackbox::enrolled::sha256(&fleet.server.issuer);
+    IdentTopic::new(format!("edge-hive/{kind}/1/{tag}"))
+}
+
+#[test]
+fn stock_libp2p_interoperates_over_tcp_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    run(async {
+        let (key, record) = enrolled(&fleet);
+        let mut peer = RawPeer::new(&key, "stock");
+        let id = peer.call(&node.address()).await;
+        let is_pinged = |event: &SwarmEvent<SpeechEvent>| {
+            matches!(
+                event,
+                SwarmEvent::Behaviour(SpeechEvent::Ping(ping::Event { result: Ok(_), .. }))
+            )
+        };
+        peer.until("a ping", is_pinged).await;
+        peer.swarm.behaviour_mut().identify.push([id]);
+        assert_eq!(peer.prove(id, &key, &record).await, json!({"welcome": true}));
+        let knows_kad = |event: &SwarmEvent<SpeechEvent>| {
+            matches!(event, SwarmEvent::Behaviour(SpeechEvent::Identify(identify::Event::Received { info, .. }))
+                if info.agent_version.starts_with("mcp-node/")
+                    && info.protocols.iter().any(|protocol| protocol.as_ref() == BEHIND_THE_GATE[0]))
+        };
+        peer.until("the node tells of what it speaks now", knows_kad)
+            .await;
+        let address = node.address().parse().unwrap();
+        peer.swarm.behaviour_mut().kad.add_address(&id, address);
+        peer.swarm
+            .behaviour_mut()
+            .kad
+            .get_closest_peers(libp2p::PeerId::random());
+        let is_answered = |event: &SwarmEvent<SpeechEvent>| {
+            matches!(event, SwarmEvent::Behaviour(SpeechEvent::Kad(kad::Event::OutboundQueryProgressed {
+                result: kad::QueryResult::GetClosestPeers(Ok(found)), stats, ..
+            })) if !found.peers.is_empty() && stats.num_successes() > 0)
+        };
+        peer.until("the DHT answers", is_answered).await;
+    });
+}
+
+#[test]
+fn p2p_03_whoever_has_proven_nothing_gets_nothing_and_is_let_go_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    run(async {
+        let mut stranger = RawPeer::new(&Key::ed25519("x"), "stock");
+        let id = stranger.call(&node.address()).await;
+        for protocol in BEHIND_THE_GATE {
+            assert!(stranger.open(id, protocol).await.is_none(), "{protocol}");
+        }
+        let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { .. });
+        stranger.until("it is let go", closed).await;
+        // With somebody else's record.
+        let (_, record) = enrolled(&fleet);
+        let key = Key::ed25519("y");
+        let mut thief = RawPeer::new(&key, "stock");
+        let id = thief.call(&node.address()).await;
+        assert_eq!(
+            thief.prove(id, &key, &record).await,
+            json!({"refused": "record_refused"})
+        );
+        let (peer, _) = believed(&fleet, &node).await;
+        assert!(node.proven() >= 1.0);
+        drop(peer);
+    });
+    eventually("the peer is gone", || node.proven() == 0.0);
+}
+
+#[test]
+fn p2p_09_p2p_11_what_is_too_long_or_never_comes_costs_nothing_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    run(async {
+        let mut peer = RawPeer::new(&Key::ed25519("x"), &"a".repeat(100_000));
+        let id = peer.call(&node.address()).await;
+        let mut stream = peer.open(id, PROOF).await.unwrap();
+        stream.write_all(&[0x7f, 0xff, 0xff, 0xff, b'{']).await.unwrap();
+        stream.flush().await.unwrap();
+        let answer = async {
+            tokio::select! {
+                answer = hear(&mut stream) => answer,
+                () = peer.go_on(Duration::from_secs(60)) => panic!("the node waits for two gigabytes"),
+            }
+        };
+        assert_eq!(answer.await, json!({"refused": "form"}));
+        // A stream in which nothing ever comes ends too.
+        let mut silent = RawPeer::new(&Key::ed25519("y"), "stock");
+        let id = silent.call(&node.address()).await;
+        let _stream = silent.open(id, PROOF).await.unwrap();
+        let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { .. });
+        silent.until("it is let go", closed).await;
+        let (peer, _) = believed(&fleet, &node).await;
+        drop(peer);
+    });
+}
+
+#[test]
+fn p2p_08_a_flood_of_strangers_takes_no_place_of_a_peer_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    run(async {
+        let (mut known, id) = believed(&fleet, &node).await;
+        let flood = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        for _ in 0..400 {
+            // Half of a handshake, and then silence.
+            if let Ok(stream) = std::net::TcpStream::connect(("127.0.0.1", node.p2p_port)) {
+                flood.lock().unwrap().push(stream);
+            }
+        }
+        known.go_on(Duration::from_secs(2)).await;
+        assert!(known.swarm.is_connected(&id));
+        assert!(node.proven() >= 1.0);
+        assert!(node.metric("edge_hive_node_p2p_connections ") < 100.0);
+        // Their time ends, and others may come.
+        known.go_on(Duration::from_secs(10)).await;
+        drop(flood);
+        assert!(known.swarm.is_connected(&id));
+        let (other, _) = believed(&fleet, &node).await;
+        drop(other);
+    });
+}
+
+#[test]
+fn p2p_05_what_a_peer_makes_up_is_refused_and_the_peer_let_go_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    let client = fleet.client_for_any(&[]);
+    let token = fleet.token(&client, &node.node.url());
+    assert_eq!(node.call(&token).status, 200);
+    let (uri, _) = blackbox::status_list::place(&token);
+    run(async {
+        let (mut peer, id) = believed(&fleet, &node).await;
+        let topic = topic(&fleet, "lists");
+        peer.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
+        peer.go_on(Duration::from_secs(2)).await;
+        let forger = Key::ed25519("forged");
+        let real = blackbox::status_list::part(&token, 0)["kid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        for number in 0..20 {
+            let now = blackbox::forge::now();
+            let claims = json!({
+                "iss": fleet.server.issuer, "sub": uri, "iat": now + number, "exp": now + 3600,
+                "status_list": {"bits": 1, "lst": "eNpjYGBgYAAAAAQAAQ"},
+            });
+            let header = json!({"typ": "statuslist+jwt", "alg": "EdDSA", "kid": real});
+            let list = forger.sign(&header, &claims);
+            if peer.swarm.is_connected(&id) {
+                peer.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .publish(topic.clone(), list)
+                    .ok();
+                peer.go_on(Duration::from_millis(100)).await;
+            }
+        }
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while peer.swarm.is_connected(&id) {
+            assert!(std::time::Instant::now() < end, "the peer may stay");
+            peer.go_on(Duration::from_millis(200)).await;
+        }
+    });
+    assert!(node.metric("edge_hive_node_p2p_messages_total{kind=\"list\",verdict=\"bad\"} ") >= 8.0);
+    assert_eq!(node.call(&token).status, 200);
+    fleet.post("/oauth/revoke", &client, &[("token", &token)]);
+    eventually("a real revocation still counts", || {
+        node.call(&token).status == 401
+    });
+}
+
+/// CVE-2026-33040, CVE-2026-34219: the greatest and most awkward times to stay away.
+#[test]
+fn p2p_12_no_time_to_stay_away_is_too_long_sqlite() {
+    let fleet = fleet();
+    let node = PeerNode::start(&fleet, &[], "");
+    run(async {
+        let (mut peer, id) = believed(&fleet, &node).await;
+        let topic = topic(&fleet, "lists").hash().to_string();
+        let mut stream = peer.open(id, BEHIND_THE_GATE[2]).await.unwrap();
+        for backoff in [u64::MAX, i64::MAX.unsigned_abs(), i64::MAX.unsigned_abs() - 60, 0] {
+            stream.write_all(&prune(&topic, backoff)).await.unwrap();
+            stream.flush().await.unwrap();
+            peer.go_on(Duration::from_millis(300)).await;
+        }
+        assert!(peer.swarm.is_connected(&id));
+    });
+    let url = format!("http://localhost:{}/healthz", node.node.port);
+    assert_eq!(xtask::http::get(&url).unwrap().status, 200);
+    assert!(!node.log().contains("panic"));
+}
+
+/// An RPC of gossipsub with a PRUNE in it (gossipsub v1.1 specification).
+fn prune(topic: &str, backoff: u64) -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| [&[tag][..], &varint(bytes.len() as u64), bytes].concat();
+    let mut prune = field(0x0a, topic.as_bytes());
+    prune.push(0x18);
+    prune.extend(varint(backoff));
+    let control = field(0x22, &prune);
+    let rpc = field(0x1a, &control);
+    [varint(rpc.len() as u64), rpc].concat()
+}
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+#[test]
+fn p2p_05_the_signed_key_set_is_one_sqlite() {
+    let fleet = Fleet::shared(Db::Sqlite);
+    let answer = xtask::http::get(&fleet.at("/.well-known/jwks.jwt")).unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/jwk-set+jwt"));
+    let text = answer.text();
+    let (header, claims) = (
+        blackbox::status_list::part(&text, 0),
+        blackbox::status_list::part(&text, 1),
+    );
+    assert_eq!(header["typ"], "jwk-set+jwt");
+    let plain = xtask::http::get(&fleet.at("/.well-known/jwks.json")).unwrap();
+    let plain: Value = serde_json::from_str(&plain.text()).unwrap();
+    assert_eq!(claims["keys"], plain["keys"]);
+    assert_eq!(
+        (&claims["iss"], &claims["sub"]),
+        (&json!(fleet.server.issuer), &json!(fleet.server.issuer))
+    );
+    let metadata = xtask::http::get(&fleet.at("/.well-known/oauth-authorization-server")).unwrap();
+    let metadata: Value = serde_json::from_str(&metadata.text()).unwrap();
+    assert_eq!(metadata["signed_jwks_uri"], fleet.at("/.well-known/jwks.jwt"));
+}
