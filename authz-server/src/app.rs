@@ -160,7 +160,7 @@ impl App {
         });
         let (registry, revocations) = (Registry::new(), Revocations::new());
         let status_lists = StatusLists::new();
-        let directory = Arc::<Directory>::default();
+        let directory = Directory::new();
         let memories: Vec<Arc<dyn Memory>> = vec![
             keys.clone(),
             registry.clone(),
@@ -224,9 +224,9 @@ impl App {
         self.changes.epoch()
     }
 
-    /// Puts into memory what was read after `epoch` was taken, unless something has changed since ([`Changes::fill`]).
-    pub(crate) fn keep(&self, epoch: Epoch, keep: impl FnOnce()) {
-        self.changes.fill(epoch, keep);
+    /// Puts into memory what was read after `epoch` was taken, unless it has changed since ([`Changes::fill`]).
+    pub(crate) fn keep(&self, epoch: Epoch, concerns: impl Fn(&Change) -> bool, keep: impl FnOnce()) {
+        self.changes.fill(epoch, concerns, keep);
     }
 
     /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.

@@ -8,6 +8,7 @@
 //! The reading is shared: requests that arrive while a read is under way wait for the next one together, and that
 //! one serves them all. Its cost is divided by the number of requests in flight.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +32,16 @@ pub(crate) trait Memory: Send + Sync + 'static {
 pub(crate) struct Changes {
     db: Db,
     memories: Vec<Arc<dyn Memory>>,
-    /// The newest change that memory reflects. Memory is filled and emptied only under this lock.
-    applied: Mutex<i64>,
+    /// What memory reflects. It is filled and emptied only under this lock.
+    applied: Mutex<Applied>,
     queue: Mutex<Queue>,
+}
+
+/// Up to where memory has got.
+struct Applied {
+    epoch: Epoch,
+    /// The changes that led there, oldest first, without a gap.
+    recent: VecDeque<Change>,
 }
 
 #[derive(Default)]
@@ -43,16 +51,30 @@ struct Queue {
 }
 
 /// A point in the order of changes, taken before something is read from the database.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Epoch(i64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Epoch {
+    /// How often everything was forgotten: changes were missed, and numbers may have begun anew.
+    resets: u64,
+    /// The newest change.
+    sequence: i64,
+}
+
+/// So many of the newest changes are known by what they were about.
+const RECENT: usize = 1024;
 
 impl Changes {
     pub(crate) async fn new(db: Db, memories: Vec<Arc<dyn Memory>>) -> Result<Arc<Self>, DbFault> {
-        let applied = Mutex::new(change::head(&db).await?);
+        let applied = Applied {
+            epoch: Epoch {
+                resets: 0,
+                sequence: change::head(&db).await?,
+            },
+            recent: VecDeque::new(),
+        };
         Ok(Arc::new(Self {
             db,
             memories,
-            applied,
+            applied: Mutex::new(applied),
             queue: Mutex::default(),
         }))
     }
@@ -83,21 +105,30 @@ impl Changes {
 
     /// The point that memory has reached.
     pub(crate) fn epoch(&self) -> Epoch {
-        Epoch(*lock(&self.applied))
+        lock(&self.applied).epoch
     }
 
-    /// Runs `keep`, which puts into memory what was read after `epoch` was taken, unless a change has come since:
-    /// then what was read may be the older state, and is better read again.
-    pub(crate) fn fill(&self, epoch: Epoch, keep: impl FnOnce()) {
+    /// Runs `keep`, which puts into memory what was read after `epoch` was taken, unless a change that `concerns` it has
+    /// come since: then what was read may be the older state, and is better read again. Changes of everything else keep
+    /// nothing from being remembered, or a trickle of them would have all read again and again.
+    pub(crate) fn fill(&self, epoch: Epoch, concerns: impl Fn(&Change) -> bool, keep: impl FnOnce()) {
         let applied = lock(&self.applied);
-        if *applied == epoch.0 {
+        let since: Vec<_> = applied
+            .recent
+            .iter()
+            .filter(|change| change.sequence > epoch.sequence)
+            .collect();
+        if applied.epoch.resets == epoch.resets
+            && applied.epoch.sequence - epoch.sequence == since.len() as i64
+            && !since.into_iter().any(concerns)
+        {
             keep();
         }
     }
 
     async fn read(&self) -> Result<(), DbFault> {
         let head = change::head(&self.db).await?;
-        let reached = self.epoch().0;
+        let reached = self.epoch().sequence;
         if head == reached {
             return Ok(());
         }
@@ -107,12 +138,17 @@ impl Changes {
         // Fewer rows than numbers: some were cleaned away, or a backup was restored under us.
         if newest < reached || (changes.len() as i64) < newest - reached {
             self.memories.iter().for_each(|memory| memory.forget_all());
+            applied.recent.clear();
+            applied.epoch.resets += 1;
         } else {
             changes
                 .iter()
                 .for_each(|change| self.memories.iter().for_each(|memory| memory.forget(change)));
+            applied.recent.extend(changes);
+            let too_many = applied.recent.len().saturating_sub(RECENT);
+            applied.recent.drain(..too_many);
         }
-        *applied = newest;
+        applied.epoch.sequence = newest;
         Ok(())
     }
 }
@@ -165,7 +201,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use shared::clock::UnixSeconds;
 
     use super::*;
@@ -175,7 +211,7 @@ mod tests {
 
     /// Notes what it is told to forget.
     #[derive(Default)]
-    struct Notes(Mutex<Vec<String>>);
+    pub(crate) struct Notes(Mutex<Vec<String>>);
 
     impl Notes {
         fn take(&self) -> Vec<String> {
@@ -193,13 +229,15 @@ mod tests {
         }
     }
 
-    async fn write(db: &Db, subject: &str) {
-        db.write(async |tx| change::record(tx, Noun::Client, subject, NOW).await)
-            .await
-            .unwrap();
+    pub(crate) async fn write(db: &Db, subject: &str) {
+        let written = db.write(async |tx| {
+            change::record(tx, Noun::Client, subject, NOW);
+            Ok(())
+        });
+        written.await.unwrap();
     }
 
-    async fn setting() -> (tempfile::TempDir, Db, Arc<Notes>, Arc<Changes>) {
+    pub(crate) async fn setting() -> (tempfile::TempDir, Db, Arc<Notes>, Arc<Changes>) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/test.db", folder.path().display());
         let db = Db::open(&url, &"https://as.example".parse().unwrap(), NOW)
@@ -227,21 +265,69 @@ mod tests {
         let (_folder, db, _notes, changes) = setting().await;
         let mut kept = Vec::new();
         let before = changes.epoch();
-        changes.fill(before, || kept.push("fresh"));
+        let is_a = |change: &Change| change.is_about(Noun::Client, "a");
+        changes.fill(before, is_a, || kept.push("fresh"));
         write(&db, "a").await;
         changes.catch_up().await.unwrap();
-        changes.fill(before, || kept.push("stale"));
-        changes.fill(changes.epoch(), || kept.push("fresh again"));
+        changes.fill(before, is_a, || kept.push("stale"));
+        changes.fill(changes.epoch(), is_a, || kept.push("fresh again"));
         assert_eq!(kept, ["fresh", "fresh again"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn changes_of_other_things_keep_nothing_out_of_memory() {
+        let (_folder, db, _notes, changes) = setting().await;
+        let is_a = |change: &Change| change.is_about(Noun::Client, "a");
+        let (before, mut kept) = (changes.epoch(), Vec::new());
+        for other in ["b", "c"] {
+            write(&db, other).await;
+            changes.catch_up().await.unwrap();
+        }
+        changes.fill(before, is_a, || kept.push("a"));
+        changes.fill(
+            before,
+            |change| change.is_of(&[Noun::Client]),
+            || kept.push("all clients"),
+        );
+        changes.fill(before, |change| change.is_of(&[Noun::Key]), || kept.push("keys"));
+        // What everything of its kind is about is about each.
+        write(&db, change::MANY).await;
+        changes.catch_up().await.unwrap();
+        changes.fill(before, is_a, || kept.push("a again"));
+        assert_eq!(kept, ["a", "keys"]);
+        // Whatever was missed may have been about anything.
+        let before = changes.epoch();
+        write(&db, "d").await;
+        change::forget(&db, NOW + Duration::from_secs(1)).await.unwrap();
+        changes.catch_up().await.unwrap();
+        changes.fill(before, is_a, || kept.push("unknown"));
+        assert!(before < changes.epoch());
+        assert_eq!(kept.len(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_lies_too_far_back_is_not_kept() {
+        let (_folder, db, _notes, changes) = setting().await;
+        let (before, mut kept) = (changes.epoch(), 0);
+        for _ in 0..2 {
+            let many = db.write(async |tx| {
+                for n in 0..600 {
+                    change::record(tx, Noun::Client, &n.to_string(), NOW);
+                }
+                Ok(())
+            });
+            many.await.unwrap();
+            changes.catch_up().await.unwrap();
+            changes.fill(before, |_| false, || kept += 1);
+        }
+        assert_eq!(kept, 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn missed_changes_empty_the_memory() {
         let (_folder, db, notes, changes) = setting().await;
         write(&db, "a").await;
-        change::forget(&db, NOW + std::time::Duration::from_secs(1))
-            .await
-            .unwrap();
+        change::forget(&db, NOW + Duration::from_secs(1)).await.unwrap();
         changes.catch_up().await.unwrap();
         assert_eq!(notes.take(), ["*"]);
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use shared::clock::{self, UnixSeconds};
 
 use crate::app::App;
+use crate::audit;
 use crate::authorize::interaction;
 use crate::client::usage;
-use crate::db::{self, DbFault};
+use crate::db::{self, Db, DbFault};
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
 const MARGIN: Duration = Duration::from_secs(3600);
@@ -29,50 +30,87 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut timer = tokio::time::interval(Duration::from_secs(600));
     loop {
         timer.tick().await;
-        if let Err(fault) = clean(&app, clock::now()).await {
-            tracing::warn!(reason = %fault, "the database could not be cleaned; it will be tried again");
+        for (what, fault) in clean(&app, clock::now()).await {
+            tracing::warn!(what, reason = %fault, "the database could not be cleaned; it will be tried again");
         }
     }
 }
 
-async fn clean(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
-    let before = now - MARGIN;
-    // A used code is evidence for as long as what came of it lives (OAuth 2.1 §4.1.3).
-    db::authorization_code::forget(&app.db, before).await?;
-    db::device_authorization::forget(&app.db, before).await?;
-    // Anybody can open one, so they do not stay: nothing is decided by what is over.
-    db::interaction::forget(&app.db, now - INTERACTIONS).await?;
-    // Whoever came with one has ten minutes to decide, and its end must be known then.
-    db::pushed_request::forget(&app.db, now - interaction::LIFE - INTERACTIONS).await?;
-    db::one_time_link::forget(&app.db, before).await?;
-    db::session::forget(&app.db, before).await?;
-    // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
-    db::refresh_token::forget(&app.db, before).await?;
-    db::token_family::forget(&app.db, before).await?;
-    // After whatever refers to them.
-    db::access_grant::forget(&app.db, now - GRANTS).await?;
-    db::revoked_token::forget(&app.db, before).await?;
-    db::status_list::forget(&app.db, before).await?;
-    db::used_proof::forget(&app.db, now - PROOFS).await?;
-    db::client_secret::forget(&app.db, before).await?;
-    db::initial_access_token::forget(&app.db, before).await?;
-    db::node_invite::forget(&app.db, before).await?;
-    db::approval::forget(&app.db, before).await?;
+/// Takes every step, whatever became of the others; returns those that failed. What refers to other rows goes before them,
+/// so when it stays, they stay.
+async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
+    let (db, before) = (&app.db, now - MARGIN);
+    let steps = [
+        // A used code is evidence for as long as what came of it lives (OAuth 2.1 §4.1.3).
+        ("codes", db::authorization_code::forget(db, before).await),
+        ("devices", db::device_authorization::forget(db, before).await),
+        // Anybody can open one, so they do not stay: nothing is decided by what is over.
+        (
+            "interactions",
+            db::interaction::forget(db, now - INTERACTIONS).await,
+        ),
+        // Whoever came with one has ten minutes to decide, and its end must be known then.
+        (
+            "pushed requests",
+            db::pushed_request::forget(db, now - interaction::LIFE - INTERACTIONS).await,
+        ),
+        ("links", db::one_time_link::forget(db, before).await),
+        ("sessions", db::session::forget(db, before).await),
+        // A used refresh token is evidence for as long as its family lives (docs/decisions/0010).
+        ("refresh tokens", db::refresh_token::forget(db, before).await),
+        ("families", db::token_family::forget(db, before).await),
+        // After whatever refers to them.
+        ("grants", db::access_grant::forget(db, now - GRANTS).await),
+        ("revoked tokens", db::revoked_token::forget(db, before).await),
+        ("status lists", db::status_list::forget(db, before).await),
+        ("proofs", db::used_proof::forget(db, now - PROOFS).await),
+        ("client secrets", db::client_secret::forget(db, before).await),
+        (
+            "initial access tokens",
+            db::initial_access_token::forget(db, before).await,
+        ),
+        ("invites", db::node_invite::forget(db, before).await),
+        ("approvals", db::approval::forget(db, before).await),
+        ("registrations", registrations(app, now).await),
+        (
+            "audit events",
+            audit_events(db, app.config.audit_retention, now).await,
+        ),
+        ("changes", db::change::forget(db, now - CHANGES).await),
+    ];
+    let failed = steps
+        .into_iter()
+        .filter_map(|(what, done)| Some((what, done.err()?)));
+    failed.collect()
+}
+
+async fn registrations(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     // First what was used: nobody is forgotten who was here today.
     usage::write(app, now).await?;
     let ended = db::client_life::expire(&app.db, now).await?;
     if ended > 0 {
         tracing::info!(ended, "registrations that nobody used have ended");
     }
-    db::client_life::forget(&app.db, before).await?;
-    db::change::forget(&app.db, now - CHANGES).await
+    db::client_life::forget(&app.db, now - MARGIN).await
+}
+
+async fn audit_events(db: &Db, retention: Option<Duration>, now: UnixSeconds) -> Result<(), DbFault> {
+    match retention {
+        Some(retention) => audit::prune(db, retention, now).await,
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::config::Reader;
     use shared::secret::SecretHash;
 
     use super::*;
+    use crate::audit::{Event, Name, Target};
+    use crate::config::Config;
     use crate::db::tests::{NOW, Places};
     use crate::token::testing::House;
 
@@ -88,7 +126,7 @@ mod tests {
             for (proof, end) in ends {
                 assert!(db::used_proof::consume(db, proof, end).await.unwrap());
             }
-            clean(&house.app, now).await.unwrap();
+            assert!(clean(&house.app, now).await.is_empty());
             assert!(db::used_proof::consume(db, &over, now).await.unwrap(), "{url}");
             assert!(
                 !db::used_proof::consume(db, &at_the_edge, now).await.unwrap(),
@@ -110,12 +148,64 @@ mod tests {
             // The first would have ended by itself after 14 days.
             let late = NOW + DAYS * 20;
             let third = house.refreshed(&second, late).await.unwrap();
-            clean(&house.app, late).await.unwrap();
-            clean(&house.app, late + Duration::from_secs(7200)).await.unwrap();
+            assert!(clean(&house.app, late).await.is_empty());
+            assert!(
+                clean(&house.app, late + Duration::from_secs(7200))
+                    .await
+                    .is_empty()
+            );
             assert!(!house.is_taken_back(&family).await, "{url}");
             assert!(house.refreshed(&first, late).await.is_err());
             assert!(house.is_taken_back(&family).await, "{url}");
             assert!(house.refreshed(&third, late).await.is_err());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn audit_events_go_when_their_time_is_over_and_only_where_it_ends() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let places = Places::new();
+        for url in places.urls() {
+            let keeps = House::new(&url, "").await;
+            let event = Event::of_operator(Name::UserEnabled, Target::User("u_1"));
+            let db = &keeps.app.db;
+            for now in [NOW, NOW + DAY * 99] {
+                let written = db.write(async |tx| db::audit_event::append(tx, &event, now).await);
+                written.await.unwrap();
+            }
+            let now = NOW + DAY * 100;
+            assert!(clean(&keeps.app, now).await.is_empty());
+            assert_eq!(audit::verify(db).await.unwrap().first, 1, "{url}");
+            let forgets = Config::read(
+                Reader::from_text("[audit]\nretention = \"30d\"".to_owned(), &BTreeMap::new()).unwrap(),
+            );
+            let retention = forgets.unwrap().audit_retention;
+            audit_events(db, retention, now).await.unwrap();
+            let verified = audit::verify(db).await.unwrap();
+            assert_eq!((verified.first, verified.events), (2, 2), "{url}");
+        }
+    }
+
+    /// A table that cannot be cleaned keeps no other from it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_fails_holds_nothing_else_up() {
+        let places = Places::new();
+        for url in places.urls() {
+            let house = House::new(&url, "").await;
+            let db = &house.app.db;
+            let proof = SecretHash::of(b"over");
+            let now = clock::now();
+            assert!(
+                db::used_proof::consume(db, &proof, now - PROOFS - PROOFS)
+                    .await
+                    .unwrap()
+            );
+            db::tests::run(db, "DROP TABLE authorization_code").await;
+            let failed = clean(&house.app, now).await;
+            let names: Vec<_> = failed.iter().map(|(what, _)| *what).collect();
+            // What asks about codes cannot be answered either.
+            assert_eq!(names, ["codes", "grants"], "{url}: {failed:?}");
+            assert!(db::used_proof::consume(db, &proof, now).await.unwrap(), "{url}");
         }
     }
 }

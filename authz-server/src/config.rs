@@ -1,6 +1,7 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
 mod assertions;
+mod audit;
 mod clients;
 mod exchange;
 mod federation;
@@ -79,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) assertions: Assertions,
     /// Along what tokens may be exchanged.
     pub(crate) exchange: Vec<Edge>,
+    /// How long events stay in the audit log; `None`: for ever.
+    pub(crate) audit_retention: Option<Duration>,
     /// How clients come to be known.
     pub(crate) clients: Clients,
     /// What may be fetched at addresses that clients name, besides the public Internet.
@@ -101,12 +104,11 @@ const MAX_CODE_TTL: Duration = Duration::from_secs(600);
 const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 5] = [
+const LATER: [(&str, &[&str]); 4] = [
     ("keys", &["rotate_every"]),
     ("admin", &[]),
     ("cors", &[]),
     ("telemetry", &[]),
-    ("audit", &[]),
 ];
 
 impl Config {
@@ -214,6 +216,7 @@ impl Config {
         let federation = Federation::read(&mut reader);
         let assertions = Assertions::read(&mut reader);
         let exchange = exchange::read(&mut reader);
+        let audit_retention = audit::retention(&mut reader);
         let clients = Clients::read(&mut reader);
         let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let mut limits = reader.section("limits");
@@ -260,6 +263,7 @@ impl Config {
             federation,
             assertions,
             exchange,
+            audit_retention,
             clients,
             fetch_rules,
             per_ip,

@@ -21,6 +21,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod fleet;
+mod flight;
 mod health;
 mod keys;
 mod openid;

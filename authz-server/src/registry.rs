@@ -110,7 +110,10 @@ impl Registry {
             client.document = row.as_ref().map(Document::written);
         }
         let client = Arc::new(client);
-        changes.fill(epoch, || self.clients.insert(id.to_owned(), Arc::clone(&client)));
+        let is_mine = |change: &Change| change.is_about(Noun::Client, id);
+        changes.fill(epoch, is_mine, || {
+            self.clients.insert(id.to_owned(), Arc::clone(&client));
+        });
         Ok(Some(client))
     }
 
@@ -125,7 +128,10 @@ impl Registry {
         let mut list = list?;
         list.sort_by(|a, b| a.lookup_key.cmp(&b.lookup_key));
         let resources = Arc::new(Resources(list));
-        changes.fill(epoch, || self.resources.store(Some(Arc::clone(&resources))));
+        let is_one = |change: &Change| change.is_of(&[Noun::Resource]);
+        changes.fill(epoch, is_one, || {
+            self.resources.store(Some(Arc::clone(&resources)))
+        });
         Ok(resources)
     }
 }

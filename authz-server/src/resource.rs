@@ -8,6 +8,7 @@ use shared::jose::Algorithm;
 use shared::scope::Scope;
 use shared::uri::ResourceUri;
 
+use crate::audit::{Event, Name, Target};
 use crate::authorization_details::is_type_name;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
@@ -117,7 +118,15 @@ pub(crate) async fn update(
 /// Forgets a resource. Its tokens are inactive from now on.
 pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<(), ResourceFault> {
     let row = find(db, uri).await?;
-    if db::resource::delete(db, &row.uri, now).await? {
+    let deleted = db.write(async |tx| {
+        if !db::resource::delete_in(tx, &row.uri, now).await? {
+            return Ok(false);
+        }
+        let event = Event::of_operator(Name::ResourceDeleted, Target::Resource(&row.uri));
+        db::audit_event::append(tx, &event, now).await?;
+        Ok(true)
+    });
+    if deleted.await? {
         return Ok(());
     }
     Err(ResourceFault::NoSuchResource(uri.to_owned()))

@@ -30,7 +30,8 @@ impl Revocations {
         }
         let epoch = changes.epoch();
         let revoked = db::revoked_token::exists(db, token_id).await?;
-        changes.fill(epoch, || self.known.insert(token_id.to_owned(), revoked));
+        let is_its = |change: &Change| change.is_about(Noun::Token, token_id);
+        changes.fill(epoch, is_its, || self.known.insert(token_id.to_owned(), revoked));
         Ok(revoked)
     }
 }

@@ -24,6 +24,7 @@ use crate::changes::Memory;
 use crate::db::change::{Change, MANY, Noun};
 use crate::db::status_list::BlockOwner;
 use crate::error::Failure;
+use crate::flight::Flights;
 use crate::registry::Resource;
 
 /// Where the lists are.
@@ -76,8 +77,11 @@ pub(crate) struct StatusLists {
     blocks: Blocks,
     news: News,
     published: Cache<String, Arc<Published>>,
-    /// By the tag of the resource.
+    /// Lists that are being packed and signed.
+    packing: Flights<Option<Arc<Published>>>,
+    /// Of registered resources, by their tag.
     directories: Cache<String, Arc<Directory>>,
+    gathering: Flights<Arc<Directory>>,
 }
 
 impl StatusLists {
@@ -86,7 +90,9 @@ impl StatusLists {
             blocks: Blocks::new(),
             news: News::new(),
             published: Cache::new(LISTS),
+            packing: Flights::new(),
             directories: Cache::new(LISTS),
+            gathering: Flights::new(),
         })
     }
 

@@ -1,12 +1,15 @@
 //! What a node tells other nodes of itself: what it offers, where it is, and how to get a token for it. Nothing in it is
 //! secret, and nothing in it is believed beyond the node that says it: it comes over a connection that proved who speaks.
 
+pub(crate) mod own;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::fleet::name;
 use tokio::sync::watch;
 
+pub(crate) use self::own::Fixed;
 use crate::status::Load;
 
 /// A longer document is refused.

@@ -1,6 +1,6 @@
 //! One node: everything that lives as long as the program, and the routes that lead to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::web::address::ClientAddress;
@@ -16,17 +16,22 @@ use shared::dpop::ProofFault;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::advertisement::{Advertisement, Fixed, Reach};
 use crate::approval::Approvals;
 use crate::auth::{Caller, Door, Shown};
+use crate::discovery::{self, Discovery};
 use crate::error::{Asks, Refusal};
 use crate::fleet::Membership;
-use crate::gate::{CALL_TOOL, Gate, LISTEN, READ_RESOURCE, ScopeTable};
+use crate::gate::{ANNOUNCE, CALL_TOOL, CONNECT, Gate, LIST_PEERS, LISTEN, READ_RESOURCE, ScopeTable};
 use crate::issuers::LEEWAY;
 use crate::logs::Logs;
 use crate::mcp::sessions::Sessions;
 use crate::mcp::{self, Lasting, Transport, legacy};
 use crate::metadata::{self, Documents};
 use crate::origin::{Origins, guard, open};
+use crate::p2p::{NotConnected, P2p};
+use crate::peers::{Peer, Peers};
+use crate::records::Records;
 use crate::rest;
 use crate::status::{NodeStatus, Observer};
 use crate::upstream::Upstreams;
@@ -77,6 +82,18 @@ pub(crate) struct Node {
     pub(crate) resource: String,
     /// Other MCP servers behind this node.
     pub(crate) upstreams: Upstreams,
+    /// Other nodes.
+    pub(crate) peers: Peers,
+    /// How they are found on the local network.
+    pub(crate) discovery: Discovery,
+    /// How they are spoken to, once that runs.
+    pub(crate) network: OnceLock<P2p>,
+    /// Where this node is reached by them.
+    pub(crate) reach: Reach,
+    /// What the authorization server signs of this node and of them; `None` for one that has not enrolled.
+    pub(crate) records: Option<Records>,
+    /// What this node says of itself, as far as that does not change.
+    pub(crate) advertised: Fixed,
 }
 
 /// The scope that a caller without token is told to get, by what it asked for.
@@ -86,6 +103,9 @@ pub(crate) struct Hints {
     pub(crate) call: String,
     pub(crate) read: String,
     pub(crate) listen: String,
+    pub(crate) announce: String,
+    pub(crate) list_peers: String,
+    pub(crate) connect: String,
 }
 
 impl Hints {
@@ -95,6 +115,9 @@ impl Hints {
             call: scopes.hint(CALL_TOOL),
             read: scopes.hint(READ_RESOURCE),
             listen: scopes.hint(LISTEN),
+            announce: scopes.hint(ANNOUNCE),
+            list_peers: scopes.hint(LIST_PEERS),
+            connect: scopes.hint(CONNECT),
         }
     }
 }
@@ -165,6 +188,20 @@ impl Node {
         }
     }
 
+    /// Tells connected peers what the node says of itself; false where there is no network of peers.
+    pub(crate) fn tell_peers(&self, said: Advertisement) -> bool {
+        let network = self.network.get();
+        network.inspect(|network| network.announce(said)).is_some()
+    }
+
+    /// Connects to `peer`, and waits until it has proved who it is.
+    pub(crate) async fn connect(&self, peer: &Peer) -> Result<(), NotConnected> {
+        match self.network.get() {
+            Some(network) => network.connect(&peer.peer_id).await,
+            None => Err(NotConnected::Down),
+        }
+    }
+
     /// How the node is.
     pub(crate) fn status(&self) -> NodeStatus {
         self.observer
@@ -208,6 +245,9 @@ pub(crate) fn routes<H: ServerHandler>(
             .wrap(from_fn(open))
             .route(answer::get().to(metadata::information)),
     );
+    if plain_json {
+        config.configure(discovery::endpoints::routes);
+    }
     if !node.mcp_enabled {
         return;
     }

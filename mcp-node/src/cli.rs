@@ -2,6 +2,7 @@
 
 mod config;
 mod enroll;
+mod fleet;
 mod healthcheck;
 mod identity;
 mod init;
@@ -45,6 +46,12 @@ enum Command {
     Identity,
     /// Tell how a running node is
     Status(status::Arguments),
+    /// List other nodes, or connect to one
+    #[command(subcommand)]
+    Peers(fleet::Peers),
+    /// Tell other nodes of this one, or list whom it has heard of
+    #[command(subcommand)]
+    Discovery(fleet::Discovery),
     /// Look into access tokens
     #[command(subcommand)]
     Token(Box<token::Command>),
@@ -53,6 +60,9 @@ enum Command {
     Config(config::Command),
     /// Ask a running node whether it is alive: for containers
     Healthcheck(healthcheck::Arguments),
+    /// What a node starts by itself, to listen to the local network
+    #[command(name = crate::discovery::COMMAND, hide = true)]
+    Listen,
 }
 
 /// Why a command was not done: one line that says what to do.
@@ -78,6 +88,12 @@ pub fn main() -> ExitCode {
         Command::Enroll(arguments) => enroll::run(config, &arguments, json),
         Command::Identity => identity::run(config, json),
         Command::Status(arguments) => status::run(config, &arguments, json),
+        Command::Peers(command) => fleet::peers(config, &command, json),
+        Command::Discovery(command) => fleet::discovery(config, &command, json),
+        Command::Listen => Ok(match crate::discovery::listen() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
         Command::Token(command) => token::run(config, &command, json),
         Command::Config(command) => config::run(config, &command, json),
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments),

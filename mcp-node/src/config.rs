@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod client_certificates;
 mod cors;
+mod discovery;
 mod issuer;
 mod limits;
 mod mcp;
@@ -26,6 +27,7 @@ pub(crate) use self::approval::PROVISION_NODE;
 pub use self::approval::{ApprovalRules, ApprovedBy};
 pub use self::client_certificates::ClientCertificates;
 pub use self::cors::Cors;
+pub use self::discovery::DiscoveryConfig;
 pub use self::issuer::{ClientProof, IntrospectionConfig, IssuerConfig, IssuerKind, Validation};
 pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
@@ -104,6 +106,8 @@ pub struct NodeConfig {
     pub upstreams: Vec<UpstreamConfig>,
     /// What pages of allowed origins may send and read.
     pub cors: Cors,
+    /// How other nodes are found on the local network.
+    pub discovery: DiscoveryConfig,
     /// The network of peers.
     pub p2p: P2pConfig,
 }
@@ -133,12 +137,6 @@ impl NodeConfig {
             if let Some(value) = environment.get(name) {
                 reader.set(path, value, Source::Environment);
             }
-        }
-        for (section, feature) in LATER {
-            reader.refuse(
-                section,
-                &format!("{feature} is not part of this version; remove the section"),
-            );
         }
         let config = Parts::read(&mut reader);
         let settings = reader.finish()?;
@@ -185,9 +183,6 @@ impl NodeConfig {
         hosts
     }
 }
-
-/// Sections of later versions. Ignoring them would let an operator believe that they work.
-const LATER: [(&str, &str); 1] = [("discovery", "discovery of peers")];
 
 /// Reading is all or nothing; a `None` has left its fault in the reader.
 struct Parts;
@@ -268,6 +263,8 @@ impl Parts {
         let mcp = McpConfig::read(reader);
         let approval = ApprovalRules::read(reader);
         let p2p = P2pConfig::read(reader);
+        let has_peers = p2p.as_ref().is_some_and(|p2p| p2p.enabled);
+        let discovery = DiscoveryConfig::read(reader, has_peers);
         let client_certificates = ClientCertificates::read(reader, &tls, !trusted_proxies.is_empty());
         Some(NodeConfig {
             listen,
@@ -297,6 +294,7 @@ impl Parts {
             approval,
             upstreams,
             cors,
+            discovery: discovery?,
             p2p: p2p?,
         })
     }

@@ -103,6 +103,14 @@ impl Refusal {
         }
     }
 
+    /// The code in a problem document.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::NoToken => "unauthorized",
+            _ => self.code().map_or(self.reason(), ErrorCode::as_str),
+        }
+    }
+
     /// The sentence for the caller's developer.
     pub(crate) fn sentence(&self) -> &'static str {
         match self {

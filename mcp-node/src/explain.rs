@@ -147,12 +147,12 @@ fn whose<'c, 't>(
     };
     let found = candidates
         .iter()
-        .find(|candidate| candidate.expectation.issuer == named);
+        .find(|candidate| *candidate.expectation.issuer == *named);
     let Some(candidate) = found else {
         let shown: String = named.chars().take(128).filter(|c| c.is_ascii_graphic()).collect();
         let trusted: Vec<_> = candidates
             .iter()
-            .map(|candidate| candidate.expectation.issuer.as_str())
+            .map(|candidate| &*candidate.expectation.issuer)
             .collect();
         let reason = format!("iss is {shown}; trusted: {}", trusted.join(", "));
         return Err(TokenFault::new(Check::Issuer, reason));

@@ -1,5 +1,6 @@
 //! The node as a member of a fleet: what it asks its authorization server with its own key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -79,7 +80,7 @@ pub(crate) enum Standing {
 /// The node's enrolment, in use.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    identity: Identity,
+    identity: Arc<Identity>,
     enrolment: Enrolment,
     client: HttpClient,
     /// The place of the server among the trusted issuers.
@@ -91,7 +92,7 @@ pub(crate) struct Membership {
 impl Membership {
     /// The membership that the data folder speaks of, if it is that of this node as it is configured.
     pub(crate) fn of(
-        identity: Identity,
+        identity: Arc<Identity>,
         enrolment: Option<Enrolment>,
         config: &NodeConfig,
     ) -> Result<Option<Self>, ClientFault> {
@@ -125,9 +126,52 @@ impl Membership {
         }))
     }
 
+    /// What the node was told when it enrolled.
+    pub(crate) fn enrolment(&self) -> &Enrolment {
+        &self.enrolment
+    }
+
+    /// How the server is asked.
+    pub(crate) fn client(&self) -> &HttpClient {
+        &self.client
+    }
+
+    /// Who the node is.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// The place of the server among the trusted issuers.
+    pub(crate) fn place(&self) -> usize {
+        self.issuer
+    }
+
+    /// The server's keys. One whose tokens are known by something else still signs records and answers with its keys.
+    pub(crate) fn keys<'k>(&'k self, issuers: &'k Issuers) -> &'k RemoteKeySet {
+        match issuers.iter().nth(self.issuer).map(|issuer| &issuer.trust) {
+            Some(Trust::Keys(keys)) => keys,
+            _ => &self.keys,
+        }
+    }
+
     /// Whether the server lets this node ask for invites.
     pub(crate) fn may_invite(&self) -> bool {
         self.enrolment.scope.split(' ').any(|scope| scope == MAY_INVITE)
+    }
+
+    /// A token for this node's own addresses, on its own behalf.
+    pub(crate) async fn own_token(&self, scope: &str, now: UnixSeconds) -> Result<Secret, MemberFault> {
+        #[derive(Deserialize)]
+        struct Granted {
+            access_token: String,
+        }
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("scope", scope),
+            ("resource", &self.enrolment.resource),
+        ];
+        let granted: Granted = self.post("/oauth/token", &form, (200, now)).await?;
+        Ok(Secret::from(granted.access_token))
     }
 
     /// Asks the server to have a person asked. `shown` is the canonical text of the arguments.
@@ -162,7 +206,7 @@ impl Membership {
             ("approver", approver),
             ("ttl", &ttl),
         ];
-        let taken: Taken = self.post("/fleet/approvals", &form, now).await?;
+        let taken: Taken = self.post("/fleet/approvals", &form, (201, now)).await?;
         let page = self.enrolment.issuer.endpoint("/approve/");
         if !taken.verification_uri.as_str().starts_with(&page) {
             return Err(MemberFault::Strange("the page is not its own".to_owned()));
@@ -213,12 +257,7 @@ impl Membership {
         let strange = |reason: &str| MemberFault::Strange(reason.to_owned());
         let jwt = SignedJwt::parse(text, approval::MAX_BYTES).map_err(|fault| strange(fault.0))?;
         let kid = jwt.kid().ok_or_else(|| strange("the answer names no key"))?;
-        // A server whose tokens are known by something else still signs this with its keys.
-        let keys = match issuers.iter().nth(self.issuer).map(|issuer| &issuer.trust) {
-            Some(Trust::Keys(keys)) => keys,
-            _ => &self.keys,
-        };
-        let key = match keys.key(kid).await {
+        let key = match self.keys(issuers).key(kid).await {
             KeyLookup::Key(key) => key,
             KeyLookup::UnknownKid => return Err(strange("the answer is signed with an unknown key")),
             KeyLookup::Unavailable { .. } => {
@@ -243,15 +282,15 @@ impl Membership {
         let mut form = vec![("approval_id", approval_id)];
         form.extend(resource.map(|resource| ("node_resource", resource)));
         form.extend(name.map(|name| ("name", name)));
-        self.post("/fleet/invites", &form, now).await
+        self.post("/fleet/invites", &form, (201, now)).await
     }
 
-    /// POSTs a form as the node's client; only 201 is good.
+    /// POSTs a form as the node's client; only the status `good` is good.
     async fn post<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         form: &[(&str, &str)],
-        now: UnixSeconds,
+        (good, now): (u16, UnixSeconds),
     ) -> Result<T, MemberFault> {
         let assertion = self.assertion(now)?;
         let proof = [
@@ -263,7 +302,7 @@ impl Membership {
             .client
             .exchange_form(&url, &[&proof[..], form].concat(), MAX_BYTES)
             .await?;
-        if answer.status != 201 {
+        if answer.status != good {
             return Err(MemberFault::Refused(answer.complaint()));
         }
         serde_json::from_slice(&answer.body).map_err(|e| MemberFault::Strange(e.to_string()))

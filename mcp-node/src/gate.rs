@@ -26,8 +26,10 @@ use self::limits::{Held, Limits};
 pub(crate) use self::operation::Operation;
 pub(crate) use self::pattern::Pattern;
 pub(crate) use self::permit::{Outcome, Permit, TIMED_OUT};
+pub(crate) use self::scopes::{
+    ANNOUNCE, CALL_TOOL, COMPLETE, CONNECT, GET_PROMPT, LIST_PEERS, LISTEN, READ_RESOURCE, ScopeTable,
+};
 use self::scopes::{Asker, Denial, describe};
-pub(crate) use self::scopes::{CALL_TOOL, COMPLETE, GET_PROMPT, LISTEN, READ_RESOURCE, ScopeTable};
 pub(crate) use self::seats::Full;
 use self::seats::Owner;
 use self::uses::Uses;
@@ -166,6 +168,16 @@ impl Gate {
     /// Whether a list that `caller` asked for may name this resource or template of resources.
     pub(crate) fn may_see_resource(&self, caller: &Caller, uri: &str) -> bool {
         self.may_see(caller, &Operation::read(uri))
+    }
+
+    /// Whether other nodes may be told of this tool.
+    pub(crate) fn is_tool_for_everybody(&self, name: &str) -> bool {
+        self.scopes.is_for_everybody(&Operation::call(name, None))
+    }
+
+    /// Whether other nodes may be told of this resource.
+    pub(crate) fn is_resource_for_everybody(&self, uri: &str) -> bool {
+        self.scopes.is_for_everybody(&Operation::read(uri))
     }
 
     fn may_see(&self, caller: &Caller, operation: &Operation<'_>) -> bool {

@@ -162,7 +162,7 @@ impl Issuers {
             Ok(unverified) => match named(&unverified) {
                 Ok(issuer) => {
                     let mut all = self.all.iter();
-                    let place = all.position(|known| known.expectation.issuer == issuer);
+                    let place = all.position(|known| *known.expectation.issuer == *issuer);
                     let place = place.ok_or_else(|| {
                         TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts")
                     })?;
@@ -212,6 +212,11 @@ impl Issuers {
             }
             _ => self.still_has(issuer, grounds, now),
         }
+    }
+
+    /// What is known of the revocations of an issuer.
+    pub(crate) fn revocation(&self, issuer: usize) -> Option<Revocation> {
+        self.all.get(issuer)?.revocation.clone()
     }
 
     /// Changes whenever the issuer has taken tokens back.
@@ -358,8 +363,8 @@ pub(crate) fn expectation(issuer: &IssuerConfig) -> Expectation {
         Validation::Secret(_) | Validation::Introspection(_) => Vec::new(),
     };
     Expectation {
-        issuer: issuer.issuer.as_str().to_owned(),
-        audience: issuer.audience.clone(),
+        issuer: issuer.issuer.as_str().into(),
+        audience: issuer.audience.as_str().into(),
         algorithms,
         leeway: LEEWAY,
         shape: issuer.shape.clone(),

@@ -15,6 +15,7 @@ mod advertisement;
 mod app;
 mod approval;
 mod audit;
+mod discovery;
 mod enrolment;
 mod error;
 mod explain;
@@ -31,6 +32,7 @@ mod origin;
 mod p2p;
 #[expect(dead_code, reason = "x")]
 mod peers;
+mod records;
 mod rest;
 mod revocation;
 mod status;

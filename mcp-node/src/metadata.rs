@@ -2,15 +2,22 @@
 //! the configuration, never from a `Host` header.
 
 use ::web::answer;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, VARY};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
+use shared::clock::now;
 use shared::dpop;
 use shared::metadata::ProtectedResource;
 
+use crate::advertisement::own;
 use crate::app::Node;
 use crate::config::NodeConfig;
+use crate::gate::{Operation, Outcome};
 use crate::status::{Versions, versions};
+
+/// What a caller must be allowed to see what the node offers.
+const LIST_TOOLS: &str = "tools/list";
 
 /// The documents as they are sent.
 #[derive(Debug)]
@@ -23,6 +30,7 @@ pub(crate) struct Documents {
 #[derive(Serialize)]
 struct Information<'a> {
     id: &'a str,
+    peer_id: &'a str,
     name: &'a str,
     versions: Versions,
     capabilities: [&'static str; 2],
@@ -33,7 +41,7 @@ struct Information<'a> {
 
 impl Documents {
     /// Writes both.
-    pub(crate) fn new(config: &NodeConfig, id: &str, name: &str) -> Self {
+    pub(crate) fn new(config: &NodeConfig, (id, peer_id): (&str, &str), name: &str) -> Self {
         let authorization_servers: Vec<_> = config
             .issuers
             .iter()
@@ -41,6 +49,7 @@ impl Documents {
             .collect();
         let information = Information {
             id,
+            peer_id,
             name,
             versions: versions(),
             capabilities: ["tools", "resources"],
@@ -82,12 +91,51 @@ pub(crate) async fn resource(node: web::Data<Node>) -> HttpResponse {
     cacheable(node.documents.resource.clone())
 }
 
-/// `/mcp/node/{id}/info`.
-pub(crate) async fn information(node: web::Data<Node>, id: web::Path<String>) -> HttpResponse {
+/// `/mcp/node/{id}/info`. Whoever shows a token for reading gets to know what the node offers them, how it is and where
+/// it is reached; everybody else what it is and where to get such a token.
+pub(crate) async fn information(
+    request: HttpRequest,
+    node: web::Data<Node>,
+    id: web::Path<String>,
+) -> HttpResponse {
     if !node.observer.is_called(&id) {
         return answer::not_found().await;
     }
-    cacheable(node.documents.information.clone())
+    let mut answer = if request.headers().contains_key(AUTHORIZATION) {
+        details(&request, &node).await
+    } else {
+        cacheable(node.documents.information.clone())
+    };
+    answer
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("authorization"));
+    answer
+}
+
+async fn details(request: &HttpRequest, node: &Node) -> HttpResponse {
+    let permitted = async {
+        let caller = node.admit(request).await?;
+        let permit = node.gate.permit(&caller, &Operation::plain(LIST_TOOLS), now())?;
+        Ok((caller, permit))
+    };
+    let (caller, permit) = match permitted.await {
+        Ok(permitted) => permitted,
+        Err(refusal) => return node.refuse(&refusal, &node.hints.basic),
+    };
+    let said = own::for_caller(node, &caller, now()).await;
+    let mut document: Map<String, Value> =
+        serde_json::from_slice(&node.documents.information).unwrap_or_default();
+    let more = json!({
+        "platform": said.platform, "uptime_seconds": said.uptime_seconds, "load": said.load,
+        "offers": said.capabilities, "p2p": said.p2p, "scopes_supported": said.access.scopes_supported,
+    });
+    if let Value::Object(more) = more {
+        document.extend(more);
+    }
+    permit.end(Outcome::Done);
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .json(document)
 }
 
 pub(crate) fn cacheable(document: Vec<u8>) -> HttpResponse {

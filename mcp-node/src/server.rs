@@ -1,7 +1,7 @@
 //! Putting a node together and serving it until the program is asked to stop.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
@@ -9,15 +9,18 @@ use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
 use ::web::server::{Listen, asked_to_stop};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
+use shared::clock::now;
 use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
+use crate::advertisement::{self, Reach, own};
 use crate::app::{Hints, Node, routes};
 use crate::approval::Approvals;
 use crate::audit::AuditFault;
 use crate::auth::{Bindings, Door, NonceKeyFault, nonces};
 use crate::config::NodeConfig;
+use crate::discovery::{Discovery, OwnFace};
 use crate::enrolment::{Enrolment, EnrolmentFault};
 use crate::error::Asks;
 use crate::fleet::Membership;
@@ -33,11 +36,17 @@ use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::offline;
 use crate::origin::Origins;
+use crate::p2p::{Misbuilt, P2p, Parts};
+use crate::peers::Peers;
+use crate::records::Records;
 use crate::status::Observer;
 use crate::upstream::Upstreams;
 
 /// Paths below which a percent-encoded slash is part of a resource's URI.
 const ENCODED_BELOW: &[&str] = &["/mcp/resources/", "/mcp/node/"];
+
+/// How often the table of peers is swept.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The node cannot start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -63,23 +72,48 @@ pub enum ServeFault {
     #[error(transparent)]
     Nonces(#[from] NonceKeyFault),
     #[error(transparent)]
+    Peers(#[from] PeersFault),
+    #[error(transparent)]
     StateKeys(#[from] StateKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
 }
 
+/// The network of peers cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PeersFault(String);
+
 /// Serves the node's own tools and resources until SIGTERM or SIGINT.
 pub async fn serve(config: NodeConfig) -> Result<(), ServeFault> {
-    serve_with_ring(config, Ring::default(), |_| {}).await
+    let node = build(&config, Ring::default())?;
+    serve_built(config, node, |_| {}).await
 }
 
-/// As [`serve`], with the node's own log lines in `ring`; `ready` is called with the addresses once they are bound.
+/// As [`serve`], with the node's own log lines in `ring`, and discovery; `ready` is called with the addresses once they
+/// are bound.
 pub(crate) async fn serve_with_ring(
     config: NodeConfig,
     ring: Ring,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
     let node = build(&config, ring)?;
+    // Only our own program can start itself as the one that listens.
+    let discovery = tokio::spawn(node.discovery.clone().run(node.stopping.clone()));
+    let ended = serve_built(config, node, ready).await;
+    match ended {
+        // It says goodbye.
+        Ok(()) => drop(discovery.await),
+        Err(_) => discovery.abort(),
+    }
+    ended
+}
+
+async fn serve_built(
+    config: NodeConfig,
+    node: Arc<Node>,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeFault> {
     let handler = Arc::clone(&node);
     start(
         config,
@@ -131,22 +165,43 @@ pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Re
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
-    let identity = Identity::ensure(&config.data_dir)?;
+    let identity = Arc::new(Identity::ensure(&config.data_dir)?);
     let enrolment = Enrolment::load(&config.data_dir)?;
     let id = identity.id().to_owned();
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
     let news = News::new().map_err(StateKeyFault::from)?;
+    let peers = Peers::new(identity.peer_id(), news.clone());
+    let reach = Reach::default();
+    let membership = membership(Arc::clone(&identity), enrolment, config)?;
+    let issuers = Issuers::new(config)?;
+    let records = membership.as_ref().and_then(|member| {
+        let asked = (member.client().clone(), member.keys(&issuers).clone());
+        Records::new(member.enrolment(), asked, &config.data_dir, now())
+    });
     Ok(Arc::new(Node {
-        documents: Documents::new(config, &id, &name),
-        observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
-        membership: membership(identity, enrolment, config)?,
+        documents: Documents::new(config, (&id, &identity.peer_id()), &name),
+        observer: Observer::new(
+            (id, identity.former_id().map(str::to_owned)),
+            name,
+            peers.clone(),
+            (membership.is_some(), config.p2p.enabled),
+        ),
+        discovery: Discovery::new(
+            config.discovery.clone(),
+            own_face(&identity, membership.as_ref(), config),
+            peers.clone(),
+            reach.clone(),
+        ),
+        advertised: advertisement::Fixed::of(config, &identity),
+        peers,
+        network: OnceLock::new(),
+        reach,
+        records,
+        membership,
         approvals: Approvals::new(config.approval.clone()),
         resource: config.resource.as_str().to_owned(),
-        door: Door::new(
-            Issuers::new(config)?,
-            Bindings::new(config.resource.clone(), nonces(config)?),
-        ),
+        door: Door::new(issuers, Bindings::new(config.resource.clone(), nonces(config)?)),
         gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
         origins: Origins::new(&config.allowed_origins, &config.hosts(), &config.cors),
@@ -178,9 +233,22 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
     }))
 }
 
+/// What the node tells the local network of itself.
+fn own_face(identity: &Identity, membership: Option<&Membership>, config: &NodeConfig) -> OwnFace {
+    OwnFace {
+        node_id: identity.id().to_owned(),
+        peer_id: identity.peer_id(),
+        resource: config.resource.as_str().to_owned(),
+        mcp_enabled: config.mcp_enabled,
+        oauth2_enabled: !config.issuers.is_empty(),
+        issuer: membership.map(|member| member.enrolment().issuer.as_str().to_owned()),
+        http_port: config.listen.first().map_or(0, SocketAddr::port),
+    }
+}
+
 /// What the node may ask its authorization server. Tools that need a person's yes need that.
 fn membership(
-    identity: Identity,
+    identity: Arc<Identity>,
     enrolment: Option<Enrolment>,
     config: &NodeConfig,
 ) -> Result<Option<Membership>, ServeFault> {
@@ -191,6 +259,56 @@ fn membership(
     Ok(membership)
 }
 
+/// Joins the network of peers, if there is something to show them.
+fn join_peers(config: &NodeConfig, node: &Arc<Node>) -> Result<(), Misbuilt> {
+    let (Some(member), Some(records)) = (&node.membership, &node.records) else {
+        tracing::warn!("p2p.enabled does nothing until the node has enrolled: mcp-node enroll");
+        return Ok(());
+    };
+    let issuers = node.door.issuers();
+    let network = P2p::start(Parts {
+        config: config.p2p.clone(),
+        identity: Arc::clone(member.identity()),
+        record: records.own(),
+        peers: node.peers.clone(),
+        issuer: member.enrolment().issuer.clone(),
+        keys: member.keys(issuers).clone(),
+        revocation: issuers.revocation(member.place()),
+        client: member.client().clone(),
+        reach: node.reach.clone(),
+        metrics: Arc::clone(&node.metrics),
+        stopping: node.stopping.clone(),
+    })?;
+    if node.network.set(network).is_ok() {
+        tokio::spawn(advertise(Arc::clone(node)));
+    }
+    Ok(())
+}
+
+/// Tells peers what the node says of itself, until the program stops.
+async fn advertise(node: Arc<Node>) {
+    let mut news = node.lasting.news.read();
+    let telling = async {
+        loop {
+            node.tell_peers(own::current(&node).await);
+            own::until_next(&node, &mut news).await;
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        () = node.stopping.cancelled() => {}
+    }
+}
+
+/// Forgets peers of whom nobody speaks any more.
+async fn sweep(peers: Peers) {
+    let mut each = tokio::time::interval(SWEEP);
+    loop {
+        each.tick().await;
+        peers.sweep();
+    }
+}
+
 async fn start<H: ServerHandler>(
     config: NodeConfig,
     node: Arc<Node>,
@@ -198,6 +316,9 @@ async fn start<H: ServerHandler>(
     plain_json: bool,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
+    if config.p2p.enabled {
+        join_peers(&config, &node).map_err(|fault| PeersFault(fault.to_string()))?;
+    }
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
@@ -235,6 +356,10 @@ async fn start<H: ServerHandler>(
     ));
     let rates = node.gate.rates().chain([node.per_client.clone()]).collect();
     tokio::spawn(forget_the_idle(per_address, rates));
+    if let Some(records) = node.records.clone() {
+        tokio::spawn(records.keep_current(node.peers.clone(), node.stopping.clone()));
+    }
+    tokio::spawn(sweep(node.peers.clone()));
     tokio::spawn(offline::keep_time(Arc::clone(node.door.issuers().clock())));
     let stopping = node.stopping.clone();
     tokio::spawn(async move {

@@ -1,7 +1,8 @@
 //! How the node is: what the tool `get_status`, the resource `edge-hive://status`, the stream and `mcp-node status`
 //! all tell.
 
-mod load;
+pub(crate) mod load;
+mod peer;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,10 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::load::LoadMeter;
+pub(crate) use self::peer::PeerStatus;
 use crate::issuers::Issuers;
+use crate::peers::Peers;
 
-/// What is told of the peers until there are any.
-pub(crate) const NO_PEERS: &str = "this version does not look for peers";
+/// Why a node without enrolment has no peers.
+const NOT_ENROLLED: &str = "the node has not enrolled, so that no other can prove itself to it";
+/// Why a node without `[p2p]` has none.
+const NO_P2P: &str = "p2p.enabled is false, so that nodes are heard of but not connected";
 
 /// The state of a node.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -30,8 +35,11 @@ pub(crate) struct NodeStatus {
     pub(crate) load: Load,
     /// The authorization servers whose tokens it takes.
     pub(crate) issuers: Vec<IssuerStatus>,
-    /// Other nodes that it knows.
+    /// Other nodes that have proved who they are.
     pub(crate) peers: Vec<PeerStatus>,
+    /// How many others it has merely heard of.
+    #[serde(default)]
+    pub(crate) peers_heard: usize,
     /// Why there are no peers, if there is a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peers_note: Option<String>,
@@ -126,13 +134,6 @@ pub(crate) struct RevocationState {
     pub(crate) fault: Option<String>,
 }
 
-/// One known node.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct PeerStatus {
-    /// Its id.
-    pub(crate) id: String,
-}
-
 /// Observes the node.
 pub(crate) struct Observer {
     id: String,
@@ -140,22 +141,34 @@ pub(crate) struct Observer {
     name: String,
     started_at: Instant,
     load: Mutex<LoadMeter>,
+    peers: Peers,
+    peers_note: Option<&'static str>,
 }
 
 impl Observer {
     /// Begins to count the uptime.
-    pub(crate) fn new(id: String, former_id: Option<String>, name: String) -> Self {
+    pub(crate) fn new(
+        (id, former_id): (String, Option<String>),
+        name: String,
+        peers: Peers,
+        (is_enrolled, has_p2p): (bool, bool),
+    ) -> Self {
         Self {
             id,
             former_id,
             name,
             started_at: Instant::now(),
             load: Mutex::new(LoadMeter::new()),
+            peers,
+            peers_note: match (is_enrolled, has_p2p) {
+                (_, false) => Some(NO_P2P),
+                (false, true) => Some(NOT_ENROLLED),
+                (true, true) => None,
+            },
         }
     }
 
     /// The node's id.
-    #[cfg(test)]
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -175,22 +188,35 @@ impl Observer {
         self.started_at.elapsed()
     }
 
-    /// The state now; the load is that of the last second.
-    pub(crate) fn observe(&self, issuers: &Issuers, upstreams: Vec<UpstreamStatus>) -> NodeStatus {
-        let load = self
+    /// What the node uses of the machine, as of the last second.
+    pub(crate) fn load(&self) -> Load {
+        let mut meter = self
             .load
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .measure();
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        meter.measure()
+    }
+
+    /// Nodes that have proved who they are, and how many are merely heard of.
+    fn peers(&self) -> (Vec<PeerStatus>, usize) {
+        let all = self.peers.list();
+        let (known, heard): (Vec<_>, Vec<_>) = all.iter().partition(|peer| peer.record.is_some());
+        (known.into_iter().map(PeerStatus::of).collect(), heard.len())
+    }
+
+    /// The state now; the load is that of the last second.
+    pub(crate) fn observe(&self, issuers: &Issuers, upstreams: Vec<UpstreamStatus>) -> NodeStatus {
+        let (known, heard) = self.peers();
         NodeStatus {
             id: self.id.clone(),
             name: self.name.clone(),
             uptime_seconds: self.uptime().as_secs(),
             versions: versions(),
-            load,
+            load: self.load(),
             issuers: issuers.iter().map(issuer_status).collect(),
-            peers: Vec::new(),
-            peers_note: Some(NO_PEERS.to_owned()),
+            peers: known,
+            peers_heard: heard,
+            peers_note: self.peers_note.map(str::to_owned),
             upstreams,
         }
     }
@@ -221,7 +247,7 @@ fn issuer_status(issuer: &crate::issuers::TrustedIssuer) -> IssuerStatus {
         fault: known.fault,
     });
     IssuerStatus {
-        issuer: issuer.expectation.issuer.clone(),
+        issuer: issuer.expectation.issuer.to_string(),
         validation: issuer.trust.as_str().to_owned(),
         usable: condition.usable,
         keys_age_seconds: condition.keys_age.map(|age| age.as_secs()),

@@ -84,8 +84,8 @@ impl Forge {
 
     pub(crate) fn expectation(&self) -> Expectation {
         Expectation {
-            issuer: self.issuer.clone(),
-            audience: AUDIENCE.to_owned(),
+            issuer: self.issuer.as_str().into(),
+            audience: AUDIENCE.into(),
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
             shape: Shape::EdgeHive,

@@ -14,6 +14,7 @@ mod marks;
 mod shape;
 mod unverified;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -95,9 +96,9 @@ impl TokenFault {
 #[derive(Clone, Debug)]
 pub struct Expectation {
     /// The trusted issuer, byte for byte.
-    pub issuer: String,
+    pub issuer: Arc<str>,
     /// This node's resource, byte for byte.
-    pub audience: String,
+    pub audience: Arc<str>,
     /// The algorithms allowed for this issuer; none for one that shares a secret with us.
     pub algorithms: Vec<Algorithm>,
     /// Tolerated difference of clocks.
@@ -118,14 +119,15 @@ pub struct Expectation {
 /// just now what it is. There is no other way to get one.
 #[derive(Clone, Debug)]
 pub struct VerifiedClaims {
-    issuer: String,
+    // Shared with the expectation: thousands are remembered.
+    issuer: Arc<str>,
     subject: String,
     client_id: String,
     token_id: String,
     scope: Scope,
     expires_at: UnixSeconds,
     issued_at: UnixSeconds,
-    audience: String,
+    audience: Arc<str>,
     client_name: Option<String>,
     client_type: Option<String>,
     confirmation: Option<Confirmation>,

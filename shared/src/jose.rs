@@ -3,6 +3,7 @@
 
 mod admission;
 mod client_key;
+mod compact;
 mod ed25519;
 mod key_set;
 mod lone_key;

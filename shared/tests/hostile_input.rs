@@ -21,8 +21,8 @@ const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 fn expectation() -> Expectation {
     Expectation {
-        issuer: "https://as".to_owned(),
-        audience: "https://rs/mcp".to_owned(),
+        issuer: "https://as".into(),
+        audience: "https://rs/mcp".into(),
         algorithms: Algorithm::ALL.to_vec(),
         leeway: Duration::from_secs(60),
         shape: Shape::EdgeHive,

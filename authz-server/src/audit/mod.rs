@@ -4,6 +4,7 @@
 //! [`crate::db::audit_event::append`] writes one in the transaction that does what it tells: either both happened or
 //! neither. Ids only; secrets and what people typed are never in it.
 
+mod prune;
 mod verify;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use shared::clock::UnixSeconds;
 use shared::digest::canonical;
 use shared::jose::sha256_base64url;
 
+pub(crate) use self::prune::prune;
 pub(crate) use self::verify::verify;
 use crate::db::audit_event::{EventRow, Head};
 
@@ -25,32 +27,47 @@ pub(crate) enum Name {
     AuthorizationCodeReplayed,
     /// The same of a device code.
     DeviceCodeReplayed,
-    /// A node became a member.
+    /// Somebody made an invite for a node.
+    NodeInvited,
+    /// An invite was taken back before a node used it.
+    NodeInviteWithdrawn,
+    /// A node became a member, with an invite.
     NodeEnrolled,
     /// An operator cut a node off.
     NodeRevoked,
     /// A person answered for a call.
     ApprovalDecided,
+    /// An answer that lets this server do something was used up.
+    ApprovalUsed,
+    /// A resource was forgotten.
+    ResourceDeleted,
     /// An operator revoked a client.
     ClientRevoked,
     /// An operator closed an account.
     UserDisabled,
     /// An operator opened an account again.
     UserEnabled,
+    /// Events whose time was over were removed.
+    AuditPruned,
 }
 
 impl Name {
     /// All of them, in the order of docs/audit.md.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::RefreshTokenReplayed,
         Self::AuthorizationCodeReplayed,
         Self::DeviceCodeReplayed,
+        Self::NodeInvited,
+        Self::NodeInviteWithdrawn,
         Self::NodeEnrolled,
         Self::NodeRevoked,
         Self::ApprovalDecided,
+        Self::ApprovalUsed,
+        Self::ResourceDeleted,
         Self::ClientRevoked,
         Self::UserDisabled,
         Self::UserEnabled,
+        Self::AuditPruned,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -58,12 +75,17 @@ impl Name {
             Self::RefreshTokenReplayed => "refresh_token_replayed",
             Self::AuthorizationCodeReplayed => "authorization_code_replayed",
             Self::DeviceCodeReplayed => "device_code_replayed",
+            Self::NodeInvited => "node.invited",
+            Self::NodeInviteWithdrawn => "node.invite_withdrawn",
             Self::NodeEnrolled => "node.enrolled",
             Self::NodeRevoked => "node.revoked",
             Self::ApprovalDecided => "approval.decided",
+            Self::ApprovalUsed => "approval.used",
+            Self::ResourceDeleted => "resource.deleted",
             Self::ClientRevoked => "client.revoked",
             Self::UserDisabled => "user.disabled",
             Self::UserEnabled => "user.enabled",
+            Self::AuditPruned => "audit.pruned",
         }
     }
 }
@@ -77,6 +99,8 @@ pub(crate) enum Actor<'a> {
     User(&'a str),
     /// Whoever has the command line.
     Operator,
+    /// This server, by its configuration.
+    Server,
 }
 
 impl<'a> Actor<'a> {
@@ -85,6 +109,7 @@ impl<'a> Actor<'a> {
             Self::Client(id) => ("client", Some(id)),
             Self::User(id) => ("user", Some(id)),
             Self::Operator => ("operator", None),
+            Self::Server => ("server", None),
         }
     }
 }
@@ -96,8 +121,13 @@ pub(crate) enum Target<'a> {
     Client(&'a str),
     /// Everything that came of one code or device code.
     Family(&'a str),
+    /// See [`crate::fleet::invite::id_of`].
+    Invite(&'a str),
     Node(&'a str),
+    Resource(&'a str),
     User(&'a str),
+    /// This log.
+    Log,
 }
 
 impl<'a> Target<'a> {
@@ -106,7 +136,10 @@ impl<'a> Target<'a> {
             Self::Approval(id) => ("approval", id),
             Self::Client(id) => ("client", id),
             Self::Family(id) => ("token_family", id),
+            Self::Invite(id) => ("node_invite", id),
             Self::Node(id) => ("node", id),
+            Self::Resource(uri) => ("resource", uri),
+            Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),
         }
     }
@@ -146,6 +179,14 @@ pub(crate) struct Event<'a> {
     pub(crate) reason: Option<&'static str>,
     /// What only this event has. Ids and names, no secrets.
     pub(crate) details: Map<String, Value>,
+}
+
+/// Names and values for [`Event::details`].
+pub(crate) fn details<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Map<String, Value> {
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect()
 }
 
 impl<'a> Event<'a> {

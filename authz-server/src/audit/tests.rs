@@ -1,13 +1,14 @@
 //! The chain, on both databases: what is written, what is not, and what `verify` finds.
 
+use std::time::Duration;
+
 use shared::oauth_error::ErrorCode;
-use sqlx::AssertSqlSafe;
 
 use super::verify::Verified;
 use super::*;
 use crate::db::audit_event::{after, append};
-use crate::db::tests::{NOW, Places};
-use crate::db::{Db, DbFault, on};
+use crate::db::tests::{NOW, Places, run as sql};
+use crate::db::{Db, DbFault};
 use crate::token::testing::{House, all, code_of, redeemed};
 
 async fn open(url: &str) -> Db {
@@ -23,11 +24,6 @@ async fn disabled(db: &Db, user_id: &str) {
 
 async fn rows(db: &Db) -> Vec<EventRow> {
     after(db, (0, i64::MAX), 1000).await.unwrap()
-}
-
-/// What somebody with the database's password does.
-async fn sql(db: &Db, statements: &str) {
-    on!(db, c => async { sqlx::raw_sql(AssertSqlSafe(statements)).execute(c).await.map(|_| ()) }).unwrap();
 }
 
 async fn damage(db: &Db) -> String {
@@ -105,6 +101,7 @@ async fn what_was_rolled_back_was_never_told() {
         let db = open(&url).await;
         let empty = Verified {
             events: 0,
+            first: 1,
             head: String::new(),
         };
         assert_eq!(verify(&db).await.unwrap(), empty);
@@ -267,5 +264,87 @@ async fn of_sixteen_replays_one_is_told_and_a_retry_is_none() {
         assert_eq!(written[1].actor.as_deref(), Some("c_x"));
         assert_eq!(written[1].on_behalf_of.as_deref(), Some("u_1"));
         assert_eq!(verify(db).await.unwrap().events, 2);
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn told_at(db: &Db, user_id: &str, now: UnixSeconds) {
+    let event = Event::of_operator(Name::UserDisabled, Target::User(user_id));
+    db.write(async |tx| append(tx, &event, now).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_goes_and_the_chain_can_still_be_checked() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url).await;
+        // The third is of an instance whose clock is ahead.
+        for (n, day) in [(1, 0), (2, 1), (3, 5), (4, 2), (5, 20)] {
+            told_at(&db, &format!("u_{n}"), NOW + DAY * day).await;
+        }
+        let retention = DAY * 10;
+        // Nothing is old enough, then only since today.
+        for day in [9, 10] {
+            prune(&db, retention, NOW + DAY * day).await.unwrap();
+            assert_eq!(verify(&db).await.unwrap().events, 5, "{url}");
+        }
+        // Of two instances one removes them.
+        let now = NOW + DAY * 21;
+        let (one, other) = tokio::join!(prune(&db, retention, now), prune(&db, retention, now));
+        one.unwrap();
+        other.unwrap();
+        let left = rows(&db).await;
+        let names: Vec<_> = left.iter().map(|row| (row.sequence, &*row.event)).collect();
+        assert_eq!(names, [(5, "user.disabled"), (6, "audit.pruned")], "{url}");
+        let verified = verify(&db).await.unwrap();
+        assert_eq!((verified.events, verified.first), (2, 5));
+        assert_eq!(verified.head, left[1].hash);
+        // Whoever removes more, or says that more was removed, is found.
+        sql(&db, "CREATE TABLE kept AS SELECT * FROM audit_event").await;
+        let forged = left[1].details.replace("\"removed_to\":4", "\"removed_to\":5");
+        for (statement, found) in [
+            ("DELETE FROM audit_event WHERE sequence = 5".to_owned(), "row 5 is missing"),
+            (
+                format!("UPDATE audit_event SET details = '{forged}' WHERE sequence = 6; DELETE FROM audit_event WHERE sequence = 5"),
+                "row 6 is not what was written",
+            ),
+            ("DELETE FROM audit_event WHERE sequence = 6".to_owned(), "row 1 is missing"),
+            (
+                "INSERT INTO audit_event SELECT 2, occurred_at, event, actor_type, actor, on_behalf_of, target_type, target, \
+                 source, outcome, reason, details, previous_hash, hash FROM kept WHERE sequence = 5"
+                    .to_owned(),
+                "row 2 is beyond its head",
+            ),
+        ] {
+            sql(&db, &statement).await;
+            let sentence = damage(&db).await;
+            assert!(sentence.ends_with(found), "{url}: {statement}: {sentence}");
+            sql(&db, "DELETE FROM audit_event; INSERT INTO audit_event SELECT * FROM kept").await;
+        }
+        // The log goes on, and what said so goes in its turn.
+        told_at(&db, "u_6", NOW + DAY * 40).await;
+        prune(&db, retention, NOW + DAY * 41).await.unwrap();
+        let left = rows(&db).await;
+        let names: Vec<_> = left.iter().map(|row| (row.sequence, &*row.event)).collect();
+        assert_eq!(names, [(7, "user.disabled"), (8, "audit.pruned")], "{url}");
+        assert_eq!(verify(&db).await.unwrap().first, 7);
+    }
+}
+
+/// A quiet log is emptied too, but for its newest event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_which_everything_is_old_keeps_its_newest() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url).await;
+        prune(&db, DAY, NOW).await.unwrap();
+        for n in 0..3 {
+            told_at(&db, &format!("u_{n}"), NOW).await;
+        }
+        prune(&db, DAY, NOW + DAY * 30).await.unwrap();
+        let sequences: Vec<_> = rows(&db).await.iter().map(|row| row.sequence).collect();
+        assert_eq!(sequences, [3, 4], "{url}");
+        assert_eq!(verify(&db).await.unwrap().events, 2);
     }
 }

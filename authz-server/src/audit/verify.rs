@@ -1,6 +1,6 @@
 //! Whether the audit log is as it was written.
 
-use super::digest;
+use super::{Name, digest, prune};
 use crate::db::audit_event::{self, EventRow, Head};
 use crate::db::{Db, DbFault};
 
@@ -12,6 +12,8 @@ const PAGE: u32 = 1000;
 pub(crate) struct Verified {
     /// How many events it has.
     pub(crate) events: i64,
+    /// The first of them: those before it were removed when their time was over.
+    pub(crate) first: i64,
     /// The hash of the newest: kept elsewhere, it proves what the log was.
     pub(crate) head: String,
 }
@@ -46,7 +48,8 @@ pub(crate) enum VerifyFault {
 pub(crate) async fn verify(db: &Db) -> Result<Verified, VerifyFault> {
     // What is written from now on is not looked at.
     let head = audit_event::head(db).await?.ok_or(VerifyFault::NoHead)?;
-    let mut last = (0, String::new());
+    let begins_after = begins_after(db).await?;
+    let mut last = (begins_after.sequence, begins_after.hash);
     while last.0 < head.sequence {
         let rows = page(db, last.0, &head).await?;
         if rows.is_empty() {
@@ -60,13 +63,29 @@ pub(crate) async fn verify(db: &Db) -> Result<Verified, VerifyFault> {
     if last.1 != head.hash {
         return Err(VerifyFault::Head(last.0));
     }
-    if let Some(row) = audit_event::beyond(db).await? {
+    if let Some(row) = audit_event::beyond(db, begins_after.sequence).await? {
         return Err(VerifyFault::Beyond(row));
     }
     Ok(Verified {
-        events: head.sequence,
+        events: head.sequence - begins_after.sequence,
+        first: begins_after.sequence + 1,
         head: head.hash,
     })
+}
+
+/// The last row that was removed because its time was over, as the newest removal says; nothing, where none was.
+async fn begins_after(db: &Db) -> Result<Head, VerifyFault> {
+    let newest = audit_event::newest(db, Some(Name::AuditPruned.as_str()), 1).await;
+    let row = match newest {
+        // It is found where it stands.
+        Err(DbFault::Unexpected(_)) => None,
+        newest => newest?.pop(),
+    };
+    let said = row.and_then(|row| prune::begins_after(&row.details));
+    Ok(said.unwrap_or_else(|| Head {
+        sequence: 0,
+        hash: String::new(),
+    }))
 }
 
 /// A row that cannot be read, because somebody wrote a value of another type, is found one by one.

@@ -9,7 +9,8 @@ use shared::clock::UnixSeconds;
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::SecretHash;
 
-use super::request::{AuthorizationRequest, Raw, Stop, living_client, understood};
+use super::raw::{Raw, understood};
+use super::request::{AuthorizationRequest, Stop, living_client};
 use super::request_object;
 use crate::app::App;
 use crate::db;

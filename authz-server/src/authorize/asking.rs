@@ -3,7 +3,8 @@
 use url::Url;
 
 use super::interaction::{Interaction, Purpose};
-use super::request::{AuthorizationRequest, Raw, Stop};
+use super::raw::Raw;
+use super::request::{AuthorizationRequest, Stop};
 use crate::app::App;
 use crate::error::Failure;
 use crate::pages;

@@ -18,6 +18,7 @@ mod endpoint;
 pub(crate) mod interaction;
 mod negotiation;
 mod pushed;
+mod raw;
 pub(crate) mod redirect_uri;
 mod request;
 mod request_object;

@@ -16,7 +16,8 @@ use shared::secret::{Secret, random_bytes};
 use url::form_urlencoded::Serializer;
 
 use super::arrival::{Arrival, REFERENCE};
-use super::request::{self, AuthorizationRequest};
+use super::raw::PARAMETERS;
+use super::request::AuthorizationRequest;
 use super::request_object;
 use crate::app::App;
 use crate::client::authenticate::{self, AuthenticatedClient, authenticate};
@@ -50,7 +51,7 @@ pub(crate) async fn push(app: web::Data<App>, request: HttpRequest, body: web::P
 
 async fn accept(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
     let body = ::web::body::read(request, body, MAX_FORM_BYTES).await?;
-    let known = [&request::PARAMETERS[..], &authenticate::PARAMETERS[1..]].concat();
+    let known = [&PARAMETERS[..], &authenticate::PARAMETERS[1..]].concat();
     let mut params = Params::form(request, &body, &known)?;
     let now = clock::now();
     app.catch_up().await?;
@@ -92,7 +93,7 @@ async fn parameters(
     }
     let mut query = Serializer::new(String::new());
     query.append_pair("client_id", &client.client_id);
-    for name in request::PARAMETERS {
+    for name in PARAMETERS {
         if let Some(value) = params.take(name) {
             query.append_pair(name, &value);
         }

@@ -10,7 +10,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::signed_jwt::{SignedJwt, Times, VerifiedJwt};
 use url::form_urlencoded::Serializer;
 
-use super::request::PARAMETERS;
+use super::raw::PARAMETERS;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::Failure;

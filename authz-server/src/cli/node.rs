@@ -1,7 +1,7 @@
 //! `authz-server node …`.
 
 use clap::{Args, Subcommand};
-use shared::clock;
+use shared::clock::{self, UnixSeconds};
 use shared::config::Span;
 
 use super::Outcome;
@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::fleet::invite::{self, Invite};
 use crate::fleet::node;
+use crate::pages;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a code with which one node can enrol
+    /// Make a code with which one node can enrol, or look after those that were made
     Invite(NewInvite),
     /// List every node, also those that were revoked
     List,
@@ -42,12 +43,38 @@ pub(super) struct NewInvite {
     /// Let the node make invites itself, each with the yes of an administrator
     #[arg(long)]
     may_invite: bool,
+    /// List the invites instead of making one, also those that were used or are over
+    #[arg(long, conflicts_with_all = MAKING)]
+    list: bool,
+    /// Take an invite back that nobody has used, by its id
+    #[arg(long, value_name = "INVITE_ID", conflicts_with = "list", conflicts_with_all = MAKING)]
+    withdraw: Option<String>,
 }
+
+/// What is said of a new invite.
+const MAKING: [&str; 5] = ["resource", "ttl", "name", "replace", "may_invite"];
 
 impl Command {
     pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
         let now = clock::now();
         match self {
+            Self::Invite(asked) if asked.list => Report::rows(&invite::list(db, now).await?, |invite| {
+                let or_any = |text: &Option<String>| text.clone().unwrap_or_else(|| "any".to_owned());
+                vec![
+                    invite.invite_id.clone(),
+                    invite.state.to_owned(),
+                    or_any(&invite.name),
+                    or_any(&invite.resource),
+                    format!("until {}", pages::iso(UnixSeconds(invite.expires_at))),
+                ]
+            }),
+            Self::Invite(NewInvite {
+                withdraw: Some(invite_id),
+                ..
+            }) => {
+                invite::withdraw(db, &invite_id, now).await?;
+                Ok(Report::line("the invite is withdrawn; nobody can enrol with it"))
+            }
             Self::Invite(new) => {
                 let invite = Invite {
                     resource: new.resource,

@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 
-use super::{Db, DbFault, Tx, delete_in_batches, on};
+use super::{Db, DbFault, Tx, delete_in_batches, node, on};
 
 const FIND: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
      resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval WHERE approval_id = $1";
@@ -16,7 +16,8 @@ const INSERT: &str = "INSERT INTO approval (approval_id, poll_hash, node_client,
      caller_sub, caller_client, resource, user_id, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 const DECIDE: &str = "UPDATE approval SET decision = $2, decided_at = $3, decided_by = $4 \
-     WHERE approval_id = $1 AND decision IS NULL AND expires_at > $3";
+     WHERE approval_id = $1 AND decision IS NULL AND expires_at > $3 AND (user_id = $4 OR (user_id IS NULL \
+     AND $4 IN (SELECT user_id FROM user_account WHERE is_admin AND disabled_at IS NULL)))";
 const USE: &str = "UPDATE approval SET used_at = $4 \
      WHERE approval_id = $1 AND node_client = $2 AND tool = $3 AND user_id IS NULL AND decision = 'approved' \
      AND used_at IS NULL AND expires_at > $4 \
@@ -63,14 +64,35 @@ pub(crate) async fn find_polled(
     on!(db, c => sqlx::query_as(FIND_POLLED).bind(approval_id).bind(poll.as_bytes()).fetch_optional(c))
 }
 
-/// How many questions of a node wait.
-pub(crate) async fn count_open(db: &Db, node_client: &str, now: UnixSeconds) -> Result<i64, DbFault> {
-    on!(db, c => sqlx::query_scalar(COUNT_OPEN).bind(node_client).bind(now.0).fetch_one(c))
+/// What became of a new question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// It waits for an answer.
+    Open,
+    /// So many of its node wait already that this one does not.
+    TooMany,
+    /// Its node has ended.
+    NoNode,
 }
 
-/// Writes a new question.
-pub(crate) async fn insert(db: &Db, row: &ApprovalRow, poll: &SecretHash) -> Result<(), DbFault> {
+/// Writes a new question, unless `most` of its node wait.
+pub(crate) async fn insert(
+    db: &Db,
+    row: &ApprovalRow,
+    poll: &SecretHash,
+    most: i64,
+) -> Result<Asked, DbFault> {
     db.write(async |tx| {
+        // One after the other, so that of many at once each counts those before it.
+        if !node::hold(tx, &row.node_client).await? {
+            return Ok(Asked::NoNode);
+        }
+        let open: i64 = on!(tx tx, c => {
+            sqlx::query_scalar(COUNT_OPEN).bind(&row.node_client).bind(row.created_at).fetch_one(c)
+        })?;
+        if open >= most {
+            return Ok(Asked::TooMany);
+        }
         on!(tx tx, c => async {
             let insert = sqlx::query(INSERT)
                 .bind(&row.approval_id)
@@ -88,12 +110,13 @@ pub(crate) async fn insert(db: &Db, row: &ApprovalRow, poll: &SecretHash) -> Res
                 .bind(row.created_at)
                 .bind(row.expires_at);
             insert.execute(c).await.map(|_| ())
-        })
+        })?;
+        Ok(Asked::Open)
     })
     .await
 }
 
-/// Keeps a person's answer: `true` for exactly one.
+/// Keeps a person's answer: `true` for exactly one, who may answer at that very moment.
 pub(crate) async fn decide(
     tx: &mut Tx,
     approval_id: &str,

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use shared::clock::UnixSeconds;
 
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, change, on};
 use crate::audit::{self, Event};
 
 /// Until the transaction ends, no other can.
@@ -17,7 +17,14 @@ const INSERT: &str = "INSERT INTO audit_event (sequence, occurred_at, event, act
 const ADVANCE: &str = "UPDATE audit_head SET hash = $2 WHERE id = 1 AND sequence = $1";
 const HEAD: &str = "SELECT sequence, hash FROM audit_head WHERE id = 1";
 const BEYOND: &str = "SELECT MIN(sequence) FROM audit_event \
-     WHERE sequence < 1 OR sequence > (SELECT sequence FROM audit_head WHERE id = 1)";
+     WHERE sequence <= $1 OR sequence > (SELECT sequence FROM audit_head WHERE id = 1)";
+const OLDEST: &str = "SELECT sequence, occurred_at, event, actor_type, actor, on_behalf_of, target_type, target, \
+     source, outcome, reason, details, previous_hash, hash FROM audit_event ORDER BY sequence LIMIT 1";
+// Clocks of instances differ: what stands before the first row that stays is old enough, whatever its time.
+const LAST_TO_GO: &str = "SELECT sequence, hash FROM audit_event WHERE sequence < \
+     COALESCE((SELECT MIN(sequence) FROM audit_event WHERE occurred_at >= $1), (SELECT MAX(sequence) FROM audit_event)) \
+     AND sequence < (SELECT MIN(sequence) FROM audit_event) + $2 ORDER BY sequence DESC LIMIT 1";
+const REMOVE: &str = "DELETE FROM audit_event WHERE sequence <= $1";
 const AFTER: &str = "SELECT sequence, occurred_at, event, actor_type, actor, on_behalf_of, target_type, target, \
      source, outcome, reason, details, previous_hash, hash \
      FROM audit_event WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3";
@@ -26,7 +33,9 @@ const NEWEST: &str = "SELECT sequence, occurred_at, event, actor_type, actor, on
      FROM audit_event WHERE CAST($1 AS TEXT) IS NULL OR event = $1 ORDER BY sequence DESC LIMIT $2";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[TAKE_TURN, INSERT, ADVANCE, HEAD, BEYOND, AFTER, NEWEST];
+pub(super) const STATEMENTS: &[&str] = &[
+    TAKE_TURN, INSERT, ADVANCE, HEAD, BEYOND, OLDEST, LAST_TO_GO, REMOVE, AFTER, NEWEST,
+];
 
 /// One event as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, sqlx::FromRow)]
@@ -59,6 +68,7 @@ pub(crate) struct Head {
 
 /// Writes an event in the transaction that does what it tells. Call it last: no lock may be taken after it.
 pub(crate) async fn append(tx: &mut Tx, event: &Event<'_>, now: UnixSeconds) -> Result<(), DbFault> {
+    change::write_pending(tx).await?;
     let head: Head = on!(tx tx, c => sqlx::query_as(TAKE_TURN).fetch_one(c))?;
     let row = audit::link(event, &head, now);
     on!(tx tx, c => async {
@@ -96,9 +106,34 @@ pub(crate) async fn head(db: &Db) -> Result<Option<Head>, DbFault> {
     on!(db, c => sqlx::query_as(HEAD).fetch_optional(c))
 }
 
-/// A row that the head knows nothing of, if there is one.
-pub(crate) async fn beyond(db: &Db) -> Result<Option<i64>, DbFault> {
-    on!(db, c => sqlx::query_scalar(BEYOND).fetch_one(c))
+/// A row that the head knows nothing of, or that was removed with all up to `begins_after`, if there is one.
+pub(crate) async fn beyond(db: &Db, begins_after: i64) -> Result<Option<i64>, DbFault> {
+    on!(db, c => sqlx::query_scalar(BEYOND).bind(begins_after).fetch_one(c))
+}
+
+/// The oldest event that is left.
+pub(crate) async fn oldest(db: &Db) -> Result<Option<EventRow>, DbFault> {
+    on!(db, c => sqlx::query_as(OLDEST).fetch_optional(c))
+}
+
+/// Removes the oldest events up to the first that occurred after `before`, at most `most`, and says which was the last to
+/// go and how many went; `None` when none did, or another transaction has removed them. The newest event of all stays.
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    before: UnixSeconds,
+    most: u32,
+) -> Result<Option<(Head, u32)>, DbFault> {
+    let last: Option<Head> = on!(tx tx, c => {
+        sqlx::query_as(LAST_TO_GO).bind(before.0).bind(i64::from(most)).fetch_optional(c)
+    })?;
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let removed = on!(tx tx, c => async {
+        sqlx::query(REMOVE).bind(last.sequence).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    let removed = u32::try_from(removed).unwrap_or(most);
+    Ok((removed > 0).then_some((last, removed)))
 }
 
 /// At most `limit` events after number `after` up to number `until`, oldest first.

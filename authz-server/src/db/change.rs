@@ -39,7 +39,7 @@ impl Noun {
 }
 
 /// One change.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Change {
     pub(crate) sequence: i64,
     noun: String,
@@ -54,6 +54,16 @@ impl Change {
             .into_iter()
             .find(|noun| noun.as_str() == self.noun)
     }
+
+    /// Whether it may be about the `noun` named `subject`.
+    pub(crate) fn is_about(&self, noun: Noun, subject: &str) -> bool {
+        self.is_of(&[noun]) && (self.noun().is_none() || self.subject == subject || self.subject == MANY)
+    }
+
+    /// Whether it may be about one of these kinds.
+    pub(crate) fn is_of(&self, nouns: &[Noun]) -> bool {
+        self.noun().is_none_or(|noun| nouns.contains(&noun))
+    }
 }
 
 /// Takes the next number. Until the transaction ends, no other instance can: call it before reading what the
@@ -62,14 +72,30 @@ pub(crate) async fn take_turn(tx: &mut Tx) -> Result<i64, DbFault> {
     on!(tx tx, c => sqlx::query_scalar(NEXT).fetch_one(c))
 }
 
-/// Writes that `subject` changed, in the transaction that changes it.
-pub(crate) async fn record(tx: &mut Tx, noun: Noun, subject: &str, now: UnixSeconds) -> Result<(), DbFault> {
-    let sequence = take_turn(tx).await?;
-    record_at(tx, sequence, (noun, subject), now).await
+/// The changes of a transaction that are not written yet.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(Vec<(Noun, String, UnixSeconds)>);
+
+/// Notes that `subject` changed, in the transaction that changes it. It is written when the transaction takes no other
+/// lock any more but that of the audit log: the turn is everybody's, and whoever has it should wait for nobody.
+pub(crate) fn record(tx: &mut Tx, noun: Noun, subject: &str, now: UnixSeconds) {
+    let pending = &mut tx.pending().0;
+    if !pending.iter().any(|known| known.0 == noun && known.1 == subject) {
+        pending.push((noun, subject.to_owned(), now));
+    }
 }
 
-/// As [`record`], under the number of a turn that was taken before: a number without a change makes instances forget
-/// everything.
+/// Writes what was noted; before the commit, and before the turn of the audit log is taken.
+pub(super) async fn write_pending(tx: &mut Tx) -> Result<(), DbFault> {
+    for (noun, subject, now) in std::mem::take(&mut tx.pending().0) {
+        let sequence = take_turn(tx).await?;
+        record_at(tx, sequence, (noun, &subject), now).await?;
+    }
+    Ok(())
+}
+
+/// As [`record`], at once, under the number of a turn that was taken before: a number without a change makes instances
+/// forget everything.
 pub(crate) async fn record_at(
     tx: &mut Tx,
     sequence: i64,

@@ -82,7 +82,8 @@ pub(crate) async fn insert_in(
     if let Some(hash) = secret_hash {
         client_secret::insert(tx, &client.client_id, hash, now).await?;
     }
-    change::record(tx, Noun::Client, &client.client_id, now).await
+    change::record(tx, Noun::Client, &client.client_id, now);
+    Ok(())
 }
 
 pub(super) async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
@@ -202,7 +203,7 @@ pub(crate) async fn revoke_in(tx: &mut Tx, client_id: &str, now: UnixSeconds) ->
         access_grant::revoke_all_of_client(tx, client_id, now).await?;
         status_revoked::client(tx, client_id, now).await?;
     }
-    noted(tx, rows, client_id, now).await
+    Ok(noted(tx, rows, client_id, now))
 }
 
 /// Replaces the secrets: the old ones end at `old_until`. `false` when there is no such living client.
@@ -219,14 +220,14 @@ pub(crate) async fn rotate_secret(
         }
         client_secret::end_at(tx, client_id, old_until).await?;
         client_secret::insert(tx, client_id, hash, now).await?;
-        noted(tx, 1, client_id, now).await
+        Ok(noted(tx, 1, client_id, now))
     })
     .await
 }
 
-async fn noted(tx: &mut Tx, rows: u64, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+fn noted(tx: &mut Tx, rows: u64, client_id: &str, now: UnixSeconds) -> bool {
     if rows > 0 {
-        change::record(tx, Noun::Client, client_id, now).await?;
+        change::record(tx, Noun::Client, client_id, now);
     }
-    Ok(rows > 0)
+    rows > 0
 }

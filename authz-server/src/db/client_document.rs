@@ -95,7 +95,7 @@ async fn write_in(
         client::write_row(tx, client).await?;
         apply(tx, id, impact(&before, client), now).await?;
     }
-    change::record(tx, Noun::Client, id, now).await?;
+    change::record(tx, Noun::Client, id, now);
     Ok(true)
 }
 
@@ -131,7 +131,7 @@ pub(crate) async fn unpin(db: &Db, client_id: &str, now: UnixSeconds) -> Result<
             sqlx::query(UNPIN).bind(client_id).execute(c).await.map(|done| done.rows_affected())
         })?;
         if rows > 0 {
-            change::record(tx, Noun::Client, client_id, now).await?;
+            change::record(tx, Noun::Client, client_id, now);
         }
         Ok(rows > 0)
     })

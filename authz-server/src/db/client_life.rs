@@ -63,7 +63,7 @@ pub(crate) async fn expire(db: &Db, now: UnixSeconds) -> Result<usize, DbFault> 
                     on!(tx tx, c => sqlx::query_scalar(EXPIRE).bind(now.0).bind(BATCH as i64).fetch_all(c))?;
                 for client_id in &batch {
                     status_revoked::client(tx, client_id, now).await?;
-                    change::record(tx, Noun::Client, client_id, now).await?;
+                    change::record(tx, Noun::Client, client_id, now);
                 }
                 Ok(batch.len())
             })

@@ -52,6 +52,7 @@ use shared::clock::UnixSeconds;
 use sqlx::{Postgres, Sqlite};
 use tokio::sync::OwnedSemaphorePermit;
 
+use change::Pending;
 pub(crate) use connect::OpenFault;
 pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
@@ -75,8 +76,8 @@ pub(crate) enum Db {
 
 /// A transaction. Dropped without commit, nothing has happened.
 pub(crate) enum Tx {
-    Pg(Lease<Postgres>),
-    Lite(Lease<Sqlite>, OwnedSemaphorePermit),
+    Pg(Lease<Postgres>, Pending),
+    Lite(Lease<Sqlite>, OwnedSemaphorePermit, Pending),
 }
 
 /// The database could not do what was asked.
@@ -138,12 +139,12 @@ macro_rules! on {
     (tx $tx:expr, $c:ident => $body:expr) => {
         $crate::db::deadline(async {
             match $tx {
-                $crate::db::Tx::Pg(lease) => {
+                $crate::db::Tx::Pg(lease, _) => {
                     let point = lease.point();
                     let $c = lease.connection();
                     point.around(async { $body.await }).await
                 }
-                $crate::db::Tx::Lite(lease, _) => {
+                $crate::db::Tx::Lite(lease, ..) => {
                     let point = lease.point();
                     let $c = lease.connection();
                     point.around(async { $body.await }).await
@@ -210,14 +211,14 @@ impl Db {
             Self::Pg(home) => {
                 let mut lease = home.lend().await?;
                 lease.run("BEGIN").await?;
-                Ok(Tx::Pg(lease))
+                Ok(Tx::Pg(lease, Pending::default()))
             }
             Self::Lite(lite) => {
                 let turn = lite.turn_to_write().await?;
                 let mut lease = lite.lend().await?;
                 // SQLite must know from the start that this will write: a reader that turns writer may be refused.
                 lease.run("BEGIN IMMEDIATE").await?;
-                Ok(Tx::Lite(lease, turn))
+                Ok(Tx::Lite(lease, turn, Pending::default()))
             }
         }
     }
@@ -244,15 +245,23 @@ pub(crate) async fn delete_in_batches(
 }
 
 impl Tx {
+    /// What is to be told to other instances when this commits.
+    fn pending(&mut self) -> &mut Pending {
+        match self {
+            Self::Pg(_, pending) | Self::Lite(_, _, pending) => pending,
+        }
+    }
+
     /// A commit that fails closes the connection: SQLite leaves the transaction open, and the next user would write in
     /// it.
-    async fn commit(self) -> Result<(), DbFault> {
+    async fn commit(mut self) -> Result<(), DbFault> {
+        change::write_pending(&mut self).await?;
         match self {
-            Self::Pg(mut lease) => {
+            Self::Pg(mut lease, _) => {
                 lease.run("COMMIT").await?;
                 lease.settle(Ok(()))
             }
-            Self::Lite(mut lease, _turn) => {
+            Self::Lite(mut lease, _turn, _) => {
                 lease.run("COMMIT").await?;
                 lease.settle(Ok(()))
             }

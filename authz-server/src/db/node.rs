@@ -23,6 +23,7 @@ const IN_THE_WAY: &str = "SELECT client_id, node_id, thumbprint, jwk, name, reso
      ORDER BY enrolled_at, client_id LIMIT 100";
 const INSERT: &str = "INSERT INTO node (client_id, node_id, thumbprint, jwk, name, resource, capabilities, version, enrolled_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const HOLD: &str = "UPDATE node SET name = name WHERE client_id = $1 AND ended_at IS NULL";
 const REVOKE: &str =
     "UPDATE node SET ended_at = $2, ended_by = 'revoked' WHERE client_id = $1 AND ended_at IS NULL";
 // What was revoked stays so: its key does not come back.
@@ -31,7 +32,7 @@ const REPLACE: &str =
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    LIST, LIVING, OF_CLIENT, FIND, NEWEST, IN_THE_WAY, INSERT, REVOKE, REPLACE,
+    LIST, LIVING, OF_CLIENT, FIND, NEWEST, IN_THE_WAY, INSERT, HOLD, REVOKE, REPLACE,
 ];
 
 /// One row. `capabilities` are space separated, `jwk` is JSON.
@@ -110,6 +111,13 @@ pub(crate) async fn insert(tx: &mut Tx, row: &NodeRow) -> Result<(), DbFault> {
             .bind(&row.version)
             .bind(row.enrolled_at);
         insert.execute(c).await.map(|_| ())
+    })
+}
+
+/// Holds an enrolment until the transaction ends; `false` when it has ended.
+pub(super) async fn hold(tx: &mut Tx, client_id: &str) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        sqlx::query(HOLD).bind(client_id).execute(c).await.map(|done| done.rows_affected() == 1)
     })
 }
 

@@ -11,12 +11,27 @@ const USE: &str = "UPDATE node_invite SET used_at = $2, used_by = $3 WHERE invit
 const INSERT: &str = "INSERT INTO node_invite (invite_hash, name, resource, replaces, scopes, asked_by, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const USED_BY: &str = "SELECT used_by FROM node_invite WHERE invite_hash = $1";
-const WITHDRAW: &str = "DELETE FROM node_invite WHERE used_at IS NULL AND (asked_by = $1 OR replaces = $1)";
+const LIST: &str = "SELECT i.invite_hash, i.name, i.resource, r.node_id AS replaces, i.scopes, a.node_id AS asked_by, \
+     i.created_at, i.expires_at, i.used_at, u.node_id AS used_by FROM node_invite i \
+     LEFT JOIN node r ON r.client_id = i.replaces LEFT JOIN node a ON a.client_id = i.asked_by \
+     LEFT JOIN node u ON u.client_id = i.used_by ORDER BY i.created_at, i.invite_hash";
+const WITHDRAW: &str =
+    "DELETE FROM node_invite WHERE invite_hash = $1 AND used_at IS NULL AND expires_at > $2";
+const WITHDRAW_OF: &str = "DELETE FROM node_invite WHERE used_at IS NULL AND (asked_by = $1 OR replaces = $1) RETURNING invite_hash";
 const FORGET: &str = "DELETE FROM node_invite WHERE invite_hash IN \
      (SELECT invite_hash FROM node_invite WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, USED_BY, WITHDRAW, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[
+    STANDING,
+    USE,
+    INSERT,
+    USED_BY,
+    LIST,
+    WITHDRAW,
+    WITHDRAW_OF,
+    FORGET,
+];
 
 /// An invite, without what proves it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -28,6 +43,26 @@ pub(crate) struct InviteRow {
     pub(crate) asked_by: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
+}
+
+/// An invite, used or not, as operators see it. Nodes are named by their ids.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ListedRow {
+    pub(crate) invite_hash: Vec<u8>,
+    pub(crate) name: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) replaces: Option<String>,
+    pub(crate) scopes: String,
+    pub(crate) asked_by: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) used_at: Option<i64>,
+    pub(crate) used_by: Option<String>,
+}
+
+/// Every invite that is remembered, oldest first.
+pub(crate) async fn list(db: &Db) -> Result<Vec<ListedRow>, DbFault> {
+    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
 }
 
 /// An invite that can still be used.
@@ -72,9 +107,18 @@ pub(crate) async fn insert(tx: &mut Tx, invite: &SecretHash, row: &InviteRow) ->
     })
 }
 
-/// Drops every unused invite that the node with the client `node_client` asked for, or that is for its place.
-pub(crate) async fn withdraw(tx: &mut Tx, node_client: &str) -> Result<(), DbFault> {
-    on!(tx tx, c => async { sqlx::query(WITHDRAW).bind(node_client).execute(c).await.map(|_| ()) })
+/// Drops an invite that can still be used; `false` when it cannot.
+pub(crate) async fn withdraw(tx: &mut Tx, invite_hash: &[u8], now: UnixSeconds) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
+        let delete = sqlx::query(WITHDRAW).bind(invite_hash).bind(now.0);
+        delete.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// Drops every unused invite that the node with the client `node_client` asked for, or that is for its place, and returns
+/// their hashes.
+pub(crate) async fn withdraw_of(tx: &mut Tx, node_client: &str) -> Result<Vec<Vec<u8>>, DbFault> {
+    on!(tx tx, c => sqlx::query_scalar(WITHDRAW_OF).bind(node_client).fetch_all(c))
 }
 
 /// Drops invites that expired before `before`.

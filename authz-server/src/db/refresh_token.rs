@@ -18,12 +18,14 @@ const REPLACE: &str = "UPDATE refresh_token SET replaced_at = $2, successor_hash
      WHERE token_hash = $1 AND replaced_at IS NULL AND expires_at > $2";
 const REPLACED: &str = "SELECT r.replaced_at, r.successor_sealed, s.replaced_at AS successor_replaced_at, s.status_list, s.status_index \
      FROM refresh_token r JOIN refresh_token s ON s.token_hash = r.successor_hash WHERE r.token_hash = $1";
+const MOVE: &str = "UPDATE refresh_token SET status_list = $2, status_index = $3 \
+     WHERE token_hash = (SELECT successor_hash FROM refresh_token WHERE token_hash = $1)";
 const FORGET: &str = "DELETE FROM refresh_token WHERE token_hash IN \
      (SELECT r.token_hash FROM token_family f JOIN refresh_token r ON r.family_id = f.family_id \
      WHERE f.expires_at < $1 ORDER BY f.expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, REPLACE, REPLACED, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[FIND, INSERT, REPLACE, REPLACED, MOVE, FORGET];
 
 /// A refresh token with its family and grant.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -116,6 +118,18 @@ pub(crate) async fn replace(
 /// What became of a used token; `None` for one that was never used.
 pub(crate) async fn replaced(tx: &mut Tx, token: &SecretHash) -> Result<Option<ReplacedRow>, DbFault> {
     on!(tx tx, c => sqlx::query_as(REPLACED).bind(token.as_bytes()).fetch_optional(c))
+}
+
+/// Gives the access token beside the successor of `token` another place.
+pub(crate) async fn move_successor(
+    tx: &mut Tx,
+    token: &SecretHash,
+    (list_id, index): (&str, i64),
+) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(MOVE).bind(token.as_bytes()).bind(list_id).bind(index);
+        update.execute(c).await.map(|_| ())
+    })
 }
 
 /// Drops the tokens of families that ended of age before `before`.

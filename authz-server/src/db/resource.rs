@@ -63,7 +63,8 @@ pub(crate) async fn insert_in(tx: &mut Tx, resource: &ResourceRow) -> Result<(),
         insert.execute(c).await.map(|_| ())
     })?;
     let now = UnixSeconds(resource.created_at);
-    change::record(tx, Noun::Resource, &resource.uri, now).await
+    change::record(tx, Noun::Resource, &resource.uri, now);
+    Ok(())
 }
 
 /// The resource under which a spelling meets others, as the transaction sees it.
@@ -80,7 +81,8 @@ pub(crate) async fn give_to(
     let rows = on!(tx tx, c => async {
         sqlx::query(GIVE).bind(uri).bind(client_id).execute(c).await.map(|done| done.rows_affected())
     })?;
-    noted(tx, rows, uri, now).await.map(|_| ())
+    noted(tx, rows, uri, now);
+    Ok(())
 }
 
 /// Lets `edit` change the changeable columns and returns the row; `None` when there is no such resource. Read and
@@ -109,17 +111,12 @@ pub(crate) async fn update(
                 .bind(&resource.authorization_details_types);
             update.execute(c).await.map(|done| done.rows_affected())
         })?;
-        Ok(noted(tx, rows, uri, now).await?.then_some(resource))
+        Ok(noted(tx, rows, uri, now).then_some(resource))
     })
     .await
 }
 
-/// `false` when there is no such resource.
-pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    db.write(async |tx| delete_in(tx, uri, now).await).await
-}
-
-/// As [`delete`], as a part of something larger.
+/// Forgets a resource and ends what was granted for it; `false` when there is no such resource.
 pub(crate) async fn delete_in(tx: &mut Tx, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
     let rows = on!(tx tx, c => async {
         sqlx::query(DELETE).bind(uri).execute(c).await.map(|done| done.rows_affected())
@@ -146,12 +143,12 @@ pub(crate) async fn delete_of(
 async fn forgotten(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
     access_grant::revoke_all_of_resource(tx, uri, now).await?;
     status_revoked::resource(tx, uri, now).await?;
-    noted(tx, rows, uri, now).await
+    Ok(noted(tx, rows, uri, now))
 }
 
-async fn noted(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+fn noted(tx: &mut Tx, rows: u64, uri: &str, now: UnixSeconds) -> bool {
     if rows > 0 {
-        change::record(tx, Noun::Resource, uri, now).await?;
+        change::record(tx, Noun::Resource, uri, now);
     }
-    Ok(rows > 0)
+    rows > 0
 }

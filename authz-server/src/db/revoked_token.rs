@@ -43,7 +43,8 @@ pub(crate) async fn insert(db: &Db, revocation: &Revocation<'_>, now: UnixSecond
         if let Some(place) = status {
             status_revoked::place(tx, *place, now).await?;
         }
-        change::record(tx, Noun::Token, token_id, now).await
+        change::record(tx, Noun::Token, token_id, now);
+        Ok(())
     })
     .await
 }

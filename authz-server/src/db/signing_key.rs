@@ -41,7 +41,7 @@ pub(crate) async fn insert_missing(db: &Db, keys: &[NewKey], now: UnixSeconds) -
         for key in keys {
             if !has_current(tx, key.alg).await? {
                 insert(tx, key, now).await?;
-                change::record(tx, change::Noun::Key, &key.kid, now).await?;
+                change::record(tx, change::Noun::Key, &key.kid, now);
             }
         }
         Ok(())

@@ -4,16 +4,18 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, Tx, on};
+use super::{Db, DbFault, Tx, access_grant, on};
 
-/// How many places a list has. Fewer bits for more lists: at its worst a list is 88 KB on the wire.
+/// How many places a list has. Fewer bits for more lists: at its worst a list is 117 KB on the wire.
 pub(crate) const CAPACITY: i64 = 1 << 19;
 
 const LEASE: &str = "UPDATE status_list SET next_index = next_index + $3 WHERE list_id = \
      (SELECT list_id FROM status_list WHERE resource = $1 AND window_end = $2 AND next_index + $3 <= $4 ORDER BY part LIMIT 1) \
      AND next_index + $3 <= $4 RETURNING list_id, next_index";
+// Unless another transaction has opened one since.
 const OPEN: &str = "INSERT INTO status_list (list_id, resource, window_end, part, next_index, changed_at) \
      SELECT $1, $2, $3, COALESCE(MAX(part) + 1, 0), 0, $4 FROM status_list WHERE resource = $2 AND window_end = $3 \
+     HAVING COALESCE(MAX(CASE WHEN next_index + $5 <= $6 THEN 1 ELSE 0 END), 0) = 0 \
      ON CONFLICT (resource, window_end, part) DO NOTHING";
 const ADD_BLOCK: &str =
     "INSERT INTO status_block (list_id, first_index, length, client_id, user_id) VALUES ($1, $2, $3, $4, $5)";
@@ -43,7 +45,8 @@ const HOLD_RESOURCE: &str = "SELECT uri FROM resource WHERE uri = $1 FOR SHARE";
 const HOLD_CLIENT: &str = "SELECT client_id FROM client WHERE client_id = $1 FOR SHARE";
 const HOLD_USER: &str = "SELECT user_id FROM user_account WHERE user_id = $1 FOR SHARE";
 const HOLD_LIST: &str = "SELECT list_id FROM status_list WHERE list_id = $1 FOR SHARE";
-const PARENT_REVOKED: &str = "SELECT COUNT(*) FROM status_revoked \
+const WINDOW_END: &str = "SELECT window_end FROM status_list WHERE list_id = $1";
+const IS_SET: &str = "SELECT COUNT(*) FROM status_revoked \
      WHERE list_id = $1 AND first_index <= $2 AND first_index + length > $2";
 
 #[cfg(test)]
@@ -63,7 +66,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     CLIENT_ENDED,
     USER_ENDED,
     LIST_STANDS,
-    PARENT_REVOKED,
+    WINDOW_END,
+    IS_SET,
 ];
 #[cfg(test)]
 pub(super) const POSTGRES_STATEMENTS: &[&str] = &[HOLD_RESOURCE, HOLD_CLIENT, HOLD_USER, HOLD_LIST];
@@ -120,12 +124,18 @@ pub(crate) async fn lease(db: &Db, wanted: Wanted<'_>, now: UnixSeconds) -> Resu
                 return Ok(Some(leased));
             }
             let opened = on!(tx tx, c => async {
-                let open = sqlx::query(OPEN).bind(wanted.new_list).bind(wanted.resource).bind(wanted.window_end.0).bind(now.0);
+                let open = sqlx::query(OPEN)
+                    .bind(wanted.new_list)
+                    .bind(wanted.resource)
+                    .bind(wanted.window_end.0)
+                    .bind(now.0)
+                    .bind(wanted.length)
+                    .bind(CAPACITY);
                 open.execute(c).await.map(|done| done.rows_affected())
             })?;
             if opened > 0 {
                 // Whoever waits for news of the resource's lists learns of it.
-                change::record(tx, Noun::Token, wanted.new_list, now).await?;
+                change::record(tx, Noun::Token, wanted.new_list, now);
             }
         }
     })
@@ -188,44 +198,81 @@ async fn held(
     (hold, ask): (&'static str, &'static str),
     id: &str,
 ) -> Result<Option<String>, DbFault> {
-    if let Tx::Pg(_) = tx {
+    if let Tx::Pg(..) = tx {
         on!(tx tx, c => async { sqlx::query(hold).bind(id).execute(c).await.map(|_| ()) })?;
     }
     on!(tx tx, c => sqlx::query_scalar(ask).bind(id).fetch_optional(c))
 }
 
-/// The place of an exchanged token and of the one that was shown for it.
+/// The place of an exchanged token, and what it ends with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heir<'a> {
     pub(crate) place: (&'a str, i64),
-    /// `None` for a token from before there were lists.
-    pub(crate) parent: Option<(&'a str, i64)>,
+    /// The places of the tokens that it came of: the one that was shown, and that of whoever acts. Tokens from before there
+    /// were lists have none.
+    pub(crate) parents: &'a [(&'a str, i64)],
     /// The grant by which the person agreed, if they were asked.
     pub(crate) grant_id: Option<&'a str>,
 }
 
-/// Keeps an heir, so that it ends with its parent. `false`, and nothing has happened, when the parent has ended.
-pub(crate) async fn add_heir(db: &Db, heir: Heir<'_>) -> Result<bool, DbFault> {
-    let (list_id, index) = heir.place;
-    let (parent_list, parent_index) = heir.parent.unwrap_or_default();
+/// Keeps an heir, so that it ends with its parents and its grant. `false`, and nothing has happened, when one of them has
+/// ended.
+pub(crate) async fn add_heir(db: &Db, heir: Heir<'_>, now: UnixSeconds) -> Result<bool, DbFault> {
+    // Whoever revokes holds the lists that they change in this order.
+    let mut parents = heir.parents.to_vec();
+    parents.sort_unstable();
+    parents.dedup();
     db.write(async |tx| {
-        held(tx, (HOLD_LIST, LIST_STANDS), parent_list).await?;
-        let revoked: i64 = on!(tx tx, c => sqlx::query_scalar(PARENT_REVOKED).bind(parent_list).bind(parent_index).fetch_one(c))?;
-        if revoked > 0 {
+        // The grant first (docs/architecture.md): whoever revokes it comes before, and is seen here, or finds the heir.
+        if let Some(grant_id) = heir.grant_id
+            && !access_grant::lock(tx, grant_id, now).await?
+        {
             return Ok(false);
         }
-        on!(tx tx, c => async {
-            let insert = sqlx::query(ADD_HEIR)
-                .bind(list_id)
-                .bind(index)
-                .bind(parent_list)
-                .bind(parent_index)
-                .bind(heir.grant_id);
-            insert.execute(c).await.map(|_| ())
-        })?;
+        for (list_id, index) in &parents {
+            held(tx, (HOLD_LIST, LIST_STANDS), list_id).await?;
+            if is_set_in(tx, (list_id, *index)).await? {
+                return Ok(false);
+            }
+        }
+        if parents.is_empty() && heir.grant_id.is_some() {
+            insert_heir(tx, heir, ("", 0)).await?;
+        }
+        for parent in &parents {
+            insert_heir(tx, heir, *parent).await?;
+        }
         Ok(true)
     })
     .await
+}
+
+async fn insert_heir(tx: &mut Tx, heir: Heir<'_>, parent: (&str, i64)) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let insert = sqlx::query(ADD_HEIR)
+            .bind(heir.place.0)
+            .bind(heir.place.1)
+            .bind(parent.0)
+            .bind(parent.1)
+            .bind(heir.grant_id);
+        insert.execute(c).await.map(|_| ())
+    })
+}
+
+async fn is_set_in(tx: &mut Tx, (list_id, index): (&str, i64)) -> Result<bool, DbFault> {
+    let ranges: i64 = on!(tx tx, c => sqlx::query_scalar(IS_SET).bind(list_id).bind(index).fetch_one(c))?;
+    Ok(ranges > 0)
+}
+
+/// Whether the bit of a place is set.
+pub(crate) async fn is_set(db: &Db, (list_id, index): (&str, i64)) -> Result<bool, DbFault> {
+    let ranges: i64 = on!(db, c => sqlx::query_scalar(IS_SET).bind(list_id).bind(index).fetch_one(c))?;
+    Ok(ranges > 0)
+}
+
+/// By when every token in a list expires; `None` when there is no such list any more.
+pub(crate) async fn window_end(tx: &mut Tx, list_id: &str) -> Result<Option<UnixSeconds>, DbFault> {
+    let end: Option<i64> = on!(tx tx, c => sqlx::query_scalar(WINDOW_END).bind(list_id).fetch_optional(c))?;
+    Ok(end.map(UnixSeconds))
 }
 
 /// A list whose window ended after `before`.

@@ -66,13 +66,24 @@ const HEIRS_OF_USER: &str = ranges!(
     "SELECT h.list_id, h.status_index, 1, $3 FROM status_heir h JOIN status_list l ON l.list_id = h.list_id \
      WHERE h.grant_id IN (SELECT grant_id FROM access_grant WHERE user_id = $1)"
 );
+const HEIRS_OF_CLIENT: &str = ranges!(
+    "SELECT h.list_id, h.status_index, 1, $3 FROM status_heir h JOIN status_list l ON l.list_id = h.list_id \
+     WHERE h.grant_id IN (SELECT grant_id FROM access_grant WHERE client_id = $1)"
+);
+const HEIRS_OF_RESOURCE: &str = ranges!(
+    "SELECT h.list_id, h.status_index, 1, $3 FROM status_heir h JOIN status_list l ON l.list_id = h.list_id \
+     WHERE h.grant_id IN (SELECT grant_id FROM access_grant WHERE resource = $1)"
+);
 /// No more places of a resource that is gone: should another be registered by its name, that one has lists of its own.
-const CLOSE: &str = "UPDATE status_list SET next_index = $2 WHERE resource = $1";
+const CLOSE: &str = "UPDATE status_list SET next_index = $3 WHERE resource = $1 AND window_end > $2";
 const INHERIT: &str = "INSERT INTO status_revoked (list_id, first_index, length, revocation) \
      SELECT h.list_id, h.status_index, 1, $1 FROM status_revoked r JOIN status_heir h ON h.parent_list = r.list_id \
      AND h.parent_index >= r.first_index AND h.parent_index < r.first_index + r.length \
      WHERE r.revocation = $1 ON CONFLICT (list_id, first_index, length) DO NOTHING";
 const TOUCHED: &str = "SELECT DISTINCT list_id FROM status_revoked WHERE revocation = $1 ORDER BY list_id";
+// In one order for all: of two that hold lists neither waits for the other.
+const HOLD: &str = "SELECT list_id FROM status_list WHERE list_id IN (SELECT list_id FROM status_revoked WHERE revocation = $1) \
+     ORDER BY list_id FOR UPDATE";
 const TOUCH: &str = "UPDATE status_list SET changed_at = CASE WHEN changed_at > $2 THEN changed_at ELSE $2 END \
      WHERE list_id IN (SELECT list_id FROM status_revoked WHERE revocation = $1)";
 const OF_LIST: &str = "SELECT first_index, length FROM status_revoked WHERE list_id = $1";
@@ -90,12 +101,16 @@ pub(super) const STATEMENTS: &[&str] = &[
     LISTS_OF_RESOURCE,
     HEIRS_OF_GRANT,
     HEIRS_OF_USER,
+    HEIRS_OF_CLIENT,
+    HEIRS_OF_RESOURCE,
     CLOSE,
     INHERIT,
     TOUCHED,
     TOUCH,
     OF_LIST,
 ];
+#[cfg(test)]
+pub(super) const POSTGRES_STATEMENTS: &[&str] = &[HOLD];
 
 /// A number for one revocation. Made before the transaction, which may run several times.
 pub(super) fn new_number() -> Result<i64, DbFault> {
@@ -124,8 +139,8 @@ pub(super) async fn families(tx: &mut Tx, of: Of<'_>, now: UnixSeconds) -> Resul
         Of::Family(_) => (OF_FAMILY, None),
         Of::Grant(_) => (OF_GRANT, Some(HEIRS_OF_GRANT)),
         Of::User(_) => (OF_USER, Some(HEIRS_OF_USER)),
-        Of::Client(_) => (OF_CLIENT, None),
-        Of::Resource(_) => (OF_RESOURCE, None),
+        Of::Client(_) => (OF_CLIENT, Some(HEIRS_OF_CLIENT)),
+        Of::Resource(_) => (OF_RESOURCE, Some(HEIRS_OF_RESOURCE)),
     };
     on!(tx tx, c => async {
         let insert = sqlx::query(places).bind(of.id()).bind(now.0).bind((now - GRACE).0).bind(number);
@@ -162,10 +177,12 @@ pub(crate) async fn resource(tx: &mut Tx, uri: &str, now: UnixSeconds) -> Result
             .bind(super::status_list::CAPACITY);
         insert.execute(c).await.map(|_| ())
     })?;
+    spread(tx, number, now).await?;
+    // They are held by now, in their order.
     on!(tx tx, c => async {
-        sqlx::query(CLOSE).bind(uri).bind(super::status_list::CAPACITY).execute(c).await.map(|_| ())
-    })?;
-    spread(tx, number, now).await
+        let close = sqlx::query(CLOSE).bind(uri).bind((now - GRACE).0).bind(super::status_list::CAPACITY);
+        close.execute(c).await.map(|_| ())
+    })
 }
 
 async fn ranges(
@@ -186,6 +203,9 @@ async fn spread(tx: &mut Tx, number: i64, now: UnixSeconds) -> Result<(), DbFaul
     for _ in 0..GENERATIONS {
         // First the lists are held: an exchange that is under way has written its heir by then, or will find the
         // bit set ([`super::status_list::add_heir`]).
+        if let Tx::Pg(..) = tx {
+            on!(tx tx, c => async { sqlx::query(HOLD).bind(number).execute(c).await.map(|_| ()) })?;
+        }
         on!(tx tx, c => async { sqlx::query(TOUCH).bind(number).bind(now.0).execute(c).await.map(|_| ()) })?;
         let inherited = on!(tx tx, c => async {
             sqlx::query(INHERIT).bind(number).execute(c).await.map(|done| done.rows_affected())
@@ -196,10 +216,11 @@ async fn spread(tx: &mut Tx, number: i64, now: UnixSeconds) -> Result<(), DbFaul
     }
     let touched: Vec<String> = on!(tx tx, c => sqlx::query_scalar(TOUCHED).bind(number).fetch_all(c))?;
     if touched.len() > NAMED_CHANGES {
-        return change::record(tx, Noun::Token, change::MANY, now).await;
+        change::record(tx, Noun::Token, change::MANY, now);
+        return Ok(());
     }
     for list_id in touched {
-        change::record(tx, Noun::Token, &list_id, now).await?;
+        change::record(tx, Noun::Token, &list_id, now);
     }
     Ok(())
 }

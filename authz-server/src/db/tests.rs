@@ -1,5 +1,6 @@
 //! The statements and transactions, on both databases.
 
+mod asked;
 mod content;
 
 use shared::clock::UnixSeconds;
@@ -45,6 +46,11 @@ pub(crate) async fn disable_user(db: &Db, user_id: &str) {
     on!(db, c => async { sqlx::query(DISABLE).bind(user_id).execute(c).await.map(|_| ()) }).unwrap();
 }
 
+/// What somebody with the database's password does.
+pub(crate) async fn run(db: &Db, statements: &str) {
+    on!(db, c => async { sqlx::raw_sql(AssertSqlSafe(statements)).execute(c).await.map(|_| ()) }).unwrap();
+}
+
 async fn open(url: &str, issuer: &str) -> Result<Db, OpenFault> {
     Db::open(url, &issuer.parse().unwrap(), NOW).await
 }
@@ -72,6 +78,7 @@ async fn every_statement_is_understood_by_both_databases() {
             for statement in redemption::POSTGRES_STATEMENTS
                 .iter()
                 .chain(status_list::POSTGRES_STATEMENTS)
+                .chain(status_revoked::POSTGRES_STATEMENTS)
             {
                 prepare(&db, statement).await.unwrap();
             }
@@ -130,7 +137,9 @@ async fn the_database_does_not_choose_how_transactions_see_each_other() {
     let db = open(&url, "https://as.example").await.unwrap();
     let seen: String = db
         .write(async |tx| {
-            let Tx::Pg(lease) = tx else { panic!("not Postgres") };
+            let Tx::Pg(lease, _) = tx else {
+                panic!("not Postgres")
+            };
             Ok(sqlx::query_scalar(SHOW).fetch_one(lease.connection()).await?)
         })
         .await

@@ -171,7 +171,7 @@ pub(crate) async fn revoke(
         update.execute(c).await.map(|done| done.rows_affected())
     })?;
     // Now that nobody adds to them any more. What was exchanged with a grant outlives the families of that grant.
-    if ended > 0 || matches!(of, Of::Grant(_) | Of::User(_)) {
+    if ended > 0 || !matches!(of, Of::Family(_)) {
         status_revoked::families(tx, of, now).await?;
     }
     if taken > 0 {
@@ -179,7 +179,7 @@ pub(crate) async fn revoke(
             Of::Family(id) => id,
             _ => change::MANY,
         };
-        change::record(tx, Noun::Token, subject, now).await?;
+        change::record(tx, Noun::Token, subject, now);
     }
     Ok(ended)
 }

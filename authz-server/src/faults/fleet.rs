@@ -90,7 +90,8 @@ async fn dur_13_an_answer_to_a_node() {
             decided_by: None,
         };
         let poll = SecretHash::of(row.approval_id.as_bytes());
-        db::approval::insert(&app.db, &row, &poll).await.unwrap();
+        let asked = db::approval::insert(&app.db, &row, &poll, 1).await;
+        assert_eq!(asked.unwrap(), db::approval::Asked::Open);
         let path = format!("/approve/{}", row.approval_id);
         Ask {
             request: Box::new(move |browsing| {

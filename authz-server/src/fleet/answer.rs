@@ -7,7 +7,6 @@ use ::web::address::ClientAddress;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Map, Value};
 use shared::clock::{self, UnixSeconds};
 use shared::fleet::approval::Decision;
 use shared::oauth_error::{ErrorCode, OAuthError};
@@ -15,7 +14,7 @@ use shared::oauth_error::{ErrorCode, OAuthError};
 use super::ask::is_id;
 use crate::account::{self, Browser, Reader, SignedIn};
 use crate::app::App;
-use crate::audit::{Actor, Event, Name, Outcome, Target};
+use crate::audit::{self, Actor, Event, Name, Outcome, Target};
 use crate::authorize::interaction::{self, Purpose};
 use crate::client::document;
 use crate::db;
@@ -113,16 +112,14 @@ async fn answer(
 }
 
 fn told<'a>(waiting: &'a Waiting, (user_id, source): (&'a str, IpAddr), decision: Decision) -> Event<'a> {
-    let (row, mut details) = (&waiting.row, Map::new());
-    for (name, value) in [
+    let row = &waiting.row;
+    let details = [
         ("node_id", &waiting.node.node_id),
         ("tool", &row.tool),
         ("arguments_sha256", &row.arguments_sha256),
         ("caller_iss", &row.caller_iss),
         ("caller_client", &row.caller_client),
-    ] {
-        details.insert(name.to_owned(), Value::from(value.as_str()));
-    }
+    ];
     Event {
         name: Name::ApprovalDecided,
         actor: Actor::User(user_id),
@@ -134,7 +131,7 @@ fn told<'a>(waiting: &'a Waiting, (user_id, source): (&'a str, IpAddr), decision
             Decision::Denied => Outcome::Denied,
         },
         reason: None,
-        details,
+        details: audit::details(details.map(|(name, value)| (name, Some(value.as_str())))),
     }
 }
 
@@ -177,10 +174,10 @@ async fn page(
     Waiting { row, node }: &Waiting,
 ) -> Result<HttpResponse, Failure> {
     // What another issuer calls a client is nobody's name here.
-    let client = if row.caller_iss == app.config.issuer.as_str() {
-        app.client(&row.caller_client).await?
-    } else {
-        None
+    let is_ours = row.caller_iss == app.config.issuer.as_str();
+    let client = match is_ours {
+        true => app.client(&row.caller_client).await?,
+        false => None,
     };
     let host = client.as_ref().and_then(|client| document::host(client));
     let reader = Reader::new(app, request, browser, None);
@@ -198,6 +195,7 @@ async fn page(
         }),
         subject: &visible(&row.caller_sub),
         is_own: row.user_id.is_some(),
+        vouched_by: &visible(if is_ours { "" } else { &row.caller_iss }),
         node: &node.name,
         node_id: &node.node_id,
         node_uri: &node.resource,

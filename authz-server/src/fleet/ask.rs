@@ -95,13 +95,15 @@ pub(super) async fn node_of(
     app.catch_up().await?;
     let client = authenticate::authenticate(app, request, params, now).await?;
     let node = db::node::of_client(&app.db, &client.client().client_id).await?;
-    node.filter(|_| !client.is_public()).ok_or_else(|| {
-        OAuthError::new(
-            ErrorCode::UnauthorizedClient,
-            "this client is no node of the fleet",
-        )
-        .into()
-    })
+    let node = node.filter(|_| !client.is_public());
+    node.ok_or_else(|| no_node().into())
+}
+
+fn no_node() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::UnauthorizedClient,
+        "this client is no node of the fleet",
+    )
 }
 
 async fn take(app: &App, request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, Failure> {
@@ -111,9 +113,6 @@ async fn take(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     let now = clock::now();
     let node = node_of(app, request, &mut params, now).await?;
     let asked = Asked::read(&mut params)?;
-    if db::approval::count_open(&app.db, &node.client_id, now).await? >= MAX_OPEN {
-        return Err(Exceeded::come_back(Duration::from_secs(60)).into());
-    }
     let user_id = asked.person(app).await?;
     let row = ApprovalRow {
         approval_id: URL_SAFE_NO_PAD.encode(random_bytes::<16>()?),
@@ -134,7 +133,13 @@ async fn take(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         decided_by: None,
     };
     let poll = Secret::generate(SecretKind::ApprovalPoll)?;
-    db::approval::insert(&app.db, &row, &poll.hash()).await?;
+    match db::approval::insert(&app.db, &row, &poll.hash(), MAX_OPEN).await? {
+        db::approval::Asked::Open => {}
+        db::approval::Asked::TooMany => {
+            return Err(Exceeded::come_back(Duration::from_secs(60)).into());
+        }
+        db::approval::Asked::NoNode => return Err(no_node().into()),
+    }
     tracing::info!(
         event = "approval.asked",
         approval_id = row.approval_id,

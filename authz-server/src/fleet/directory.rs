@@ -15,13 +15,16 @@ use shared::fleet::name::is_node_id;
 use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE};
 use shared::jose::sha256_base64url;
 
-use super::sign;
+use super::{sign, sign_with};
 use crate::app::App;
 use crate::changes::Memory;
 use crate::db::change::{Change, Noun};
+use crate::db::node::NodeRow;
 use crate::db::{self};
 use crate::discovery::is_known;
 use crate::error::{self, Failure};
+use crate::flight::Flights;
+use crate::keys::KeyRing;
 
 /// Others may keep the directory for a minute: so long a revoked node may stay in their copy.
 const CACHED: &str = "public, max-age=60";
@@ -31,8 +34,10 @@ const HOUR: i64 = 3600;
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The directory, as it was signed last.
-#[derive(Default)]
-pub(crate) struct Directory(ArcSwapOption<Signed>);
+pub(crate) struct Directory {
+    signed: ArcSwapOption<Signed>,
+    signing: Flights<Arc<Signed>>,
+}
 
 struct Signed {
     iat: UnixSeconds,
@@ -40,17 +45,30 @@ struct Signed {
     etag: String,
 }
 
+impl Directory {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            signed: ArcSwapOption::empty(),
+            signing: Flights::new(),
+        })
+    }
+}
+
 impl Memory for Directory {
     fn forget(&self, change: &Change) {
-        // Nodes come and go with their clients.
-        if matches!(change.noun(), Some(Noun::Client | Noun::Key) | None) {
+        if concerns(change) {
             self.forget_all();
         }
     }
 
     fn forget_all(&self) {
-        self.0.store(None);
+        self.signed.store(None);
     }
+}
+
+/// Nodes come and go with their clients.
+fn concerns(change: &Change) -> bool {
+    change.is_of(&[Noun::Client, Noun::Key])
 }
 
 #[derive(Serialize)]
@@ -130,28 +148,41 @@ pub(super) async fn signed_record(
 
 async fn directory(app: &App, now: UnixSeconds) -> Result<Arc<Signed>, Failure> {
     let iat = floor(now, MINUTE);
-    if let Some(signed) = &*app.directory.0.load()
-        && signed.iat == iat
+    let is_good = |signed: &Arc<Signed>| signed.iat == iat;
+    if let Some(signed) = &*app.directory.signed.load()
+        && is_good(signed)
     {
         return Ok(Arc::clone(signed));
     }
-    let epoch = app.epoch();
-    let rows = db::node::living(&app.db).await?;
+    let make = async || {
+        let epoch = app.epoch();
+        let rows = db::node::living(&app.db).await?;
+        let (keys, issuer) = (app.keys().await?, app.config.issuer.clone());
+        // Of thousands of nodes each key is looked at: nobody else who is served by this thread should wait for that.
+        let signed = tokio::task::spawn_blocking(move || sign_all(&keys, issuer.as_str(), rows, iat)).await;
+        let signed = Arc::new(signed.map_err(|e| Failure::Internal(e.to_string()))??);
+        app.keep(epoch, concerns, || {
+            app.directory.signed.store(Some(Arc::clone(&signed)));
+        });
+        Ok(signed)
+    };
+    app.directory.signing.join(app.changes(), "", is_good, make).await
+}
+
+fn sign_all(keys: &KeyRing, issuer: &str, rows: Vec<NodeRow>, iat: UnixSeconds) -> Result<Signed, Failure> {
     let nodes: Result<Vec<_>, _> = rows.into_iter().map(super::node::record).collect();
     let claims = DirectoryClaims {
-        iss: app.config.issuer.as_str(),
+        iss: issuer,
         iat,
         exp: iat + LIFE,
         nodes: nodes?,
     };
-    let text = sign(app, DIRECTORY_TYPE, &claims).await?;
-    let signed = Arc::new(Signed {
+    let text = sign_with(keys, DIRECTORY_TYPE, &claims)?;
+    Ok(Signed {
         iat,
         etag: tag(&text),
         text,
-    });
-    app.keep(epoch, || app.directory.0.store(Some(Arc::clone(&signed))));
-    Ok(signed)
+    })
 }
 
 fn cacheable(request: &HttpRequest, text: &str, etag: &str, typ: &str) -> HttpResponse {

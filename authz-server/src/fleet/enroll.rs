@@ -19,8 +19,9 @@ use shared::uri::ResourceUri;
 
 use super::directory::signed_record;
 use super::examine::{Candidate, Obstacle, examine, invite_refused};
+use super::invite::id_of;
 use crate::app::App;
-use crate::audit::{Actor, Event, Name, Outcome, Target};
+use crate::audit::{self, Actor, Event, Name, Target};
 use crate::client::Origin;
 use crate::client::metadata::{Metadata, Policy};
 use crate::client::register::new_client_id;
@@ -318,12 +319,14 @@ impl Plan {
         if !db::node_invite::take(tx, (&self.invite, &node.client_id), now).await? {
             return Ok(Err(Obstacle::Invite));
         }
+        let mut forgotten = None;
         if let Some(replaced) = &invite.replaces {
             // What only the other one served is served by nobody.
             if let Some(former) = db::node::find_in(tx, replaced).await?
                 && former.resource != node.resource
+                && db::resource::delete_of(tx, (&former.resource, replaced), now).await?
             {
-                db::resource::delete_of(tx, (&former.resource, replaced), now).await?;
+                forgotten = Some(former.resource);
             }
             db::node::replace(tx, replaced, now).await?;
             db::client::revoke_in(tx, replaced, now).await?;
@@ -335,26 +338,30 @@ impl Plan {
             db::resource::insert_in(tx, &self.new_resource).await?;
         }
         db::node::insert(tx, &node).await?;
-        db::audit_event::append(tx, &told(&node, invite, source), now).await?;
+        let (actor, source) = (Actor::Client(&node.client_id), Some(source));
+        if let Some(uri) = &forgotten {
+            let event = Event {
+                actor,
+                source,
+                ..Event::of_operator(Name::ResourceDeleted, Target::Resource(uri))
+            };
+            db::audit_event::append(tx, &event, now).await?;
+        }
+        let invite_id = id_of(self.invite.as_bytes());
+        let event = Event {
+            actor,
+            source,
+            details: audit::details([
+                ("name", Some(&*node.name)),
+                ("resource", Some(&*node.resource)),
+                ("invite", Some(&*invite_id)),
+                ("replaces", invite.replaces.as_deref()),
+                ("invited_by", invite.asked_by.as_deref()),
+            ]),
+            ..Event::of_operator(Name::NodeEnrolled, Target::Node(&node.node_id))
+        };
+        db::audit_event::append(tx, &event, now).await?;
         Ok(Ok(node))
-    }
-}
-
-fn told<'a>(node: &'a NodeRow, invite: &InviteRow, source: IpAddr) -> Event<'a> {
-    let mut details = Map::new();
-    details.insert("name".to_owned(), Value::from(node.name.as_str()));
-    details.insert("resource".to_owned(), Value::from(node.resource.as_str()));
-    details.insert("replaces".to_owned(), Value::from(invite.replaces.as_deref()));
-    details.insert("invited_by".to_owned(), Value::from(invite.asked_by.as_deref()));
-    Event {
-        name: Name::NodeEnrolled,
-        actor: Actor::Client(&node.client_id),
-        on_behalf_of: None,
-        target: Target::Node(&node.node_id),
-        source: Some(source),
-        outcome: Outcome::Done,
-        reason: None,
-        details,
     }
 }
 

@@ -30,9 +30,17 @@ async fn sign(
     typ: &str,
     claims: &impl serde::Serialize,
 ) -> Result<String, crate::error::Failure> {
+    sign_with(&*app.keys().await?, typ, claims)
+}
+
+/// As [`sign`], with these keys.
+fn sign_with(
+    keys: &crate::keys::KeyRing,
+    typ: &str,
+    claims: &impl serde::Serialize,
+) -> Result<String, crate::error::Failure> {
     use crate::error::Failure;
 
-    let keys = app.keys().await?;
     let signer = keys
         .signer(ALGORITHM)
         .ok_or_else(|| Failure::Internal(format!("there is no {ALGORITHM} key")))?;

@@ -8,6 +8,7 @@ use shared::fleet::record::{Confirmation, NodeRecord};
 use shared::jose::{Algorithm, VerifyingKey};
 use shared::secret::NoRandomness;
 
+use super::invite::id_of;
 use crate::audit::{Event, Name, Target};
 use crate::db::change::Noun;
 use crate::db::node::NodeRow;
@@ -22,6 +23,14 @@ pub(crate) enum NodeFault {
     /// There is no such node.
     #[error("there is no node {0}; see: authz-server node list")]
     NoSuchNode(String),
+    /// There is no such invite.
+    #[error("there is no invite {0}; see: authz-server node invite --list")]
+    NoSuchInvite(String),
+    /// There is nothing left to withdraw.
+    #[error(
+        "the invite {0} was used or is over; a node that enrolled is cut off with: authz-server node revoke"
+    )]
+    InviteOver(String),
     /// See [`DbFault`].
     #[error(transparent)]
     Db(#[from] DbFault),
@@ -66,14 +75,23 @@ pub(crate) async fn revoke(db: &Db, node_id: &str, now: UnixSeconds) -> Result<(
             return Ok(false);
         }
         // In turn with enrolments: one with an invite of this node comes before all of this, or after.
-        db::change::record(tx, Noun::Client, &node.client_id, now).await?;
+        let turn = db::change::take_turn(tx).await?;
+        db::change::record_at(tx, turn, (Noun::Client, &node.client_id), now).await?;
         if !db::node::revoke(tx, &node.client_id, now).await? {
             return Ok(false);
         }
-        db::node_invite::withdraw(tx, &node.client_id).await?;
+        let invites = db::node_invite::withdraw_of(tx, &node.client_id).await?;
         // A resource that names the client lets go of it first.
-        db::resource::delete_of(tx, (&node.resource, &node.client_id), now).await?;
+        let is_forgotten = db::resource::delete_of(tx, (&node.resource, &node.client_id), now).await?;
         db::client::revoke_in(tx, &node.client_id, now).await?;
+        for invite in invites.iter().map(|hash| id_of(hash)) {
+            let event = Event::of_operator(Name::NodeInviteWithdrawn, Target::Invite(&invite));
+            db::audit_event::append(tx, &event, now).await?;
+        }
+        if is_forgotten {
+            let event = Event::of_operator(Name::ResourceDeleted, Target::Resource(&node.resource));
+            db::audit_event::append(tx, &event, now).await?;
+        }
         let event = Event::of_operator(Name::NodeRevoked, Target::Node(node_id));
         db::audit_event::append(tx, &event, now).await?;
         Ok(true)

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ::web::address::ClientAddress;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -14,6 +15,7 @@ use super::ask::{is_id, node_of};
 use super::invite::{Invite, MAY_INVITE, prepare};
 use super::node::NodeFault;
 use crate::app::App;
+use crate::audit::{self, Actor, Event, Name, Target};
 use crate::client::authenticate;
 use crate::db;
 use crate::error::{self, Failure};
@@ -57,7 +59,8 @@ async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
         false => None,
     };
     let asked = asked.filter(|asked| asked.node_client == node.client_id && asked.tool == TOOL);
-    let approved = Approved::read(&asked.ok_or_else(denied)?.arguments)?;
+    let asked = asked.ok_or_else(denied)?;
+    let approved = Approved::read(&asked.arguments)?;
     let said = (params.take("node_resource"), params.take("name"));
     approved.check((said.0.as_ref(), said.1.as_ref()))?;
     let wanted = Invite {
@@ -69,11 +72,22 @@ async fn make(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     };
     let issuer = app.config.issuer.as_str();
     let prepared = prepare(&app.db, issuer, wanted, now).await.map_err(refusal)?;
+    let source = ClientAddress::of(request).0;
     let is_made = app.db.write(async |tx| {
         if !db::approval::take(tx, &approval_id, (&node.client_id, TOOL), now).await? {
             return Ok(false);
         }
         prepared.write(tx).await?;
+        let (actor, source) = (Actor::Client(&node.client_id), Some(source));
+        let used = Event {
+            actor,
+            source,
+            on_behalf_of: asked.decided_by.as_deref(),
+            details: audit::details([("tool", Some(TOOL)), ("invite", Some(&prepared.shown.invite_id))]),
+            ..Event::of_operator(Name::ApprovalUsed, Target::Approval(&approval_id))
+        };
+        db::audit_event::append(tx, &used, now).await?;
+        db::audit_event::append(tx, &prepared.told(actor, source), now).await?;
         Ok(true)
     });
     if !is_made.await? {
@@ -134,8 +148,8 @@ impl Approved {
 fn refusal(fault: NodeFault) -> Failure {
     match fault {
         NodeFault::Asked(sentence) => OAuthError::new(ErrorCode::InvalidRequest, sentence).into(),
-        NodeFault::NoSuchNode(_) => {
-            OAuthError::new(ErrorCode::InvalidRequest, "there is no such node").into()
+        NodeFault::NoSuchNode(_) | NodeFault::NoSuchInvite(_) | NodeFault::InviteOver(_) => {
+            OAuthError::new(ErrorCode::InvalidRequest, "there is no such node or invite").into()
         }
         NodeFault::Db(fault) => fault.into(),
         NodeFault::NoRandomness(fault) => fault.into(),

@@ -23,6 +23,8 @@ pub(crate) struct ApprovalQuestion<'a> {
     pub(crate) subject: &'a str,
     /// Whether that is the person who looks.
     pub(crate) is_own: bool,
+    /// Another server that says so of the program and of whom it calls for; empty when we do.
+    pub(crate) vouched_by: &'a str,
     pub(crate) node: &'a str,
     pub(crate) node_id: &'a str,
     pub(crate) node_uri: &'a str,

@@ -21,8 +21,10 @@ const FIRST: (i64, i64) = (16, 256);
 const LARGEST: i64 = 16_384;
 /// The shortest and the longest window of a list, in seconds.
 const WINDOWS: (i64, i64) = (3600, 86_400);
-/// More blocks than this are not kept: what is left of them is given up.
-const BLOCKS: usize = 20_000;
+/// What an instance keeps of one kind: each block weighs its places, four bytes each, and [`BARE`] for the rest of it. So
+/// there are at most some 60 000 blocks, and 30 MB of both kinds.
+const MOST: usize = 4_000_000;
+const BARE: usize = 64;
 /// So many leases may be under way at once, one for each owner.
 const TURNS: usize = 16;
 
@@ -44,23 +46,68 @@ struct Block {
 /// By the client that asks in its own name; families' under the empty name.
 type OfClients = HashMap<String, HashMap<Key, Block>>;
 
+/// Blocks, and what they weigh together.
+#[derive(Default)]
+struct Shelf {
+    blocks: OfClients,
+    weight: usize,
+}
+
 #[derive(Default)]
 struct Held {
-    plain: OfClients,
+    plain: Shelf,
     /// Whose tokens name people.
-    of_people: OfClients,
+    of_people: Shelf,
 }
 
 impl Held {
-    fn of(&mut self, key: &Key) -> &mut OfClients {
+    fn of(&mut self, key: &Key) -> &mut Shelf {
         match key.user_id {
             Some(_) => &mut self.of_people,
             None => &mut self.plain,
         }
     }
 
-    fn both(&mut self) -> [&mut OfClients; 2] {
+    fn both(&mut self) -> [&mut Shelf; 2] {
         [&mut self.plain, &mut self.of_people]
+    }
+}
+
+impl Block {
+    /// As it was leased: what is handed out leaves its room behind.
+    fn weight(&self) -> usize {
+        BARE + usize::try_from(self.length).unwrap_or_default()
+    }
+}
+
+impl Shelf {
+    fn get(&mut self, client_id: &str, key: &Key) -> Option<&mut Block> {
+        self.blocks.get_mut(client_id)?.get_mut(key)
+    }
+
+    /// Keeps a block. When there is no room, what is left of those whose window is over is given up, then all of them.
+    fn keep(&mut self, client_id: &str, key: Key, block: Block, now: UnixSeconds) {
+        if self.weight + block.weight() > MOST {
+            self.retain(|_, _, block| block.window_end > now);
+        }
+        if self.weight + block.weight() > MOST {
+            *self = Self::default();
+        }
+        self.weight += block.weight();
+        let blocks = self.blocks.entry(client_id.to_owned()).or_default();
+        if let Some(former) = blocks.insert(key, block) {
+            self.weight -= former.weight();
+        }
+    }
+
+    fn retain(&mut self, stays: impl Fn(&str, &Key, &Block) -> bool) {
+        let mut weight = 0;
+        self.blocks.retain(|client_id, blocks| {
+            blocks.retain(|key, block| stays(client_id, key, block));
+            weight += blocks.values().map(Block::weight).sum::<usize>();
+            !blocks.is_empty()
+        });
+        self.weight = weight;
     }
 }
 
@@ -116,13 +163,13 @@ impl Blocks {
                 window_end,
                 length,
             };
-            self.keep(client_id, key.clone(), block, now);
+            lock(&self.held).of(&key).keep(client_id, key.clone(), block, now);
         }
     }
 
     fn take(&self, client_id: &str, key: &Key, window_end: UnixSeconds) -> Option<Place> {
         let mut held = lock(&self.held);
-        let block = held.of(key).get_mut(client_id)?.get_mut(key)?;
+        let block = held.of(key).get(client_id, key)?;
         if block.window_end != window_end {
             return None;
         }
@@ -134,9 +181,7 @@ impl Blocks {
     }
 
     fn next_length(&self, client_id: &str, key: &Key, window_end: UnixSeconds) -> i64 {
-        let mut held = lock(&self.held);
-        let before = held.of(key).get(client_id).and_then(|blocks| blocks.get(key));
-        match before {
+        match lock(&self.held).of(key).get(client_id, key) {
             Some(before) if before.window_end == window_end => (before.length * 4).min(LARGEST),
             // As busy as in the window before, more or less.
             Some(before) => (before.length / 4).max(FIRST.0),
@@ -145,44 +190,25 @@ impl Blocks {
         }
     }
 
-    fn keep(&self, client_id: &str, key: Key, block: Block, now: UnixSeconds) {
-        let mut held = lock(&self.held);
-        let held = held.of(&key);
-        if held.len() >= BLOCKS {
-            held.values_mut()
-                .for_each(|blocks| blocks.retain(|_, block| block.window_end > now));
-            held.retain(|_, blocks| !blocks.is_empty());
-        }
-        if held.len() >= BLOCKS {
-            held.clear();
-        }
-        let blocks = held.entry(client_id.to_owned()).or_default();
-        if blocks.len() >= BLOCKS {
-            blocks.clear();
-        }
-        blocks.insert(key, block);
-    }
-
     /// What was leased for a client may be revoked by now.
     pub(super) fn forget_client(&self, client_id: &str) {
-        for held in lock(&self.held).both() {
-            held.remove(client_id);
+        for shelf in lock(&self.held).both() {
+            if let Some(blocks) = shelf.blocks.remove(client_id) {
+                shelf.weight -= blocks.values().map(Block::weight).sum::<usize>();
+            }
         }
     }
 
     pub(super) fn forget_resource(&self, resource: &str) {
-        for held in lock(&self.held).both() {
-            for blocks in held.values_mut() {
-                blocks.retain(|key, _| key.resource != resource);
-            }
+        for shelf in lock(&self.held).both() {
+            shelf.retain(|_, key, _| key.resource != resource);
         }
     }
 
     /// What was leased in a list for tokens that name people may be revoked by now.
     pub(super) fn forget_people(&self, list_id: &str) {
-        for blocks in lock(&self.held).of_people.values_mut() {
-            blocks.retain(|_, block| *block.list_id != *list_id);
-        }
+        let mut held = lock(&self.held);
+        held.of_people.retain(|_, _, block| *block.list_id != *list_id);
     }
 
     pub(super) fn forget_all(&self) {
@@ -233,4 +259,67 @@ fn ended() -> OAuthError {
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     // Nothing under this lock panics half-way through a change.
     held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(length: i64, window_end: i64) -> Block {
+        Block {
+            list_id: "l".into(),
+            window_end: UnixSeconds(window_end),
+            places: Vec::new(),
+            length,
+        }
+    }
+
+    fn key(n: usize) -> Key {
+        Key {
+            resource: format!("https://rs/{n}"),
+            user_id: None,
+        }
+    }
+
+    fn count(shelf: &Shelf) -> (usize, usize) {
+        let blocks = shelf.blocks.values().flat_map(HashMap::values);
+        (blocks.clone().count(), blocks.map(Block::weight).sum())
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_however_it_is_spread() {
+        for clients in [1, 100, 1_000_000] {
+            let (mut shelf, mut given_up) = (Shelf::default(), false);
+            for n in 0..100_000 {
+                let before = shelf.weight;
+                let client_id = format!("c_{}", n % clients);
+                shelf.keep(&client_id, key(n), block(16, 10), UnixSeconds(5));
+                assert!(shelf.weight <= MOST);
+                given_up |= shelf.weight < before;
+            }
+            assert!(given_up);
+            assert_eq!(count(&shelf).1, shelf.weight, "{clients}");
+        }
+    }
+
+    #[test]
+    fn windows_that_are_over_make_room_first() {
+        let mut shelf = Shelf::default();
+        let size = LARGEST + BARE as i64;
+        let fit = MOST / usize::try_from(size).unwrap();
+        for n in 0..fit {
+            let window_end = if n % 2 == 0 { 1 } else { 10 };
+            shelf.keep("c", key(n), block(LARGEST, window_end), UnixSeconds(0));
+        }
+        assert_eq!(count(&shelf).0, fit);
+        shelf.keep("c", key(fit), block(LARGEST, 10), UnixSeconds(5));
+        assert_eq!(count(&shelf).0, fit / 2 + 1);
+        // The same block again weighs nothing more, and what is forgotten weighs nothing.
+        let weight = shelf.weight;
+        shelf.keep("c", key(fit), block(LARGEST, 10), UnixSeconds(5));
+        assert_eq!((count(&shelf).1, shelf.weight), (weight, weight));
+        shelf.retain(|_, key, _| key.resource != "https://rs/1");
+        assert_eq!(count(&shelf).1, shelf.weight);
+        assert!(shelf.weight < weight);
+    }
 }

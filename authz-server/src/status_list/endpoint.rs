@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::web::address::ClientAddress;
 use ::web::answer;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
@@ -78,8 +79,7 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
         .map(|(_, value)| value.into_owned());
     let Some(resource) = resource else {
         app.catch_up().await?;
-        let whole = app.status_lists.whole_directory(app, clock::now()).await?;
-        return Ok(Arc::new(whole));
+        return app.status_lists.whole_directory(app, clock::now()).await;
     };
     // What cannot be a resource has no lists.
     if resource.parse::<ResourceUri>().is_err() {
@@ -90,7 +90,8 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
     let resources = app.resources().await?;
     // Of another resource there is no news. Listened to before the state is read: nothing that changes after that is missed.
     let known = resources.find(&resource).filter(|found| found.uri == resource);
-    let mut listener = known.and_then(|_| app.status_lists.news.listen(&tag_of(&resource)));
+    let from = ClientAddress::of(request).limit_key();
+    let mut listener = known.and_then(|_| app.status_lists.news.listen(&tag_of(&resource), from));
     loop {
         app.catch_up().await?;
         let directory = app.status_lists.directory(app, &resource, clock::now()).await?;

@@ -2,11 +2,13 @@
 //! way at once, and nobody asks in vain every second.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::app::App;
 
@@ -14,13 +16,16 @@ use crate::app::App;
 const EVERY: Duration = Duration::from_millis(200);
 /// So many may wait at once; whoever comes later is answered at once.
 const WAITING: usize = 20_000;
+/// So many of one address may: a stranger with many connections leaves the others their seats, and a site whose nodes share
+/// an address has enough.
+const OF_ONE_ADDRESS: usize = 1000;
 
 type Topics = HashMap<String, watch::Sender<u64>>;
 
 pub(super) struct News {
     /// By the tag of the resource.
     topics: Mutex<Topics>,
-    seats: Arc<Semaphore>,
+    seats: Arc<Seats>,
     /// Somebody began to wait.
     wanted: Notify,
     stopped: watch::Sender<bool>,
@@ -31,27 +36,43 @@ pub(super) struct News {
 pub(super) struct Listener {
     changed: watch::Receiver<u64>,
     stopped: watch::Receiver<bool>,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
+}
+
+/// Those who wait, by address ([`::web::address::ClientAddress::limit_key`]).
+#[derive(Default)]
+struct Seats(Mutex<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    in_all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A seat, until it is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    address: IpAddr,
 }
 
 impl News {
     pub(super) fn new() -> Self {
         Self {
             topics: Mutex::default(),
-            seats: Arc::new(Semaphore::new(WAITING)),
+            seats: Arc::default(),
             wanted: Notify::new(),
             stopped: watch::Sender::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
 
-    /// Begins to listen: whatever changes from now on ends the wait. `None` when too many wait, or the program is to
-    /// stop.
-    pub(super) fn listen(&self, tag: &str) -> Option<Listener> {
+    /// Begins to listen: whatever changes from now on ends the wait. `None` when too many wait, in all or at `address`, or
+    /// the program is to stop.
+    pub(super) fn listen(&self, tag: &str, address: IpAddr) -> Option<Listener> {
         if self.is_stopped.load(Ordering::Acquire) {
             return None;
         }
-        let seat = Arc::clone(&self.seats).try_acquire_owned().ok()?;
+        let seat = Seats::take(&self.seats, address)?;
         let mut topics = lock(&self.topics);
         if topics.len() >= WAITING {
             topics.retain(|_, topic| topic.receiver_count() > 0);
@@ -91,7 +112,36 @@ impl News {
     }
 
     fn is_waited_for(&self) -> bool {
-        self.seats.available_permits() < WAITING
+        lock(&self.seats.0).in_all > 0
+    }
+}
+
+impl Seats {
+    fn take(seats: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let mut taken = lock(&seats.0);
+        let at_address = taken.by_address.get(&address).copied().unwrap_or_default();
+        if taken.in_all >= WAITING || at_address >= OF_ONE_ADDRESS {
+            return None;
+        }
+        taken.in_all += 1;
+        taken.by_address.insert(address, at_address + 1);
+        Some(Seat {
+            seats: Arc::clone(seats),
+            address,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.seats.0);
+        taken.in_all = taken.in_all.saturating_sub(1);
+        if let Entry::Occupied(mut entry) = taken.by_address.entry(self.address) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
     }
 }
 
@@ -119,6 +169,43 @@ pub(crate) async fn follow(app: Arc<App>) {
     }
 }
 
-fn lock(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
-    topics.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: usize) -> IpAddr {
+        IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8])
+    }
+
+    #[test]
+    fn one_address_takes_a_share_of_the_seats_and_gives_it_back() {
+        let news = News::new();
+        assert!(!news.is_waited_for());
+        let mut mine: Vec<_> = (0..OF_ONE_ADDRESS)
+            .map(|_| news.listen("tag", address(0)).unwrap())
+            .collect();
+        assert!(news.listen("tag", address(0)).is_none());
+        let other = news.listen("tag", address(1));
+        assert!(other.is_some() && news.is_waited_for());
+        mine.pop();
+        assert!(news.listen("tag", address(0)).is_some());
+        drop((mine, other));
+        assert!(!news.is_waited_for());
+        assert!(lock(&news.seats.0).by_address.is_empty());
+    }
+
+    #[test]
+    fn all_addresses_together_take_no_more_than_there_are() {
+        let news = News::new();
+        let seats: Vec<_> = (0..WAITING)
+            .map(|n| news.listen("tag", address(n / OF_ONE_ADDRESS)).unwrap())
+            .collect();
+        assert!(news.listen("tag", address(999)).is_none());
+        drop(seats);
+        assert!(news.listen("tag", address(999)).is_some());
+    }
 }

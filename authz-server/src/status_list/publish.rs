@@ -9,9 +9,10 @@ use shared::clock::UnixSeconds;
 use shared::jose::{Algorithm, sha256_base64url};
 use shared::status_list::{Claims, Packed, TYPE, pack};
 
-use super::{PATH, StatusLists, address, tag_of};
+use super::{PATH, StatusLists, address, tag_in, tag_of};
 use crate::app::App;
 use crate::db;
+use crate::db::change::{Change, MANY, Noun};
 use crate::db::status_list::{CAPACITY, ListRow};
 use crate::db::status_revoked::GRACE;
 use crate::error::Failure;
@@ -23,6 +24,8 @@ pub(super) const TTL: u64 = 5;
 const SIGNED_EVERY: i64 = 300;
 /// A directory is made anew after this time: lists end.
 const DIRECTORY_LIFE: Duration = Duration::from_secs(60);
+/// Stands for all resources: no resource has that name, and none that tag.
+const WHOLE: &str = "";
 
 /// A list as it is served.
 pub(super) struct Published {
@@ -44,12 +47,18 @@ pub(super) struct Directory {
 }
 
 /// Status List Aggregation (§9.3), and what each list says now.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct DirectoryDocument {
     status_lists: Vec<String>,
     /// In the same order: another text when a bit changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     versions: Vec<String>,
+}
+
+impl Published {
+    fn is_good(&self, now: UnixSeconds) -> bool {
+        self.issued_at >= signing_time(now) && now < self.ends
+    }
 }
 
 impl StatusLists {
@@ -61,20 +70,25 @@ impl StatusLists {
         now: UnixSeconds,
     ) -> Result<Option<Arc<Published>>, Failure> {
         if let Some(published) = self.published.get(list_id)
-            && published.issued_at >= signing_time(now)
-            && now < published.ends
+            && published.is_good(now)
         {
             return Ok(Some(published));
         }
-        let epoch = app.changes().epoch();
-        let Some(row) = db::status_list::find(&app.db, list_id, now - GRACE).await? else {
-            return Ok(None);
+        let is_good = |made: &Option<Arc<Published>>| made.as_ref().is_some_and(|made| made.is_good(now));
+        let make = async || {
+            let epoch = app.epoch();
+            let Some(row) = db::status_list::find(&app.db, list_id, now - GRACE).await? else {
+                return Ok(None);
+            };
+            let published = Arc::new(make(app, row, now).await?);
+            let concerns =
+                |change: &Change| change.is_about(Noun::Token, list_id) || change.is_of(&[Noun::Key]);
+            app.keep(epoch, concerns, || {
+                self.published.insert(list_id.to_owned(), Arc::clone(&published));
+            });
+            Ok(Some(published))
         };
-        let published = Arc::new(make(app, &row, now).await?);
-        app.changes().fill(epoch, || {
-            self.published.insert(list_id.to_owned(), Arc::clone(&published));
-        });
-        Ok(Some(published))
+        self.packing.join(app.changes(), list_id, is_good, make).await
     }
 
     /// The lists of `resource`, as of the caller's last catch-up.
@@ -85,18 +99,37 @@ impl StatusLists {
         now: UnixSeconds,
     ) -> Result<Arc<Directory>, Failure> {
         let tag = tag_of(resource);
-        if let Some(known) = self.directories.get(&tag)
-            && known.resource == resource
-            && now.since(known.made_at) < DIRECTORY_LIFE
-        {
+        let is_good =
+            |known: &Arc<Directory>| known.resource == resource && now.since(known.made_at) < DIRECTORY_LIFE;
+        if let Some(known) = self.directories.get(&tag).filter(is_good) {
             return Ok(known);
         }
-        let epoch = app.changes().epoch();
-        let rows = db::status_list::of_resource(&app.db, resource, now - GRACE).await?;
-        let mut document = DirectoryDocument {
-            status_lists: Vec::new(),
-            versions: Vec::new(),
+        let make = async || {
+            let epoch = app.epoch();
+            let directory = Arc::new(self.gather(app, resource, now).await?);
+            // A stranger could fill memory with names: what is not registered has no place in it.
+            if app
+                .resources()
+                .await?
+                .find(resource)
+                .is_some_and(|found| found.uri == resource)
+            {
+                let concerns = |change: &Change| {
+                    let is_its_list = change.subject == MANY || tag_in(&change.subject) == Some(&tag);
+                    change.is_of(&[Noun::Resource]) || (change.is_of(&[Noun::Token]) && is_its_list)
+                };
+                app.keep(epoch, concerns, || {
+                    self.directories.insert(tag.clone(), Arc::clone(&directory));
+                });
+            }
+            Ok(directory)
         };
+        self.gathering.join(app.changes(), resource, is_good, make).await
+    }
+
+    async fn gather(&self, app: &App, resource: &str, now: UnixSeconds) -> Result<Directory, Failure> {
+        let rows = db::status_list::of_resource(&app.db, resource, now - GRACE).await?;
+        let mut document = DirectoryDocument::default();
         for row in rows {
             if let Some(list) = self.published(app, &row.list_id, now).await? {
                 document
@@ -105,35 +138,41 @@ impl StatusLists {
                 document.versions.push(list.version.clone());
             }
         }
-        let directory = Arc::new(Directory::new(&document, resource, now)?);
-        app.changes().fill(epoch, || {
-            self.directories.insert(tag, Arc::clone(&directory));
-        });
-        Ok(directory)
+        Directory::new(&document, resource, now)
     }
 
-    /// Every list there is, for whoever has tokens for several resources.
-    pub(super) async fn whole_directory(&self, app: &App, now: UnixSeconds) -> Result<Directory, Failure> {
-        let rows = db::status_list::all(&app.db, now - GRACE).await?;
-        let document = DirectoryDocument {
-            status_lists: rows
-                .iter()
-                .map(|row| address(&app.config.issuer, &row.list_id))
-                .collect(),
-            versions: Vec::new(),
+    /// Every list there is, for whoever has tokens for several resources. It says nothing of what is in them, and may be as
+    /// old as the caches on the way may let it become.
+    pub(super) async fn whole_directory(
+        &self,
+        app: &App,
+        now: UnixSeconds,
+    ) -> Result<Arc<Directory>, Failure> {
+        let is_good = |known: &Arc<Directory>| now.since(known.made_at) < Duration::from_secs(TTL);
+        if let Some(known) = self.directories.get(WHOLE).filter(is_good) {
+            return Ok(known);
+        }
+        let make = async || {
+            let rows = db::status_list::all(&app.db, now - GRACE).await?;
+            let document = DirectoryDocument {
+                status_lists: rows
+                    .iter()
+                    .map(|row| address(&app.config.issuer, &row.list_id))
+                    .collect(),
+                versions: Vec::new(),
+            };
+            let directory = Arc::new(Directory::new(&document, WHOLE, now)?);
+            self.directories.insert(WHOLE.to_owned(), Arc::clone(&directory));
+            Ok(directory)
         };
-        Directory::new(&document, "", now)
+        self.gathering.join(app.changes(), WHOLE, is_good, make).await
     }
 }
 
 impl Directory {
     /// That of a resource without lists.
     pub(super) fn empty() -> Result<Self, Failure> {
-        let document = DirectoryDocument {
-            status_lists: Vec::new(),
-            versions: Vec::new(),
-        };
-        Self::new(&document, "", UnixSeconds(0))
+        Self::new(&DirectoryDocument::default(), WHOLE, UnixSeconds(0))
     }
 
     fn new(document: &DirectoryDocument, resource: &str, now: UnixSeconds) -> Result<Self, Failure> {
@@ -148,10 +187,24 @@ impl Directory {
 }
 
 /// Signs the list anew.
-async fn make(app: &App, row: &ListRow, now: UnixSeconds) -> Result<Published, Failure> {
-    let internal = |reason: String| Failure::Internal(format!("status list {}: {reason}", row.list_id));
+async fn make(app: &App, row: ListRow, now: UnixSeconds) -> Result<Published, Failure> {
     let ranges = db::status_revoked::of_list(&app.db, &row.list_id).await?;
-    let lst = pack(&bits(&ranges)).map_err(|e| internal(e.to_string()))?;
+    signed(app, row, ranges, now).await
+}
+
+/// Packs and signs a list whose bits are set in `ranges`.
+pub(super) async fn signed(
+    app: &App,
+    row: ListRow,
+    ranges: Vec<(i64, i64)>,
+    now: UnixSeconds,
+) -> Result<Published, Failure> {
+    let internal = |reason: String| Failure::Internal(format!("status list {}: {reason}", row.list_id));
+    // Milliseconds of one processor, which others who are served by this thread would wait for.
+    let packed = tokio::task::spawn_blocking(move || pack(&bits(&ranges))).await;
+    let lst = packed
+        .map_err(|e| internal(e.to_string()))?
+        .map_err(|e| internal(e.to_string()))?;
     let issuer = &app.config.issuer;
     let mut aggregation_uri = url::Url::parse(&issuer.endpoint(PATH)).map_err(|e| internal(e.to_string()))?;
     aggregation_uri

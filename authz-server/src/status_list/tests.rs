@@ -1,6 +1,7 @@
 //! Places and bits, on both databases.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shared::jose::KeySet;
@@ -148,10 +149,10 @@ async fn whatever_ends_tokens_sets_their_bits_and_no_others() {
         let heir = async |child: &Place, parent: &Place| {
             let heir = db::status_list::Heir {
                 place: child.stored(),
-                parent: Some(parent.stored()),
-                grant_id: Some("g_agreed"),
+                parents: &[parent.stored()],
+                grant_id: Some(&house.grant_id),
             };
-            db::status_list::add_heir(&app.db, heir).await.unwrap()
+            db::status_list::add_heir(&app.db, heir, NOW).await.unwrap()
         };
         let (child, grandchild) = (allot(of_client("c_y")).await, allot(of_client("c_y")).await);
         assert!(!heir(&child, &mine).await);
@@ -167,7 +168,7 @@ async fn whatever_ends_tokens_sets_their_bits_and_no_others() {
         crate::account::users::disable(&app.db, "u_1", NOW).await.unwrap();
         assert_eq!((bit(app, &others).await, bit(app, &for_person).await), (0, 1));
         // The resource; one that is registered by its name later has lists of its own.
-        assert!(db::resource::delete(&app.db, NODE, NOW).await.unwrap());
+        crate::resource::delete(&app.db, NODE, NOW).await.unwrap();
         assert_eq!(bit(app, &others).await, 1);
         let gone = app.status_lists.allot(app, &node, of_client("c_y"), NOW).await;
         assert!(gone.is_err());
@@ -199,10 +200,10 @@ async fn families_end_with_every_token_that_came_of_them() {
         };
         let heir = db::status_list::Heir {
             place: child.stored(),
-            parent: Some(newest.stored()),
+            parents: &[newest.stored()],
             grant_id: None,
         };
-        assert!(db::status_list::add_heir(&app.db, heir).await.unwrap());
+        assert!(db::status_list::add_heir(&app.db, heir, NOW).await.unwrap());
         for place in [&place, &newest, &foreign, &child] {
             assert_eq!(bit(app, place).await, 0);
         }
@@ -220,6 +221,215 @@ async fn families_end_with_every_token_that_came_of_them() {
             .await
             .unwrap();
         assert_eq!(bit(app, &foreign).await, 1);
+    }
+}
+
+/// An exchanged token ends with each of those that it came of, and with the grant; and whichever of two comes first, an
+/// exchange or the end of what it rests on, nothing is left living.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_ends_with_every_parent_and_with_its_grant() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let (app, node) = (&house.app, node(&house).await);
+        let db = &app.db;
+        let allot = async || {
+            app.status_lists
+                .allot(app, &node, of_client("c_y"), NOW)
+                .await
+                .unwrap()
+        };
+        let add = async |place: &Place, parents: &[&Place], grant_id: Option<&str>| {
+            let parents: Vec<_> = parents.iter().map(|parent| parent.stored()).collect();
+            let heir = db::status_list::Heir {
+                place: place.stored(),
+                parents: &parents,
+                grant_id,
+            };
+            db::status_list::add_heir(db, heir, NOW).await.unwrap()
+        };
+        let take_back = async |place: &Place| {
+            let revocation = db::revoked_token::Revocation {
+                token_id: &format!("t_{}", place.index),
+                client_id: "c_x",
+                expires_at: NOW + Duration::from_secs(60),
+                status: Some(place.stored()),
+            };
+            db::revoked_token::insert(db, &revocation, NOW).await.unwrap();
+        };
+        let (subject, actor, other) = (allot().await, allot().await, allot().await);
+        let (of_both, of_subject, of_nobody) = (allot().await, allot().await, allot().await);
+        assert!(add(&of_both, &[&subject, &actor, &actor], None).await);
+        assert!(add(&of_subject, &[&subject, &other], None).await);
+        assert!(add(&of_nobody, &[], Some(&house.grant_id)).await);
+        take_back(&actor).await;
+        assert_eq!(
+            (bit(app, &of_both).await, bit(app, &of_subject).await),
+            (1, 0),
+            "{url}"
+        );
+        let late = allot().await;
+        assert!(!add(&late, &[&subject, &actor], None).await);
+
+        // By its client's hand: the client itself stays.
+        let (agreed, mut racing) = (allot().await, Vec::new());
+        assert!(add(&agreed, &[&subject], Some(&house.grant_id)).await);
+        for _ in 0..8 {
+            racing.push(allot().await);
+        }
+        let shown = [&subject];
+        let grant_id = house.grant_id.as_str();
+        let (added, ended) = tokio::join!(
+            crate::token::testing::all(racing.iter().map(|place| add(place, &shown, Some(grant_id)))),
+            db.write(async |tx| db::access_grant::revoke_all_of_client(tx, "c_x", NOW).await),
+        );
+        assert_eq!(ended.unwrap(), 1);
+        for place in racing
+            .iter()
+            .zip(&added)
+            .filter(|(_, added)| **added)
+            .map(|(place, _)| place)
+        {
+            assert_eq!(bit(app, place).await, 1, "{url}");
+        }
+        assert_eq!(
+            (bit(app, &agreed).await, bit(app, &of_nobody).await),
+            (1, 1),
+            "{url}"
+        );
+        assert_eq!(bit(app, &of_subject).await, 0);
+        assert!(!add(&late, &[&subject], Some(grant_id)).await, "{url}");
+        assert!(add(&late, &[&subject], None).await, "{url}");
+    }
+}
+
+/// Two that end tokens of the same lists, found in opposite orders, wait for one another and need no second try.
+#[tokio::test(flavor = "multi_thread")]
+async fn revocations_that_meet_do_not_collide() {
+    const LISTS: i64 = 12;
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let db = &house.app.db;
+        for round in 0..8 {
+            let clients = [format!("c_{round}a"), format!("c_{round}b")];
+            let list_id = |n: i64| format!("l_{round}_{n:02}");
+            for n in 0..2 * LISTS {
+                // One client's blocks ascend, the other's descend.
+                let at = if n < LISTS { n } else { 2 * LISTS - 1 - n };
+                let wanted = db::status_list::Wanted {
+                    resource: NODE,
+                    window_end: UnixSeconds(NOW.0 + 3600 * (round * LISTS + at + 1)),
+                    owner: of_client(&clients[usize::from(n >= LISTS)]),
+                    length: 16,
+                    new_list: &list_id(at),
+                };
+                db::status_list::lease(db, wanted, NOW).await.unwrap().unwrap();
+            }
+            let tries = AtomicU32::new(0);
+            let end = async |client_id: &str| {
+                let ended = db.write(async |tx| {
+                    tries.fetch_add(1, Ordering::Relaxed);
+                    db::status_revoked::client(tx, client_id, NOW).await
+                });
+                ended.await.unwrap();
+            };
+            tokio::join!(end(&clients[0]), end(&clients[1]));
+            assert_eq!(tries.into_inner(), 2, "{url}");
+            for place in (0..LISTS).flat_map(|n| [(list_id(n), 0), (list_id(n), 16)]) {
+                assert!(db::status_list::is_set(db, (&place.0, place.1)).await.unwrap());
+            }
+        }
+    }
+}
+
+/// The table in docs/revocation.md. A million live tokens are two lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn stat_19_a_list_costs_less_than_150_kb_however_much_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::new(&format!("sqlite:{}/test.db", folder.path().display()), "").await;
+    let row = db::status_list::ListRow {
+        list_id: new_list_id(NODE).unwrap(),
+        resource: NODE.to_owned(),
+        window_end: (NOW + Duration::from_secs(7200)).0,
+        changed_at: NOW.0,
+    };
+    let capacity = db::status_list::CAPACITY;
+    // Of so many thousandths each place is revoked by itself, as single tokens are; how many bytes one list may have.
+    let mut sizes = Vec::new();
+    for (thousandths, most_kb) in [(0, 1), (1, 4), (10, 15), (100, 70), (500, 120)] {
+        let count = capacity * thousandths / 1000;
+        let mut places = HashSet::new();
+        while places.len() < usize::try_from(count).unwrap() {
+            let random = shared::secret::random_bytes::<8192>().unwrap();
+            let drawn = random.chunks_exact(4).map(|bytes| {
+                let drawn = bytes
+                    .iter()
+                    .fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
+                drawn % capacity
+            });
+            places.extend(drawn.take(usize::try_from(count).unwrap() - places.len()));
+        }
+        let ranges = places.into_iter().map(|place| (place, 1)).collect();
+        let list = publish::signed(&house.app, row.clone(), ranges, NOW)
+            .await
+            .unwrap();
+        sizes.push((thousandths, list.token.len()));
+        assert!(list.token.len() <= most_kb * 1024, "{sizes:?}");
+    }
+    // The last is the worst there is: whatever half of the places it is, they are as hard to pack.
+    assert!(sizes.is_sorted_by_key(|(_, bytes)| *bytes), "{sizes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_make_nothing_twice_and_fill_no_memory() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let (app, node) = (&house.app, node(&house).await);
+        let lists = &app.status_lists;
+        let place = lists.allot(app, &node, of_client("c_x"), NOW).await.unwrap();
+        app.catch_up().await.unwrap();
+        for n in 0..20 {
+            let unknown = lists
+                .directory(app, &format!("https://stranger/{n}"), NOW)
+                .await
+                .unwrap();
+            assert_eq!(&*unknown.document, br#"{"status_lists":[]}"#);
+        }
+        assert_eq!(lists.directories.len(), 0, "{url}");
+        // Of one that is registered, and of all there are, one is kept; fifty who ask at once get the same.
+        let asked = all((0..50).map(|_| lists.directory(app, NODE, NOW))).await;
+        let first = asked[0].as_ref().unwrap();
+        assert!(
+            asked
+                .iter()
+                .all(|other| Arc::ptr_eq(first, other.as_ref().unwrap()))
+        );
+        let asked = all((0..50).map(|_| lists.published(app, &place.list_id, NOW))).await;
+        let list =
+            |answer: &Result<Option<Arc<Published>>, _>| answer.as_ref().ok().cloned().flatten().unwrap();
+        assert!(
+            asked
+                .iter()
+                .all(|other| Arc::ptr_eq(&list(&asked[0]), &list(other)))
+        );
+        let at = async |seconds| {
+            let now = NOW + Duration::from_secs(seconds);
+            lists.whole_directory(app, now).await.unwrap()
+        };
+        let whole = at(0).await;
+        assert!(Arc::ptr_eq(&whole, &at(4).await) && !Arc::ptr_eq(&whole, &at(5).await));
+        assert_eq!(lists.directories.len(), 2, "{url}");
+        // A forgotten resource has its lists still: there are tokens for it that must be refused.
+        crate::resource::delete(&app.db, NODE, NOW).await.unwrap();
+        app.catch_up().await.unwrap();
+        let left = lists.directory(app, NODE, NOW).await.unwrap();
+        assert!(
+            String::from_utf8_lossy(&left.document).contains(&*place.list_id),
+            "{url}"
+        );
+        assert_eq!(lists.directories.len(), 0, "{url}");
     }
 }
 

@@ -107,11 +107,12 @@ pub(super) async fn decide(
         authorization_details: None,
         place: None,
     };
+    // Who acts by a token that ends acts no more.
+    let shown = [Some(&subject), actor_token.as_ref()].into_iter().flatten();
+    let places = shown.filter_map(|token| Place::named(&app.config.issuer, token.status()?));
     let descent = Descent {
         token_id: subject.token_id().to_owned(),
-        place: subject
-            .status()
-            .and_then(|status| Place::named(&app.config.issuer, status)),
+        places: places.collect(),
         rests_on: parties::rests_on(&subject, grant_id.as_deref()),
         grant_id,
         // Nodes that judge by themselves do not know the grant: its end must stand in the token.

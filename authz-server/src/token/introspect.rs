@@ -23,6 +23,7 @@ use crate::client::authenticate::authenticate;
 use crate::db;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
+use crate::status_list::Place;
 
 /// The answer for an active token (RFC 7662 §2.2).
 #[derive(Serialize)]
@@ -114,6 +115,7 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
     if !client.honours(claims.issued_at())
         || app.is_revoked(claims.token_id()).await?
         || !parties::stand(app, claims, now).await?
+        || ended_with_a_parent(app, claims).await?
     {
         return Ok(false);
     }
@@ -122,6 +124,19 @@ pub(crate) async fn is_active(app: &App, claims: &VerifiedClaims, now: UnixSecon
         // A resource that was forgotten and registered again is another one.
         resource.uri == claims.audience() && claims.issued_at() + own::CLOCKS >= resource.created_at
     }))
+}
+
+/// Whether the bit of an exchanged token is set: not everything that it ends with stands in its `jti`, above all not the
+/// token of whoever acts.
+async fn ended_with_a_parent(app: &App, claims: &VerifiedClaims) -> Result<bool, Failure> {
+    let was_exchanged = family::exchanges_behind(claims.token_id()) > 0;
+    let Some(status) = claims.status().filter(|_| was_exchanged) else {
+        return Ok(false);
+    };
+    match Place::named(&app.config.issuer, status) {
+        Some(place) => Ok(db::status_list::is_set(&app.db, place.stored()).await?),
+        None => Ok(false),
+    }
 }
 
 /// A client may ask about its own tokens, and a resource server about those that are for it.

@@ -104,14 +104,15 @@ async fn place_of(app: &App, permit: &Permit, terms: &Terms, now: UnixSeconds) -
         .allot(app, &permit.resource, Some(owner), now)
         .await?;
     if let Some(descent) = &terms.descent {
+        let parents: Vec<_> = descent.places.iter().map(Place::stored).collect();
         let heir = Heir {
             place: place.stored(),
-            parent: descent.place.as_ref().map(Place::stored),
+            parents: &parents,
             grant_id: descent.grant_id.as_deref(),
         };
-        if !db::status_list::add_heir(&app.db, heir).await? {
-            let refusal = OAuthError::new(ErrorCode::InvalidRequest, "the shown token was just revoked");
-            return Err(refusal.into());
+        if !db::status_list::add_heir(&app.db, heir, now).await? {
+            let sentence = "a shown token, or what the person granted, has just been revoked";
+            return Err(OAuthError::new(ErrorCode::InvalidRequest, sentence).into());
         }
     }
     Ok(place)

@@ -108,8 +108,9 @@ struct Terms {
 struct Descent {
     /// Its `jti`: to take it back takes back the new one too ([`family::ancestors_of`]).
     token_id: String,
-    /// Its place in a status list; `None` when it was issued before there were any.
-    place: Option<Place>,
+    /// Its place in a status list, and that of the actor's token if one was shown. Tokens from before there were lists have
+    /// none.
+    places: Vec<Place>,
     /// The grant by which the person agreed, if they were asked.
     grant_id: Option<String>,
     /// What else the new one rests on ([`parties::rests_on`]).

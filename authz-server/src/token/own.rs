@@ -71,9 +71,9 @@ pub(crate) async fn verify(
 
 fn expectation(issuer: &str, audience: &str) -> Expectation {
     Expectation {
-        issuer: issuer.to_owned(),
+        issuer: issuer.into(),
         // Whoever the token is for: our own signature vouches for it.
-        audience: audience.to_owned(),
+        audience: audience.into(),
         algorithms: ALGORITHMS.to_vec(),
         leeway: CLOCKS,
         shape: Shape::EdgeHive,

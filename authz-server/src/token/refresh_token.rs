@@ -19,9 +19,9 @@ use crate::audit::{Event, Name};
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::authenticate::AuthenticatedClient;
 use crate::db;
-use crate::db::DbFault;
 use crate::db::refresh_token::{RefreshTokenRow, ReplacedRow};
 use crate::db::token_family::Of;
+use crate::db::{DbFault, Tx};
 use crate::error::Failure;
 use crate::status_list::Place;
 
@@ -29,8 +29,9 @@ use crate::status_list::Place;
 enum Rotation {
     /// It is used now; the successor that was offered is the family's next.
     Rotated,
-    /// It had just been used: this is its successor, sealed, and the place of the access token that went with it.
-    Retried(Vec<u8>, Option<Place>),
+    /// It had just been used: this is its successor, sealed, and the place of the access token that went with it, with the
+    /// end of the window of its list.
+    Retried(Vec<u8>, Option<(Place, UnixSeconds)>),
     /// It had been used: its family is ended.
     Replayed,
     /// The family has ended, or nobody used the token in time.
@@ -72,14 +73,18 @@ pub(super) async fn decide(
     let details = AuthorizationDetails::left(granted, asked_details, (client, &resource), &scope)?;
     let next = Secret::generate(SecretKind::RefreshToken)?;
     let fresh = app.status_lists.allot(app, &resource, None, now).await?;
-    let (refresh_token, place) =
+    let end = UnixSeconds(known.ends_at);
+    let (refresh_token, place, ends) =
         match rotate(app, (shown, &known), (&next, &fresh), asked.source, now).await? {
-            Rotation::Rotated => (next, fresh),
-            Rotation::Retried(sealed, place) => {
+            Rotation::Rotated => (next, fresh, end),
+            Rotation::Retried(sealed, kept) => {
                 let sealed = successor::open(shown, &sealed)
                     .ok_or_else(|| Failure::Internal("a sealed refresh token is damaged".to_owned()))?;
-                // Whoever lost the answer has one of the two tokens.
-                (sealed, place.unwrap_or(fresh))
+                match kept {
+                    // Whoever lost the answer has one of the two tokens; neither may outlive the list.
+                    Some((place, window_end)) => (sealed, place, end.min(window_end)),
+                    None => (sealed, fresh, end),
+                }
             }
             Rotation::Replayed => {
                 tracing::warn!(
@@ -100,7 +105,7 @@ pub(super) async fn decide(
         resource,
         lineage: Some(Lineage {
             family_id: known.family_id,
-            ends: UnixSeconds(known.ends_at),
+            ends,
             refresh_token: Some(refresh_token),
             auth_time: UnixSeconds(known.auth_time),
             methods: known.methods,
@@ -140,12 +145,11 @@ async fn rotate(
             return Ok(Rotation::Ended);
         };
         if is_retry(&replaced, config.refresh_retry_window, now) {
-            let place = replaced.status_list.zip(replaced.status_index);
-            let place = place.map(|(list_id, index)| Place {
-                list_id: list_id.into(),
-                index,
-            });
-            return Ok(Rotation::Retried(replaced.successor_sealed, place));
+            let kept = kept_place(tx, &replaced, now).await?;
+            if kept.is_none() {
+                db::refresh_token::move_successor(tx, &shown_hash, place.stored()).await?;
+            }
+            return Ok(Rotation::Retried(replaced.successor_sealed, kept));
         }
         let why = "a refresh token was replayed";
         db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;
@@ -155,6 +159,24 @@ async fn rotate(
         Ok::<_, DbFault>(Rotation::Replayed)
     });
     Ok(written.await?)
+}
+
+/// The place of the access token that was in the answer that was lost, while its list says anything. Later that token has
+/// expired, and the one of the new answer needs a place of its own.
+async fn kept_place(
+    tx: &mut Tx,
+    replaced: &ReplacedRow,
+    now: UnixSeconds,
+) -> Result<Option<(Place, UnixSeconds)>, DbFault> {
+    let (Some(list_id), Some(index)) = (&replaced.status_list, replaced.status_index) else {
+        return Ok(None);
+    };
+    let end = db::status_list::window_end(tx, list_id).await?;
+    let place = Place {
+        list_id: list_id.as_str().into(),
+        index,
+    };
+    Ok(end.filter(|end| *end > now).map(|end| (place, end)))
 }
 
 /// Whether a used token is shown again by someone who may not have got the answer: soon, and while nobody has used

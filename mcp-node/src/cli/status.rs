@@ -11,7 +11,7 @@ use shared::secret::Secret;
 use url::Url;
 
 use super::healthcheck::{client, local_address};
-use super::{Failure, block_on, load, print};
+use super::{Failure, block_on, fleet, load, print};
 use crate::config::NodeConfig;
 use crate::identity::Identity;
 use crate::status::{IssuerStatus, Load, NodeStatus};
@@ -145,7 +145,18 @@ impl Report {
                 };
                 format!("issuer  {}: {how}{}", issuer.issuer, alone(issuer))
             }));
-            lines.push(format!("peers   {}", status.peers.len()));
+            lines.push(format!(
+                "peers   {} known, {} heard of",
+                status.peers.len(),
+                status.peers_heard
+            ));
+            lines.extend(
+                status
+                    .peers
+                    .iter()
+                    .map(|peer| format!("        {}", fleet::line(peer))),
+            );
+            lines.extend(status.peers_note.iter().map(|note| format!("        {note}")));
         } else if self.alive {
             lines.push("more with --token-file".to_owned());
         }

@@ -77,8 +77,8 @@ fn candidates(file: Option<PathBuf>, arguments: &Arguments) -> Result<Vec<Candid
 /// An issuer that is not configured, of which only the standard is known (RFC 9068).
 fn stranger(issuer: &Issuer, arguments: &Arguments, document: Option<&[u8]>) -> Result<Candidate, Failure> {
     let expectation = Expectation {
-        issuer: issuer.as_str().to_owned(),
-        audience: arguments.audience.clone().unwrap_or_default(),
+        issuer: issuer.as_str().into(),
+        audience: arguments.audience.clone().unwrap_or_default().into(),
         algorithms: Algorithm::ALL.to_vec(),
         leeway: LEEWAY,
         shape: Shape::Rfc9068,
@@ -112,7 +112,7 @@ fn candidate(
 ) -> Result<Candidate, Failure> {
     let mut expectation = expectation(issuer);
     if let Some(audience) = &arguments.audience {
-        audience.clone_into(&mut expectation.audience);
+        expectation.audience = audience.as_str().into();
     }
     let keys = match (document, &issuer.validation) {
         // Only where keys are what tokens are checked with does a file of them say anything.

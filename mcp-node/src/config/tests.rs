@@ -48,11 +48,27 @@ fn short_names_and_the_environment() {
 }
 
 #[test]
-fn what_comes_later_is_refused_with_a_sentence() {
-    for section in ["[discovery]\nmdns = true", "[p2p]\nlisten = 1"] {
-        let found = faults(&format!("{section}\n{ISSUER}"));
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("not part of this version"), "{found:?}");
+fn discovery_follows_peers_unless_told_otherwise() {
+    let read = |text: &str| NodeConfig::from_text(&format!("{text}\n{ISSUER}"));
+    let of = |text: &str| read(text).unwrap().discovery;
+    assert!(!of("").enabled);
+    assert!(of("[p2p]\nenabled = true").enabled);
+    assert!(!of("[p2p]\nenabled = true\n[discovery]\nenabled = false").enabled);
+    let named = of("[discovery]\nenabled = true\ninterfaces = [\"eth0\", \"wlan0\"]\nannounce = false");
+    assert!(named.enabled && !named.announce && named.port == 5353);
+    assert_eq!(named.interfaces, ["eth0", "wlan0"]);
+    for (bad, expected) in [
+        ("mdns = true", "discovery.mdns"),
+        ("interfaces = [\"a/b\"]", "network interface"),
+        ("interfaces = [\"a-name-that-is-too-long\"]", "network interface"),
+        ("port = 0", "discovery.port"),
+        ("enabled = \"perhaps\"", "discovery.enabled"),
+    ] {
+        let faults = read(&format!("[discovery]\n{bad}")).unwrap_err().0;
+        assert!(
+            faults.len() == 1 && faults[0].contains(expected),
+            "{bad}: {faults:?}"
+        );
     }
 }
 

@@ -87,6 +87,14 @@ impl<'a> Operation<'a> {
         self.raw.map_or(0, <[u8]>::len)
     }
 
+    /// Something that is no method of MCP, or has no parameters that matter.
+    pub(crate) fn plain(method: &'a str) -> Self {
+        Self {
+            method,
+            ..Self::default()
+        }
+    }
+
     /// Opening a stream of news.
     pub(crate) fn listen() -> Self {
         Self {

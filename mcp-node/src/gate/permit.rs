@@ -45,29 +45,32 @@ impl Outcome {
     /// What a message to the client says of it; `None` when it does not end a request.
     pub(crate) fn of_message(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Message {
-            result: Option<Result>,
+        struct Message<R> {
+            result: Option<R>,
             error: Option<Error>,
         }
         #[derive(Deserialize)]
         struct Error {
             code: i32,
         }
-        /// A result may be anything; only a tool's has the member.
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Result {
-            OfTool {
-                #[serde(rename = "isError")]
-                is_error: bool,
-            },
-            Other(IgnoredAny),
+        /// Of tools; what else there is has no such member.
+        #[derive(Deserialize, Default)]
+        struct OfTool {
+            #[serde(rename = "isError", default)]
+            is_error: bool,
         }
-        let message: Message = serde_json::from_slice(json).ok()?;
+        // A result may be anything. Nearly all are objects, and are read once and without copies.
+        let message: Message<OfTool> = serde_json::from_slice(json)
+            .or_else(|_| {
+                let Message { result, error } = serde_json::from_slice::<Message<IgnoredAny>>(json)?;
+                let result = result.map(|_| OfTool::default());
+                Ok::<_, serde_json::Error>(Message { result, error })
+            })
+            .ok()?;
         match (message.result, message.error) {
             (_, Some(Error { code: TIMED_OUT })) => Some(Self::TimedOut),
             (_, Some(_)) => Some(Self::Failed),
-            (Some(Result::OfTool { is_error: true }), None) => Some(Self::ToolError),
+            (Some(OfTool { is_error: true }), None) => Some(Self::ToolError),
             (Some(_), None) => Some(Self::Done),
             (None, None) => None,
         }
@@ -189,6 +192,11 @@ mod tests {
                 r#"{"result":{"content":[],"isError":true}}"#,
                 Some(Outcome::ToolError),
             ),
+            (
+                r#"{"result":{"isError":"of something else"}}"#,
+                Some(Outcome::Done),
+            ),
+            (r#"{"result":"text"}"#, Some(Outcome::Done)),
             (
                 r#"{"error":{"code":-32602,"message":"x"}}"#,
                 Some(Outcome::Failed),

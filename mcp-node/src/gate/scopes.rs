@@ -27,11 +27,17 @@ pub(crate) const READ_RESOURCE: &str = "resources/read";
 pub(crate) const GET_PROMPT: &str = "prompts/get";
 /// Asking how an argument of a prompt or of a template of resources goes on.
 pub(crate) const COMPLETE: &str = "completion/complete";
+/// Telling other nodes of this one: no method of MCP.
+pub(crate) const ANNOUNCE: &str = "discovery/announce";
+/// Reading the table of other nodes.
+pub(crate) const LIST_PEERS: &str = "discovery/peers";
+/// Connecting to another node.
+pub(crate) const CONNECT: &str = "discovery/connect";
 /// Stands for every notification.
 const NOTIFICATIONS: &str = "notifications";
 
-/// Every method of every revision served, with the scopes of which one suffices.
-const DEFAULTS: [(&str, &[&str]); 17] = [
+/// Every method of every revision served, and what the fleet's addresses do, with the scopes of which one suffices.
+const DEFAULTS: [(&str, &[&str]); 20] = [
     (FIRST_METHOD, &["mcp:read"]),
     ("initialize", &["mcp:read"]),
     ("ping", &["mcp:read"]),
@@ -49,6 +55,9 @@ const DEFAULTS: [(&str, &[&str]); 17] = [
     ("resources/subscribe", &["mcp:subscribe"]),
     ("resources/unsubscribe", &["mcp:subscribe"]),
     ("tasks/get", &["mcp:call"]),
+    (ANNOUNCE, &["fleet:announce"]),
+    (LIST_PEERS, &["fleet:read"]),
+    (CONNECT, &["fleet:connect"]),
 ];
 
 /// What every method, tool, resource and prompt needs.
@@ -192,6 +201,28 @@ impl ScopeTable {
             Demand::Deny => false,
         });
         own && (self.lists != Lists::Usable || self.allows_method(asker.scope, operation.method))
+    }
+
+    /// Whether everybody may know of what `operation` would use: everybody, that is, who has the scopes for basic use.
+    /// A rule with a condition counts as one that always applies.
+    pub(super) fn is_for_everybody(&self, operation: &Operation<'_>) -> bool {
+        let basic = Scope::from_tokens(self.for_metadata().iter().map(String::as_str)).unwrap_or_default();
+        let is_about = |rule: &&Rule| match operation.resource {
+            None => rule.is_about(operation),
+            Some(uri) => spellings(uri).iter().any(|spelling| {
+                rule.is_about(&Operation {
+                    resource: Some(spelling),
+                    ..*operation
+                })
+            }),
+        };
+        self.rules
+            .iter()
+            .filter(is_about)
+            .all(|rule| match rule.demand() {
+                Demand::Needs(needed) => self.hierarchy.covers_all(&basic, needed),
+                Demand::Deny => false,
+            })
     }
 
     /// Whether two callers may get different lists.

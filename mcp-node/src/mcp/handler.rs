@@ -296,7 +296,7 @@ impl ServerHandler for EdgeHive {
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
         let news = &self.0.lasting.news;
-        news.serve(&subscription, self.1.clone()).await
+        Box::pin(news.serve(&subscription, self.1.clone())).await
     }
 
     /// rmcp brings here what it does not know, and what it knows but cannot read.

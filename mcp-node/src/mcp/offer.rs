@@ -1,6 +1,9 @@
 //! What the node offers: tools, resources and prompts of its own and of the servers behind it. MCP and the plain-JSON
 //! forms both come through here, so that neither has something that the other lacks. Where two have the same name, the
 //! node's own comes first, then the order of the configuration decides.
+//!
+//! Conversations with others are boxed: each is kilobytes of state, which every request would carry about, also those
+//! that the node answers alone.
 
 mod fault;
 mod requester;
@@ -9,6 +12,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, GetPromptRequestParams,
     GetPromptResponse, Prompt, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
@@ -65,7 +69,7 @@ pub(crate) async fn call_tool(
         Some(by) => {
             let described = tool(node, &request.name).ok_or(OfferFault::Unknown)?;
             let about = (by, described.description.as_deref().unwrap_or_default());
-            match node.approvals.judge(node, &request, about, requester).await {
+            match Box::pin(node.approvals.judge(node, &request, about, requester)).await {
                 Verdict::Approved(approved) => {
                     requester.notes.approved(approved.clone());
                     Some(approved)
@@ -78,9 +82,8 @@ pub(crate) async fn call_tool(
         && request.name == tools::provision_node::NAME
     {
         let arguments = request.arguments.as_ref();
-        return Ok(tools::provision_node::call(node, arguments, approved)
-            .await
-            .into());
+        let prepared = Box::pin(tools::provision_node::call(node, arguments, approved));
+        return Ok(prepared.await.into());
     }
     if let Some(own) = tools::call(node, &request.name, request.arguments.as_ref()) {
         return Ok(own.into());
@@ -92,16 +95,15 @@ pub(crate) async fn call_tool(
     let (upstream, catalogue, at) = named.ok_or(OfferFault::Unknown)?;
     let ask = Ask::by(requester, &request, &node.lasting.seal)?;
     let called = upstream.call_tool(&catalogue.tools[at], request.clone(), &ask, requester);
-    Ok(called.await?)
+    Ok(Box::pin(called).await?)
 }
 
 /// What comes of `work` within `time`. Then it is dropped, and with it what it waits for.
-pub(crate) async fn within<T>(
+pub(crate) fn within<T>(
     time: Duration,
     work: impl Future<Output = Result<T, OfferFault>>,
-) -> Result<T, OfferFault> {
-    let done = tokio::time::timeout(time, work).await;
-    done.unwrap_or(Err(OfferFault::TimedOut))
+) -> impl Future<Output = Result<T, OfferFault>> {
+    tokio::time::timeout(time, work).map(|done| done.unwrap_or(Err(OfferFault::TimedOut)))
 }
 
 /// Every resource, in a fixed order.
@@ -158,7 +160,7 @@ pub(crate) async fn read_resource(
     let (upstream, own) = candidates.first().ok_or(OfferFault::Unknown)?;
     let ask = Ask::by(requester, &request, &node.lasting.seal)?;
     let read = upstream.read_resource(own, request.clone(), &ask, requester);
-    Ok(read.await?)
+    Ok(Box::pin(read).await?)
 }
 
 /// Every prompt, in a fixed order.
@@ -187,7 +189,7 @@ pub(crate) async fn get_prompt(
     let (upstream, catalogue, at) = prompt(node, &request.name).ok_or(OfferFault::Unknown)?;
     let ask = Ask::by(requester, &request, &node.lasting.seal)?;
     let filled = upstream.get_prompt(&catalogue.prompts[at], request.clone(), &ask, requester);
-    Ok(filled.await?)
+    Ok(Box::pin(filled).await?)
 }
 
 /// Completes an argument of a prompt or of a resource template.
@@ -219,7 +221,7 @@ pub(crate) async fn complete(
         // It is there, and has nothing to suggest.
         return Ok(CompleteResult::default());
     }
-    Ok(upstream.complete(reference, request, requester).await?)
+    Ok(Box::pin(upstream.complete(reference, request, requester)).await?)
 }
 
 fn prompt(node: &Node, name: &str) -> Option<(Arc<Upstream>, Arc<Catalogue>, usize)> {

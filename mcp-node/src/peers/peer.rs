@@ -96,6 +96,11 @@ impl Peer {
         }
     }
 
+    /// Whether a connection stands on which it has proved who it is.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state() == State::Connected
+    }
+
     /// Who speaks of it.
     pub(crate) fn sources(&self) -> Vec<Source> {
         self.heard.keys().copied().collect()

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -97,13 +98,13 @@ impl Source<'_> {
             return Err(fault("authorization_details is not a list"));
         }
         Ok(VerifiedClaims {
-            issuer: self.expectation.issuer.clone(),
+            issuer: Arc::clone(&self.expectation.issuer),
             subject: String::new(),
             client_id: client,
             token_id: String::new(),
             expires_at,
             issued_at,
-            audience: self.expectation.audience.clone(),
+            audience: Arc::clone(&self.expectation.audience),
             client_name: self.text("client_name")?,
             client_type: self.text("client_type")?,
             confirmation: self.claims.get("cnf").map(Confirmation::read).transpose()?,
@@ -135,7 +136,7 @@ impl Source<'_> {
             // Cognito, without resource binding: the client is all that says for whom the token is.
             None if expected.shape == super::Shape::Cognito && client_is_ours()? => return Ok(()),
             None => return fault("aud is missing".to_owned()),
-            Some(Value::String(audience)) if *audience == expected.audience => {}
+            Some(Value::String(audience)) if **audience == *expected.audience => {}
             Some(Value::String(audience)) => return fault(format!("aud is {}", printable(audience))),
             Some(Value::Array(list)) => {
                 if !list.iter().all(Value::is_string) {
@@ -144,10 +145,7 @@ impl Source<'_> {
                 if list.len() > 1 && expected.shape.has_one_audience() {
                     return fault("aud names several resources".to_owned());
                 }
-                if !list
-                    .iter()
-                    .any(|audience| *audience == expected.audience.as_str())
-                {
+                if !list.iter().any(|audience| *audience == *expected.audience) {
                     return fault("aud does not contain this resource".to_owned());
                 }
             }
@@ -299,8 +297,8 @@ mod tests {
 
     fn expectation() -> Expectation {
         Expectation {
-            issuer: "https://as".to_owned(),
-            audience: "https://rs/mcp".to_owned(),
+            issuer: "https://as".into(),
+            audience: "https://rs/mcp".into(),
             algorithms: vec![Algorithm::EdDSA],
             leeway: Duration::from_secs(60),
             shape: super::super::Shape::EdgeHive,

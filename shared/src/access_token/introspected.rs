@@ -65,7 +65,7 @@ impl Introspected {
     ) -> Result<VerifiedClaims, TokenFault> {
         match self.0.get("iss") {
             None => {}
-            Some(Value::String(issuer)) if *issuer == expectation.issuer => {}
+            Some(Value::String(issuer)) if **issuer == *expectation.issuer => {}
             Some(_) => {
                 return Err(TokenFault::new(
                     Check::Issuer,
@@ -155,8 +155,8 @@ mod tests {
 
     fn expectation(shape: Shape) -> Expectation {
         Expectation {
-            issuer: "https://as".to_owned(),
-            audience: "https://rs/mcp".to_owned(),
+            issuer: "https://as".into(),
+            audience: "https://rs/mcp".into(),
             algorithms: Vec::new(),
             leeway: Duration::from_secs(60),
             shape,

@@ -41,7 +41,7 @@ pub(super) fn check(
         Shape::Plain(_) | Shape::Auth0 => {
             never(claims)?;
             let client = client(claims, typ, expectation)?;
-            if client == expectation.audience {
+            if *client == *expectation.audience {
                 return Err(fault("it is for its own client, as ID tokens are"));
             }
             Ok(())

@@ -151,7 +151,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     fn check_issuer(&self, expectation: &Expectation) -> Result<(), TokenFault> {
-        if self.issuer()? == expectation.issuer {
+        if *self.issuer()? == *expectation.issuer {
             return Ok(());
         }
         Err(TokenFault::new(Check::Issuer, "iss is another issuer"))

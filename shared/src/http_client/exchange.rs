@@ -80,6 +80,17 @@ impl HttpClient {
         receive(request, max_bytes).await
     }
 
+    /// POSTs nothing, with a token in the `Authorization` header (RFC 6750 §2.1).
+    pub async fn exchange_post_as(
+        &self,
+        token: &Secret,
+        url: &Url,
+        max_bytes: usize,
+    ) -> Result<Exchanged, FetchFault> {
+        check_scheme(url)?;
+        receive(self.0.post(url.clone()).bearer_auth(token.reveal()), max_bytes).await
+    }
+
     /// GETs with a token in the `Authorization` header (RFC 6750 §2.1).
     pub async fn exchange_as(
         &self,

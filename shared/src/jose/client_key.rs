@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, decode_base64url, thumbprint};
+use super::{Algorithm, compact, decode_base64url, thumbprint};
 use crate::json;
 use crate::secret::system_random;
 
@@ -97,18 +97,13 @@ impl ClientKey {
 
     /// Signs `claims` as a JWT of type `typ`, in compact form (RFC 7515 §7.1).
     pub fn sign(&self, typ: &str, claims: &Value) -> Result<String, ClientKeyFault> {
-        let header = json!({"typ": typ, "alg": self.algorithm().as_str(), "kid": self.kid});
-        let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let mut token = format!("{header}.{claims}");
-        let signature = match &self.pair {
-            Pair::Ed25519(pair) => pair.sign(token.as_bytes()),
+        let header = compact::header(typ, self.algorithm(), &self.kid);
+        compact::jwt(&header, claims.to_string().as_bytes(), |input| match &self.pair {
+            Pair::Ed25519(pair) => Ok(pair.sign(input)),
             Pair::P256(pair) => pair
-                .sign(&system_random(), token.as_bytes())
-                .map_err(|_| ClientKeyFault::Unusable)?,
-        };
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+                .sign(&system_random(), input)
+                .map_err(|_| ClientKeyFault::Unusable),
+        })
     }
 }
 

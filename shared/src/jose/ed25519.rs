@@ -1,15 +1,16 @@
 //! An Ed25519 key that signs for the program that holds it: a node's identity. Made and used by ring alone, so that a
 //! node needs no OpenSSL.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, decode_base64url, thumbprint};
+use super::{Algorithm, compact, decode_base64url, thumbprint};
 use crate::json;
 use crate::secret::{NoRandomness, random_bytes};
 
@@ -97,13 +98,9 @@ impl Ed25519Key {
 
     /// Signs `claims` as a JWT of the type `typ` in compact serialization (RFC 7515 §7.1, RFC 8037 §3.1).
     pub fn sign_jwt(&self, typ: &str, claims: &Value) -> String {
-        let header = json!({"typ": typ, "alg": Algorithm::EdDSA.as_str(), "kid": self.thumbprint()});
-        let mut jwt = URL_SAFE_NO_PAD.encode(header.to_string());
-        jwt.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut jwt);
-        let signature = self.pair.sign(jwt.as_bytes());
-        jwt.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
+        let header = compact::header(typ, Algorithm::EdDSA, &self.thumbprint());
+        let sign = |input: &[u8]| Ok::<_, Infallible>(self.pair.sign(input));
+        let Ok(jwt) = compact::jwt(&header, claims.to_string().as_bytes(), sign);
         jwt
     }
 
@@ -128,6 +125,8 @@ impl fmt::Debug for Ed25519Key {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::jose::VerifyingKey;
     use crate::signed_jwt::SignedJwt;

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::ec::EcCurve;
 use josekit::jwk::alg::ed::EdCurve;
@@ -13,7 +11,7 @@ use ring::signature::Ed25519KeyPair;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, decode_base64url, thumbprint};
+use super::{Algorithm, compact, decode_base64url, thumbprint};
 
 /// A key could not be made, read or used. The text names no key material.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +82,7 @@ impl SigningKey {
         public_jwk.insert("alg".to_owned(), json!(algorithm.as_str()));
         public_jwk.insert("use".to_owned(), json!("sig"));
         Ok(Self {
-            access_token_header: header("at+jwt", algorithm, &kid),
+            access_token_header: compact::header("at+jwt", algorithm, &kid),
             kid,
             algorithm,
             public_jwk,
@@ -115,29 +113,14 @@ impl SigningKey {
     /// Signs `claims` as a JWT of another type: `JWT` for an ID token. Types keep tokens from being taken for one
     /// another (RFC 8725 §3.11), so none of ours goes without.
     pub fn sign_jwt(&self, typ: &str, claims: &[u8]) -> Result<String, SigningFault> {
-        self.sign(&header(typ, self.algorithm, &self.kid), claims)
+        self.sign(&compact::header(typ, self.algorithm, &self.kid), claims)
     }
 
     fn sign(&self, header: &str, claims: &[u8]) -> Result<String, SigningFault> {
-        // Header, claims in base64, the longest signature (RS256), two dots.
-        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 350);
-        token.push_str(header);
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let input = token.len();
-        token.push('.');
-        match &self.signer {
-            Signer::Ed25519(pair) => {
-                URL_SAFE_NO_PAD.encode_string(pair.sign(&token.as_bytes()[..input]), &mut token)
-            }
-            Signer::Josekit(signer) => {
-                let signature = signer
-                    .sign(&token.as_bytes()[..input])
-                    .map_err(|_| SigningFault::Library("used"))?;
-                URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-            }
-        }
-        Ok(token)
+        compact::jwt(header, claims, |input| match &self.signer {
+            Signer::Ed25519(pair) => Ok(pair.sign(input).as_ref().to_vec()),
+            Signer::Josekit(signer) => signer.sign(input).map_err(|_| SigningFault::Library("used")),
+        })
     }
 }
 
@@ -145,12 +128,6 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({} {})", self.algorithm, self.kid)
     }
-}
-
-/// A protected header (RFC 7515 §4), base64url.
-fn header(typ: &str, algorithm: Algorithm, kid: &str) -> String {
-    let members = json!({"typ": typ, "alg": algorithm.as_str(), "kid": kid});
-    URL_SAFE_NO_PAD.encode(members.to_string())
 }
 
 /// The members that RFC 7638 §3.2 and RFC 8037 §2 require of the public key, in alphabetical order.

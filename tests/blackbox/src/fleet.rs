@@ -1,5 +1,7 @@
 //! A running authorization server with one node, and what tests do with them all the time.
 
+mod start;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,11 +11,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::fleet::{AuthzServer, Credentials, Node, START, UNLIMITED_NODE, UNLIMITED_SERVER, free_port};
+use xtask::fleet::{AuthzServer, Credentials, Node};
 use xtask::http::{Answer, Request};
 use xtask::journey;
 use xtask::program::Program;
 
+use self::start::{describe, run};
 use crate::answers::granted;
 use crate::cut::Way;
 use crate::database::{Db, cluster};
@@ -355,45 +358,6 @@ pub fn built(name: &str) -> PathBuf {
 /// The signature part of a token, or the whole of anything else: half a token in a log is a leak too.
 fn tail(secret: &str) -> &str {
     secret.rsplit('.').next().unwrap_or(secret)
-}
-
-fn describe(folder: &TempDir, db: Db, wishes: &Wishes) -> (AuthzServer, Node) {
-    let mut server = AuthzServer::new(
-        built("authz-server"),
-        &folder.path().join("as"),
-        free_port().unwrap(),
-    );
-    server.database = wishes.database.clone().or_else(|| db.create());
-    if let Some(way) = &wishes.way {
-        way.lead_to(server.port);
-        server.issuer = format!("http://localhost:{}", way.port);
-    }
-    server.issuer.push_str(&wishes.path);
-    server.extra = wishes.server.clone().unwrap_or_else(|| UNLIMITED_SERVER.into());
-    server.environment.clone_from(&wishes.environment);
-    let mut node = Node::new(
-        built("mcp-node"),
-        &folder.path().join("node"),
-        free_port().unwrap(),
-        &server.issuer,
-    );
-    node.environment.clone_from(&wishes.node_environment);
-    node.extra
-        .push_str(wishes.node.as_deref().unwrap_or(UNLIMITED_NODE));
-    (server, node)
-}
-
-fn run(server: &AuthzServer, node: &Node) -> Result<HashMap<&'static str, Program>, String> {
-    let start = || {
-        server.write_config()?;
-        node.write_config()?;
-        let authz = server.serve_ready()?;
-        server.ensure_resource(&node.url(), &[])?;
-        let mut mcp = node.serve()?;
-        mcp.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
-        Ok(HashMap::from([("authz-server", authz), ("mcp-node", mcp)]))
-    };
-    start().map_err(|fault: xtask::Fault| fault.to_string())
 }
 
 #[expect(

@@ -22,6 +22,7 @@ pub mod forge;
 pub mod html;
 pub mod issuer;
 pub mod length;
+pub mod local_network;
 pub mod location;
 pub mod lone_node;
 pub mod peer_node;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what one core does. The server runs on core 0 and the load generator on core 1; a figure per
 //! core is the number of answers divided by the processor time of the server and, where there is one, of Postgres.
 
+mod calls;
 mod load;
 mod meter;
 mod people;
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let folder = program_files::target_folder()?.join("xtask/bench");
     let bench = Bench {
         programs,
-        open_door: program_files::build_open_door()?,
+        examples: program_files::build_examples()?,
         cluster,
         folder,
         seconds: options.seconds,
@@ -48,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let rows = bench.measure()?;
     let delays = bench.revocations()?;
     print(&rows, &disk);
+    calls::print(&rows, bench.signature_check()?);
     delays.iter().for_each(revocation::Delays::print);
     Ok(())
 }

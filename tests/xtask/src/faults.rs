@@ -21,61 +21,45 @@ pub(crate) struct Options {
     only: Option<String>,
 }
 
-/// One kind of fault.
-struct Part {
-    name: &'static str,
-    /// The package and the beginning of its tests' names.
-    tests: (&'static str, &'static str),
-}
+/// One kind of fault: its name, and the package and the beginning of the names of its tests.
+type Part = (&'static str, &'static str, &'static str);
 
-const PARTS: &[Part] = &[
-    Part {
-        name: "every statement fails once",
-        tests: ("authz-server", "faults::"),
-    },
-    Part {
-        name: "killed at the n-th write to the disk",
-        tests: ("blackbox", "crash::at_write::"),
-    },
-    Part {
-        name: "disk full, database read-only or held",
-        tests: ("blackbox", "crash::disk::"),
-    },
-    Part {
-        name: "callers leave in the middle",
-        tests: ("blackbox", "crash::aborted::"),
-    },
-    Part {
-        name: "answers lost, Postgres dies under load",
-        tests: ("blackbox", "crash::database::"),
-    },
-    Part {
-        name: "killed under load",
-        tests: ("blackbox", "crash::dur_02"),
-    },
-    Part {
-        name: "replays and revocations after a kill",
-        tests: ("blackbox", "dur_06"),
-    },
-    Part {
-        name: "a polite end under load",
-        tests: ("blackbox", "dur_17"),
-    },
+const PARTS: [Part; 8] = [
+    ("every statement fails once", "authz-server", "faults::"),
+    (
+        "killed at the n-th write to the disk",
+        "blackbox",
+        "crash::at_write::",
+    ),
+    (
+        "disk full, database read-only or held",
+        "blackbox",
+        "crash::disk::",
+    ),
+    ("callers leave in the middle", "blackbox", "crash::aborted::"),
+    (
+        "answers lost, Postgres dies under load",
+        "blackbox",
+        "crash::database::",
+    ),
+    ("killed under load", "blackbox", "crash::dur_02"),
+    ("replays and revocations after a kill", "blackbox", "dur_06"),
+    ("a polite end under load", "blackbox", "dur_17"),
 ];
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     install::for_building()?;
     install::for_black_box()?;
     program_files::build(false)?;
-    let wanted = |part: &&Part| options.only.as_ref().is_none_or(|text| part.name.contains(text));
+    let wanted = |(name, ..): &&Part| options.only.as_ref().is_none_or(|text| name.contains(text));
     let outcomes: Vec<_> = PARTS
         .iter()
         .filter(wanted)
-        .map(|part| {
-            say(format!("\n== {}", part.name));
+        .map(|part @ (name, ..)| {
+            say(format!("\n== {name}"));
             let start = Instant::now();
-            let outcome = try_part(part, options.seconds);
-            (part.name, start.elapsed().as_secs(), outcome)
+            let outcome = try_part(*part, options.seconds);
+            (name, start.elapsed().as_secs(), outcome)
         })
         .collect();
     if outcomes.is_empty() {
@@ -89,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         say(format!("{name:<40} {seconds:>7}  {verdict}"));
     }
     let failed = outcomes.iter().filter(|(.., outcome)| outcome.is_err());
-    let failed: Vec<&str> = failed.map(|(name, ..)| *name).collect();
+    let failed: Vec<&str> = failed.map(|(name, ..)| **name).collect();
     if failed.is_empty() {
         Ok(())
     } else {
@@ -97,8 +81,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     }
 }
 
-fn try_part(part: &Part, seconds: u64) -> Outcome<()> {
-    let (package, tests) = part.tests;
+fn try_part((_, package, tests): Part, seconds: u64) -> Outcome<()> {
     let mut cargo = shell::cargo();
     cargo.args(["test", "-p", package]);
     cargo.args(if package == "blackbox" {

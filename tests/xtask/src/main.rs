@@ -7,6 +7,7 @@ mod install;
 mod interop;
 mod program_files;
 mod race;
+mod segments;
 mod test;
 mod up;
 
@@ -37,6 +38,8 @@ enum Command {
     /// One process of the race
     #[command(hide = true)]
     RaceRunner(race::RunnerOptions),
+    /// Five nodes on two segments of a network, and their server on a third, in network namespaces
+    Fleet(segments::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Faults(options) => faults::run(&options),
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
+        Command::Fleet(options) => segments::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

@@ -22,21 +22,25 @@ pub(crate) fn build_with_fixture() -> Outcome<(Programs, PathBuf)> {
     Ok((programs, target_folder()?.join("debug/conformance-fixture")))
 }
 
-/// Builds the node without its door, with optimisation.
-pub(crate) fn build_open_door() -> Outcome<PathBuf> {
+/// What is built for the benchmark alone.
+pub(crate) struct Examples {
+    /// The node without its door.
+    pub(crate) open_door: PathBuf,
+    /// Prints what checking a signature costs.
+    pub(crate) signature_check: PathBuf,
+}
+
+/// Builds the benchmark's examples of the node, with optimisation.
+pub(crate) fn build_examples() -> Outcome<Examples> {
     let mut cargo = shell::cargo();
-    cargo.args([
-        "build",
-        "--release",
-        "-p",
-        "mcp-node",
-        "--example",
-        "open_door",
-        "--features",
-        "open-door",
-    ]);
+    cargo.args(["build", "--release", "-p", "mcp-node", "--features", "open-door"]);
+    cargo.args(["--example", "open_door", "--example", "signature_check"]);
     shell::run(&mut cargo)?;
-    Ok(target_folder()?.join("release/examples/open_door"))
+    let folder = target_folder()?.join("release/examples");
+    Ok(Examples {
+        open_door: folder.join("open_door"),
+        signature_check: folder.join("signature_check"),
+    })
 }
 
 fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {

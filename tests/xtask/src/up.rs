@@ -2,6 +2,7 @@
 
 mod demo_client;
 mod demo_person;
+mod enrol;
 mod paste;
 
 use std::path::{Path, PathBuf};
@@ -92,14 +93,12 @@ pub(crate) fn start_with(
     ));
     let mut running = vec![server.serve_ready()?];
 
-    let mut nodes: Vec<Node> = (0..options.nodes)
+    let nodes: Vec<Node> = (0..options.nodes)
         .map(|n| node(options, programs, &folder, &server, n))
         .collect();
-    for node in &mut nodes {
-        node.extra.push_str(for_nodes);
-        node.write_config()?;
-        server.ensure_resource(&node.url(), &["--name", &node.name])?;
+    for node in &nodes {
         say(format!("Starting {} at {}", node.name, node.url()));
+        enrol::ensure(&server, node, for_nodes)?;
         running.insert(0, node.serve()?);
     }
     for (program, node) in running.iter_mut().zip(nodes.iter().rev()) {

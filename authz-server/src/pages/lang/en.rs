@@ -136,6 +136,8 @@ pub(super) static EN: Texts = Texts {
     approval_title: "May {tool} run?",
     approval_lead: "A program wants to do this, and its node asks you first. Look at everything below before you say yes.",
     approval_for: "On behalf of",
+    approval_vouched: "Says another server",
+    approval_vouched_hint: "The names above are as that server gives them. This one knows neither the program nor the person.",
     approval_tool: "What it does",
     approval_ends: "Your answer counts until",
     approval_arguments: "With exactly this",

@@ -136,6 +136,8 @@ pub(super) static ES: Texts = Texts {
     approval_title: "¿Puede ejecutarse {tool}?",
     approval_lead: "Un programa quiere hacer esto y su nodo te pregunta antes. Míralo todo antes de decir que sí.",
     approval_for: "En nombre de",
+    approval_vouched: "Lo dice otro servidor",
+    approval_vouched_hint: "Los nombres de arriba son los que da ese servidor. Este no conoce ni el programa ni a la persona.",
     approval_tool: "Qué hace",
     approval_ends: "Tu respuesta vale hasta",
     approval_arguments: "Exactamente con esto",

@@ -122,6 +122,8 @@ pub(crate) struct Texts {
     pub(crate) approval_title: &'static str,
     pub(crate) approval_lead: &'static str,
     pub(crate) approval_for: &'static str,
+    pub(crate) approval_vouched: &'static str,
+    pub(crate) approval_vouched_hint: &'static str,
     pub(crate) approval_tool: &'static str,
     pub(crate) approval_ends: &'static str,
     pub(crate) approval_arguments: &'static str,

@@ -273,3 +273,42 @@ fn a_retry_is_soon_and_before_its_successor_was_used() {
     assert!(!is_retry(&row(Some(NOW.0)), window, NOW));
     assert!(!is_retry(&row(None), Duration::ZERO, NOW));
 }
+
+/// What is repeated for a lost answer must be refusable for as long as it lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_answer_does_not_outlive_its_list() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "refresh_retry_window = \"5m\"").await;
+        let db = &house.app.db;
+        // Tokens live for an hour, and NOW is on the hour: the list ends two hours from here.
+        let late = NOW + SECOND * 3590;
+        let first = house.refresh_token().await;
+        let lost = refresh(&house, &first, late).await.unwrap();
+        let again = refresh(&house, &first, late + 20 * SECOND).await.unwrap();
+        assert_eq!(lost.place, again.place, "{url}");
+        let ends = |permit: &Permit| permit.lineage.as_ref().unwrap().ends;
+        assert_eq!(ends(&again), NOW + SECOND * 7200);
+        assert!(ends(&lost) > NOW + DAY);
+
+        // Of tokens that live for a minute, the list may have ended when the client comes again.
+        let shorter = db::resource::update(db, NODE, NOW, |row| row.access_ttl = 60);
+        shorter.await.unwrap().unwrap();
+        house.app.catch_up().await.unwrap();
+        let second = house.refresh_token().await;
+        let at = NOW + SECOND * (3600 - 70);
+        let lost = refresh(&house, &second, at).await.unwrap();
+        let again = refresh(&house, &second, at + 100 * SECOND).await.unwrap();
+        assert_ne!(lost.place, again.place, "{url}");
+        let third = refresh(&house, &second, at + 101 * SECOND).await.unwrap();
+        assert_eq!(again.place, third.place, "{url}");
+        let place = again.place.clone().unwrap();
+        let (_, family_id) = next(again);
+        let end = async |tx: &mut Tx| {
+            db::token_family::revoke(tx, Of::Family(&family_id), "test", at + 102 * SECOND).await
+        };
+        assert!(!db::status_list::is_set(db, place.stored()).await.unwrap());
+        db.write(end).await.unwrap();
+        assert!(db::status_list::is_set(db, place.stored()).await.unwrap());
+    }
+}

@@ -13,8 +13,10 @@ pub(super) const NAME: &str = "list_peers";
 /// The known nodes.
 #[derive(Serialize, JsonSchema)]
 struct Peers {
-    /// Each of them.
+    /// Each of them that has proved who it is.
     peers: Vec<PeerStatus>,
+    /// How many others the node has merely heard of.
+    heard: usize,
     /// Why there are none, if there is a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -31,6 +33,7 @@ pub(super) fn call(node: &Node) -> CallToolResult {
     let status = node.status();
     structured(Peers {
         peers: status.peers,
+        heard: status.peers_heard,
         note: status.peers_note,
     })
 }

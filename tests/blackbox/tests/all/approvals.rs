@@ -406,6 +406,26 @@ fn p2p_05_a_node_asks_and_polls_for_itself_alone(db: Db) {
     );
 }
 
+both!(p2p_05_names_that_another_server_gave_are_shown_as_its_own);
+fn p2p_05_names_that_another_server_gave_are_shown_as_its_own(db: Db) {
+    const ELSEWHERE: &str = "https://elsewhere.example/\u{200b}tenant";
+    let fleet = Fleet::shared(db);
+    let (node, boss) = (Asking::new(&fleet, &[]), admin(&fleet));
+    let shown = |changed: &[(&str, &str)]| {
+        let taken = node.ask(&fleet, changed).json().unwrap();
+        fleet.remember(taken["poll_token"].as_str().unwrap());
+        let url = taken["verification_uri"].as_str().unwrap();
+        look(&fleet, &boss, url).1.answer.text()
+    };
+    let foreign = shown(&[("caller_iss", ELSEWHERE), ("caller_sub", "ada")]);
+    assert!(
+        foreign.contains("https://elsewhere.example/\\u{200b}tenant") && foreign.contains("another server"),
+        "{foreign}"
+    );
+    // Of ours nothing is said.
+    assert!(!shown(&[]).contains("another server"));
+}
+
 both!(load_a_node_waits_for_so_many_answers_at_once);
 fn load_a_node_waits_for_so_many_answers_at_once(db: Db) {
     let fleet = Fleet::shared(db);

@@ -98,7 +98,9 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
         .map(|row| row["event"].as_str().unwrap())
         .collect();
     let expected = [
+        "node.invited",
         "node.enrolled",
+        "resource.deleted",
         "node.revoked",
         "client.revoked",
         "user.disabled",
@@ -111,6 +113,12 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
     assert_eq!(enrolled["target"], node_id);
     assert_eq!(enrolled["actor"], welcome["client_id"]);
     assert_eq!(enrolled["details"]["resource"], resource);
+    let invited = &list(&fleet, &["--event", "node.invited"])[0];
+    assert_eq!(enrolled["details"]["invite"], invited["target"]);
+    assert_eq!(
+        list(&fleet, &["--event", "resource.deleted"])[0]["target"],
+        resource
+    );
     assert_eq!(rows[2]["target"], client_id);
     assert_eq!(
         (&rows[2]["actor_type"], &rows[2]["source"]),
@@ -128,11 +136,75 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
     assert!(!export.contains(&code));
 
     let verified = fleet.server.json(&["audit", "verify"]).unwrap();
-    assert_eq!(verified, json!({"events": 5, "head": rows[0]["hash"]}));
+    assert_eq!(
+        verified,
+        json!({"events": 7, "first": 1, "head": rows[0]["hash"]})
+    );
     fleet.sql("UPDATE audit_event SET target = 'c_other' WHERE sequence = 3");
     let (exit, out, sentence) = run(&fleet, &["audit", "verify"]);
     assert_eq!((exit, out.as_str()), (Some(1), ""));
     assert!(sentence.contains("row 3 is not what was written"), "{sentence}");
     assert_eq!(run(&fleet, &["audit", "list", "--event", "nothing"]).0, Some(2));
     assert_eq!(run(&fleet, &["audit", "list", "--limit", "0"]).0, Some(2));
+}
+
+both!(invites_are_listed_and_withdrawn_and_both_are_told);
+fn invites_are_listed_and_withdrawn_and_both_are_told(db: Db) {
+    let fleet = Fleet::start(db, &Wishes::default());
+    let [kept, used, gone] = [(); 3].map(|()| fresh_resource(&fleet));
+    let codes =
+        [&kept, &used, &gone].map(|resource| invite(&fleet, &["--resource", resource, "--name", "north"]));
+    let welcome = welcomed(&Candidate::new(&fleet, &codes[1], None).enrol(&fleet));
+    let listed = || fleet.server.json(&["node", "invite", "--list"]).unwrap();
+    let of = |resource: &str| {
+        let rows = listed();
+        let row = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["resource"] == *resource);
+        row.unwrap_or_else(|| panic!("{rows}")).clone()
+    };
+    let id = |resource: &str| of(resource)["invite_id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&of(&kept)["state"], &of(&kept)["name"]),
+        (&json!("open"), &json!("north"))
+    );
+    assert_eq!(
+        (&of(&used)["state"], &of(&used)["used_by"]),
+        (&json!("used"), &welcome["node_id"])
+    );
+    // Neither the list, for whomever, nor the log has what would let anybody in.
+    let (_, text, _) = run(&fleet, &["node", "invite", "--list"]);
+    assert!(text.contains(&id(&gone)) && text.lines().count() == 3, "{text}");
+    for code in &codes {
+        assert!(!listed().to_string().contains(code) && !text.contains(code));
+    }
+    let (id_of_gone, id_of_used) = (id(&gone), id(&used));
+    fleet
+        .server
+        .json(&["node", "invite", "--withdraw", &id_of_gone])
+        .unwrap();
+    let refused = Candidate::new(&fleet, &codes[2], None).enrol(&fleet);
+    refused_400(&refused, "invalid_invite");
+    assert_eq!(listed().as_array().unwrap().len(), 2);
+    for (words, exit, said) in [
+        (vec!["--withdraw", &id_of_gone], 1, "there is no invite"),
+        (vec!["--withdraw", &id_of_used], 1, "was used or is over"),
+        (
+            vec!["--withdraw", &id_of_used, "--name", "x"],
+            2,
+            "cannot be used with",
+        ),
+        (vec!["--list", "--ttl", "2h"], 2, "cannot be used with"),
+    ] {
+        let (code, out, sentence) = run(&fleet, &[&["node", "invite"], &words[..]].concat());
+        assert_eq!((code, &*out), (Some(exit), ""), "{sentence}");
+        assert!(sentence.contains(said), "{sentence}");
+    }
+    let _ = welcomed(&Candidate::new(&fleet, &codes[0], None).enrol(&fleet));
+    let events: Vec<_> = list(&fleet, &["--event", "node.invite_withdrawn"]);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["target"], id_of_gone.as_str());
+    assert_eq!(list(&fleet, &["--event", "node.invited"]).len(), 3);
 }

@@ -475,6 +475,36 @@ fn tx_11_the_actor_is_who_can_prove_it(db: Db) {
     }
 }
 
+both!(tx_11_a_token_ends_with_that_of_its_actor);
+fn tx_11_a_token_ends_with_that_of_its_actor(db: Db) {
+    let stage = Stage::shared(db);
+    let (_, token) = stage.callers();
+    let acting = |actor: &str| {
+        let more = [
+            ("resource", stage.second.as_str()),
+            ("actor_token", actor),
+            ("actor_token_type", ACCESS_TOKEN),
+        ];
+        granted(&stage.exchange(&stage.gateway, &token, &more))
+    };
+    let [ended, standing] = [(); 2].map(|()| stage.fleet.token(&stage.gateway, &stage.first));
+    let (of_ended, of_standing) = (acting(&ended), acting(&standing));
+    // What came of it goes too, also where nobody is named any more who acts.
+    let onward = granted(&stage.exchange(
+        &stage.archive,
+        token_of(&of_ended),
+        &[("resource", &stage.shadow)],
+    ));
+    assert!(stage.is_active(&stage.gateway, &of_ended) && stage.is_active(&stage.archive, &onward));
+    let answer = stage
+        .fleet
+        .post("/oauth/revoke", &stage.gateway, &[("token", &ended)]);
+    assert_eq!(answer.status, 200, "{answer}");
+    assert!(!stage.is_active(&stage.gateway, &of_ended));
+    assert!(!stage.is_active(&stage.archive, &onward));
+    assert!(stage.is_active(&stage.gateway, &of_standing));
+}
+
 both!(tx_13_the_new_token_ends_with_the_old_one);
 fn tx_13_the_new_token_ends_with_the_old_one(db: Db) {
     let stage = Stage::shared(db);

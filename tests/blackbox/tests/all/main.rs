@@ -16,6 +16,7 @@ mod consent;
 mod consent_shown;
 mod crash;
 mod device;
+mod discovery;
 mod documents;
 mod documents_change;
 mod documents_guard;

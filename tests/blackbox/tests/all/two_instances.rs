@@ -420,6 +420,44 @@ fn p2p_a_node_and_its_questions_are_known_to_whichever_instance_they_meet_postgr
 }
 
 #[test]
+fn log_events_of_both_instances_make_one_unbroken_chain_postgres() {
+    const NODES: usize = 12;
+    let pair = Pair::start();
+    let invites: Vec<_> = (0..NODES)
+        .map(|n| {
+            let resource = format!("http://localhost:1/{n}/mcp");
+            let made = pair.first.json(&["node", "invite", "--resource", &resource]);
+            text(&made.unwrap(), "invite")
+        })
+        .collect();
+    // All at once, by turns at the one and at the other, and by the command line.
+    std::thread::scope(|scope| {
+        for invite in &invites {
+            scope.spawn(|| {
+                let candidate = Candidate::at(&pair.issuer, invite, None);
+                let enrol = Request::post(&format!("{}/fleet/enroll", pair.issuer)).unwrap();
+                let welcome = welcomed(&enrol.json(&candidate.request()).send().unwrap());
+                let node_id = text(&welcome, "node_id");
+                pair.first.json(&["node", "revoke", &node_id]).unwrap();
+            });
+        }
+    });
+    let verified = pair.first.json(&["audit", "verify"]).unwrap();
+    // Of each node: invited, enrolled, revoked with its resource.
+    assert_eq!(verified["events"], NODES * 4, "{verified}");
+    let rows = pair.first.json(&["audit", "list"]).unwrap();
+    let count = |event: &str| {
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["event"] == event)
+            .count()
+    };
+    assert_eq!((count("node.enrolled"), count("node.revoked")), (NODES, NODES));
+    assert_eq!(verified["head"], rows[0]["hash"]);
+}
+
+#[test]
 fn stat_16_stat_17_a_revocation_at_one_instance_is_in_the_lists_of_the_other_postgres() {
     let pair = Pair::start();
     let words = ["--scopes", SCOPES, "--resource", RESOURCE];

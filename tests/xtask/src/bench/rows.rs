@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use xtask::code_flow::TESTING_DOOR;
-use xtask::fleet::{self, AuthzServer, Credentials, Node, START, free_port};
+use xtask::fleet::{self, AuthzServer, Credentials, START, free_port};
 use xtask::http::{Request, base64, form_encode};
 use xtask::journey;
 use xtask::postgres::Cluster;
@@ -12,9 +12,10 @@ use xtask::program::Program;
 use xtask::shell::say;
 use xtask::{Explain, Fault, Outcome};
 
+use super::calls::Shown;
 use super::load::{Load, Shot};
 use super::{SERVER_CORE, meter};
-use crate::program_files::Programs;
+use crate::program_files::{Examples, Programs};
 
 pub(super) const SCOPES: &str = "mcp:read mcp:call";
 const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
@@ -22,8 +23,8 @@ const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 /// Everything a run needs.
 pub(crate) struct Bench {
     pub(crate) programs: Programs,
-    /// The node without its door.
-    pub(crate) open_door: PathBuf,
+    /// The node without its door, and what tells the price of a signature.
+    pub(crate) examples: Examples,
     pub(crate) cluster: Cluster,
     pub(crate) folder: PathBuf,
     pub(crate) seconds: u64,
@@ -48,13 +49,6 @@ pub(super) struct Target {
     pub(super) program: Program,
     pub(super) client: Credentials,
     pub(super) postgres: bool,
-}
-
-/// Whether the node asks for tokens.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Open,
-    Shut,
 }
 
 impl Bench {
@@ -92,14 +86,11 @@ impl Bench {
             )?;
         }
         for era in ["modern", "legacy"] {
-            self.row(
-                &mut rows,
-                &format!("tool call, {era}, warm token"),
-                |bench, name| bench.calls(name, era, Door::Shut),
-            )?;
-            self.row(&mut rows, &format!("tool call, {era}, no door"), |bench, name| {
-                bench.calls(name, era, Door::Open)
-            })?;
+            for shown in [Shown::Warm, Shown::Cold, Shown::Nothing] {
+                self.row(&mut rows, &format!("tool call, {era}, {shown}"), |bench, name| {
+                    bench.calls(name, era, shown)
+                })?;
+            }
         }
         Ok(rows)
     }
@@ -171,47 +162,6 @@ impl Bench {
             environment,
         };
         self.fire(name, &shot, &target.program, target.postgres)
-    }
-
-    fn calls(&self, name: &str, era: &str, door: Door) -> Outcome<Row> {
-        let target = self.start(false)?;
-        let program = match door {
-            Door::Shut => self.programs.mcp_node.clone(),
-            Door::Open => self.open_door.clone(),
-        };
-        let mut node = Node::new(
-            program,
-            &self.folder.join("node"),
-            free_port()?,
-            &target.server.issuer,
-        );
-        node.extra.push_str(fleet::UNLIMITED_NODE);
-        node.write_config()?;
-        target.server.ensure_resource(&node.url(), &[])?;
-        let token = journey::fetch_token(&target.endpoint("token"), &target.client, &node.url(), SCOPES)?;
-        let mut command = pinned(&node.program);
-        if door == Door::Open {
-            command.env("OPEN_DOOR_TOKEN", &token);
-        }
-        let mut program = node.serve_under(command)?;
-        program.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
-        let mut environment = vec![("ERA", era.to_owned()), ("TOOL", "get_status".to_owned())];
-        if door == Door::Shut {
-            refuse(&node.url(), "{}")?;
-            environment.push(("AUTHORIZATION", format!("Bearer {token}")));
-        }
-        // One call to be sure of; the others are checked by their status.
-        let shown = Some(token.as_str()).filter(|_| door == Door::Shut);
-        let answer = journey::tool_call(&node.url(), "get_status", &serde_json::json!({}), shown)?;
-        if answer.status != 200 {
-            return Err(Fault::new(format!("the first call was answered with {answer}")));
-        }
-        let shot = Shot {
-            script: "call.lua",
-            url: node.url(),
-            environment,
-        };
-        self.fire(name, &shot, &program, false)
     }
 
     pub(super) fn fire(&self, name: &str, shot: &Shot, program: &Program, postgres: bool) -> Outcome<Row> {
