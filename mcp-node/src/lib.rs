@@ -10,7 +10,6 @@ pub mod door;
 pub mod mcp;
 pub mod server;
 
-#[expect(dead_code, reason = "x")]
 mod advertisement;
 mod app;
 mod approval;
@@ -28,9 +27,7 @@ mod logs;
 mod metadata;
 mod offline;
 mod origin;
-#[expect(dead_code, reason = "not wired yet")]
 mod p2p;
-#[expect(dead_code, reason = "x")]
 mod peers;
 mod records;
 mod rest;

@@ -69,10 +69,4 @@ impl Counts {
         self.connections
             .set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
-
-    /// Proven peers, and connections.
-    pub(super) fn connected(&self) -> (usize, usize) {
-        let read = |gauge: &Gauge| usize::try_from(gauge.get()).unwrap_or_default();
-        (read(&self.proven), read(&self.connections))
-    }
 }
