@@ -137,11 +137,11 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
     let name = config.name.clone().unwrap_or_else(|| id.clone());
     let metrics = Arc::new(Metrics::new("edge_hive_node"));
     let news = News::new().map_err(StateKeyFault::from)?;
-    Ok(Arc::new(Node {
+    let node = Node {
         documents: Documents::new(config, &id, &name),
         observer: Observer::new(id, identity.former_id().map(str::to_owned), name),
         membership: membership(identity, enrolment, config)?,
-        approvals: Approvals::new(config.approval.clone()),
+        approvals: Arc::new(Approvals::new(config.approval.clone())),
         resource: config.resource.as_str().to_owned(),
         door: Door::new(
             Issuers::new(config)?,
@@ -173,9 +173,17 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             .mcp
             .sessions
             .then(|| Arc::new(Sessions::new(config.mcp.session))),
-        pairs: Arc::new(Sessions::new(config.mcp.session)),
+        pairs: Arc::new(Sessions::of_pairs(config.mcp.session)),
         http_sse: config.mcp.http_sse,
-    }))
+    };
+    let gauges = node.gate.gauges();
+    gauges.add(&node.approvals);
+    node.sessions.iter().for_each(|sessions| gauges.add(sessions));
+    if node.http_sse {
+        gauges.add(&node.pairs);
+    }
+    node.upstreams.show(gauges);
+    Ok(Arc::new(node))
 }
 
 /// What the node may ask its authorization server. Tools that need a person's yes need that.
@@ -259,6 +267,9 @@ async fn start<H: ServerHandler>(
     .await;
     // Behind the last answer: requests in flight were let finish.
     node.upstreams.end().await;
+    if let Err(reason) = node.door.issuers().clock().keep() {
+        tracing::warn!(%reason, "the time could not be kept");
+    }
     ended?;
     node.gate.finish().await;
     Ok(())
