@@ -77,7 +77,7 @@ pub(crate) struct Node {
     /// The node's enrolment, in use; `None` for a node that has not enrolled, or as another one.
     pub(crate) membership: Option<Membership>,
     /// Calls that run only with a person's yes.
-    pub(crate) approvals: Approvals,
+    pub(crate) approvals: Arc<Approvals>,
     /// The node as a protected resource.
     pub(crate) resource: String,
     /// Other MCP servers behind this node.

@@ -1,14 +1,16 @@
 //! Calls that run only with a person's yes: asked for at the authorization server, checked here, used once.
 //!
-//! The yes is for one call: this tool, these arguments, this caller. A client that can show an address gets it as a
+//! The yes is for one call: this tool, these arguments, this caller, and all that the tool asks its caller meanwhile. A client that can show an address gets it as a
 //! question in the middle of the call; any other gets a result that names the address, and calls again. The node
 //! remembers what it asked, so a yes counts at the node that asked for it, until it is used or its time is over.
 
 mod desk;
+mod dialogues;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rmcp::ErrorData;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
 use serde_json::json;
 use shared::clock::{UnixSeconds, now};
@@ -16,11 +18,14 @@ use shared::digest::{arguments_digest, canonical_arguments};
 use shared::fleet::approval::{Decision, MAX_ARGUMENTS, MAX_SUMMARY, MAX_TOOL};
 
 use self::desk::{Desk, Full};
+use self::dialogues::Dialogues;
+pub(crate) use self::dialogues::Running;
 use crate::app::{CALLERS, Node};
 use crate::auth::Caller;
 use crate::config::{ApprovalRules, ApprovedBy};
 use crate::fleet::{MemberFault, Membership, Standing, Ticket};
-use crate::mcp::ask::{Ask, Asked, Question as ClientQuestion};
+use crate::gate::{Bounded, Gauge};
+use crate::mcp::ask::{Ask, Asked, Dialogue, Question as ClientQuestion};
 use crate::mcp::offer::Requester;
 
 /// What is asked: one call of one caller.
@@ -36,6 +41,7 @@ const KEY: &str = "approval";
 pub(crate) struct Approvals {
     rules: ApprovalRules,
     desk: Desk,
+    dialogues: Dialogues,
 }
 
 /// Whose yes a call has.
@@ -66,7 +72,7 @@ impl Notes {
 /// What becomes of a call that needs a yes.
 pub(crate) enum Verdict {
     /// It has one, which is used up now.
-    Approved(Approved),
+    Approved(Running),
     /// It does not run, or not yet: this is its result.
     Answer(Box<CallToolResponse>),
 }
@@ -77,12 +83,40 @@ impl Approvals {
         Self {
             rules,
             desk: Desk::default(),
+            dialogues: Dialogues::default(),
         }
     }
 
     /// Whose yes a call of `tool` needs, if it needs one.
     pub(crate) fn needed(&self, tool: &str) -> Option<ApprovedBy> {
         self.rules.needed(tool)
+    }
+
+    /// The yes of a call that has asked its caller something and is brought again. One that is over, or was brought before,
+    /// has none.
+    pub(crate) fn goes_on(
+        &self,
+        node: &Node,
+        request: &CallToolRequestParams,
+        (requester, round): (&Requester, Dialogue),
+    ) -> Result<Running, ErrorData> {
+        let question = question(node, &requester.caller, request);
+        self.dialogues.take(round, &question, now()).ok_or_else(|| {
+            let sentence = "the approval of this call is used up, or its dialogue is over; begin again without requestState";
+            ErrorData::invalid_params(sentence, Some(json!({"restart": true})))
+        })
+    }
+
+    /// Lets a call that asks its caller something wait for them, in the round of this name.
+    pub(crate) fn waits(
+        &self,
+        node: &Node,
+        request: &CallToolRequestParams,
+        (requester, round): (&Requester, Dialogue),
+        running: Running,
+    ) {
+        let question = question(node, &requester.caller, request);
+        self.dialogues.put(round, question, running, now());
     }
 
     /// Whether the call `request`, which needs the yes of `by`, may run. `about` is a sentence about the tool, for the
@@ -118,6 +152,16 @@ impl Approvals {
                 )
             }
         }
+    }
+}
+
+impl Bounded for Approvals {
+    fn gauges(&self) -> Vec<Gauge> {
+        let (waiting, most, of_one) = self.desk.count();
+        vec![
+            Gauge::of_node("approvals", most, waiting),
+            Gauge::of_each("approvals_per_caller", of_one),
+        ]
     }
 }
 
@@ -266,9 +310,12 @@ impl Call<'_> {
             "a person has decided about a call"
         );
         Ok(Some(match answer.decision {
-            Decision::Approved => Verdict::Approved(Approved {
-                id: answer.jti,
-                approver: answer.approver,
+            Decision::Approved => Verdict::Approved(Running {
+                yes: Approved {
+                    id: answer.jti,
+                    approver: answer.approver,
+                },
+                until: now() + dialogues::LASTS,
             }),
             Decision::Denied => refusal("denied", "a person has denied this call"),
         }))

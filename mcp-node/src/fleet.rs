@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use shared::client_assertion::{self, ASSERTION_TYPE};
 use shared::clock::UnixSeconds;
 use shared::fleet::approval::{self, Answer, Question};
 use shared::http_client::{ClientFault, Exchanged, FetchFault, HttpClient};
-use shared::jose::{Algorithm, sha256_base64url};
+use shared::jose::Algorithm;
 use shared::jwks::{DEFAULT_MAX_STALE, KeyLookup, KeySetSettings, RemoteKeySet};
-use shared::secret::{NoRandomness, Secret, random_bytes};
+use shared::secret::{NoRandomness, Secret};
 use shared::signed_jwt::SignedJwt;
 use url::Url;
 
@@ -19,10 +20,6 @@ use crate::enrolment::Enrolment;
 use crate::identity::Identity;
 use crate::issuers::{Issuers, Trust};
 
-/// RFC 7523 §2.2.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// An assertion is made for one request.
-const ASSERTION_LIFE: Duration = Duration::from_secs(60);
 /// A longer answer is none of ours.
 const MAX_BYTES: usize = 64 * 1024;
 /// Lets a node ask for invites.
@@ -310,14 +307,8 @@ impl Membership {
 
     /// RFC 7523 §3: who the node is, for one request.
     fn assertion(&self, now: UnixSeconds) -> Result<Secret, NoRandomness> {
-        let claims = json!({
-            "iss": self.enrolment.client_id,
-            "sub": self.enrolment.client_id,
-            "aud": self.enrolment.issuer,
-            "iat": now,
-            "exp": now + ASSERTION_LIFE,
-            "jti": sha256_base64url(&random_bytes::<16>()?),
-        });
+        let (client_id, issuer) = (&self.enrolment.client_id, self.enrolment.issuer.as_str());
+        let claims = client_assertion::claims(client_id, issuer, now)?;
         let jwt = self.identity.key().sign_jwt("client-authentication+jwt", &claims);
         Ok(Secret::from(jwt))
     }

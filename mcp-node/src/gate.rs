@@ -2,8 +2,10 @@
 //! tool runs, a resource is read or a stream opens, over MCP and over plain HTTP alike.
 
 mod condition;
+mod gauges;
 mod hierarchy;
 mod limits;
+mod needs;
 mod operation;
 mod pattern;
 mod permit;
@@ -21,8 +23,12 @@ use ::web::metrics::Metrics;
 use ::web::rates::KeyedLimit;
 use rmcp::model::{CacheScope, JsonObject};
 use shared::clock::{UnixSeconds, now};
+use shared::scope::Scope;
 
+use self::condition::Made;
+pub(crate) use self::gauges::{Bounded, Gauge, Gauges};
 use self::limits::{Held, Limits};
+pub(crate) use self::needs::Needs;
 pub(crate) use self::operation::Operation;
 pub(crate) use self::pattern::Pattern;
 pub(crate) use self::permit::{Outcome, Permit, TIMED_OUT};
@@ -47,20 +53,34 @@ pub(crate) struct Gate {
     scopes: ScopeTable,
     limits: Arc<Limits>,
     uses: Arc<Uses>,
+    gauges: Gauges,
     audit: Option<Arc<Audit>>,
 }
 
 impl Gate {
     /// The gate that `config` asks for. Needs the runtime, where an audit log is kept.
     pub(crate) fn new(config: &NodeConfig, metrics: &Metrics) -> Result<Self, AuditFault> {
-        let limits = Arc::new(Limits::new(&config.limits));
+        let limits = Arc::new(Limits::new(&config.limits, config.body_limit.0));
         let audit = Audit::start(&config.audit)?.map(Arc::new);
+        let gauges = Gauges::default();
+        gauges.add(&limits);
+        gauges.rate("address", "", config.per_ip);
+        gauges.rate("client", "", config.per_client);
+        for limit in &config.limits.tools {
+            gauges.rate("tool", limit.tool.as_str(), limit.rate);
+        }
         Ok(Self {
             scopes: config.scopes.clone(),
-            uses: Arc::new(Uses::of(&limits, audit.as_ref(), metrics)),
+            uses: Arc::new(Uses::of(&gauges, audit.as_ref(), metrics)),
+            gauges,
             limits,
             audit,
         })
+    }
+
+    /// Where limits are shown.
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// Lets `caller` do `operation`, or says why not. What it holds is given back when the permit ends.
@@ -79,9 +99,9 @@ impl Gate {
             .line(now)?
             .map(|(slot, entry)| (slot, entry.of(caller.claims()).doing(&operation)));
         match self.decide(caller, &operation, now) {
-            Ok(held) => {
+            Ok((held, rules)) => {
                 let tool = operation.tool.map(str::to_owned);
-                Ok(Permit::new(held, line, Arc::clone(&self.uses), tool))
+                Ok(Permit::new(held, line, Arc::clone(&self.uses), (rules, tool)))
             }
             Err(refusal) => {
                 if let Some((slot, entry)) = line {
@@ -92,9 +112,15 @@ impl Gate {
         }
     }
 
-    fn decide(&self, caller: &Caller, operation: &Operation<'_>, now: UnixSeconds) -> Result<Held, Refusal> {
+    /// What the operation holds while it lasts, and what rules needed for it.
+    fn decide(
+        &self,
+        caller: &Caller,
+        operation: &Operation<'_>,
+        now: UnixSeconds,
+    ) -> Result<(Held, Scope), Refusal> {
         let verdict = asking(caller, now, |asker| self.scopes.check_all(asker, operation));
-        verdict.map_err(|denial| match denial {
+        let needed = verdict.map_err(|denial| match denial {
             Denial::Lacks(needed) => caller.lacks(needed),
             Denial::Forbidden(rule) => {
                 let client = caller.claims().client_id();
@@ -107,7 +133,15 @@ impl Gate {
             client: caller.claims().client_id(),
             subject: caller.claims().subject(),
         };
-        self.limits.take(owner, operation)
+        Ok((self.limits.take(owner, operation)?, needed))
+    }
+
+    /// Whether `caller` may hear what came of an operation that took this.
+    pub(crate) fn may_hear(&self, caller: &Caller, needs: &Needs) -> bool {
+        let granted = caller.claims().scope();
+        let by_method = needs.method.as_deref();
+        by_method.is_none_or(|method| self.scopes.allows_method(granted, method))
+            && self.scopes.covers(granted, &needs.scope)
     }
 
     /// The arguments, where somebody wants them and they have not been read yet.
@@ -201,6 +235,7 @@ fn asking<T>(caller: &Caller, now: UnixSeconds, table: impl FnOnce(&Asker<'_>) -
     table(&Asker {
         scope: claims.scope(),
         describe: &|| describe(claims),
+        made: &Made::default(),
         now,
     })
 }

@@ -90,10 +90,7 @@ pub(crate) enum NotConnected {
 
 /// The network, for everybody else. A clone is the same one.
 #[derive(Clone)]
-pub(crate) struct P2p {
-    commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
-}
+pub(crate) struct P2p(mpsc::Sender<Command>);
 
 /// What the task and its helpers read alike.
 struct Shared {
@@ -106,17 +103,6 @@ struct Shared {
     counts: Counts,
     /// Where this node is reached.
     reach: Reach,
-}
-
-/// How the network is.
-#[derive(Clone, Debug)]
-pub(crate) struct P2pStatus {
-    /// Where others reach this node.
-    pub(crate) addresses: Vec<String>,
-    /// Connections, those of strangers included.
-    pub(crate) connections: usize,
-    /// Peers that have proven themselves.
-    pub(crate) proven: usize,
 }
 
 impl P2p {
@@ -176,14 +162,14 @@ impl P2p {
             (commands.clone(), parts.stopping.clone()),
         ));
         tokio::spawn(task.run(parts.stopping));
-        Ok(Self { commands, shared })
+        Ok(Self(commands))
     }
 
     /// Calls a peer of the table where it is said to be, and waits until it has proven itself.
     pub(crate) async fn connect(&self, peer: &str) -> Result<(), NotConnected> {
         let peer: PeerId = peer.parse().map_err(|_| NotConnected::NoAddress)?;
         let (answer, answered) = oneshot::channel();
-        self.commands
+        self.0
             .try_send(Command::Connect { peer, answer })
             .map_err(|_| NotConnected::Down)?;
         let waited = tokio::time::timeout(CONNECT, answered).await;
@@ -195,18 +181,6 @@ impl P2p {
     /// From now on the node says this of itself. It is told to all peers at once.
     pub(crate) fn announce(&self, advertisement: Advertisement) {
         // When commands pile up the next one will be told.
-        self.commands
-            .try_send(Command::Announce(Box::new(advertisement)))
-            .ok();
-    }
-
-    /// How it is.
-    pub(crate) fn status(&self) -> P2pStatus {
-        let (proven, connections) = self.shared.counts.connected();
-        P2pStatus {
-            addresses: self.shared.reach.get().addresses,
-            connections,
-            proven,
-        }
+        self.0.try_send(Command::Announce(Box::new(advertisement))).ok();
     }
 }

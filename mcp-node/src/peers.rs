@@ -136,6 +136,7 @@ impl Peers {
     }
 
     /// A node's enrolment has ended. Its connections are to be closed by whoever holds them.
+    #[cfg(test)]
     pub(crate) fn revoked(&self, peer_id: &str) {
         let left = self.table().revoke(peer_id);
         self.after_cut_off(left.into_iter().collect());

@@ -29,7 +29,7 @@ use url::Url;
 use self::held::HeldList;
 pub(crate) use self::held::Mark;
 use self::neighbours::Others;
-pub(crate) use self::neighbours::{Brought, Stamp, Wanted};
+pub(crate) use self::neighbours::{Brought, Wanted};
 use crate::config::{OfflinePolicy, OnStale};
 use crate::issuers::{LEEWAY, NotVerified};
 

@@ -179,7 +179,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         let asked = (member.client().clone(), member.keys(&issuers).clone());
         Records::new(member.enrolment(), asked, &config.data_dir, now())
     });
-    Ok(Arc::new(Node {
+    let node = Node {
         documents: Documents::new(config, (&id, &identity.peer_id()), &name),
         observer: Observer::new(
             (id, identity.former_id().map(str::to_owned)),
@@ -199,7 +199,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         reach,
         records,
         membership,
-        approvals: Approvals::new(config.approval.clone()),
+        approvals: Arc::new(Approvals::new(config.approval.clone())),
         resource: config.resource.as_str().to_owned(),
         door: Door::new(issuers, Bindings::new(config.resource.clone(), nonces(config)?)),
         gate: Gate::new(config, &metrics)?,
@@ -228,9 +228,17 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
             .mcp
             .sessions
             .then(|| Arc::new(Sessions::new(config.mcp.session))),
-        pairs: Arc::new(Sessions::new(config.mcp.session)),
+        pairs: Arc::new(Sessions::of_pairs(config.mcp.session)),
         http_sse: config.mcp.http_sse,
-    }))
+    };
+    let gauges = node.gate.gauges();
+    gauges.add(&node.approvals);
+    node.sessions.iter().for_each(|sessions| gauges.add(sessions));
+    if node.http_sse {
+        gauges.add(&node.pairs);
+    }
+    node.upstreams.show(gauges);
+    Ok(Arc::new(node))
 }
 
 /// What the node tells the local network of itself.
@@ -384,6 +392,9 @@ async fn start<H: ServerHandler>(
     .await;
     // Behind the last answer: requests in flight were let finish.
     node.upstreams.end().await;
+    if let Err(reason) = node.door.issuers().clock().keep() {
+        tracing::warn!(%reason, "the time could not be kept");
+    }
     ended?;
     node.gate.finish().await;
     Ok(())

@@ -43,6 +43,7 @@ use self::link::Link;
 use self::names::Names;
 use self::seats::Seats;
 use crate::config::UpstreamConfig;
+use crate::gate::{Bounded, Gauge, Gauges};
 use crate::mcp::news::News;
 use crate::status::UpstreamStatus;
 
@@ -129,6 +130,18 @@ impl Upstream {
     }
 }
 
+impl Bounded for Upstream {
+    fn gauges(&self) -> Vec<Gauge> {
+        let (waiting, most) = self.parked.count();
+        let all = [
+            Gauge::of_node("upstream_calls", self.seats.count, self.seats.taken()),
+            Gauge::of_node("upstream_questions", most, waiting),
+        ];
+        let tools = self.names.offered("*");
+        all.map(|gauge| gauge.for_tools(&*tools)).into()
+    }
+}
+
 /// Every server behind this node, in the order of the configuration.
 pub(crate) struct Upstreams {
     all: Vec<Arc<Upstream>>,
@@ -198,6 +211,11 @@ impl Upstreams {
     pub(crate) fn count(&self) -> (usize, usize) {
         let up = self.all.iter().filter(|upstream| upstream.is_up()).count();
         (self.all.len(), up)
+    }
+
+    /// Shows their limits.
+    pub(crate) fn show(&self, gauges: &Gauges) {
+        self.all.iter().for_each(|upstream| gauges.add(upstream));
     }
 
     /// How each of them is.

@@ -4,6 +4,7 @@
 //! randomness and secrets, time, scopes, exact identifiers, JOSE, the access token, outbound HTTP, TLS, configuration.
 
 pub mod access_token;
+pub mod client_assertion;
 pub mod clock;
 pub mod config;
 pub mod digest;

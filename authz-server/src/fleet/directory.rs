@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
@@ -41,7 +42,7 @@ pub(crate) struct Directory {
 
 struct Signed {
     iat: UnixSeconds,
-    text: String,
+    text: Bytes,
     etag: String,
 }
 
@@ -94,7 +95,8 @@ pub(crate) async fn nodes(app: web::Data<App>, request: HttpRequest) -> HttpResp
     let answered = async {
         app.catch_up().await?;
         let signed = directory(&app, clock::now()).await?;
-        Ok(cacheable(&request, &signed.text, &signed.etag, DIRECTORY_TYPE))
+        let document = (signed.text.clone(), &*signed.etag);
+        Ok(cacheable(&request, document, DIRECTORY_TYPE))
     };
     answered
         .await
@@ -122,7 +124,7 @@ pub(crate) async fn record(
         };
         let text = signed_record(&app, super::node::record(living)?, clock::now()).await?;
         let etag = tag(&text);
-        Ok(cacheable(&request, &text, &etag, RECORD_TYPE))
+        Ok(cacheable(&request, (text.into(), &etag), RECORD_TYPE))
     };
     answered
         .await
@@ -181,11 +183,12 @@ fn sign_all(keys: &KeyRing, issuer: &str, rows: Vec<NodeRow>, iat: UnixSeconds) 
     Ok(Signed {
         iat,
         etag: tag(&text),
-        text,
+        text: text.into(),
     })
 }
 
-fn cacheable(request: &HttpRequest, text: &str, etag: &str, typ: &str) -> HttpResponse {
+/// What is kept is sent from where it is: a directory of thousands of nodes is megabytes.
+fn cacheable(request: &HttpRequest, (text, etag): (Bytes, &str), typ: &str) -> HttpResponse {
     let is_known = is_known(request, etag);
     let mut response = if is_known {
         HttpResponse::NotModified()
@@ -200,7 +203,7 @@ fn cacheable(request: &HttpRequest, text: &str, etag: &str, typ: &str) -> HttpRe
     }
     response
         .insert_header((CONTENT_TYPE, format!("application/{typ}")))
-        .body(text.to_owned())
+        .body(text)
 }
 
 fn tag(text: &str) -> String {

@@ -62,6 +62,11 @@ impl Desk {
         is_it
     }
 
+    /// How many wait, how many may, and how many of one caller.
+    pub(super) fn count(&self) -> (usize, usize, usize) {
+        (self.lock().len(), ROOM, PER_CALLER)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Question, Ticket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

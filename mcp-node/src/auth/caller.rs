@@ -38,6 +38,11 @@ impl Caller {
         &self.claims
     }
 
+    /// Whose shares of what callers have in common it uses: clients of one subject share one.
+    pub(crate) fn who(&self) -> String {
+        who(self.claims.issuer(), self.claims.subject())
+    }
+
     /// The refusal of an operation that needs these scopes.
     pub(crate) fn lacks(&self, needed: Scope) -> Refusal {
         let bound = self
@@ -68,4 +73,9 @@ impl Caller {
     pub(super) fn grounds(&self) -> &Grounds {
         &self.grounds
     }
+}
+
+/// A subject is unique together with its issuer only. No identifier of an issuer has a space.
+pub(crate) fn who(issuer: &str, subject: &str) -> String {
+    format!("{issuer} {subject}")
 }

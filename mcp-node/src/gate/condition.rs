@@ -6,9 +6,10 @@
 
 mod check;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -58,8 +59,24 @@ pub(super) struct Facts<'a> {
     pub(super) arguments: Option<&'a JsonObject>,
     /// Makes the variable `caller`.
     pub(super) caller: &'a dyn Fn() -> Value,
+    /// What was made for another condition about the same operation.
+    pub(super) made: &'a Made,
     /// Seconds since 1970.
     pub(super) now: i64,
+}
+
+/// The variables of one operation, filled in for the first condition that is judged about it. The library copies whatever
+/// becomes a variable, so that this costs more than most conditions.
+#[derive(Default)]
+pub(super) struct Made {
+    without_arguments: OnceCell<Result<Scene, Unjudged>>,
+    whole: OnceCell<Result<Scene, Unjudged>>,
+}
+
+/// Variables, and the loops that are counted among them.
+struct Scene {
+    context: Context<'static, 'static>,
+    rounds: Arc<Rounds>,
 }
 
 /// Why a condition could not be judged. Names nothing that a caller sent.
@@ -103,27 +120,13 @@ impl Condition {
 
     /// Whether it is fulfilled. Takes at most [`MAX_ROUNDS`] rounds and not much longer than [`MAX_TIME`].
     pub(super) fn holds(&self, facts: &Facts<'_>) -> Result<bool, Unjudged> {
-        static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        let rounds = Arc::new(Rounds::begin());
-        let counted = Arc::clone(&rounds);
-        context
-            .add_function(NEXT_ROUND, move || counted.next())
-            .map_err(|_| Unjudged("the library refuses the bound of loops"))?;
-        context.add_variable_from_value("caller", (facts.caller)());
-        context.add_variable_from_value("now", facts.now);
-        for (name, value) in [
-            ("tool", facts.tool),
-            ("resource", facts.resource),
-            ("prompt", facts.prompt),
-        ] {
-            context.add_variable_from_value(name, value.unwrap_or_default().to_owned());
-        }
-        if self.mentions.arguments {
-            context.add_variable_from_value("arguments", facts.arguments.map_or_else(empty_map, object));
-        }
+        let scene = facts.scene(self.mentions.arguments)?;
+        scene.rounds.begin();
+        let mut context = scene.context.new_inner_scope();
+        // Its spellings are judged one by one.
+        context.add_variable_from_value("resource", facts.resource.unwrap_or_default().to_owned());
         let verdict = Value::resolve(&self.expression, &context);
-        if rounds.are_used_up() {
+        if scene.rounds.are_used_up() {
             return Err(Unjudged("it takes too many rounds or too long"));
         }
         match verdict {
@@ -131,6 +134,38 @@ impl Condition {
             Ok(_) => Err(Unjudged("its value is neither true nor false")),
             Err(fault) => Err(Unjudged(reason(&fault))),
         }
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// The variables, made now unless a condition before had them made.
+    fn scene(&self, with_arguments: bool) -> Result<&'a Scene, Unjudged> {
+        let made = if with_arguments {
+            &self.made.whole
+        } else {
+            &self.made.without_arguments
+        };
+        let made = made.get_or_init(|| self.fill_in(with_arguments));
+        made.as_ref().map_err(|unjudged| *unjudged)
+    }
+
+    fn fill_in(&self, with_arguments: bool) -> Result<Scene, Unjudged> {
+        static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        let rounds = Arc::new(Rounds::new());
+        let counted = Arc::clone(&rounds);
+        context
+            .add_function(NEXT_ROUND, move || counted.next())
+            .map_err(|_| Unjudged("the library refuses the bound of loops"))?;
+        context.add_variable_from_value("caller", (self.caller)());
+        context.add_variable_from_value("now", self.now);
+        for (name, value) in [("tool", self.tool), ("prompt", self.prompt)] {
+            context.add_variable_from_value(name, value.unwrap_or_default().to_owned());
+        }
+        if with_arguments {
+            context.add_variable_from_value("arguments", self.arguments.map_or_else(empty_map, object));
+        }
+        Ok(Scene { context, rounds })
     }
 }
 
@@ -150,25 +185,39 @@ fn reason(fault: &ExecutionError) -> &'static str {
     }
 }
 
-/// The loops of one judgement.
+/// The loops of one judgement after the other.
 #[derive(Debug)]
 struct Rounds {
     left: AtomicU32,
-    until: Instant,
+    since: Instant,
+    /// Microseconds after `since`.
+    until: AtomicU64,
 }
 
 impl Rounds {
-    fn begin() -> Self {
+    fn new() -> Self {
         Self {
-            left: AtomicU32::new(MAX_ROUNDS),
-            until: Instant::now() + MAX_TIME,
+            left: AtomicU32::new(0),
+            since: Instant::now(),
+            until: AtomicU64::new(0),
         }
+    }
+
+    /// A judgement begins.
+    fn begin(&self) {
+        let until = self.elapsed().saturating_add(micros(MAX_TIME));
+        self.until.store(until, Ordering::Relaxed);
+        self.left.store(MAX_ROUNDS, Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> u64 {
+        micros(self.since.elapsed())
     }
 
     /// Whether a loop may go on. `false` ends it: what came out of it then counts for nothing.
     fn next(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
-        let left = if Instant::now() < self.until {
+        let left = if self.elapsed() < self.until.load(Ordering::Relaxed) {
             left.saturating_sub(1)
         } else {
             0
@@ -180,6 +229,10 @@ impl Rounds {
     fn are_used_up(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Puts [`NEXT_ROUND`] before the condition of a loop.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::web::rates::{Exceeded, KeyedLimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::gauges::{Bounded, Gauge};
 use super::operation::Operation;
 use super::pattern::Pattern;
 use super::scopes::LISTEN;
@@ -24,6 +25,8 @@ pub(super) struct Limits {
     calls: Arc<Seats>,
     streams: Arc<Seats>,
     time: Duration,
+    /// The largest body of any request, in bytes.
+    body: usize,
     tools: Vec<OfTool>,
 }
 
@@ -45,18 +48,8 @@ pub(super) struct Held {
     of_tools: Vec<OwnedSemaphorePermit>,
 }
 
-/// A limit that bounds how much goes on at the same time, with its number and its use.
-pub(super) struct Gauge<'a> {
-    pub(super) name: &'static str,
-    /// The tools for which it holds; empty for all.
-    pub(super) tool: &'a str,
-    pub(super) limit: usize,
-    /// `None` where it is counted for each client or subject.
-    pub(super) used: Option<usize>,
-}
-
 impl Limits {
-    pub(super) fn new(limits: &CallLimits) -> Self {
+    pub(super) fn new(limits: &CallLimits, body: usize) -> Self {
         let of_tool = |limit: &ToolLimit| OfTool {
             tool: limit.tool.clone(),
             rate: KeyedLimit::new(limit.rate),
@@ -68,6 +61,7 @@ impl Limits {
             calls: Arc::new(Seats::new(limits.calls)),
             streams: Arc::new(Seats::new(limits.streams)),
             time: limits.time,
+            body,
             tools: limits.tools.iter().map(of_tool).collect(),
         }
     }
@@ -107,8 +101,14 @@ impl Limits {
         self.tools.iter().map(|limit| limit.rate.clone())
     }
 
-    /// Each limit on what goes on at the same time.
-    pub(super) fn gauges(&self) -> Vec<Gauge<'_>> {
+    fn of<'s>(&'s self, tool: Option<&str>) -> impl Iterator<Item = &'s OfTool> {
+        let fits = move |limit: &&OfTool| tool.is_some_and(|name| limit.tool.matches(name));
+        self.tools.iter().filter(fits)
+    }
+}
+
+impl Bounded for Limits {
+    fn gauges(&self) -> Vec<Gauge> {
         let shares = [
             (["calls", "calls_per_client", "calls_per_subject"], &self.calls),
             (
@@ -119,35 +119,29 @@ impl Limits {
         let mut gauges = Vec::new();
         for ([all, client, subject], seats) in shares {
             let share = seats.share();
-            for (name, limit, used) in [
-                (all, share.all, Some(seats.taken())),
-                (client, share.per_client, None),
-                (subject, share.per_subject, None),
-            ] {
-                gauges.push(Gauge {
-                    name,
-                    tool: "",
-                    limit,
-                    used,
-                });
-            }
+            gauges.extend([
+                Gauge::of_node(all, share.all, seats.taken()),
+                Gauge::of_each(client, share.per_client),
+                Gauge::of_each(subject, share.per_subject),
+            ]);
         }
+        let seconds = |time: Duration| usize::try_from(time.as_secs()).unwrap_or(usize::MAX);
+        gauges.push(Gauge::of_each("call_seconds", seconds(self.time)));
+        gauges.push(Gauge::of_each("body_bytes", self.body));
         for limit in &self.tools {
+            let mut add = |gauge: Gauge| gauges.push(gauge.for_tools(limit.tool.as_str()));
             if let Some((most, left)) = &limit.at_once {
-                gauges.push(Gauge {
-                    name: "tool_calls",
-                    tool: limit.tool.as_str(),
-                    limit: *most,
-                    used: Some(most.saturating_sub(left.available_permits())),
-                });
+                let used = most.saturating_sub(left.available_permits());
+                add(Gauge::of_node("tool_calls", *most, used));
+            }
+            if let Some(time) = limit.time {
+                add(Gauge::of_each("call_seconds", seconds(time)));
+            }
+            if let Some(body) = limit.body {
+                add(Gauge::of_each("body_bytes", body));
             }
         }
         gauges
-    }
-
-    fn of<'s>(&'s self, tool: Option<&str>) -> impl Iterator<Item = &'s OfTool> {
-        let fits = move |limit: &&OfTool| tool.is_some_and(|name| limit.tool.matches(name));
-        self.tools.iter().filter(fits)
     }
 }
 
@@ -195,7 +189,7 @@ mod tests {
             time: None,
             body: None,
         };
-        Limits::new(&CallLimits {
+        let limits = CallLimits {
             calls: share,
             streams: Share { all: 1, ..share },
             time: Duration::from_secs(60),
@@ -210,7 +204,8 @@ mod tests {
                     ..of_tool("fs_write", "2/h")
                 },
             ],
-        })
+        };
+        Limits::new(&limits, 4096)
     }
 
     fn reason(limits: &Limits, operation: &Operation<'_>) -> &'static str {

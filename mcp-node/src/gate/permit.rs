@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use shared::scope::Scope;
 
 use super::limits::Held;
 use super::uses::Uses;
@@ -84,6 +85,7 @@ impl Outcome {
 pub(crate) struct Permit {
     #[expect(dead_code, reason = "held for what happens when it is dropped")]
     held: Held,
+    rules: Scope,
     begun: Instant,
     line: Option<(Slot, Entry)>,
     uses: Arc<Uses>,
@@ -99,10 +101,11 @@ impl Permit {
         held: Held,
         line: Option<(Slot, Entry)>,
         uses: Arc<Uses>,
-        tool: Option<String>,
+        (rules, tool): (Scope, Option<String>),
     ) -> Self {
         Self {
             held,
+            rules,
             begun: Instant::now(),
             line,
             uses,
@@ -110,6 +113,11 @@ impl Permit {
             outcome: Outcome::Cancelled,
             notes: Arc::default(),
         }
+    }
+
+    /// The scopes that rules asked for.
+    pub(crate) fn rules(&self) -> &Scope {
+        &self.rules
     }
 
     /// What the operation itself has to say for the audit log.

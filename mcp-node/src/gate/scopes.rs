@@ -9,7 +9,7 @@ use shared::clock::UnixSeconds;
 use shared::config::Reader;
 use shared::scope::Scope;
 
-use super::condition::{self, Facts};
+use super::condition::{self, Facts, Made};
 use super::hierarchy::Hierarchy;
 use super::operation::Operation;
 use super::rules::{About, Demand, Rule};
@@ -92,6 +92,8 @@ pub(super) struct Asker<'a> {
     pub(super) scope: &'a Scope,
     /// Makes the variable `caller` of conditions.
     pub(super) describe: &'a dyn Fn() -> Value,
+    /// What conditions have looked at so far, for the next one.
+    pub(super) made: &'a Made,
     pub(super) now: UnixSeconds,
 }
 
@@ -139,8 +141,8 @@ impl ScopeTable {
         table
     }
 
-    /// Whether `asker` may do `operation`.
-    pub(super) fn check(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<(), Denial> {
+    /// Whether `asker` may do `operation`; the scopes that rules need for it.
+    pub(super) fn check(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<Scope, Denial> {
         let mut needed = Scope::default();
         for rule in self.rules.iter().filter(|rule| applies(rule, asker, operation)) {
             match rule.demand() {
@@ -151,7 +153,7 @@ impl ScopeTable {
         if self.allows_method(asker.scope, operation.method)
             && self.hierarchy.covers_all(asker.scope, &needed)
         {
-            return Ok(());
+            return Ok(needed);
         }
         Err(Denial::Lacks(
             self.of_method(operation.method, asker.scope).union(&needed),
@@ -159,29 +161,30 @@ impl ScopeTable {
     }
 
     /// As [`Self::check`], for a subscription with every resource that it wants to follow.
-    pub(super) fn check_all(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<(), Denial> {
+    pub(super) fn check_all(&self, asker: &Asker<'_>, operation: &Operation<'_>) -> Result<Scope, Denial> {
         let follows = operation.method == LISTEN && self.rules.iter().any(Rule::looks_at_resource);
         let followed = if follows {
             operation.read_followed()
         } else {
             Vec::new()
         };
-        let mut needed = Scope::default();
+        let (mut needed, mut lacking) = (Scope::default(), Scope::default());
         let each = followed.iter().map(|uri| Operation {
             resource: Some(uri),
             ..*operation
         });
         for one in std::iter::once(*operation).chain(each) {
             match self.check(asker, &one) {
-                Ok(()) => {}
-                Err(Denial::Lacks(more)) => needed = needed.union(&more),
+                Ok(more) if more.is_empty() => {}
+                Ok(more) => needed = needed.union(&more),
+                Err(Denial::Lacks(more)) => lacking = lacking.union(&more),
                 Err(forbidden) => return Err(forbidden),
             }
         }
-        if needed.is_empty() {
-            Ok(())
+        if lacking.is_empty() {
+            Ok(needed)
         } else {
-            Err(Denial::Lacks(needed))
+            Err(Denial::Lacks(lacking))
         }
     }
 
@@ -269,7 +272,8 @@ impl ScopeTable {
         all.iter().map(str::to_owned).collect()
     }
 
-    fn allows_method(&self, granted: &Scope, method: &str) -> bool {
+    /// Whether somebody who was granted `granted` may use `method`, as far as rules say nothing else.
+    pub(super) fn allows_method(&self, granted: &Scope, method: &str) -> bool {
         let any_of = self.methods.get(self.known(method));
         any_of.is_some_and(|any| any.iter().any(|one| self.hierarchy.covers(granted, one)))
     }
@@ -333,6 +337,7 @@ fn applies(rule: &Rule, asker: &Asker<'_>, operation: &Operation<'_>) -> bool {
             prompt: operation.prompt,
             arguments: operation.arguments,
             caller: asker.describe,
+            made: asker.made,
             now: asker.now.0,
         };
         rule.applies(operation, &facts)

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::Limits;
+use super::gauges::Gauges;
 use super::permit::Outcome;
 use crate::audit::Audit;
 
@@ -33,11 +33,11 @@ struct Ended {
 
 impl Uses {
     /// Counts that tell of a gate as long as there is one.
-    pub(super) fn of(limits: &Arc<Limits>, audit: Option<&Arc<Audit>>, metrics: &Metrics) -> Self {
+    pub(super) fn of(gauges: &Gauges, audit: Option<&Arc<Audit>>, metrics: &Metrics) -> Self {
         let uses = Self::default();
         metrics.register("tool_calls", "Calls by tool and outcome", uses.ended.clone());
         metrics.collect(Watch {
-            limits: Arc::downgrade(limits),
+            gauges: gauges.clone(),
             audit: audit.map(Arc::downgrade),
         });
         uses
@@ -66,37 +66,38 @@ impl Uses {
 /// What is read when somebody asks for the metrics.
 #[derive(Debug)]
 struct Watch {
-    limits: Weak<Limits>,
+    gauges: Gauges,
     audit: Option<Weak<Audit>>,
 }
 
 impl Collector for Watch {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        if let Some(limits) = self.limits.upgrade() {
-            let gauges = limits.gauges();
-            let mut family = encoder.encode_descriptor(
-                "limit",
-                "How much may go on at the same time",
-                None,
-                prometheus_client::metrics::MetricType::Gauge,
-            )?;
-            for gauge in &gauges {
-                let value = ConstGauge::new(i64::try_from(gauge.limit).unwrap_or(i64::MAX));
-                let labels = [("limit", gauge.name), ("tool", gauge.tool)];
+        let gauges = self.gauges.read();
+        let limits = gauges.iter().map(|gauge| (gauge, Some(gauge.limit)));
+        let used = gauges.iter().map(|gauge| (gauge, gauge.used));
+        let all: [(&str, &str, Vec<_>); 2] = [
+            ("limit", "How much there may be of it", limits.collect()),
+            ("limit_in_use", "How much there is of it now", used.collect()),
+        ];
+        for (name, help, values) in all {
+            let mut family =
+                encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+            for (gauge, value) in values {
+                let Some(value) = value else { continue };
+                let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                let labels = [("limit", gauge.name), ("tool", &*gauge.tool)];
                 value.encode(family.encode_family(&labels)?)?;
             }
-            let mut family = encoder.encode_descriptor(
-                "limit_in_use",
-                "How much goes on now",
-                None,
-                prometheus_client::metrics::MetricType::Gauge,
-            )?;
-            for gauge in &gauges {
-                let Some(used) = gauge.used else { continue };
-                let value = ConstGauge::new(i64::try_from(used).unwrap_or(i64::MAX));
-                let labels = [("limit", gauge.name), ("tool", gauge.tool)];
-                value.encode(family.encode_family(&labels)?)?;
-            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "limit_per_minute",
+            "How many requests there may be in a minute",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for rate in self.gauges.rates() {
+            let labels = [("by", rate.by), ("tool", &*rate.tool)];
+            ConstGauge::new(rate.requests).encode(family.encode_family(&labels)?)?;
         }
         if let Some(audit) = self.audit.as_ref().and_then(Weak::upgrade) {
             let failing = ConstGauge::new(i64::from(audit.is_failing()));

@@ -124,8 +124,13 @@ impl Introspection {
         flight
             .answer(async || {
                 let said = self.ask_now(token, now).await;
-                if matches!(said, Said::Inactive) {
-                    self.refused.insert(hash, Instant::now() + REFUSED_FOR);
+                match said {
+                    Said::Active(_) => self.flights.know(hash),
+                    Said::Inactive => {
+                        self.flights.forget(&hash);
+                        self.refused.insert(hash, Instant::now() + REFUSED_FOR);
+                    }
+                    Said::Nothing { .. } => {}
                 }
                 said
             })

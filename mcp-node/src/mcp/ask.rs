@@ -6,6 +6,7 @@
 //! remember until then travels with the client, sealed ([`super::seal`]).
 
 mod answers;
+mod dialogue;
 mod question;
 
 use std::time::Duration;
@@ -20,6 +21,8 @@ use shared::clock::UnixSeconds;
 use tokio_util::sync::CancellationToken;
 
 pub use self::answers::Answers;
+use self::dialogue::Carried;
+pub(crate) use self::dialogue::Dialogue;
 pub use self::question::Question;
 use super::offer::Requester;
 use super::seal::{Binding, Seal};
@@ -50,7 +53,9 @@ pub struct Ask<'c> {
     by_rounds: bool,
     capabilities: ClientCapabilities,
     answers: Answers,
-    state: Option<Vec<u8>>,
+    carried: Carried,
+    /// Names the next round, of a call that a person has allowed.
+    next: Option<Dialogue>,
 }
 
 /// What is asked about: the call, and what its client brings with it.
@@ -133,9 +138,14 @@ impl<'c> Ask<'c> {
             true => (call.responses, call.sealed),
             false => (None, None),
         };
-        let state = sealed
+        let opened = sealed
             .map(|sealed| seal.open(&binding, sealed, now))
             .transpose()?;
+        let carried = opened
+            .as_deref()
+            .map(Carried::read)
+            .transpose()?
+            .unwrap_or_default();
         Ok(Self {
             peer: requester.peer.clone(),
             gone: requester.gone.clone(),
@@ -146,7 +156,8 @@ impl<'c> Ask<'c> {
             by_rounds,
             capabilities: capabilities.unwrap_or_default(),
             answers: Answers::given(responses),
-            state,
+            carried,
+            next: None,
         })
     }
 
@@ -169,7 +180,18 @@ impl<'c> Ask<'c> {
 
     /// What this call has kept with the client in an earlier round.
     pub fn kept(&self) -> Option<&[u8]> {
-        self.state.as_deref()
+        self.carried.kept.as_deref()
+    }
+
+    /// The round of a dialogue that its client comes back to, of a call that a person has allowed.
+    pub(crate) fn dialogue(&self) -> Option<Dialogue> {
+        self.carried.dialogue
+    }
+
+    /// Gives the next round this name.
+    pub(crate) fn followed_by(mut self, next: Dialogue) -> Self {
+        self.next = Some(next);
+        self
     }
 
     /// What the client has answered in this round. Whoever asks with a state looks at [`Ask::kept`] first: a client may
@@ -224,8 +246,8 @@ impl<'c> Ask<'c> {
             .into_iter()
             .map(|(key, question)| (key, question.into_input()))
             .collect();
-        let sealed = keep
-            .map(|state| self.seal.close(&self.binding, state, self.now, self.patience))
+        let sealed = Carried::written(self.next, keep)
+            .map(|carried| self.seal.close(&self.binding, &carried, self.now, self.patience))
             .transpose()
             .map_err(|fault| ErrorData::internal_error(fault.to_string(), None))?;
         Ok(InputRequiredResult::new(

@@ -6,6 +6,7 @@
 
 mod batch;
 mod faults;
+mod opening;
 mod pair;
 mod standing;
 
@@ -33,12 +34,12 @@ use super::exchange::{self, Channel, Opening};
 use super::message::{INVALID_REQUEST, Kind, Message};
 use super::refusal;
 use super::reply::{self, Accepts, Piece, Plan};
-use super::sessions::{Effect, Introduced, Owner, Session, SessionOutbox, Sessions};
+use super::sessions::{Beginning, Effect, Introduced, MayHear, Owner, Session, SessionOutbox, Sessions};
 use super::transport::{Transport, passed_on};
 use super::{InSession, LAST_WORDS};
 use crate::app::Node;
 use crate::auth::Caller;
-use crate::gate::{Outcome, Permit};
+use crate::gate::{Needs, Outcome, Permit};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -211,7 +212,8 @@ impl<H: ServerHandler> Arrived<H> {
             session.close_unused(stream);
             return fault.plain();
         }
-        let Some(feed) = session.read(stream, Some(0)) else {
+        let may_hear = hears(&self.node, &self.caller);
+        let Some(feed) = session.read(stream, Some(0), may_hear) else {
             return HttpResponse::NoContent().finish();
         };
         let place = resumable.then(|| session.place(stream));
@@ -239,9 +241,14 @@ impl<H: ServerHandler> Arrived<H> {
             client.capabilities = ClientCapabilities::default();
         }
         let inbox = exchange::inbox();
-        let effect = effect(&request.request);
+        let beginning = Beginning {
+            stream,
+            inbox: inbox.0.clone(),
+            effect: effect(&request.request),
+            needs: Needs::new(request.request.method(), permit.rules().clone()),
+        };
         session
-            .begin(&request.id, stream, inbox.0.clone(), effect)
+            .begin(&request.id, beginning)
             .map_err(|fault| Refused::of(fault, &request))?;
         set_level(session, &mut request.request);
         let mut parts = self.parts(end);
@@ -312,6 +319,12 @@ fn find(sessions: &Sessions, request: &HttpRequest, caller: &Caller) -> Result<A
     let id = request.headers().get(&SESSION).ok_or(NoSession::NotNamed)?;
     let id = id.to_str().map_err(|_| NoSession::Unknown)?;
     sessions.find(id, &Owner::of(caller)).ok_or(NoSession::Unknown)
+}
+
+/// What `caller` may hear of a session: other tokens of the same owner may have been able to do more.
+fn hears(node: &web::Data<Node>, caller: &Arc<Caller>) -> MayHear {
+    let (node, caller) = (node.clone(), Arc::clone(caller));
+    Box::new(move |needs| node.gate.may_hear(&caller, needs))
 }
 
 /// Whether the client of this session knows events without content.

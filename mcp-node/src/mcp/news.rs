@@ -4,9 +4,10 @@
 //! The board keeps the latest changes and no more. A reader that is slower than that has missed some, is told so once,
 //! and reads its lists again; nobody waits for it.
 
+mod followed;
 mod listen;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use shared::secret::{NoRandomness, random_bytes};
 use tokio::sync::watch;
 
+pub use self::followed::Followed;
 pub use self::listen::Mark;
 
 /// So many changes are kept for readers that are slow or come back.
@@ -81,8 +83,7 @@ struct Board {
     kept: Mutex<Kept>,
     /// The number of the latest change.
     latest: watch::Sender<u64>,
-    /// How many streams wait for each resource.
-    followed: watch::Sender<BTreeMap<String, usize>>,
+    followed: watch::Sender<Followed>,
 }
 
 /// Changes in order; the first one has the number `first`.
@@ -105,7 +106,7 @@ impl News {
                 changes: VecDeque::with_capacity(KEPT),
             }),
             latest: watch::Sender::new(0),
-            followed: watch::Sender::new(BTreeMap::new()),
+            followed: watch::Sender::new(Followed::default()),
         })))
     }
 
@@ -149,24 +150,21 @@ impl News {
         reader
     }
 
-    /// Says that somebody waits for changes of these resources, as long as the value lives.
-    pub(crate) fn follow(&self, uris: impl IntoIterator<Item = String>) -> Following {
-        let uris: Vec<String> = uris.into_iter().collect();
+    /// Says that `who` waits for changes of these resources, as long as the value lives.
+    pub(crate) fn follow(&self, who: &str, uris: impl IntoIterator<Item = String>) -> Following {
+        let (who, uris): (Arc<str>, Vec<String>) = (who.into(), uris.into_iter().collect());
         if !uris.is_empty() {
-            self.0.followed.send_modify(|followed| {
-                for uri in &uris {
-                    *followed.entry(uri.clone()).or_default() += 1;
-                }
-            });
+            self.0.followed.send_modify(|followed| followed.add(&who, &uris));
         }
         Following {
             board: Arc::clone(&self.0),
+            who,
             uris,
         }
     }
 
-    /// The resources that somebody waits for, with how many do: what there is to watch elsewhere.
-    pub fn followed(&self) -> watch::Receiver<BTreeMap<String, usize>> {
+    /// The resources that somebody waits for: what there is to watch elsewhere.
+    pub fn followed(&self) -> watch::Receiver<Followed> {
         self.0.followed.subscribe()
     }
 }
@@ -174,24 +172,16 @@ impl News {
 /// Somebody's interest in resources; it ends when dropped.
 pub(crate) struct Following {
     board: Arc<Board>,
+    who: Arc<str>,
     uris: Vec<String>,
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if self.uris.is_empty() {
-            return;
+        if !self.uris.is_empty() {
+            let followed = &self.board.followed;
+            followed.send_modify(|followed| followed.remove(&self.who, &self.uris));
         }
-        self.board.followed.send_modify(|followed| {
-            for uri in &self.uris {
-                if let Some(count) = followed.get_mut(uri) {
-                    *count -= 1;
-                    if *count == 0 {
-                        followed.remove(uri);
-                    }
-                }
-            }
-        });
     }
 }
 
@@ -336,11 +326,12 @@ mod tests {
     fn what_somebody_waits_for_is_known_until_nobody_does() {
         let news = News::new().unwrap();
         let followed = news.followed();
-        let one = news.follow(["a".to_owned(), "b".to_owned()]);
-        let other = news.follow(["a".to_owned()]);
-        assert_eq!(followed.borrow().get("a"), Some(&2));
+        let one = news.follow("x", ["a".to_owned(), "b".to_owned()]);
+        let other = news.follow("y", ["a".to_owned()]);
+        let counts = |uris: [&str; 2]| uris.map(|uri| followed.borrow().count(uri));
+        assert_eq!(counts(["a", "b"]), [2, 1]);
         drop(one);
-        assert_eq!(*followed.borrow(), BTreeMap::from([("a".to_owned(), 1)]));
+        assert_eq!(counts(["a", "b"]), [1, 0]);
         drop(other);
         assert!(followed.borrow().is_empty());
     }

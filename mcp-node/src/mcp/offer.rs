@@ -21,10 +21,11 @@ use rmcp::model::{
 
 pub(crate) use self::fault::OfferFault;
 pub(crate) use self::requester::Requester;
-use super::ask::Ask;
+use super::ask::{Ask, Dialogue};
 use super::{resources, tools};
 use crate::app::Node;
-use crate::approval::Verdict;
+use crate::approval::{Running, Verdict};
+use crate::config::ApprovedBy;
 use crate::upstream::{Catalogue, Upstream};
 
 /// Every tool, in a fixed order.
@@ -64,25 +65,18 @@ pub(crate) async fn call_tool(
     requester: &Requester,
 ) -> Result<CallToolResponse, OfferFault> {
     node.upstreams.settled().await;
-    let approved = match node.approvals.needed(&request.name) {
+    let running = match node.approvals.needed(&request.name) {
         None => None,
-        Some(by) => {
-            let described = tool(node, &request.name).ok_or(OfferFault::Unknown)?;
-            let about = (by, described.description.as_deref().unwrap_or_default());
-            match Box::pin(node.approvals.judge(node, &request, about, requester)).await {
-                Verdict::Approved(approved) => {
-                    requester.notes.approved(approved.clone());
-                    Some(approved)
-                }
-                Verdict::Answer(result) => return Ok(*result),
-            }
-        }
+        Some(by) => match Box::pin(allowed(node, &request, by, requester)).await? {
+            Verdict::Approved(running) => Some(running),
+            Verdict::Answer(result) => return Ok(*result),
+        },
     };
-    if let Some(approved) = &approved
+    if let Some(Running { yes, .. }) = &running
         && request.name == tools::provision_node::NAME
     {
         let arguments = request.arguments.as_ref();
-        let prepared = Box::pin(tools::provision_node::call(node, arguments, approved));
+        let prepared = Box::pin(tools::provision_node::call(node, arguments, yes));
         return Ok(prepared.await.into());
     }
     if let Some(own) = tools::call(node, &request.name, request.arguments.as_ref()) {
@@ -94,8 +88,41 @@ pub(crate) async fn call_tool(
     });
     let (upstream, catalogue, at) = named.ok_or(OfferFault::Unknown)?;
     let ask = Ask::by(requester, &request, &node.lasting.seal)?;
-    let called = upstream.call_tool(&catalogue.tools[at], request.clone(), &ask, requester);
-    Ok(Box::pin(called).await?)
+    let tool = &catalogue.tools[at];
+    let Some(running) = running else {
+        let called = upstream.call_tool(tool, request, &ask, requester);
+        return Ok(Box::pin(called).await?);
+    };
+    // The yes is for the whole call, however often the tool asks its caller something.
+    let round = Dialogue::fresh()?;
+    let ask = ask.followed_by(round);
+    let called = Box::pin(upstream.call_tool(tool, request.clone(), &ask, requester)).await?;
+    if matches!(called, CallToolResponse::InputRequired(_)) {
+        node.approvals.waits(node, &request, (requester, round), running);
+    }
+    Ok(called)
+}
+
+/// Whether a call that needs the yes of `by` may run: it has one, goes on with the one that it had, or waits for one.
+async fn allowed(
+    node: &Node,
+    request: &CallToolRequestParams,
+    by: ApprovedBy,
+    requester: &Requester,
+) -> Result<Verdict, OfferFault> {
+    let ask = Ask::by(requester, request, &node.lasting.seal)?;
+    let verdict = match ask.dialogue() {
+        Some(round) => Verdict::Approved(node.approvals.goes_on(node, request, (requester, round))?),
+        None => {
+            let described = tool(node, &request.name).ok_or(OfferFault::Unknown)?;
+            let about = (by, described.description.as_deref().unwrap_or_default());
+            node.approvals.judge(node, request, about, requester).await
+        }
+    };
+    if let Verdict::Approved(running) = &verdict {
+        requester.notes.approved(running.yes.clone());
+    }
+    Ok(verdict)
 }
 
 /// What comes of `work` within `time`. Then it is dropped, and with it what it waits for.

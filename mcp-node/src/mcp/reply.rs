@@ -11,10 +11,15 @@ use actix_web::web::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use rmcp::model::ServerJsonRpcMessage;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// How often a stream without news says that it is there.
 const BEAT: Duration = Duration::from_secs(15);
+/// So many bytes of answers are collected for one array. Where the client reads events, more become a stream; where it does
+/// not, those that are too many become errors.
+const MAX_WHOLE: usize = 16 * 1024 * 1024;
 /// When a client whose stream broke comes back.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -130,12 +135,23 @@ pub(super) async fn give(
     let mut pieces: Pin<Box<dyn Stream<Item = Piece>>> = Box::pin(pieces);
     let mut held = VecDeque::new();
     let streams = plan.resumable_from.is_some() && plan.accepts != Accepts::Json;
-    let mut answers = 0;
+    let (mut answers, mut bytes) = (0, 0);
     while !streams && answers < plan.answers {
         match pieces.next().await {
             Some(piece) if piece.is_answer => {
                 answers += 1;
-                held.push_back(piece);
+                bytes += piece.json.len();
+                let is_too_much = bytes > MAX_WHOLE && answers > 1;
+                match plan.accepts {
+                    Accepts::Json if is_too_much => {
+                        bytes -= piece.json.len();
+                        held.push_back(too_much(&piece));
+                    }
+                    _ => held.push_back(piece),
+                }
+                if is_too_much && plan.accepts != Accepts::Json {
+                    break;
+                }
             }
             // Who reads no events has no use for what comes before the answer.
             Some(_) if plan.accepts == Accepts::Json => {}
@@ -147,12 +163,31 @@ pub(super) async fn give(
             None => return HttpResponse::NoContent().finish(),
         }
     }
-    if answers == plan.answers && plan.accepts != Accepts::Events && !streams {
+    let fits = plan.accepts == Accepts::Json || bytes <= MAX_WHOLE || answers == 1;
+    if answers == plan.answers && plan.accepts != Accepts::Events && !streams && fits {
         return whole(&held, plan.is_batch);
     }
     let pieces = stream::iter(held).chain(pieces);
     let first = plan.resumable_from.as_deref().map(primed);
     events(pieces, Some(plan.answers), first, cut)
+}
+
+/// In the place of an answer for which there is no room beside the others.
+fn too_much(answer: &Piece) -> Piece {
+    #[derive(Deserialize)]
+    struct Answered {
+        #[serde(default)]
+        id: Value,
+    }
+    let id = serde_json::from_str(&answer.json).map_or(Value::Null, |answered: Answered| answered.id);
+    let sentence =
+        "the answers of this batch are too large for one array; ask one by one, or accept text/event-stream";
+    let error = json!({"code": -32603, "message": sentence});
+    Piece {
+        id: None,
+        json: json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string(),
+        is_answer: true,
+    }
 }
 
 fn whole(pieces: &VecDeque<Piece>, is_batch: bool) -> HttpResponse {
@@ -310,6 +345,24 @@ mod tests {
         assert_eq!(shown(&one, Accepts::Both, true).await, json("[1]"));
         let two = [piece("1", true), piece("2", true)];
         assert_eq!(shown(&two, Accepts::Both, true).await, json("[1,2]"));
+        // One that is large is given as it is; of several, what is too much for an array comes as it can be read.
+        let large = |id: u32| format!("{{\"id\":{id},\"x\":\"{}\"}}", "x".repeat(MAX_WHOLE * 2 / 3));
+        let (one, other) = (large(1), large(2));
+        assert_eq!(
+            shown(&[piece(&one, true)], Accepts::Json, true).await,
+            json(&format!("[{one}]"))
+        );
+        let several = [piece(&one, true), piece(&other, true), piece("{\"id\":3}", true)];
+        let (kind, body) = shown(&several, Accepts::Json, true).await;
+        assert_eq!(kind, "application/json");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (&body[0]["id"], &body[1]["id"], &body[2]["id"]),
+            (&json!(1), &json!(2), &json!(3))
+        );
+        assert!(body[1]["error"]["code"] == -32603 && body[2]["error"].is_null());
+        let told = shown(&several, Accepts::Both, true).await;
+        assert_eq!(told, events(&[&one, &other, "{\"id\":3}"]));
         let late = [piece("1", true), piece("0", false), piece("2", true)];
         assert_eq!(shown(&late, Accepts::Both, true).await, events(&["1", "0", "2"]));
     }

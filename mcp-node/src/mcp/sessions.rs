@@ -18,11 +18,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::secret::{NoRandomness, random_bytes};
 use tokio::time::Instant;
 
+pub(super) use self::feed::MayHear;
 pub(super) use self::log::STANDALONE;
 pub(super) use self::outbox::SessionOutbox;
-pub(super) use self::session::{Effect, Introduced, NotBegun, Session};
-use crate::auth::Caller;
+pub(super) use self::session::{Beginning, Effect, Introduced, NotBegun, Session};
+use crate::auth::{Caller, who};
 use crate::config::SessionLimits;
+use crate::gate::{Bounded, Gauge};
 
 /// Whose a session is. Another subject, another client and another issuer are somebody else.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +43,11 @@ impl Owner {
             client: claims.client_id().to_owned(),
         }
     }
+
+    /// Whose shares it uses, as [`Caller::who`].
+    pub(super) fn who(&self) -> String {
+        who(&self.issuer, &self.subject)
+    }
 }
 
 /// A session could not be opened.
@@ -55,6 +62,8 @@ pub(super) enum NotOpened {
 
 /// The open sessions of one node.
 pub(crate) struct Sessions {
+    /// In `/metrics`: all of them, and those of one caller.
+    called: [&'static str; 2],
     limits: SessionLimits,
     open: Mutex<HashMap<String, Arc<Session>>>,
 }
@@ -63,8 +72,17 @@ impl Sessions {
     /// None yet.
     pub(crate) fn new(limits: SessionLimits) -> Self {
         Self {
+            called: ["sessions", "sessions_per_caller"],
             limits,
             open: Mutex::default(),
+        }
+    }
+
+    /// None yet of those that are a stream of 2024-11-05 each.
+    pub(crate) fn of_pairs(limits: SessionLimits) -> Self {
+        Self {
+            called: ["pairs", "pairs_per_caller"],
+            ..Self::new(limits)
         }
     }
 
@@ -147,8 +165,28 @@ impl Sessions {
             || (!session.is_busy() && now.duration_since(session.used()) >= self.limits.idle)
     }
 
+    /// How many there are now.
+    fn count(&self) -> usize {
+        self.lock()
+            .values()
+            .filter(|session| !session.is_closed())
+            .count()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bounded for Sessions {
+    fn gauges(&self) -> Vec<Gauge> {
+        let SessionLimits {
+            per_caller, in_all, ..
+        } = self.limits;
+        vec![
+            Gauge::of_node(self.called[0], in_all, self.count()),
+            Gauge::of_each(self.called[1], per_caller),
+        ]
     }
 }
 

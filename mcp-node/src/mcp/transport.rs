@@ -127,8 +127,12 @@ pub(super) async fn to_actix(
         return builder.body(whole);
     }
     if accepts == Accepts::Json {
-        let Ok(whole) = body.collect().await;
-        let last = last_event(&whole.to_bytes());
+        let mut last = LastEvent::default();
+        let mut pieces = BodyDataStream::new(body);
+        while let Some(Ok(piece)) = pieces.next().await {
+            last.read(&piece);
+        }
+        let last = last.message();
         permit.end_with(&last);
         builder.insert_header((CONTENT_TYPE, "application/json"));
         return builder.body(last);
@@ -144,21 +148,74 @@ pub(super) async fn to_actix(
     builder.streaming(held)
 }
 
-/// The last message of a stream as rmcp writes it, each in a line of its own: the answer, without what came before.
-fn last_event(stream: &[u8]) -> Vec<u8> {
-    let lines = stream.split(|byte| *byte == b'\n').rev();
-    let mut data = lines.filter_map(|line| line.strip_prefix(b"data:"));
-    data.next().unwrap_or_default().trim_ascii().to_vec()
+/// The last message of a stream as rmcp writes it, each in a line of its own: the answer, without what came before. What
+/// comes before may be much, and is not kept.
+#[derive(Default)]
+struct LastEvent {
+    line: Vec<u8>,
+    message: Vec<u8>,
 }
+
+impl LastEvent {
+    fn read(&mut self, piece: &[u8]) {
+        let mut lines = piece.split(|byte| *byte == b'\n');
+        // What stands before the first end of a line goes on with the one that was begun.
+        self.line.extend_from_slice(lines.next().unwrap_or_default());
+        for next in lines {
+            self.end_of_line();
+            self.line.extend_from_slice(next);
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        if self.line.starts_with(DATA) {
+            std::mem::swap(&mut self.message, &mut self.line);
+        }
+        self.line.clear();
+    }
+
+    /// The message.
+    fn message(mut self) -> Vec<u8> {
+        self.end_of_line();
+        let text = self.message.strip_prefix(DATA).unwrap_or_default();
+        text.trim_ascii().to_vec()
+    }
+}
+
+/// The beginning of a line that is a message.
+const DATA: &[u8] = b"data:";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn last(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut last = LastEvent::default();
+        pieces.iter().for_each(|piece| last.read(piece));
+        last.message()
+    }
+
     #[test]
     fn the_answer_is_the_last_message() {
         let stream = b"data: {\"method\":\"x\"}\n\n: beat\n\ndata: {\"id\":1}\n\n";
-        assert_eq!(last_event(stream), b"{\"id\":1}");
-        assert_eq!(last_event(b""), b"");
+        assert_eq!(last(&[stream]), b"{\"id\":1}");
+        assert_eq!(last(&[]), b"");
+        // However it is cut.
+        for at in 0..stream.len() {
+            let (one, other) = stream.split_at(at);
+            assert_eq!(last(&[one, other]), b"{\"id\":1}", "{at}");
+        }
+        assert_eq!(last(&[b"data: 1\n\nda", b"ta: 2"]), b"2");
+    }
+
+    #[test]
+    fn load_what_came_before_the_answer_is_not_kept() {
+        let mut reader = LastEvent::default();
+        let told = [&b"data: "[..], &[b'x'; 1024], b"\n\n"].concat();
+        for _ in 0..1000 {
+            reader.read(&told);
+        }
+        assert!(reader.line.capacity() + reader.message.capacity() < 16 * 1024);
+        assert_eq!(reader.message().len(), 1024);
     }
 }

@@ -1,8 +1,5 @@
 //! What goes on among peers, for `/metrics` and the status. Every label is a word of the program.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use ::web::metrics::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -24,8 +21,8 @@ struct Outcome {
 pub(super) struct Counts {
     messages: Family<Judged, Counter>,
     proofs: Family<Outcome, Counter>,
-    proven: Gauge<i64, Arc<AtomicI64>>,
-    connections: Gauge<i64, Arc<AtomicI64>>,
+    proven: Gauge,
+    connections: Gauge,
 }
 
 impl Counts {
@@ -71,13 +68,5 @@ impl Counts {
         self.proven.set(i64::try_from(proven).unwrap_or(i64::MAX));
         self.connections
             .set(i64::try_from(connections).unwrap_or(i64::MAX));
-    }
-
-    /// Proven peers, and connections.
-    pub(super) fn connected(&self) -> (usize, usize) {
-        let read = |gauge: &Gauge<i64, Arc<AtomicI64>>| {
-            usize::try_from(gauge.inner().load(Ordering::Relaxed)).unwrap_or_default()
-        };
-        (read(&self.proven), read(&self.connections))
     }
 }

@@ -142,14 +142,6 @@ pub(super) fn place_of(address: &Multiaddr) -> Option<(IpAddr, u16)> {
     }
 }
 
-/// The peer that an address ends with, if it does.
-pub(crate) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer),
-        _ => None,
-    }
-}
-
 /// A transport that calls nobody whom the policy does not permit, whoever asks for it.
 pub(super) struct Guarded<T> {
     inner: T,

@@ -207,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         })
     }
 
-    async fn believe(&self, said: &Message, challenge: &str) -> Result<Arc<SignedRecord>, NotProven> {
+    async fn believe(&mut self, said: &Message, challenge: &str) -> Result<Arc<SignedRecord>, NotProven> {
         let (Some(text), Some(proof)) = (&said.record, &said.proof) else {
             return Err(NotProven::Form);
         };
@@ -221,17 +221,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
         Ok(Arc::new(signed))
     }
 
-    async fn open(&self) -> Result<(), NotProven> {
+    async fn open(&mut self) -> Result<(), NotProven> {
         let (opened, done) = oneshot::channel();
         self.step(Step::Open(opened)).await?;
         done.await.map_err(|_| NotProven::Closed)
     }
 
-    async fn begin(&self, record: Arc<SignedRecord>) -> Result<(), NotProven> {
+    async fn begin(&mut self, record: Arc<SignedRecord>) -> Result<(), NotProven> {
         self.step(Step::Begin(record)).await
     }
 
-    async fn step(&self, step: Step) -> Result<(), NotProven> {
+    async fn step(&mut self, step: Step) -> Result<(), NotProven> {
         self.steps.send(step).await.map_err(|_| NotProven::Closed)
     }
 

@@ -81,11 +81,6 @@ impl Revocation {
         self.0.neighbours.set(wanted).ok();
     }
 
-    /// The issuer whose lists these are.
-    pub(crate) fn issuer(&self) -> &str {
-        &self.0.issuer
-    }
-
     /// Whether the issuer could not be asked the last time.
     pub(crate) fn is_alone(&self) -> bool {
         lock(&self.0.fault).is_some()

@@ -84,6 +84,12 @@ impl Parked {
         Ok(id)
     }
 
+    /// How many wait now, and how many may.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (all.len(), MOST)
+    }
+
     fn take(&self, id: &str) -> Option<Waiting> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(id)

@@ -14,7 +14,7 @@ use crate::mcp::news::Change;
 
 /// How long a server may take to say that it tells of a resource.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So many resources of one upstream are watched.
+/// So many resources of one upstream are watched; those who wait for them share the places out.
 const MOST: usize = 256;
 /// Between two times of listening.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub(super) async fn listen(upstream: &Upstream, link: &Link) {
             }
             continue;
         }
-        match link.peer.listen(wanted).await {
+        match link.peer.listen(wanted.clone()).await {
             Ok(mut changes) => loop {
                 tokio::select! {
                     change = changes.next() => match change {
@@ -48,7 +48,15 @@ pub(super) async fn listen(upstream: &Upstream, link: &Link) {
                         Ok(Some(_)) => link.changed.notify_one(),
                         Ok(None) | Err(_) => break,
                     },
-                    more = followed.changed() => if more.is_ok() { break } else { return },
+                    more = followed.changed() => {
+                        if more.is_err() {
+                            return;
+                        }
+                        // Others come and go whose resources are another server's, or are followed already.
+                        if self::wanted(upstream, link) != wanted {
+                            break;
+                        }
+                    }
                 }
             },
             // It has changes to tell of and no way to do so: nothing more can be done.
@@ -120,8 +128,9 @@ impl Upstream {
     fn followed(&self) -> BTreeSet<String> {
         let followed = self.news.followed();
         let followed = followed.borrow();
-        let others = followed.keys().filter(|uri| !uri.starts_with("edge-hive://"));
-        let own = others.filter_map(|uri| self.own_uri(uri));
-        own.take(MOST).map(str::to_owned).collect()
+        followed.shared_out(MOST, |uri| {
+            let others = Some(uri).filter(|uri| !uri.starts_with("edge-hive://"));
+            others.and_then(|uri| self.own_uri(uri)).map(str::to_owned)
+        })
     }
 }

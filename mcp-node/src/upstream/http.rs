@@ -21,7 +21,12 @@ type Answer<T> = Result<T, StreamableHttpError<reqwest::Error>>;
 
 /// rmcp's HTTP client, with headers of the caller where a request has any.
 #[derive(Clone)]
-pub(super) struct Door(pub(super) Client);
+pub(super) struct Door {
+    pub(super) client: Client,
+    /// The largest message that is read, in bytes. rmcp hands the same number to each method that can be given one; its
+    /// own forms of those come down to the ones here.
+    pub(super) message_limit: usize,
+}
 
 /// The settings of one connection.
 pub(super) fn settings(
@@ -48,28 +53,13 @@ impl StreamableHttpClient for Door {
         mut custom_headers: Headers,
     ) -> Answer<StreamableHttpPostResponse> {
         add_caller(&message, &mut custom_headers);
-        self.0
-            .post_message(uri, message, session_id, auth_header, custom_headers)
-            .await
-    }
-
-    async fn post_message_with_max_sse_event_size(
-        &self,
-        uri: Arc<str>,
-        message: ClientJsonRpcMessage,
-        session_id: Option<Arc<str>>,
-        auth_header: Option<String>,
-        mut custom_headers: Headers,
-        max_sse_event_size: usize,
-    ) -> Answer<StreamableHttpPostResponse> {
-        add_caller(&message, &mut custom_headers);
-        let posted = self.0.post_message_with_max_sse_event_size(
+        let posted = self.client.post_message_with_max_sse_event_size(
             uri,
             message,
             session_id,
             auth_header,
             custom_headers,
-            max_sse_event_size,
+            self.message_limit,
         );
         posted.await
     }
@@ -81,7 +71,7 @@ impl StreamableHttpClient for Door {
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Answer<()> {
-        self.0
+        self.client
             .delete_session(uri, session_id, auth_header, custom_headers)
             .await
     }
@@ -94,27 +84,13 @@ impl StreamableHttpClient for Door {
         auth_header: Option<String>,
         custom_headers: Headers,
     ) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
-        self.0
-            .get_stream(uri, session_id, last_event_id, auth_header, custom_headers)
-            .await
-    }
-
-    async fn get_stream_with_max_sse_event_size(
-        &self,
-        uri: Arc<str>,
-        session_id: Option<Arc<str>>,
-        last_event_id: Option<String>,
-        auth_header: Option<String>,
-        custom_headers: Headers,
-        max_sse_event_size: usize,
-    ) -> Answer<BoxStream<'static, Result<Sse, SseError>>> {
-        let opened = self.0.get_stream_with_max_sse_event_size(
+        let opened = self.client.get_stream_with_max_sse_event_size(
             uri,
             session_id,
             last_event_id,
             auth_header,
             custom_headers,
-            max_sse_event_size,
+            self.message_limit,
         );
         opened.await
     }

@@ -133,7 +133,11 @@ pub(super) async fn connect(upstream: &Upstream, first: bool) -> Result<Connecti
             }
             let client = HttpClient::for_streams(ca_file.as_deref()).map_err(|e| e.to_string())?;
             let settings = door::settings(url, headers, config.message_limit.0, config.concurrency);
-            let wire = StreamableHttpClientTransport::with_client(Door(client), settings);
+            let door = Door {
+                client,
+                message_limit: config.message_limit.0,
+            };
+            let wire = StreamableHttpClientTransport::with_client(door, settings);
             let shaken = timeout(within, shake_hands(upstream, wire, first)).await;
             let (link, client) = shaken.map_err(slow).and_then(|shaken| shaken)?;
             Ok(Connection {

@@ -103,9 +103,9 @@ impl Service<RoleClient> for Listener {
 
     fn get_info(&self) -> ClientConfig {
         let implementation = Implementation::new("edge-hive-node", env!("CARGO_PKG_VERSION"));
-        // Whether the caller of the moment can be asked is found out when a question comes. Roots are nobody's here:
-        // a connection has many callers.
-        let asks = json!({"elicitation": {"form": {}, "url": {}}, "sampling": {}});
+        // Whether the caller of the moment can be asked is found out when a question comes. That its roots are other now,
+        // no caller can tell: a connection has many.
+        let asks = json!({"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}});
         let capabilities: ClientCapabilities = serde_json::from_value(asks).unwrap_or_default();
         // What `initialize` asks for; the newest revision has none.
         ClientConfig::new(capabilities, implementation)

@@ -28,6 +28,8 @@ impl Holder {
 
 /// The seats of one upstream.
 pub(super) struct Seats {
+    /// How many there are.
+    pub(super) count: usize,
     all: Arc<Semaphore>,
     /// Of those only who hold a seat or wait for one.
     shares: Mutex<HashMap<Holder, Arc<Semaphore>>>,
@@ -43,6 +45,7 @@ pub(super) struct Seat {
 impl Seats {
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
+            count: concurrency,
             all: Arc::new(Semaphore::new(concurrency)),
             shares: Mutex::default(),
             share: (concurrency / PART).max(1),
@@ -57,6 +60,11 @@ impl Seats {
             _of_caller: of_caller,
             _of_all: of_all,
         })
+    }
+
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.count.saturating_sub(self.all.available_permits())
     }
 
     fn share_of(&self, holder: Holder) -> Arc<Semaphore> {

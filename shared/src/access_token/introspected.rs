@@ -28,6 +28,25 @@ const EDGE_HIVE: Rules = Rules {
     ..RULES
 };
 
+/// Members in which servers say what kind of token it is, beside those of the standard.
+const KINDS: [&str; 3] = ["typ", "type", "tokenName"];
+/// What they say there of tokens that open nothing here.
+const OTHER_KINDS: [&str; 9] = [
+    "refresh",
+    "offline",
+    "refresh_token",
+    "rt+jwt",
+    "id",
+    "id_token",
+    "logout",
+    "logout_token",
+    "logout+jwt",
+];
+/// Members of ID tokens and logout tokens alone (OpenID Connect Core §3.3.2.11, RFC 8417 §2.2).
+const NEVER: [&str; 4] = ["at_hash", "c_hash", "s_hash", "events"];
+/// Before the id of a client that acts for nobody, where the issuer names no subject.
+const CLIENT: &str = "client:";
+
 /// An answer that says nothing: the issuer is at fault, not the token.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerFault {
@@ -88,9 +107,19 @@ impl Introspected {
         let (issued_at, expires_at) = source.known_times(now)?;
         let (id, subject) = (source.token_id()?, source.text("sub")?);
         let claims = source.common((issued_at.unwrap_or(now), expires_at.unwrap_or(now + kept)))?;
+        // A client that acts for nobody may have no subject (RFC 7662 §2.2).
+        let own = format!("{CLIENT}{}", claims.client_id);
+        if let Some(other) = subject.as_ref().filter(|subject| subject.starts_with(CLIENT))
+            && *other != own
+        {
+            // Somebody who may choose a name would be taken for that client.
+            return Err(TokenFault::new(
+                Check::Claims,
+                "sub begins with client: and is not that of its client",
+            ));
+        }
         Ok(VerifiedClaims {
-            // A client that acts for nobody may have no subject (RFC 7662 §2.2).
-            subject: subject.unwrap_or_else(|| format!("client:{}", claims.client_id)),
+            subject: subject.unwrap_or(own),
             token_id: id.unwrap_or_else(unnamed),
             ..claims
         })
@@ -109,6 +138,19 @@ impl Introspected {
             let text = value.as_str();
             text.is_some_and(|text| known.iter().any(|known| known.eq_ignore_ascii_case(text)))
         };
+        if *shape == Shape::EdgeHive && !self.0.contains_key("token_type") {
+            // Our server says it of every access token.
+            return Err(TokenFault::new(Check::Type, "the answer has no token_type"));
+        }
+        for name in KINDS {
+            if let Some(found) = self.0.get(name).filter(|found| is(found, &OTHER_KINDS)) {
+                return fault(name, found);
+            }
+        }
+        if let Some(name) = NEVER.iter().find(|name| self.0.contains_key(**name)) {
+            let reason = format!("the answer has {name}, as access tokens never have");
+            return Err(TokenFault::new(Check::Type, reason));
+        }
         if let Some(found) = self.0.get("token_type") {
             // RFC 6749 §5.1; some servers name the kind of token instead (RFC 8693 §3).
             let access = [
@@ -168,13 +210,17 @@ mod tests {
     }
 
     fn verdict(change: impl FnOnce(&mut Value)) -> Result<VerifiedClaims, Check> {
+        verdict_of(Shape::Keycloak, change)
+    }
+
+    fn verdict_of(shape: Shape, change: impl FnOnce(&mut Value)) -> Result<VerifiedClaims, Check> {
         let mut said = json!({
             "active": true, "iss": "https://as", "sub": "ada", "aud": "https://rs/mcp", "client_id": "agent",
             "exp": NOW.0 + 60, "iat": NOW.0, "jti": "j", "scope": "mcp:read", "token_type": "Bearer",
         });
         change(&mut said);
         let said = Introspected::parse(said.to_string().as_bytes()).unwrap().unwrap();
-        let verified = said.verify(&expectation(Shape::Keycloak), NOW, KEPT, || "hash".to_owned());
+        let verified = said.verify(&expectation(shape), NOW, KEPT, || "hash".to_owned());
         verified.map_err(|fault| fault.check)
     }
 
@@ -226,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_called_as_a_client_that_it_is_not() {
+        let called = |subject: &str| verdict(|said| said["sub"] = json!(subject));
+        assert_eq!(called("client:agent").unwrap().subject(), "client:agent");
+        assert_eq!(called("client:other").unwrap_err(), Check::Claims);
+        assert_eq!(called("client:").unwrap_err(), Check::Claims);
+        assert_eq!(called("clients").unwrap().subject(), "clients");
+    }
+
+    #[test]
     fn what_is_said_is_checked() {
         for (name, odd, check) in [
             ("iss", json!("https://other"), Check::Issuer),
@@ -252,6 +307,24 @@ mod tests {
                 "{name} {odd}"
             );
         }
+        for (name, odd) in [
+            ("typ", json!("Refresh")),
+            ("typ", json!("rt+jwt")),
+            ("type", json!("refresh_token")),
+            ("tokenName", json!("id_token")),
+            ("at_hash", json!("x")),
+            ("events", json!({})),
+        ] {
+            // Also where the answer does not say token_type, which need not be there.
+            let of_another_kind = verdict_of(Shape::Rfc9068, |said| {
+                without(said, &["token_type"]);
+                said[name] = odd.clone();
+            });
+            assert_eq!(of_another_kind.unwrap_err(), Check::Type, "{name} {odd}");
+        }
+        let bare = |shape| verdict_of(shape, |said| without(said, &["token_type"]));
+        assert!(bare(Shape::Rfc9068).is_ok());
+        assert_eq!(bare(Shape::EdgeHive).unwrap_err(), Check::Type);
         let print = "A".repeat(43);
         let bound = verdict(|said| {
             said["token_type"] = json!("DPoP");

@@ -202,6 +202,15 @@ impl EnrolledNode {
     /// When it does not enrol or start.
     #[must_use]
     pub fn start(fleet: &Fleet, words: &[&str]) -> Self {
+        Self::start_with(fleet, words, "")
+    }
+
+    /// The same with `more` TOML; tools of an upstream `odd` that ask something need the approval too.
+    ///
+    /// # Panics
+    /// When it does not enrol or start.
+    #[must_use]
+    pub fn start_with(fleet: &Fleet, words: &[&str], more: &str) -> Self {
         let node = bare_node(fleet);
         let url = node.url();
         let code = invite(fleet, &[&["--resource", &url, "--name", "attic"], words].concat());
@@ -209,10 +218,12 @@ impl EnrolledNode {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{complaint}");
         let mut config = std::fs::read_to_string(node.config()).unwrap();
-        config.push_str("\n[approval]\ntools = [\"get_*\"]\noperator_tools = [\"list_peers\"]\n");
+        config
+            .push_str("\n[approval]\ntools = [\"get_*\", \"odd_ask*\"]\noperator_tools = [\"list_peers\"]\n");
         let audit = node.folder.join("audit.log");
         config.push_str(&format!("\n[audit]\nfile = {:?}\n", audit.display().to_string()));
         config.push_str(UNLIMITED_NODE);
+        config.push_str(more);
         std::fs::write(node.config(), config).unwrap();
         let mut program = node.serve().unwrap();
         let ready = format!("http://localhost:{}/readyz", node.port);

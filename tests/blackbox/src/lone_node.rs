@@ -191,6 +191,12 @@ impl LoneNode {
         program.signal(name).unwrap();
     }
 
+    /// The node's id of the operating system.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).id()
+    }
+
     /// What the node has logged so far.
     #[must_use]
     pub fn log(&self) -> String {

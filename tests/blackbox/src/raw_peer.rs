@@ -1,4 +1,5 @@
 //! A peer of stock libp2p, written from docs/fleet.md: good, strange or hostile, as a test wants it.
+#![expect(missing_docs, reason = "the derive of libp2p writes an enum of events")]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

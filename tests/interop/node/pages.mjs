@@ -7,8 +7,9 @@ import { createHmac } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { AskingNode } from './asking-node.mjs';
 import { authorize, launch, listen, openPage, person } from './browser.mjs';
-import { assert, start, step } from './steps.mjs';
+import { assert, operator, start, step } from './steps.mjs';
 
 const { nodeUrl } = start();
 const { ISSUER, PUBLIC_CLIENT_ID, DEVICE_CLIENT_ID, FIRST_LINK, PASSWORD_LINK, SHOTS } = process.env;
@@ -104,6 +105,50 @@ await step('a device: code, confirmation, tokens', async () => {
   });
   assert.ok(tokens.access_token && tokens.refresh_token, Object.keys(tokens).join());
   await done(page);
+});
+
+await step('a call that waits for a person: shown, denied, allowed, over', async () => {
+  const users = operator('user', 'list');
+  const me = (users.users ?? users).find((user) => user.username === somebody.username);
+  const caller = { subject: me.user_id ?? me.id ?? me.sub, client: PUBLIC_CLIENT_ID };
+  const node = await AskingNode.enrol(ISSUER, 'attic');
+  const long = { path: '/srv/backups/2026/11/27/' + 'a-very-long-folder-name/'.repeat(8), recursive: true, keep: [1, 2, 3], owner: { name: 'Inés', uid: 1000 } };
+  const ask = (tool, text) => node.ask(tool, 'Deletes files and folders on the machine where the node runs', text, caller);
+  const page = await open();
+  await page.goto(await ask('fs_delete', JSON.stringify(long)));
+  await look(page, 'approval-sign-in');
+  await signIn(page);
+  await page.locator('button[name=decision][value=approve]').waitFor();
+  assert.ok((await page.locator('pre.arguments').innerText()).includes('"recursive": true'));
+  await look(page, 'approval');
+  await page.click('button[name=decision][value=approve]');
+  await page.locator('svg.seal.good').waitFor();
+  await look(page, 'approval-approved');
+  const again = await ask('fs_delete', '{}');
+  await page.goto(again);
+  await page.locator('button[name=decision][value=deny]').waitFor();
+  await look(page, 'approval-without-arguments');
+  await page.click('button[name=decision][value=deny]');
+  await page.locator('svg.seal.bad').waitFor();
+  await look(page, 'approval-denied');
+  const answer = await page.goto(again);
+  assert.equal(answer.status(), 400);
+  await look(page, 'approval-over');
+  await done(page);
+
+  // Whatever there is of arguments is seen before the buttons. By keyboard and without script, in Spanish.
+  const other = await open({ javaScriptEnabled: false, locale: 'es-ES' });
+  await other.goto(await ask('fs_write', JSON.stringify({ lines: Array.from({ length: 60 }, (_, n) => `line ${n}`) })));
+  await signIn(other);
+  await look(other, 'approval-es');
+  const hidden = await other.locator('pre.arguments').evaluate((box) => box.scrollHeight - box.clientHeight);
+  assert.ok(hidden <= 1, `${hidden} of the arguments are out of sight`);
+  const allow = other.locator('button[name=decision][value=approve]');
+  for (let presses = 0; presses < 20 && !(await focused(allow)); presses += 1) await other.keyboard.press('Tab');
+  assert.ok(await focused(allow), 'the keyboard does not reach the button');
+  await other.keyboard.press('Enter');
+  await other.locator('svg.seal.good').waitFor();
+  await done(other);
 });
 
 await step('one-time links: the first administrator, a password to set', async () => {

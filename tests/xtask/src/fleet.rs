@@ -337,13 +337,20 @@ pub fn free_port() -> Outcome<u16> {
     Err(Fault::new("found no free loopback port"))
 }
 
-/// The listen addresses of a port as a TOML array. `localhost` may mean either family, so both are served.
-fn loopback(port: u16) -> String {
-    if has_ipv6() {
-        format!("[\"127.0.0.1:{port}\", \"[::1]:{port}\"]")
+/// The listen addresses of a port. `localhost` may mean either family, so both are served.
+#[must_use]
+pub fn loopback_addresses(port: u16) -> Vec<String> {
+    let families = if has_ipv6() {
+        &["127.0.0.1", "[::1]"][..]
     } else {
-        format!("[\"127.0.0.1:{port}\"]")
-    }
+        &["127.0.0.1"]
+    };
+    families.iter().map(|host| format!("{host}:{port}")).collect()
+}
+
+/// The same as a TOML array.
+fn loopback(port: u16) -> String {
+    format!("{:?}", loopback_addresses(port))
 }
 
 fn has_ipv6() -> bool {

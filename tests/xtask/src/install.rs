@@ -29,11 +29,13 @@ pub(crate) fn for_building() -> Outcome<()> {
     Ok(())
 }
 
-/// What the black-box tests need: a database, and what makes disks and programs fail, and looks at what is left.
+/// What the black-box tests need: a database, what makes disks and programs fail and looks at what is left, and what moves
+/// the clock of a program.
 pub(crate) fn for_black_box() -> Outcome<()> {
     need(postgres::binaries().is_some(), "postgresql")?;
     need(shell::has("strace"), "strace")?;
-    need(shell::has("sqlite3"), "sqlite3")
+    need(shell::has("sqlite3"), "sqlite3")?;
+    need(shell::has("faketime"), "faketime")
 }
 
 /// Node's package installer, Python's environments, and the browser of the people.

@@ -125,6 +125,10 @@ fn node(options: &Options, programs: &Programs, folder: &Path, server: &AuthzSer
         &server.issuer,
     );
     node.name = name;
+    // What `mcp-node enroll` writes listens on one family, and browsers may take `localhost` for the other.
+    let listen = fleet::loopback_addresses(port).join(",");
+    node.environment
+        .push(("EDGE_HIVE_SERVER__LISTEN".to_owned(), listen));
     node
 }
 

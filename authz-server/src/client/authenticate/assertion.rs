@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ::web::address::ClientAddress;
+use shared::client_assertion::ASSERTION_TYPE;
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
 use shared::oauth_error::OAuthError;
@@ -16,8 +17,6 @@ use crate::db::{self, used_proof};
 use crate::error::Failure;
 use crate::params::Params;
 
-/// RFC 7523 §2.2.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Real ones have half a kilobyte.
 const MAX_BYTES: usize = 8 * 1024;
 /// A longer `jti` identifies nothing better.

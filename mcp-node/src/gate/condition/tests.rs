@@ -16,6 +16,7 @@ fn judged(text: &str, arguments: &Json) -> Result<bool, Unjudged> {
         prompt: None,
         arguments: arguments.as_object(),
         caller: &caller,
+        made: &Made::default(),
         now: 1_800_000_000,
     })
 }

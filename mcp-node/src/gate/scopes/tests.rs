@@ -28,6 +28,7 @@ fn asking<T>(granted: &str, ask: impl FnOnce(&Asker<'_>) -> T) -> T {
     ask(&Asker {
         scope: &granted.parse().unwrap(),
         describe: &caller,
+        made: &Made::default(),
         now: UnixSeconds(1_800_000_000),
     })
 }
@@ -35,7 +36,7 @@ fn asking<T>(granted: &str, ask: impl FnOnce(&Asker<'_>) -> T) -> T {
 /// The scopes in the challenge, `"forbidden"`, or nothing when it is allowed.
 fn verdict(table: &ScopeTable, granted: &str, operation: &Operation<'_>) -> Option<String> {
     match asking(granted, |asker| table.check(asker, operation)) {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(Denial::Lacks(needed)) => Some(needed.to_string()),
         Err(Denial::Forbidden(_)) => Some("forbidden".to_owned()),
     }
@@ -262,7 +263,7 @@ fn a_subscription_follows_what_its_caller_may_read() {
             ..Operation::listen()
         };
         match asking(granted, |asker| table.check_all(asker, &operation)) {
-            Ok(()) => String::new(),
+            Ok(_) => String::new(),
             Err(Denial::Lacks(needed)) => needed.to_string(),
             Err(Denial::Forbidden(_)) => "forbidden".to_owned(),
         }
@@ -342,4 +343,39 @@ fn every_fault_of_the_table_is_told() {
         );
     }
     assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn what_conditions_look_at_is_filled_in_once_for_each_operation() {
+    let rule =
+        |condition: &str| format!("[[scopes.rule]]\ntool = \"fs\"\nneeds = \"x\"\nwhen = '{condition}'\n");
+    let loops = rule("arguments.list.all(a, arguments.list.all(b, a + b >= 0))");
+    let table = configured(&format!(
+        "{}{}{loops}{loops}{}",
+        rule("caller.client_id == \"other\""),
+        rule("caller.subject == \"other\""),
+        rule("arguments.path == \"/\""),
+    ));
+    let (numbers, filled) = ((0..80).collect::<Vec<u32>>(), std::cell::Cell::new(0));
+    let arguments = json!({"list": numbers, "path": "/srv"});
+    let describe = || {
+        filled.set(filled.get() + 1);
+        caller()
+    };
+    let granted = "mcp:call x".parse().unwrap();
+    let ask = |arguments: &Json| {
+        let asker = Asker {
+            scope: &granted,
+            describe: &describe,
+            made: &Made::default(),
+            now: UnixSeconds(1_800_000_000),
+        };
+        table.check(&asker, &Operation::call("fs", arguments.as_object()))
+    };
+    // Each loop has its own allowance: 6400 of 10 000 rounds, twice.
+    assert_eq!(ask(&arguments), Ok("x".parse().unwrap()));
+    assert_eq!(filled.get(), 2, "once with arguments, once without");
+    // And nothing is left of it for the next operation.
+    assert_eq!(ask(&json!({"list": [], "path": "/"})), Ok("x".parse().unwrap()));
+    assert_eq!(filled.get(), 4);
 }

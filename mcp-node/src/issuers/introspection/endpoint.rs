@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use shared::access_token::{AnswerFault, Introspected};
+use shared::client_assertion::{self, ASSERTION_TYPE};
 use shared::clock::UnixSeconds;
 use shared::discovery::{DiscoveryFault, discover};
 use shared::http_client::{FetchFault, HttpClient};
 use shared::jose::ClientKeyFault;
-use shared::secret::{NoRandomness, random_bytes};
+use shared::secret::NoRandomness;
 use shared::uri::Issuer;
 use url::Url;
 
@@ -19,10 +19,6 @@ use crate::config::{ClientProof, IntrospectionConfig};
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// How long an address from the issuer's metadata counts.
 const ADDRESS_FOR: Duration = Duration::from_secs(3600);
-/// How long an assertion lives: it is shown at once.
-const ASSERTION_SECONDS: i64 = 60;
-/// RFC 7523 §2.2.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Why nothing was learnt about a token. Never names it.
 #[derive(Debug, thiserror::Error)]
@@ -141,11 +137,7 @@ impl Endpoint {
         } else {
             self.issuer.as_str()
         };
-        let client_id = &self.config.client_id;
-        let jti = shared::jose::sha256_base64url(&random_bytes::<32>()?);
-        let claims = json!({
-            "iss": client_id, "sub": client_id, "aud": audience, "jti": jti, "iat": now.0, "exp": now.0 + ASSERTION_SECONDS,
-        });
+        let claims = client_assertion::claims(&self.config.client_id, audience, now)?;
         Ok(Some(key.sign("JWT", &claims)?))
     }
 }

@@ -1,8 +1,9 @@
 //! Tokens that are being asked about right now: who asks about the same meanwhile waits for the same answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quick_cache::sync::Cache;
 use tokio::sync::OnceCell;
 
 use super::{Said, TokenHash};
@@ -10,9 +11,15 @@ use super::{Said, TokenHash};
 /// So many different tokens are asked about at once. Whoever shows more made-up tokens fills this, and neither the
 /// issuer's machines nor our memory.
 const MOST: usize = 256;
+/// So many of them are for tokens that were good before: made-up ones cannot keep their callers out.
+const RESERVED: usize = 64;
+/// So many good tokens are known by their hash.
+const KNOWN: usize = 16_384;
 
-#[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<TokenHash, Entry>>);
+pub(super) struct Flights {
+    aboard: Mutex<HashMap<TokenHash, Entry>>,
+    known: Cache<TokenHash, ()>,
+}
 
 struct Entry {
     answer: Arc<OnceCell<Said>>,
@@ -26,11 +33,34 @@ pub(super) struct Flight<'f> {
     answer: Arc<OnceCell<Said>>,
 }
 
+impl Default for Flights {
+    fn default() -> Self {
+        Self {
+            aboard: Mutex::default(),
+            known: Cache::new(KNOWN),
+        }
+    }
+}
+
 impl Flights {
-    /// Joins whoever asks about this token, or begins; `None` when there is no more room.
+    /// This token was good just now.
+    pub(super) fn know(&self, hash: TokenHash) {
+        self.known.insert(hash, ());
+    }
+
+    /// This token is not good any more.
+    pub(super) fn forget(&self, hash: &TokenHash) {
+        self.known.remove(hash);
+    }
+
+    /// Joins whoever asks about this token, or begins; `None` when there is no more room for such a token.
     pub(super) fn board(&self, hash: TokenHash) -> Option<Flight<'_>> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST && !entries.contains_key(&hash) {
+        let room = match self.known.get(&hash) {
+            Some(()) => MOST,
+            None => MOST - RESERVED,
+        };
+        let mut entries = self.lock();
+        if entries.len() >= room && !entries.contains_key(&hash) {
             return None;
         }
         let entry = entries.entry(hash).or_insert_with(|| Entry {
@@ -45,8 +75,12 @@ impl Flights {
         })
     }
 
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Entry>> {
+        self.aboard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn edit(&self, flight: &Flight<'_>, leave: impl FnOnce(&mut Entry) -> bool) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.lock();
         // Another flight about the same token may have begun since.
         let ours = entries
             .get_mut(&flight.hash)
@@ -89,7 +123,7 @@ mod tests {
     use super::*;
 
     fn waiting(flights: &Flights) -> usize {
-        flights.0.lock().unwrap().len()
+        flights.lock().len()
     }
 
     #[tokio::test]
@@ -142,11 +176,21 @@ mod tests {
             hash[..8].copy_from_slice(&n.to_be_bytes());
             hash
         };
-        let aboard: Vec<_> = (0..MOST).map(|n| flights.board(hash(n)).unwrap()).collect();
+        let strange = MOST - RESERVED;
+        let mut aboard: Vec<_> = (0..strange).map(|n| flights.board(hash(n)).unwrap()).collect();
         assert!(flights.board(hash(MOST)).is_none());
         // One more who asks about the same takes no room.
         assert!(flights.board(hash(0)).is_some());
+        // Tokens that were good have room of their own, until they are not.
+        for n in MOST..=MOST + RESERVED {
+            flights.know(hash(n));
+        }
+        aboard.extend((MOST..MOST + RESERVED).map(|n| flights.board(hash(n)).unwrap()));
+        assert!(flights.board(hash(MOST + RESERVED)).is_none());
+        aboard.pop();
+        flights.forget(&hash(MOST + RESERVED));
+        assert!(flights.board(hash(MOST + RESERVED)).is_none());
         drop(aboard);
-        assert!(flights.board(hash(MOST)).is_some());
+        assert!(flights.board(hash(2 * MOST)).is_some());
     }
 }

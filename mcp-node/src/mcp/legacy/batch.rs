@@ -13,7 +13,7 @@ use shared::clock::now;
 use shared::json::JsonFault;
 use shared::scope::Scope;
 
-use super::{Arrived, pieces, take_note};
+use super::{Arrived, hears, pieces, take_note};
 use crate::error::Refusal;
 use crate::gate::{Outcome, Permit};
 use crate::mcp::end::End;
@@ -100,7 +100,8 @@ pub(in crate::mcp) async fn many<H: ServerHandler>(arrived: &Arrived<H>, bytes: 
     }
     // Where every request was refused, nothing will come on it.
     session.close_unused(stream);
-    match session.read(stream, Some(0)) {
+    let may_hear = hears(&arrived.node, &arrived.caller);
+    match session.read(stream, Some(0), may_hear) {
         Some(feed) => {
             let all = stream::iter(errors).chain(feed.pieces());
             reply::give(all, plan, arrived.cut(end)).await

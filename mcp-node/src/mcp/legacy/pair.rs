@@ -11,9 +11,9 @@ use rmcp::model::ClientJsonRpcMessage;
 use shared::clock::now;
 
 use super::faults::{NoSession, not_opened};
-use super::{Arrived, take_note};
+use super::{Arrived, hears, opening, take_note};
 use crate::app::Node;
-use crate::gate::{Operation, Outcome};
+use crate::gate::Outcome;
 use crate::mcp::end::End;
 use crate::mcp::message::{INVALID_REQUEST, Member, Message};
 use crate::mcp::reply::{self, Accepts};
@@ -27,33 +27,21 @@ pub(crate) async fn stream(request: HttpRequest, node: web::Data<Node>) -> HttpR
         Ok(caller) => caller,
         Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
     };
-    if !matches!(
-        Accepts::of(request.headers()),
-        Some(Accepts::Both | Accepts::Events)
-    ) {
-        let sentence = "Accept must allow text/event-stream";
-        return ::web::answer::error(StatusCode::NOT_ACCEPTABLE, "invalid_request", sentence);
-    }
-    let mut permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
+    let permit = match opening::seat(&request, &node, &caller) {
         Ok(permit) => permit,
-        Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
+        Err(answer) => return answer,
     };
-    permit.is_endless();
     let (id, session) = match node.pairs.open(Owner::of(&caller), None) {
         Ok(opened) => opened,
         Err(fault) => return not_opened(&fault),
     };
     session.follow(&node.lasting.news);
-    let Some(feed) = session.read(STANDALONE, None) else {
+    let Some(feed) = session.read(STANDALONE, None, hears(&node, &caller)) else {
         return HttpResponse::NoContent().finish();
     };
     let beside = request.path().trim_end_matches("sse");
     let first = format!("event: endpoint\ndata: {beside}messages?session={id}\n\n");
-    let over = node.into_inner().end_of_stream(caller, true);
-    let cut = async move {
-        over.await;
-        drop(permit);
-    };
+    let cut = opening::end(node, caller, permit);
     reply::events(feed.ending_the_session().pieces(), None, Some(first), cut)
 }
 

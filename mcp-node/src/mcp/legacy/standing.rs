@@ -7,10 +7,10 @@ use futures_util::stream;
 use rmcp::model::ProtocolVersion;
 use shared::clock::now;
 
-use super::{find, knows_priming};
+use super::{find, hears, knows_priming, opening};
 use crate::app::Node;
 use crate::gate::{Operation, Outcome};
-use crate::mcp::reply::{self, Accepts, Piece};
+use crate::mcp::reply::{self, Piece};
 use crate::mcp::sessions::{Owner, STANDALONE};
 
 /// The method of a request that only ends a session, for the gate.
@@ -25,18 +25,10 @@ pub(crate) async fn listen(request: HttpRequest, node: web::Data<Node>) -> HttpR
     let Some(sessions) = node.sessions.clone().filter(|_| !is_modern(&request)) else {
         return not_here();
     };
-    if !matches!(
-        Accepts::of(request.headers()),
-        Some(Accepts::Both | Accepts::Events)
-    ) {
-        let sentence = "Accept must allow text/event-stream";
-        return ::web::answer::error(StatusCode::NOT_ACCEPTABLE, "invalid_request", sentence);
-    }
-    let mut permit = match node.gate.permit(&caller, &Operation::listen(), now()) {
+    let permit = match opening::seat(&request, &node, &caller) {
         Ok(permit) => permit,
-        Err(refusal) => return node.refuse(&refusal, &node.hints.listen),
+        Err(answer) => return answer,
     };
-    permit.is_endless();
     let session = match find(&sessions, &request, &caller) {
         Ok(session) => session,
         Err(missing) => return missing.plain(),
@@ -46,10 +38,11 @@ pub(crate) async fn listen(request: HttpRequest, node: web::Data<Node>) -> HttpR
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
     let last = last.filter(|id| !id.is_empty());
+    let may_hear = hears(&node, &caller);
     let feed = match last.map(place) {
         // What was told when nobody listened is told now.
-        None => session.read(STANDALONE, None),
-        Some(Some((stream, number))) => session.read(stream, Some(number)),
+        None => session.read(STANDALONE, None, may_hear),
+        Some(Some((stream, number))) => session.read(stream, Some(number), may_hear),
         Some(None) => None,
     };
     let Some(feed) = feed else {
@@ -58,11 +51,7 @@ pub(crate) async fn listen(request: HttpRequest, node: web::Data<Node>) -> HttpR
     };
     let primed = last.is_none() && knows_priming(&session);
     let first = primed.then(|| reply::primed(&feed.place()));
-    let over = node.into_inner().end_of_stream(caller, true);
-    let cut = async move {
-        over.await;
-        drop(permit);
-    };
+    let cut = opening::end(node, caller, permit);
     reply::events(feed.pieces(), None, first, cut)
 }
 

@@ -1,5 +1,6 @@
 //! Sessions, batches and the transport of 2024-11-05, over HTTP.
 
+mod narrower;
 mod probe;
 
 use actix_web::dev::ServiceResponse;
@@ -324,7 +325,7 @@ async fn a_resource_is_followed_in_a_session() {
     assert!(news.followed().borrow().is_empty());
     let followed = body_of(ask("resources/subscribe", "edge-hive://status").await).await;
     assert_eq!(followed["result"], json!({}));
-    assert_eq!(news.followed().borrow().get("edge-hive://status"), Some(&1));
+    assert_eq!(news.followed().borrow().count("edge-hive://status"), 1);
     let get = TestRequest::get().uri("/mcp").insert_header(site.bearer(SCOPE));
     let mut standing = Messages::of(
         site.send(get.insert_header(("mcp-session-id", session.clone())))

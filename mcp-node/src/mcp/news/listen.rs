@@ -5,6 +5,7 @@ use rmcp::model::SubscriptionFilter;
 use rmcp::service::{SubscriptionContext, SubscriptionSendError, SubscriptionSink};
 
 use super::{Change, Heard, News, Reader};
+use crate::auth::Caller;
 use crate::mcp::end::End;
 use crate::mcp::resources::STATUS;
 
@@ -28,7 +29,10 @@ impl News {
     pub async fn serve(&self, subscription: &SubscriptionContext, since: Mark) -> Result<(), ErrorData> {
         let mut reader = since.0;
         let accepted = subscription.accepted();
-        let _following = self.follow(accepted.resource_subscriptions.clone().unwrap_or_default());
+        // Whoever serves without the node's door tells nobody apart.
+        let who = Caller::of(&subscription.request_context().extensions).map(|caller| caller.who());
+        let uris = accepted.resource_subscriptions.clone().unwrap_or_default();
+        let _following = self.follow(&who.unwrap_or_default(), uris);
         let end = End::of(&subscription.request_context().extensions);
         loop {
             let heard = tokio::select! {

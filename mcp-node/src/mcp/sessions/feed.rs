@@ -4,13 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::stream::{self, Stream};
+use rmcp::model::RequestId;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::log::STANDALONE;
 use super::session::Session;
+use crate::gate::Needs;
 use crate::mcp::news::Heard;
 use crate::mcp::reply::Piece;
+
+/// Whether a reader may hear what took this. Another token of the same caller may be able to do less.
+pub(in crate::mcp) type MayHear = Box<dyn Fn(&Needs) -> bool>;
 
 /// A reader; the messages stay in the session, so that another one can go on.
 pub(in crate::mcp) struct Feed {
@@ -20,12 +25,18 @@ pub(in crate::mcp) struct Feed {
     reader: u64,
     changed: watch::Receiver<()>,
     extra: VecDeque<Piece>,
+    may_hear: MayHear,
     /// The session is this connection: it ends with it.
     ends_session: bool,
 }
 
 impl Feed {
-    pub(super) fn new(session: Arc<Session>, stream: u64, after: u64, reader: u64) -> Self {
+    pub(super) fn new(
+        session: Arc<Session>,
+        (stream, after): (u64, u64),
+        reader: u64,
+        may_hear: MayHear,
+    ) -> Self {
         Self {
             changed: session.changed.subscribe(),
             session,
@@ -33,6 +44,7 @@ impl Feed {
             after,
             reader,
             extra: VecDeque::new(),
+            may_hear,
             ends_session: false,
         }
     }
@@ -79,17 +91,14 @@ impl Feed {
         }
         if std::mem::take(&mut channel.lost) {
             for id in std::mem::take(&mut channel.lost_answers) {
-                let error = json!({"code": -32603, "message": "the answer had to go because nobody read it"});
-                self.extra.push_back(Piece {
-                    id: None,
-                    json: json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string(),
-                    is_answer: true,
-                });
+                self.extra
+                    .push_back(instead(&id, "the answer had to go because nobody read it"));
             }
             if self.stream == STANDALONE {
                 let missed = Heard::Missed { id: String::new() };
-                let notices = self.session.notices(&state, &missed);
-                self.extra.extend(notices.into_iter().map(|notice| Piece {
+                let notices = self.session.notices(&state, &missed).into_iter();
+                let heard = notices.filter(|(_, needs)| (self.may_hear)(needs));
+                self.extra.extend(heard.map(|(notice, _)| Piece {
                     id: None,
                     json: notice.to_string(),
                     is_answer: false,
@@ -99,18 +108,32 @@ impl Feed {
         if let Some(piece) = self.extra.pop_front() {
             return Some(Some(piece));
         }
-        if let Some(event) = state.log.after(self.stream, self.after) {
-            let piece = Piece {
-                id: Some(format!("{}-{}", self.stream, event.number)),
-                json: event.json.clone(),
-                is_answer: event.answers.is_some(),
+        while let Some(event) = state.log.after(self.stream, self.after) {
+            let id = format!("{}-{}", self.stream, event.number);
+            let piece = match (&event.answers, (self.may_hear)(&event.needs)) {
+                (answers, true) => Some(Piece {
+                    id: Some(id),
+                    json: event.json.clone(),
+                    is_answer: answers.is_some(),
+                }),
+                // Somebody waits for it.
+                (Some(request), false) => Some(Piece {
+                    id: Some(id),
+                    ..instead(
+                        request,
+                        "the token by which this stream was opened may not hear the answer",
+                    )
+                }),
+                (None, false) => None,
             };
             self.after = event.number;
             let after = self.after;
             if let Some(channel) = state.log.stream(self.stream) {
                 channel.read = channel.read.max(after);
             }
-            return Some(Some(piece));
+            if piece.is_some() {
+                return Some(piece);
+            }
         }
         let is_over = state
             .log
@@ -120,6 +143,16 @@ impl Feed {
             true => None,
             false => Some(None),
         }
+    }
+}
+
+/// An error in the place of an answer.
+fn instead(request: &RequestId, sentence: &str) -> Piece {
+    let error = json!({"code": -32603, "message": sentence});
+    Piece {
+        id: None,
+        json: json!({"jsonrpc": "2.0", "id": request, "error": error}).to_string(),
+        is_answer: true,
     }
 }
 

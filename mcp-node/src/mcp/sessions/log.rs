@@ -1,8 +1,11 @@
 //! What a session sends, in order, until its client has certainly got it or there is too much of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use rmcp::model::RequestId;
+
+use crate::gate::Needs;
 
 /// The stream that belongs to no request.
 pub(in crate::mcp) const STANDALONE: u64 = 0;
@@ -18,6 +21,8 @@ pub(super) struct Event {
     pub(super) json: String,
     /// The request that it answers.
     pub(super) answers: Option<RequestId>,
+    /// What whoever reads it must be able to do.
+    pub(super) needs: Arc<Needs>,
 }
 
 /// One stream of messages.
@@ -79,7 +84,7 @@ impl Log {
     }
 
     /// Appends a message; older ones go if there are too many.
-    pub(super) fn push(&mut self, stream: u64, json: String, answers: Option<RequestId>) {
+    pub(super) fn push(&mut self, stream: u64, json: String, answers: Option<RequestId>, needs: &Arc<Needs>) {
         self.latest += 1;
         self.bytes += json.len();
         if let (Some(id), Some(channel)) = (&answers, self.streams.get_mut(&stream)) {
@@ -90,6 +95,7 @@ impl Log {
             stream,
             json,
             answers,
+            needs: Arc::clone(needs),
         });
         while self.events.len() > MAX_EVENTS || (self.bytes > self.limit && self.events.len() > 1) {
             let Some(gone) = self.events.pop_front() else {
@@ -161,24 +167,28 @@ impl Log {
 mod tests {
     use super::*;
 
+    fn free() -> Arc<Needs> {
+        Arc::default()
+    }
+
     #[test]
     fn what_is_kept_is_bounded_and_what_was_lost_is_known() {
         let mut log = Log::new(10);
         let stream = log.open();
         let id = RequestId::Number(1);
         log.stream(stream).unwrap().pending.push(id.clone());
-        log.push(stream, "12345".to_owned(), None);
-        log.push(stream, "12345".to_owned(), Some(id.clone()));
+        log.push(stream, "12345".to_owned(), None, &free());
+        log.push(stream, "12345".to_owned(), Some(id.clone()), &free());
         assert!(log.stream(stream).unwrap().pending.is_empty());
         assert_eq!(log.after(stream, 0).map(|event| event.number), Some(1));
         // A message that is larger than everything is kept while it is the latest.
-        log.push(STANDALONE, "x".repeat(99), None);
+        log.push(STANDALONE, "x".repeat(99), None, &free());
         assert!(log.after(stream, 0).is_none());
         let channel = log.stream(stream).unwrap();
         assert!(channel.lost && channel.lost_answers == [id]);
         assert_eq!(log.after(STANDALONE, 0).unwrap().json.len(), 99);
         for _ in 0..=MAX_EVENTS {
-            log.push(STANDALONE, String::new(), None);
+            log.push(STANDALONE, String::new(), None, &free());
         }
         assert_eq!(log.events.len(), MAX_EVENTS);
         assert_eq!(log.bytes, 0);
@@ -191,14 +201,14 @@ mod tests {
             let stream = log.open();
             let id = RequestId::Number(n);
             log.stream(stream).unwrap().pending.push(id.clone());
-            log.push(stream, "1234".to_owned(), Some(id));
+            log.push(stream, "1234".to_owned(), Some(id), &free());
         }
         assert!(log.streams.len() <= MAX_LOST + 2 && log.lost.len() <= MAX_LOST);
         let told = |log: &Log| log.streams.values().filter(|channel| channel.lost).count();
         assert_eq!(told(&log), MAX_LOST);
         // Where all answers go to one stream, it does not keep more of them either.
         for n in 0..1000 {
-            log.push(STANDALONE, "1234".to_owned(), Some(RequestId::Number(n)));
+            log.push(STANDALONE, "1234".to_owned(), Some(RequestId::Number(n)), &free());
         }
         assert_eq!(log.stream(STANDALONE).unwrap().lost_answers.len(), MAX_LOST);
     }
@@ -212,9 +222,9 @@ mod tests {
         }
         log.abandon(one, &RequestId::Number(1));
         assert!(log.stream(one).is_none());
-        log.push(other, "1234".to_owned(), Some(RequestId::Number(1)));
+        log.push(other, "1234".to_owned(), Some(RequestId::Number(1)), &free());
         log.stream(other).unwrap().read = log.latest();
-        log.push(STANDALONE, "1234".to_owned(), None);
+        log.push(STANDALONE, "1234".to_owned(), None, &free());
         assert!(log.stream(other).is_none());
     }
 }

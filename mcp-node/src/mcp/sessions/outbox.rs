@@ -27,12 +27,19 @@ pub(in crate::mcp) struct SessionOutbox {
 impl Outbox for SessionOutbox {
     async fn put(&self, message: ServerJsonRpcMessage) -> Option<ClientJsonRpcMessage> {
         let mut state = self.session.state();
+        let Some(flight) = state.flights.get(&self.request) else {
+            // Cancelled meanwhile: nobody waits for anything more of it.
+            return match message {
+                ServerJsonRpcMessage::Request(request) => {
+                    let late = ErrorData::invalid_request("the request is over", None);
+                    Some(ClientJsonRpcMessage::error(late, Some(request.id)))
+                }
+                _ => None,
+            };
+        };
+        let needs = Arc::clone(&flight.needs);
         let (message, answers) = match message {
             ServerJsonRpcMessage::Request(mut request) => {
-                let Some(flight) = state.flights.get(&self.request) else {
-                    let late = ErrorData::invalid_request("the request is over", None);
-                    return Some(ClientJsonRpcMessage::error(late, Some(request.id)));
-                };
                 // Handlers count their questions each for itself; a session has to tell them apart.
                 let question = Question {
                     inbox: flight.inbox.clone(),
@@ -59,10 +66,6 @@ impl Outbox for SessionOutbox {
                 (ServerJsonRpcMessage::Notification(told), None)
             }
             answer => {
-                if !state.flights.contains_key(&self.request) {
-                    // Cancelled meanwhile.
-                    return None;
-                }
                 if let (ServerJsonRpcMessage::Response(response), Some(client)) = (&answer, &self.introduces)
                     && let ServerResult::InitializeResult(result) = &response.result
                 {
@@ -72,11 +75,12 @@ impl Outbox for SessionOutbox {
                     self.session.introduce(Introduced { client, server });
                 }
                 let succeeded = matches!(answer, ServerJsonRpcMessage::Response(_));
-                Session::finish(&mut state, &self.request, succeeded, &self.news);
+                self.session
+                    .finish(&mut state, &self.request, succeeded, &self.news);
                 (answer, Some(self.request.clone()))
             }
         };
-        state.log.push(self.stream, written(&message), answers);
+        state.log.push(self.stream, written(&message), answers, &needs);
         drop(state);
         self.session.changed.send_replace(());
         None

@@ -4,7 +4,7 @@
     reason = "logging left MCP with SEP-2577; the older revisions have it"
 )]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rmcp::model::{
@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Owner;
-use super::feed::Feed;
+use super::feed::{Feed, MayHear};
 use super::log::{Log, STANDALONE};
+use crate::gate::Needs;
 use crate::mcp::news::{Change, Following, Heard, News};
 
 /// So many requests of one session are answered at once.
@@ -54,7 +55,8 @@ pub(super) struct State {
     pub(super) questions: HashMap<i64, Question>,
     pub(super) next_question: i64,
     pub(super) readers: usize,
-    followed: BTreeSet<String>,
+    /// Each with what it takes to read it.
+    followed: BTreeMap<String, Arc<Needs>>,
     following: Option<Following>,
     level: Option<LoggingLevel>,
     used: Instant,
@@ -64,7 +66,20 @@ pub(super) struct State {
 pub(super) struct Flight {
     pub(super) inbox: mpsc::Sender<ClientJsonRpcMessage>,
     pub(super) stream: u64,
+    pub(super) needs: Arc<Needs>,
     effect: Option<Effect>,
+}
+
+/// A request that begins.
+pub(in crate::mcp) struct Beginning {
+    /// Where its answer goes.
+    pub(in crate::mcp) stream: u64,
+    /// Where its handler hears of the client.
+    pub(in crate::mcp) inbox: mpsc::Sender<ClientJsonRpcMessage>,
+    /// What it changes.
+    pub(in crate::mcp) effect: Option<Effect>,
+    /// What it took, and so does hearing the answer.
+    pub(in crate::mcp) needs: Needs,
 }
 
 /// A question to the client that has no answer yet.
@@ -101,8 +116,8 @@ pub(in crate::mcp) enum NotBegun {
 impl State {
     /// Whether there is room to follow this resource too.
     fn may_follow(&self, uri: &str) -> bool {
-        let bytes: usize = self.followed.iter().map(String::len).sum();
-        self.followed.contains(uri)
+        let bytes: usize = self.followed.keys().map(String::len).sum();
+        self.followed.contains_key(uri)
             || (self.followed.len() < MAX_FOLLOWED && bytes + uri.len() <= MAX_FOLLOWED_BYTES)
     }
 }
@@ -122,7 +137,7 @@ impl Session {
                 questions: HashMap::new(),
                 next_question: 1,
                 readers: 0,
-                followed: BTreeSet::new(),
+                followed: BTreeMap::new(),
                 following: None,
                 level: None,
                 used: now,
@@ -200,14 +215,14 @@ impl Session {
         self.state().log.drop_if_over(stream);
     }
 
-    /// Begins a request whose answer goes to `stream`.
-    pub(in crate::mcp) fn begin(
-        &self,
-        request: &RequestId,
-        stream: u64,
-        inbox: mpsc::Sender<ClientJsonRpcMessage>,
-        effect: Option<Effect>,
-    ) -> Result<(), NotBegun> {
+    /// Begins a request.
+    pub(in crate::mcp) fn begin(&self, request: &RequestId, beginning: Beginning) -> Result<(), NotBegun> {
+        let Beginning {
+            stream,
+            inbox,
+            effect,
+            needs,
+        } = beginning;
         let mut state = self.state();
         if state.flights.contains_key(request) {
             return Err(NotBegun::IdInUse);
@@ -224,6 +239,7 @@ impl Session {
         let flight = Flight {
             inbox,
             stream,
+            needs: Arc::new(needs),
             effect,
         };
         state.flights.insert(request.clone(), flight);
@@ -267,13 +283,15 @@ impl Session {
     }
 
     /// The request has been answered; what it changes counts if it `succeeded`.
-    pub(super) fn finish(state: &mut State, request: &RequestId, succeeded: bool, news: &News) {
+    pub(super) fn finish(&self, state: &mut State, request: &RequestId, succeeded: bool, news: &News) {
         state.used = Instant::now();
         state.questions.retain(|_, question| question.request != *request);
-        let effect = state.flights.remove(request).and_then(|flight| flight.effect);
+        let Some(Flight { effect, needs, .. }) = state.flights.remove(request) else {
+            return;
+        };
         match effect.filter(|_| succeeded) {
             Some(Effect::Follow(uri)) if state.may_follow(&uri) => {
-                state.followed.insert(uri);
+                state.followed.insert(uri, needs);
             }
             Some(Effect::Unfollow(uri)) => {
                 state.followed.remove(&uri);
@@ -284,7 +302,8 @@ impl Session {
             }
             _ => return,
         }
-        state.following = Some(news.follow(state.followed.iter().cloned()));
+        let uris = state.followed.keys().cloned();
+        state.following = Some(news.follow(&self.owner.who(), uris));
     }
 
     /// Tells the client what changes, as long as the session lasts.
@@ -307,19 +326,20 @@ impl Session {
         if told.is_empty() {
             return;
         }
-        for notice in told {
+        for (notice, needs) in told {
             let json = notice.to_string();
             // One that nobody has read yet says the same.
             if !state.log.is_unread(&json) {
-                state.log.push(STANDALONE, json, None);
+                state.log.push(STANDALONE, json, None, &needs);
             }
         }
         drop(state);
         self.changed.send_replace(());
     }
 
-    /// What `heard` is for this client: nothing but what the server promised and the client asked for.
-    pub(super) fn notices(&self, state: &State, heard: &Heard) -> Vec<Value> {
+    /// What `heard` is for this client, each with what it takes to hear it: nothing but what the server promised and the
+    /// client asked for.
+    pub(super) fn notices(&self, state: &State, heard: &Heard) -> Vec<(Value, Arc<Needs>)> {
         let Some(introduced) = self.introduced.get() else {
             return Vec::new();
         };
@@ -331,27 +351,32 @@ impl Session {
         let mut notices = Vec::new();
         let promised = server.tools.as_ref().and_then(|tools| tools.list_changed);
         if promised == Some(true) && is(&Change::ToolList) {
-            notices.push(notice("notifications/tools/list_changed"));
+            notices.push((notice("notifications/tools/list_changed"), Arc::default()));
         }
         let promised = server.prompts.as_ref().and_then(|prompts| prompts.list_changed);
         if promised == Some(true) && is(&Change::PromptList) {
-            notices.push(notice("notifications/prompts/list_changed"));
+            notices.push((notice("notifications/prompts/list_changed"), Arc::default()));
         }
         let resources = server.resources.as_ref();
         if resources.and_then(|resources| resources.list_changed) == Some(true) && is(&Change::ResourceList) {
-            notices.push(notice("notifications/resources/list_changed"));
+            notices.push((notice("notifications/resources/list_changed"), Arc::default()));
         }
-        for uri in state.followed.iter().filter(|uri| heard.is_about(uri)) {
+        for (uri, needs) in state.followed.iter().filter(|(uri, _)| heard.is_about(uri)) {
             let mut updated = notice("notifications/resources/updated");
             updated["params"] = json!({ "uri": uri });
-            notices.push(updated);
+            notices.push((updated, Arc::clone(needs)));
         }
         notices
     }
 
-    /// Reads `stream` from the message after this number on, or from where the last reader stopped. Whoever read it before
-    /// does no longer.
-    pub(in crate::mcp) fn read(self: &Arc<Self>, stream: u64, after: Option<u64>) -> Option<Feed> {
+    /// Reads `stream` from the message after this number on, or from where the last reader stopped, as far as the reader
+    /// may hear what is said there. Whoever read it before does no longer.
+    pub(in crate::mcp) fn read(
+        self: &Arc<Self>,
+        stream: u64,
+        after: Option<u64>,
+        may_hear: MayHear,
+    ) -> Option<Feed> {
         let mut state = self.state();
         let channel = state.log.stream(stream)?;
         channel.reader += 1;
@@ -361,7 +386,7 @@ impl Session {
         drop(state);
         // The one before has to notice.
         self.changed.send_replace(());
-        Some(Feed::new(Arc::clone(self), stream, after, reader))
+        Some(Feed::new(Arc::clone(self), (stream, after), reader, may_hear))
     }
 
     /// The place of the latest message in `stream`.

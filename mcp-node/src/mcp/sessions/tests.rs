@@ -61,7 +61,7 @@ async fn a_session_ends_when_nothing_happens_and_at_its_last_hour() {
     assert!(sessions.find(&idle, &owner("alice")).is_none());
     assert!(sessions.find(&used, &owner("bob")).is_some());
     // Somebody who reads uses it, until its time is over.
-    let feed = session.read(STANDALONE, None).unwrap();
+    let feed = session.read(STANDALONE, None, Box::new(|_| true)).unwrap();
     tokio::time::advance(88 * MINUTE).await;
     assert!(sessions.find(&used, &owner("bob")).is_some());
     tokio::time::advance(2 * MINUTE).await;
@@ -110,9 +110,15 @@ async fn what_one_session_follows_and_opens_is_bounded() {
         let (inbox, _) = tokio::sync::mpsc::channel(1);
         let request = rmcp::model::RequestId::Number(number);
         let stream = session.open_stream();
-        let begun = session.begin(&request, stream, inbox, Some(Effect::Follow(uri)));
+        let beginning = Beginning {
+            stream,
+            inbox,
+            effect: Some(Effect::Follow(uri)),
+            needs: crate::gate::Needs::default(),
+        };
+        let begun = session.begin(&request, beginning);
         match begun {
-            Ok(()) => Session::finish(&mut session.state(), &request, true, &news),
+            Ok(()) => session.finish(&mut session.state(), &request, true, &news),
             Err(_) => session.close_unused(stream),
         }
         (stream, begun)
@@ -122,7 +128,7 @@ async fn what_one_session_follows_and_opens_is_bounded() {
     }
     let (stream, refused) = follow(16, "x".to_owned());
     assert_eq!(refused, Err(NotBegun::TooMuchFollowed));
-    assert!(session.read(stream, None).is_none());
+    assert!(session.read(stream, None, Box::new(|_| true)).is_none());
     // What is followed already may be asked for again.
     assert_eq!(follow(17, format!("{:4096}", 0)).1, Ok(()));
 }

@@ -17,6 +17,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/edge-hive/proof/1");
 
 /// A stream for a proof.
+#[derive(Debug)]
 pub(in crate::p2p) struct Knock {
     pub(in crate::p2p) peer: PeerId,
     pub(in crate::p2p) connection: ConnectionId,

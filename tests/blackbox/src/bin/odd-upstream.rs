@@ -2,7 +2,7 @@
 //! with `initialize` on its standard input and output, and knows nothing of the node.
 //!
 //! Words on its command line: `die-at-start`, `deaf` (dies of a method that it does not know, as old servers do),
-//! `child` (starts another program), `no-duplicates` (nothing is left out of its lists).
+//! `child` (starts another program), `no-duplicates` (nothing is left out of its lists), `modern` (speaks 2026-07-28).
 
 #![expect(
     clippy::unwrap_used,
@@ -30,8 +30,11 @@ fn main() {
     let mut server = Server {
         child,
         deaf: has("deaf"),
+        modern: has("modern"),
         cancelled: Vec::new(),
         unanswered: None,
+        more_questions: 0,
+        ran: 0,
         has_changed: false,
     };
     for line in std::io::stdin().lock().lines() {
@@ -47,8 +50,13 @@ fn main() {
 struct Server {
     child: Option<Child>,
     deaf: bool,
+    modern: bool,
     cancelled: Vec<Value>,
     unanswered: Option<Value>,
+    /// So many questions follow the one that was asked.
+    more_questions: u32,
+    /// How often a tool came to its end that asks something.
+    ran: u32,
     has_changed: bool,
 }
 
@@ -56,10 +64,31 @@ impl Server {
     fn hear(&mut self, message: &Value) {
         let (id, params) = (&message["id"], &message["params"]);
         if id == "question" && message["method"].is_null() {
+            if self.more_questions > 0 {
+                self.more_questions -= 1;
+                return ask_name();
+            }
+            self.ran += 1;
             let told = json!({"content": [{"type": "text", "text": json!({"result": message["result"], "error": message["error"]}).to_string()}]});
             return answer(&self.unanswered.take().unwrap(), &told);
         }
         match message["method"].as_str().unwrap_or_default() {
+            "server/discover" if self.modern => answer(
+                id,
+                &json!({
+                    "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                    "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+                }),
+            ),
+            "tools/list" if self.modern => {
+                let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+                let tools = ["ask", "ran", "wait"].map(tool);
+                answer(
+                    id,
+                    &json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "tools": tools}),
+                );
+            }
+            "tools/call" if self.modern && params["name"] == "ask" => self.ask_by_rounds(id, params),
             "initialize" => answer(
                 id,
                 &json!({
@@ -96,6 +125,22 @@ impl Server {
         }
     }
 
+    /// Two questions, one after the other, by results: what was answered comes back with each.
+    fn ask_by_rounds(&mut self, id: &Value, params: &Value) {
+        let round = params["requestState"].as_str().unwrap_or_default();
+        if round == "2" {
+            self.ran += 1;
+            let told = json!([{"type": "text", "text": params["inputResponses"].to_string()}]);
+            return answer(id, &json!({"resultType": "complete", "content": told}));
+        }
+        let question = json!({"method": "elicitation/create", "params": name_question()});
+        let next = if round.is_empty() { "1" } else { "2" };
+        answer(
+            id,
+            &json!({"resultType": "input_required", "inputRequests": {"name": question}, "requestState": next}),
+        );
+    }
+
     fn tools(&self, cursor: &Value) -> Value {
         let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
         if cursor.is_null() {
@@ -112,6 +157,9 @@ impl Server {
                 "change",
                 "child",
                 "ask",
+                "ask_twice",
+                "ran",
+                "roots",
             ];
             let mut tools: Vec<Value> = names.into_iter().map(tool).collect();
             tools.push(
@@ -138,7 +186,16 @@ impl Server {
         match params["name"].as_str().unwrap_or_default() {
             "echo" => {
                 let environment: Vec<(String, String)> = std::env::vars().collect();
-                let all = json!({"params": params, "environment": environment, "arguments": std::env::args().collect::<Vec<_>>()});
+                // `Uid` and `Gid`, each four times, in proc_pid_status(5).
+                let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+                let ids = |name: &str| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(name));
+                    line.map(|ids| ids.split_whitespace().collect::<Vec<_>>().join(" "))
+                };
+                let all = json!({
+                    "params": params, "environment": environment, "arguments": std::env::args().collect::<Vec<_>>(),
+                    "user": ids("Uid:"), "group": ids("Gid:"),
+                });
                 answer(id, &text(&all.to_string()));
             }
             "sum" => answer(id, &json!({"content": [], "structuredContent": {"sum": 3}})),
@@ -183,13 +240,19 @@ impl Server {
                 println("this is no JSON");
                 answer(id, &text("mine"));
             }
-            "ask" => {
+            "ask" | "ask_twice" => {
                 self.unanswered = Some(id.clone());
-                let form = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
-                let question = json!({"message": "Your name?", "requestedSchema": form});
-                say(
-                    &json!({"jsonrpc": "2.0", "id": "question", "method": "elicitation/create", "params": question}),
-                );
+                self.more_questions = u32::from(params["name"] == "ask_twice");
+                ask_name();
+            }
+            "roots" => {
+                self.unanswered = Some(id.clone());
+                say(&json!({"jsonrpc": "2.0", "id": "question", "method": "roots/list"}));
+            }
+            "ran" => {
+                let mut told = text(&self.ran.to_string());
+                told["resultType"] = json!("complete");
+                answer(id, &told);
             }
             "change" => {
                 self.has_changed = true;
@@ -205,6 +268,17 @@ impl Server {
             ),
         }
     }
+}
+
+fn name_question() -> Value {
+    let form = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+    json!({"message": "Your name?", "requestedSchema": form})
+}
+
+fn ask_name() {
+    say(
+        &json!({"jsonrpc": "2.0", "id": "question", "method": "elicitation/create", "params": name_question()}),
+    );
 }
 
 fn answer(id: &Value, result: &Value) {

@@ -30,7 +30,7 @@ fn action(url: &str) -> String {
 }
 
 /// The person's answer; returns the page that follows.
-fn decide(fleet: &Fleet, username: &str, url: &str, decision: &str) -> Page {
+pub(super) fn decide(fleet: &Fleet, username: &str, url: &str, decision: &str) -> Page {
     let (mut browser, page) = look(fleet, username, url);
     assert_eq!(page.answer.status, 200, "{}", page.answer);
     let form = page.form(&action(url));

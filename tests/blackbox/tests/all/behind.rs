@@ -1,8 +1,10 @@
 //! Servers behind the node: what passes through, and what a server can do that misbehaves.
 
+mod crowd;
 mod faults;
 mod http;
 mod identity;
+mod questions;
 
 use blackbox::lone_node::LoneNode;
 use serde_json::{Value, json};
@@ -59,6 +61,16 @@ impl Behind {
             .json(&body)
             .send()
             .unwrap()
+    }
+
+    /// What comes of a call of 2026-07-28 by a caller with these capabilities; `more` are further parameters.
+    fn round(&self, tool: &str, capabilities: Value, more: &Value) -> Value {
+        let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
+        let mut params = json!({"name": tool, "arguments": {}, "_meta": meta});
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        self.named("tools/call", tool, params).json_or_event().unwrap()
     }
 
     /// The `result` of a call, whatever it says.
@@ -247,18 +259,7 @@ fn behind_04_a_list_that_changes() {
 #[test]
 fn behind_05_a_question_in_the_middle_of_a_call() {
     let behind = Behind::start(&[], "");
-    let capabilities = "io.modelcontextprotocol/clientCapabilities";
-    let call = |more: Value| {
-        let mut params =
-            json!({"name": "odd_ask", "arguments": {}, "_meta": {capabilities: {"elicitation": {}}}});
-        for (key, value) in more.as_object().unwrap() {
-            params[key] = value.clone();
-        }
-        behind
-            .named("tools/call", "odd_ask", params)
-            .json_or_event()
-            .unwrap()
-    };
+    let call = |more: Value| behind.round("odd_ask", json!({"elicitation": {}}), &more);
     let asked = call(json!({}));
     let asked = &asked["result"];
     assert_eq!(asked["resultType"], "input_required", "{asked}");

@@ -3,6 +3,7 @@
 mod algorithms;
 mod door;
 mod explain;
+mod framing;
 mod gate;
 mod introspection;
 mod jwks;

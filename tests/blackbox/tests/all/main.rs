@@ -2,7 +2,9 @@
 #![cfg(test)]
 
 mod account;
+mod alone;
 mod approvals;
+mod approved_dialogues;
 mod assertion;
 mod audit;
 mod authorization_details;

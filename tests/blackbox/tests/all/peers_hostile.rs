@@ -221,7 +221,10 @@ fn p2p_05_what_a_peer_makes_up_is_refused_and_the_peer_let_go_sqlite() {
     });
     assert!(node.metric("edge_hive_node_p2p_messages_total{kind=\"list\",verdict=\"bad\"} ") >= 8.0);
     assert_eq!(node.call(&token).status, 200);
-    fleet.post("/oauth/revoke", &client, &[("token", &token)]);
+    assert_eq!(
+        fleet.post("/oauth/revoke", &client, &[("token", &token)]).status,
+        200
+    );
     eventually("a real revocation still counts", || {
         node.call(&token).status == 401
     });
