@@ -16,12 +16,10 @@ use crate::status::Load;
 
 /// A longer document is refused.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
-/// How long a document counts in a small fleet. It is renewed in a third of that.
+/// How long a document counts. It is renewed in a third of that.
 pub(crate) const LIFE: Duration = Duration::from_secs(180);
 /// A document that claims to count for longer is refused.
-pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
-/// Every document reaches every node: so many a second are enough for all of a large fleet.
-const PER_SECOND: u32 = 10;
+const LONGEST: Duration = Duration::from_secs(3600);
 /// How far the clocks of two nodes may differ.
 const LEEWAY: Duration = Duration::from_secs(60);
 /// Entries of a list.
@@ -95,13 +93,6 @@ pub(crate) struct Access {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct AdvertisementFault(&'static str);
-
-/// How long a document counts in a fleet of so many nodes.
-pub(crate) fn life_among(nodes: usize) -> Duration {
-    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
-    let spaced = Duration::from_secs(3) * nodes / PER_SECOND;
-    spaced.clamp(LIFE, LONGEST)
-}
 
 impl Advertisement {
     /// Reads one that another node wrote.
@@ -280,13 +271,6 @@ pub(crate) mod tests {
         assert!(parse(&long).is_err());
         assert!(Advertisement::parse(b"{\"node_id\":1,\"node_id\":2}").is_err());
         assert!(Advertisement::parse(b"").is_err());
-    }
-
-    #[test]
-    fn many_nodes_speak_less_often() {
-        assert_eq!([life_among(0), life_among(600)], [LIFE; 2]);
-        assert_eq!(life_among(10_000), Duration::from_secs(3000));
-        assert_eq!(life_among(usize::MAX), LONGEST);
     }
 
     #[test]

@@ -148,11 +148,6 @@ impl Peers {
         self.after_cut_off(left);
     }
 
-    /// How many nodes the issuer's directory names; 0 while it is not known.
-    pub(crate) fn fleet_size(&self) -> usize {
-        self.table().fleet_size()
-    }
-
     /// Whether a node has proved who it is, and its record still counts.
     pub(crate) fn is_known(&self, peer_id: &str) -> bool {
         self.table().is_known(peer_id)

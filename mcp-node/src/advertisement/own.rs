@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::clock::{UnixSeconds, now};
 use tokio::time::sleep;
 
-use super::{Access, Advertisement, Capabilities, MAX_BYTES, MAX_ENTRIES, MAX_TEXT, life_among};
+use super::{Access, Advertisement, Capabilities, LIFE, MAX_BYTES, MAX_ENTRIES, MAX_TEXT};
 use crate::app::Node;
 use crate::auth::Caller;
 use crate::config::NodeConfig;
@@ -98,7 +98,7 @@ async fn of(
         peer_id: fixed.peer_id.clone(),
         name: node.observer.name().to_owned(),
         issued_at: now,
-        expires_at: now + life_among(node.peers.fleet_size()),
+        expires_at: now + LIFE,
         version: versions.node,
         platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         uptime_seconds: node.observer.uptime().as_secs(),
@@ -133,7 +133,7 @@ fn cut(name: &str) -> String {
 /// Waits until what the node says must be said again: something of it has changed, or a third of its time is over.
 pub(crate) async fn until_next(node: &Node, news: &mut Reader) {
     let mut reach = node.reach.changes();
-    let timer = sleep(life_among(node.peers.fleet_size()) / 3);
+    let timer = sleep(LIFE / 3);
     tokio::pin!(timer);
     loop {
         tokio::select! {

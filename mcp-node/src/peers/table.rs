@@ -266,10 +266,6 @@ impl Table {
         gone.iter().filter_map(|peer_id| self.revoke(peer_id)).collect()
     }
 
-    pub(super) fn fleet_size(&self) -> usize {
-        self.directory.as_ref().map_or(0, |held| held.nodes.len())
-    }
-
     /// Whether the directory should name a node and does not: one that enrolled later is in the next one.
     fn has_left(&self, record: &SignedRecord) -> bool {
         self.directory.as_ref().is_some_and(|held| {
