@@ -27,10 +27,12 @@ impl Network {
         }
         let name = format!("eh{}-try", std::process::id());
         let made = ip(&["netns", "add", &name]).and_then(|()| {
-            let bridge = in_namespace(&name, &["ip", "link", "add", "b", "type", "bridge"]);
+            let bridge = in_namespace(&name, &["ip", "link", "add", "name", "try0", "type", "bridge"]);
             let pair = in_namespace(
                 &name,
-                &["ip", "link", "add", "x", "type", "veth", "peer", "name", "y"],
+                &[
+                    "ip", "link", "add", "name", "try1", "type", "veth", "peer", "name", "try2",
+                ],
             );
             bridge.and(pair)
         });
@@ -51,9 +53,9 @@ impl Network {
         for segment in 1..=segments {
             let bridge = format!("br{segment}");
             let address = format!("10.77.{segment}.1/24");
-            in_namespace(&router, &["ip", "link", "add", &bridge, "type", "bridge"])?;
+            in_namespace(&router, &["ip", "link", "add", "name", &bridge, "type", "bridge"])?;
             in_namespace(&router, &["ip", "addr", "add", &address, "dev", &bridge])?;
-            in_namespace(&router, &["ip", "link", "set", &bridge, "up"])?;
+            in_namespace(&router, &["ip", "link", "set", "dev", &bridge, "up"])?;
         }
         Ok(network)
     }
@@ -72,21 +74,24 @@ impl Network {
                 "ip", "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", &router,
             ][..],
             &["ip", "addr", "add", &with_length, "dev", "eth0"],
-            &["ip", "link", "set", "lo", "up"],
-            &["ip", "link", "set", "eth0", "up"],
+            &["ip", "link", "set", "dev", "lo", "up"],
+            &["ip", "link", "set", "dev", "eth0", "up"],
             &["ip", "route", "add", "default", "via", &gateway],
         ] {
             in_namespace(&here, line)?;
         }
-        in_namespace(&router, &["ip", "link", "set", name, "master", &bridge])?;
-        in_namespace(&router, &["ip", "link", "set", name, "up"])?;
+        in_namespace(&router, &["ip", "link", "set", "dev", name, "master", &bridge])?;
+        in_namespace(&router, &["ip", "link", "set", "dev", name, "up"])?;
         Ok(address)
     }
 
     /// Cuts a host off from everybody, or mends that.
     pub(super) fn plug(&self, name: &str, is_in: bool) -> Outcome<()> {
         let state = if is_in { "up" } else { "down" };
-        in_namespace(&self.namespace("router"), &["ip", "link", "set", name, state])
+        in_namespace(
+            &self.namespace("router"),
+            &["ip", "link", "set", "dev", name, state],
+        )
     }
 
     /// Lets a host reach another segment no more, or again.
