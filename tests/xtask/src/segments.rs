@@ -14,7 +14,7 @@ use xtask::{Fault, Outcome};
 
 use crate::program_files;
 use crate::test::Verdict;
-use hosts::{Fleet, expect};
+use hosts::{Fleet, What, expect};
 use network::Network;
 
 /// Three on one segment, two on another.
@@ -133,7 +133,7 @@ impl Fleet {
         for (_, bad, _) in &tokens {
             let url = format!("{}/oauth/revoke", self.server.issuer);
             let form = format!("token={bad}");
-            expect(self.ask("as", &self.ca, &url, None, Some(&form))?.0, 200)?;
+            expect(self.ask("as", &self.ca, &url, What::Form(&form))?.0, 200)?;
         }
         let start = Instant::now();
         for (member, bad, good) in &tokens {

@@ -17,6 +17,17 @@ use super::{BUDGET, COMPLETE, NODES, SERVER_SEGMENT};
 /// Nodes are looked at this often.
 const GLANCE: Duration = Duration::from_millis(300);
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) enum What<'a> {
+    /// A document.
+    Read,
+    /// A form, from the client.
+    Form(&'a str),
+    /// With a token: a body of JSON.
+    Call(&'a str, &'a str),
+}
+
 /// A node with its host.
 pub(super) struct Member {
     pub(super) host: &'static str,
@@ -88,7 +99,7 @@ impl Fleet {
         };
         let ready = format!("{}/readyz", fleet.server.issuer);
         fleet.within(COMPLETE, "the server is ready", |fleet| {
-            Ok(fleet.ask("as", &fleet.ca, &ready, None, None)?.0 == 200)
+            Ok(fleet.ask("as", &fleet.ca, &ready, What::Read)?.0 == 200)
         })?;
         for (host, segment) in NODES {
             let member = fleet.enrol(host, segment, mcp_node)?;
@@ -180,7 +191,7 @@ impl Fleet {
             "grant_type=client_credentials&resource=https://{}:8443/mcp",
             member.address
         );
-        let (status, body) = self.ask(host, &self.ca, &url, None, Some(&form))?;
+        let (status, body) = self.ask(host, &self.ca, &url, What::Form(&form))?;
         expect(status, 200)?;
         let answer: Value = serde_json::from_str(&body)?;
         Ok(answer["access_token"]
@@ -193,37 +204,29 @@ impl Fleet {
     pub(super) fn call(&self, host: &str, member: &Member, token: &str) -> Outcome<u16> {
         let url = format!("https://{}:8443/mcp/tools/call", member.address);
         let ca = member.node.folder.join("tls/ca.pem");
-        let (status, _) = self.ask(host, &ca, &url, Some(token), Some("{\"name\":\"get_status\"}"))?;
+        let (status, _) = self.ask(host, &ca, &url, What::Call(token, "{\"name\":\"get_status\"}"))?;
         Ok(status)
     }
 
-    /// Asks with curl on a host; status 0 when nobody answers. A token is for nodes, whose bodies are JSON; forms are from
-    /// the client.
-    pub(super) fn ask(
-        &self,
-        host: &str,
-        ca: &Path,
-        url: &str,
-        token: Option<&str>,
-        body: Option<&str>,
-    ) -> Outcome<(u16, String)> {
+    /// Asks with curl on a host; status 0 when nobody answers.
+    pub(super) fn ask(&self, host: &str, ca: &Path, url: &str, what: What<'_>) -> Outcome<(u16, String)> {
         let mut curl = Command::new("curl");
         curl.args(["-s", "--max-time", "5", "-w", "\n%{http_code}", "--cacert"])
             .arg(ca);
-        match (token, body) {
-            (Some(token), Some(body)) => {
-                curl.args(["-H", &format!("Authorization: Bearer {token}")]);
-                curl.args(["-H", "Content-Type: application/json", "--data-binary", body]);
-            }
-            (None, Some(body)) => {
+        match what {
+            What::Read => {}
+            What::Form(form) => {
                 curl.args([
                     "-u",
                     &format!("{}:{}", self.client.id, self.client.secret),
                     "-d",
-                    body,
+                    form,
                 ]);
             }
-            _ => {}
+            What::Call(token, body) => {
+                curl.args(["-H", &format!("Authorization: Bearer {token}")]);
+                curl.args(["-H", "Content-Type: application/json", "--data-binary", body]);
+            }
         }
         let output = shell::output(&mut self.network.on(host, curl.arg(url)))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
