@@ -39,7 +39,6 @@ use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::offline;
 use crate::origin::Origins;
-use crate::p2p::Misbuilt;
 use crate::peers::Peers;
 use crate::records::Records;
 use crate::status::Observer;

@@ -88,7 +88,7 @@ impl Fleet {
         };
         let ready = format!("{}/readyz", fleet.server.issuer);
         fleet.within(COMPLETE, "the server is ready", |fleet| {
-            Ok(fleet.ask("as", &fleet.ca, &ready, None, None)?.0 == 200)
+            Ok(fleet.ask("as", (&fleet.ca, &ready), None, None)?.0 == 200)
         })?;
         for (host, segment) in NODES {
             let member = fleet.enrol(host, segment, mcp_node)?;
@@ -180,7 +180,7 @@ impl Fleet {
             "grant_type=client_credentials&resource=https://{}:8443/mcp",
             member.address
         );
-        let (status, body) = self.ask(host, &self.ca, &url, None, Some(&form))?;
+        let (status, body) = self.ask(host, (&self.ca, &url), None, Some(&form))?;
         expect(status, 200)?;
         let answer: Value = serde_json::from_str(&body)?;
         Ok(answer["access_token"]
@@ -193,7 +193,7 @@ impl Fleet {
     pub(super) fn call(&self, host: &str, member: &Member, token: &str) -> Outcome<u16> {
         let url = format!("https://{}:8443/mcp/tools/call", member.address);
         let ca = member.node.folder.join("tls/ca.pem");
-        let (status, _) = self.ask(host, &ca, &url, Some(token), Some("{\"name\":\"get_status\"}"))?;
+        let (status, _) = self.ask(host, (&ca, &url), Some(token), Some("{\"name\":\"get_status\"}"))?;
         Ok(status)
     }
 
@@ -202,8 +202,7 @@ impl Fleet {
     pub(super) fn ask(
         &self,
         host: &str,
-        ca: &Path,
-        url: &str,
+        (ca, url): (&Path, &str),
         token: Option<&str>,
         body: Option<&str>,
     ) -> Outcome<(u16, String)> {
