@@ -133,7 +133,7 @@ impl Fleet {
         for (_, bad, _) in &tokens {
             let url = format!("{}/oauth/revoke", self.server.issuer);
             let form = format!("token={bad}");
-            expect(self.ask("as", &self.ca, &url, None, Some(&form))?.0, 200)?;
+            expect(self.ask("as", (&self.ca, &url), None, Some(&form))?.0, 200)?;
         }
         let start = Instant::now();
         for (member, bad, good) in &tokens {
