@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod install;
 mod interop;
+mod model;
 mod program_files;
 mod race;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     RaceRunner(race::RunnerOptions),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
+    /// Plays how what nodes tell each other spreads in fleets that no machine runs
+    Model(model::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Model(options) => model::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
