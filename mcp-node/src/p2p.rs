@@ -10,6 +10,7 @@ mod bootstrap;
 mod connections;
 mod counts;
 mod dial;
+mod find;
 mod gate;
 mod keys;
 mod proof;

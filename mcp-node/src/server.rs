@@ -1,5 +1,7 @@
 //! Putting a node together and serving it until the program is asked to stop.
 
+mod network;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +16,8 @@ use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 use tokio_util::sync::CancellationToken;
 
-use crate::advertisement::{self, Reach, own};
+use self::network::join_peers;
+use crate::advertisement::{self, Reach};
 use crate::app::{Hints, Node, routes};
 use crate::approval::Approvals;
 use crate::audit::AuditFault;
@@ -36,7 +39,6 @@ use crate::mcp::{EdgeHive, Lasting, Transport};
 use crate::metadata::Documents;
 use crate::offline;
 use crate::origin::Origins;
-use crate::p2p::{Misbuilt, P2p, Parts};
 use crate::peers::Peers;
 use crate::records::Records;
 use crate::status::Observer;
@@ -265,47 +267,6 @@ fn membership(
         tracing::warn!("the tools of [approval] run for nobody until the node has enrolled: mcp-node enroll");
     }
     Ok(membership)
-}
-
-/// Joins the network of peers, if there is something to show them.
-fn join_peers(config: &NodeConfig, node: &Arc<Node>) -> Result<(), Misbuilt> {
-    let (Some(member), Some(records)) = (&node.membership, &node.records) else {
-        tracing::warn!("p2p.enabled does nothing until the node has enrolled: mcp-node enroll");
-        return Ok(());
-    };
-    let issuers = node.door.issuers();
-    let network = P2p::start(Parts {
-        config: config.p2p.clone(),
-        identity: Arc::clone(member.identity()),
-        record: records.own(),
-        peers: node.peers.clone(),
-        issuer: member.enrolment().issuer.clone(),
-        keys: member.keys(issuers).clone(),
-        revocation: issuers.revocation(member.place()),
-        client: member.client().clone(),
-        reach: node.reach.clone(),
-        metrics: Arc::clone(&node.metrics),
-        stopping: node.stopping.clone(),
-    })?;
-    if node.network.set(network).is_ok() {
-        tokio::spawn(advertise(Arc::clone(node)));
-    }
-    Ok(())
-}
-
-/// Tells peers what the node says of itself, until the program stops.
-async fn advertise(node: Arc<Node>) {
-    let mut news = node.lasting.news.read();
-    let telling = async {
-        loop {
-            node.tell_peers(own::current(&node).await);
-            own::until_next(&node, &mut news).await;
-        }
-    };
-    tokio::select! {
-        () = telling => {}
-        () = node.stopping.cancelled() => {}
-    }
 }
 
 /// Forgets peers of whom nobody speaks any more.

@@ -9,9 +9,10 @@ use libp2p::PeerId;
 use libp2p::request_response::{Event, Message, OutboundRequestId, ResponseChannel};
 use shared::clock::UnixSeconds;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Shared;
+use super::find::find;
 use super::spread::judge_keys;
 use super::task::{Finding, Task};
 use super::wire::{Held, MAX_STAMPS, Request, Response};
@@ -29,8 +30,6 @@ const ASKED: usize = 3;
 const HOPS: u8 = 1;
 /// Lists that are asked for in one round.
 const MAX_ASKED: usize = 16;
-/// How long a search takes at most.
-const SEARCH: Duration = Duration::from_secs(4);
 /// Questions of others that are worked on at once.
 const AT_WORK: usize = 32;
 /// Questions of our own that wait for an answer.
@@ -377,32 +376,4 @@ impl Task {
         // Whoever asked may be gone.
         exchange.send_response(channel, response).ok();
     }
-}
-
-async fn find(
-    revocation: &Revocation,
-    (uri, iat, hops): (String, Option<UnixSeconds>, u8),
-    asker: PeerId,
-    findings: &mpsc::Sender<Finding>,
-) -> Option<String> {
-    if !revocation.is_alone() {
-        revocation.look_for_neighbour(&uri).await;
-    }
-    let found = revocation.newer(&uri, iat);
-    if found.is_some() || hops == 0 || !revocation.is_alone() {
-        return found;
-    }
-    let (answer, answered) = oneshot::channel();
-    let search = Search {
-        uri: uri.clone(),
-        iat,
-        hops: hops - 1,
-        except: Some(asker),
-        answer,
-    };
-    findings.send(Finding::Search(search)).await.ok()?;
-    let token = timeout(SEARCH, answered).await.ok()?.ok()??;
-    // Judged before it is passed on.
-    revocation.offer(&token).await;
-    revocation.newer(&uri, iat)
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod install;
 mod interop;
+mod model;
 mod program_files;
 mod race;
 mod segments;
@@ -42,6 +43,8 @@ enum Command {
     Fleet(segments::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
+    /// Plays how what nodes tell each other spreads in fleets that no machine runs
+    Model(model::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Fleet(options) => segments::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Model(options) => model::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
