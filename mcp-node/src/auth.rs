@@ -19,7 +19,7 @@ use shared::dpop::Nonces;
 pub(crate) use self::binding::{Bindings, Shown};
 pub use self::caller::Caller;
 pub(crate) use self::caller::who;
-use self::credentials::Credentials;
+use self::credentials::{Credentials, check_characters};
 pub use self::nonces::NonceKeyFault;
 pub(crate) use self::nonces::nonces;
 use crate::error::Refusal;
@@ -122,6 +122,7 @@ impl Door {
     }
 
     async fn verify(&self, token: &str, now: UnixSeconds) -> Result<Caller, Refusal> {
+        check_characters(token)?;
         match self.issuers.verify(token, now).await {
             Ok(verified) => Ok(Caller::new(verified)),
             Err(NotVerified::Refused(fault)) => Err(Refusal::Token(fault)),
