@@ -28,7 +28,8 @@ impl Inner {
         debug_assert!(MEDIA_TYPE.ends_with(RECORD_TYPE));
         let path = self.path(RECORD_FILE);
         let kept = std::fs::read_to_string(&path).ok();
-        let texts = [kept.as_deref(), Some(enrolled_with)];
+        // Of two of the same hour, the kept one is the later.
+        let texts = [Some(enrolled_with), kept.as_deref()];
         let newest = texts
             .into_iter()
             .flatten()
