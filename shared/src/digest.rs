@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_was_shown_is_what_runs() {
+        // Each text is read as the double that it stands for, however long its fraction is, and so again and again.
+        for n in 1..20_000_u32 {
+            let double = f64::from(n).sqrt() / 7.0;
+            let shown = canonical(&json!({ "x": double }));
+            let read: Value = serde_json::from_str(&shown).unwrap();
+            assert_eq!(read["x"].as_f64(), Some(double), "{shown}");
+            assert_eq!(canonical(&read), shown);
+        }
+    }
+
+    #[test]
     fn one_meaning_has_one_digest_and_two_have_two() {
         let digest = |text: &str| {
             let value: Value = serde_json::from_str(text).unwrap();
