@@ -12,6 +12,9 @@ use tokio::time::Instant;
 use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES};
 use crate::advertisement::Advertisement;
 
+/// Addresses that are tried on the word of one source, so that none leaves the others without room; the operator's all are.
+const MAX_TRIED_OF_SOURCE: usize = 3;
+
 /// Where a node was heard of. The later in this order, the more it weighs when there is no room for all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +64,8 @@ pub(crate) struct Peer {
     pub(super) failures: u32,
     /// It is not tried before.
     pub(super) not_before: Instant,
+    /// When that was last brought forward because somebody who may say anything spoke of another place.
+    pub(super) hurried_at: Option<Instant>,
 }
 
 /// What one source says.
@@ -84,6 +89,7 @@ impl Peer {
             since: now,
             failures: 0,
             not_before: now,
+            hurried_at: None,
         }
     }
 
@@ -121,7 +127,11 @@ impl Peer {
     pub(super) fn sourced_addresses(&self) -> Vec<(Source, String)> {
         let mut all: Vec<(Source, String)> = Vec::new();
         for (source, said) in self.heard.iter().rev() {
-            for address in &said.addresses {
+            let most = match source {
+                Source::Configuration => MAX_ADDRESSES,
+                _ => MAX_TRIED_OF_SOURCE,
+            };
+            for address in said.addresses.iter().take(most) {
                 if all.len() < MAX_ADDRESSES && !all.iter().any(|(_, known)| known == address) {
                     all.push((*source, address.clone()));
                 }

@@ -17,8 +17,13 @@ use crate::advertisement::Advertisement;
 const MAX_CUT_OFF: usize = 4096;
 /// The pause after the first attempt to reach a node; it doubles up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+/// A directory must name a node that had enrolled this long before it was signed: its server may have read the list of nodes
+/// a moment earlier, or by another clock.
+const MUST_BE_NAMED: Duration = Duration::from_secs(60);
 /// A node that is heard of at another place is tried there, but not all the time.
 const AT_NEW_PLACE: Duration = Duration::from_secs(5);
+/// On the word of those who may say anything, no more often than this.
+const ON_HEARSAY: Duration = Duration::from_secs(60);
 
 pub(super) struct Table {
     own: String,
@@ -94,6 +99,16 @@ impl Table {
             row.heard.insert(source, sighting);
             if !has_moved {
                 return Heard::Same;
+            }
+            let may_hurry = source >= Source::Directory
+                || row
+                    .hurried_at
+                    .is_none_or(|at| now.duration_since(at) >= ON_HEARSAY);
+            if !may_hurry {
+                return Heard::Same;
+            }
+            if source < Source::Directory {
+                row.hurried_at = Some(now);
             }
             row.not_before = row.not_before.min(now + AT_NEW_PLACE);
             return Heard::New;
@@ -251,7 +266,13 @@ impl Table {
         if self.directory.as_ref().is_some_and(is_older) {
             return Vec::new();
         }
-        let nodes = directory.nodes.iter().map(|node| node.peer_id.clone()).collect();
+        let nodes: HashSet<String> = directory.nodes.iter().map(|node| node.peer_id.clone()).collect();
+        let is_newer = |held: &Members| held.issued_at < directory.issued_at;
+        if self.directory.as_ref().is_none_or(is_newer) {
+            // What the server says last counts, be it that a node was cut off by mistake.
+            self.cut_off.retain(|peer_id| !nodes.contains(&**peer_id));
+            self.cut_off_order.retain(|peer_id| !nodes.contains(&**peer_id));
+        }
         self.directory = Some(Members {
             issued_at: directory.issued_at,
             expires_at: directory.expires_at,
@@ -269,7 +290,8 @@ impl Table {
     /// Whether the directory should name a node and does not: one that enrolled later is in the next one.
     fn has_left(&self, record: &SignedRecord) -> bool {
         self.directory.as_ref().is_some_and(|held| {
-            record.record.enrolled_at <= held.issued_at && !held.nodes.contains(&record.record.peer_id)
+            record.record.enrolled_at + MUST_BE_NAMED <= held.issued_at
+                && !held.nodes.contains(&record.record.peer_id)
         })
     }
 

@@ -167,6 +167,44 @@ async fn p2p_11_addresses_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_source_leaves_room_for_the_others_and_hurries_nobody_all_the_time() {
+    let site = Site::new();
+    let peer_id = name::peer_id(&[2; 32]);
+    let many = |from: u32| -> Vec<String> {
+        let ports = from..from + 20;
+        ports.map(|port| format!("/ip4/10.0.0.1/tcp/{port}")).collect()
+    };
+    let elsewhere = ["/ip4/9.9.9.9/tcp/4001".to_owned()];
+    site.peers.heard(&peer_id, Source::Mdns, &many(1), None);
+    site.peers.heard(&peer_id, Source::Gossip, &elsewhere, None);
+    let places = site.peers.places(&peer_id);
+    assert_eq!(places.len(), 4);
+    assert_eq!(places[3], (Source::Gossip, elsewhere[0].clone()));
+    // A stranger that moves all the time is not tried all the time.
+    let mut tried = 0;
+    for second in 0..120 {
+        site.peers
+            .heard(&peer_id, Source::Mdns, &many(100 + second), None);
+        for _ in site.peers.to_dial(1) {
+            tried += 1;
+            site.peers.unreachable(&peer_id);
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!((2..=6).contains(&tried), "{tried}");
+    // The operator's word counts at once.
+    site.peers.to_dial(1);
+    site.peers.unreachable(&peer_id);
+    let named = ["/ip4/10.0.0.7/tcp/4001".to_owned()];
+    site.peers.heard(&peer_id, Source::Configuration, &named, None);
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(
+        site.peers.to_dial(1)[0].1[0],
+        (Source::Configuration, named[0].clone())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn p2p_07_a_goodbye_ends_the_advice_and_not_the_connection() {
     let site = Site::new();
     let peer_id = name::peer_id(&[2; 32]);
@@ -207,6 +245,34 @@ async fn p2p_14_who_left_the_directory_is_cut_off() {
     late.record.enrolled_at = now + Duration::from_secs(1);
     site.peers.proven(Arc::new(late), "/ip4/10.0.0.4/tcp/1").unwrap();
     assert_eq!(site.prove([5; 32]), Err(NotKnown::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_directory_takes_back_a_mistake() {
+    let site = Site::new();
+    let now = clock::now();
+    let second = Duration::from_secs(1);
+    let peer_id = name::peer_id(&[2; 32]);
+    site.prove([2; 32]).unwrap();
+    site.peers.directory(&directory(&[[3; 32]], now));
+    assert!(site.peers.is_revoked(&peer_id));
+    // Neither one from before, nor another of the same second.
+    for at in [now - second, now] {
+        site.peers.directory(&directory(&[[2; 32], [3; 32]], at));
+        assert_eq!(site.prove([2; 32]), Err(NotKnown::Revoked));
+    }
+    site.peers
+        .directory(&directory(&[[2; 32], [3; 32]], now + second));
+    assert!(!site.peers.is_revoked(&peer_id) && site.hear([2; 32], Source::Mdns));
+    site.prove([2; 32]).unwrap();
+    // One that enrolled just before the directory was signed may be missing in it; a minute later it may not.
+    let mut young = (*record([4; 32])).clone();
+    young.record.enrolled_at = now;
+    site.peers.proven(Arc::new(young), "/ip4/10.0.0.4/tcp/1").unwrap();
+    site.peers.directory(&directory(&[[2; 32]], now + 59 * second));
+    assert!(site.peers.is_known(&name::peer_id(&[4; 32])));
+    site.peers.directory(&directory(&[[2; 32]], now + 60 * second));
+    assert!(site.peers.is_revoked(&name::peer_id(&[4; 32])));
 }
 
 #[tokio::test(start_paused = true)]
