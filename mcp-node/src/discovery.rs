@@ -9,6 +9,7 @@ mod allowance;
 pub(crate) mod endpoints;
 mod listener;
 mod messages;
+mod near;
 mod sighting;
 
 use std::path::PathBuf;

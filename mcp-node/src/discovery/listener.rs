@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mdns_sd::{DaemonEvent, IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 
 use super::messages::{Announced, MAX_LINE, Said, Told};
+use super::near::Near;
 use super::sighting;
 
 /// RFC 6763 §4.1.
@@ -73,6 +73,7 @@ struct Listener {
     events: Receiver<DaemonEvent>,
     /// Who was found, by instance.
     instances: HashMap<String, String>,
+    near: Near,
     announced: Option<Announced>,
     /// Of the service that is registered.
     registered: Option<String>,
@@ -122,6 +123,7 @@ impl Listener {
             found: daemon.browse(SERVICE)?,
             daemon,
             instances: HashMap::new(),
+            near: Near::default(),
             announced: None,
             registered: None,
             asked_at: Instant::now(),
@@ -210,7 +212,7 @@ impl Listener {
         if own_text("peer_id") == Some(peer_id) || is_of_another_fleet {
             return Ok(());
         }
-        let ips: Vec<IpAddr> = found.get_addresses().iter().map(|ip| ip.to_ip_addr()).collect();
+        let ips = self.near.hosts(found.get_addresses());
         let addresses = sighting::addresses(&ips, text("p2p").unwrap_or_default());
         if self.instances.len() >= MAX_INSTANCES && !self.instances.contains_key(found.get_fullname()) {
             return Ok(());
