@@ -12,8 +12,13 @@ use tokio::time::Instant;
 const TIME_FOR_PROOF: Duration = Duration::from_secs(10);
 /// So much a proven peer may send at once, and how many more each second.
 const ALLOWANCE: (f64, f64) = (200.0, 40.0);
-/// Messages that are no good, before a peer is let go.
-const PATIENCE: u32 = 8;
+/// Messages that are no good, before a peer is let go; one of them is forgotten each [`FORGIVEN`].
+const PATIENCE: f64 = 8.0;
+const FORGIVEN: Duration = Duration::from_secs(60);
+/// So long a peer that was let go is not taken up again, and the conduct of one that went is remembered.
+const LET_GO: Duration = Duration::from_secs(600);
+/// Peers that went, and are remembered at most. Each was proven once, so they are nodes of the fleet.
+const MAX_GONE: usize = 4096;
 
 /// All connections.
 #[derive(Default)]
@@ -21,6 +26,8 @@ pub(super) struct Connections {
     links: HashMap<ConnectionId, Link>,
     /// Of proven peers.
     conduct: HashMap<PeerId, Conduct>,
+    /// Of proven peers that went within [`LET_GO`]: who comes back is no new one.
+    gone: HashMap<PeerId, (Conduct, Instant)>,
 }
 
 struct Link {
@@ -34,7 +41,25 @@ struct Link {
 struct Conduct {
     left: f64,
     counted_at: Instant,
-    faults: u32,
+    faults: f64,
+    faults_at: Instant,
+    let_go_at: Option<Instant>,
+}
+
+impl Conduct {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: ALLOWANCE.0,
+            counted_at: now,
+            faults: 0.0,
+            faults_at: now,
+            let_go_at: None,
+        }
+    }
+
+    fn is_let_go(&self) -> bool {
+        self.let_go_at.is_some_and(|at| at.elapsed() < LET_GO)
+    }
 }
 
 impl Connections {
@@ -61,11 +86,11 @@ impl Connections {
         link.is_proven = true;
         let peer = link.peer;
         let is_first = !self.conduct.contains_key(&peer);
-        self.conduct.entry(peer).or_insert_with(|| Conduct {
-            left: ALLOWANCE.0,
-            counted_at: Instant::now(),
-            faults: 0,
-        });
+        if is_first {
+            let remembered = self.gone.remove(&peer).map(|(conduct, _)| conduct);
+            let conduct = remembered.unwrap_or_else(|| Conduct::new(Instant::now()));
+            self.conduct.insert(peer, conduct);
+        }
         is_first
     }
 
@@ -74,9 +99,26 @@ impl Connections {
         let link = self.links.remove(&id)?;
         let is_last = link.is_proven && !self.is_proven_by_others(&link.peer);
         is_last.then(|| {
-            self.conduct.remove(&link.peer);
+            if let Some(conduct) = self.conduct.remove(&link.peer) {
+                self.remember(link.peer, conduct);
+            }
             link.peer
         })
+    }
+
+    fn remember(&mut self, peer: PeerId, conduct: Conduct) {
+        if self.gone.len() >= MAX_GONE {
+            self.gone.retain(|_, (_, at)| at.elapsed() < LET_GO);
+        }
+        if self.gone.len() < MAX_GONE {
+            self.gone.insert(peer, (conduct, Instant::now()));
+        }
+    }
+
+    /// Whether a peer was let go a short time ago, because of what it sent.
+    pub(super) fn is_let_go(&self, peer: &PeerId) -> bool {
+        let gone = self.gone.get(peer).map(|(conduct, _)| conduct);
+        self.conduct.get(peer).or(gone).is_some_and(Conduct::is_let_go)
     }
 
     fn is_proven_by_others(&self, peer: &PeerId) -> bool {
@@ -160,8 +202,14 @@ impl Connections {
     /// A proven peer has sent something that is no good. Returns whether that was once too often.
     pub(super) fn misbehaved(&mut self, peer: &PeerId) -> bool {
         self.conduct.get_mut(peer).is_some_and(|conduct| {
-            conduct.faults += 1;
-            conduct.faults >= PATIENCE
+            let forgiven = conduct.faults_at.elapsed().as_secs_f64() / FORGIVEN.as_secs_f64();
+            conduct.faults_at = Instant::now();
+            conduct.faults = (conduct.faults - forgiven).max(0.0) + 1.0;
+            let is_enough = conduct.faults >= PATIENCE;
+            if is_enough {
+                conduct.let_go_at = Some(Instant::now());
+            }
+            is_enough
         })
     }
 }
@@ -221,7 +269,35 @@ mod tests {
         assert_eq!(taken, ALLOWANCE.0 as usize);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(connections.may_send(&peer));
-        let faults = (0..100).position(|_| connections.misbehaved(&peer));
-        assert_eq!(faults, Some(PATIENCE as usize - 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_let_go_does_not_come_back_at_once_and_faults_are_forgotten() {
+        let mut connections = Connections::default();
+        let peer = PeerId::random();
+        let come = |connections: &mut Connections, number| {
+            connections.established(id(number), peer, Multiaddr::empty());
+            connections.proven(id(number));
+        };
+        come(&mut connections, 0);
+        let patience = PATIENCE as usize;
+        // One a minute is forgiven.
+        for _ in 0..3 * patience {
+            assert!(!connections.misbehaved(&peer));
+            tokio::time::advance(FORGIVEN).await;
+        }
+        let until_full = |connections: &mut Connections| (0..100).position(|_| connections.misbehaved(&peer));
+        // Going and coming makes no new peer of it.
+        assert!((0..patience - 1).all(|_| !connections.misbehaved(&peer)));
+        assert_eq!(connections.closed(id(0)), Some(peer));
+        assert!(!connections.is_let_go(&peer));
+        come(&mut connections, 1);
+        assert_eq!(until_full(&mut connections), Some(0));
+        assert_eq!(connections.closed(id(1)), Some(peer));
+        assert!(connections.is_let_go(&peer) && !connections.is_let_go(&PeerId::random()));
+        tokio::time::advance(LET_GO).await;
+        assert!(!connections.is_let_go(&peer));
+        come(&mut connections, 2);
+        assert_eq!(until_full(&mut connections), Some(patience - 1));
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::find::find;
-use super::spread::judge_keys;
+use super::spread::{Verdict, judge_keys};
 use super::task::{Finding, Task};
 use super::wire::{Held, MAX_STAMPS, Request, Response};
 use crate::revocation::{Brought, Revocation};
@@ -255,11 +255,13 @@ impl Task {
             (Purpose::List, Response::Signed { token }) => self.offer(peer, token),
             (Purpose::Keys, Response::Signed { token }) => {
                 let verdict = judge_keys(&self.shared, &token);
-                if verdict == super::spread::Verdict::New {
-                    self.publish_keys();
+                match verdict {
+                    Verdict::New => self.publish_keys(),
+                    Verdict::Bad(_) => self.misbehaved(&peer),
+                    _ => {}
                 }
             }
-            (Purpose::Announcement, Response::Signed { token }) => self.judge_announcement(token),
+            (Purpose::Announcement, Response::Signed { token }) => self.judge_announcement(peer, token),
             (Purpose::Search(number), Response::Signed { token }) => self.searched(*number, Some(token)),
             (Purpose::Search(number), _) => self.searched(*number, None),
             _ => {}
@@ -293,9 +295,14 @@ impl Task {
         let Some(revocation) = self.shared.revocation.clone() else {
             return;
         };
+        let findings = self.findings.clone();
         tokio::spawn(async move {
-            if let Brought::Refused(reason) = revocation.offer(&token).await {
+            let brought = revocation.offer(&token).await;
+            if let Brought::Refused(reason) = brought {
                 tracing::warn!(%peer, reason, event = "peer_message_refused", "security: a list of a peer is refused");
+            }
+            if let Verdict::Bad(_) = brought.into() {
+                findings.send(Finding::Misbehaved(peer)).await.ok();
             }
         });
     }

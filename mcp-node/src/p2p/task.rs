@@ -60,6 +60,8 @@ pub(super) enum Finding {
     Step(ConnectionId, Step),
     NotProven(ConnectionId, NotProven),
     Judged(Judged),
+    /// A peer has answered with what is no good.
+    Misbehaved(PeerId),
     Answer(libp2p::request_response::ResponseChannel<Response>, Response),
     /// A list is to be looked for at this many peers' further on.
     Search(super::questions::Search),
@@ -235,18 +237,18 @@ impl Task {
         match finding {
             Finding::Step(id, Step::Open(opened)) => {
                 let (proven, _) = self.connections.counts();
-                let is_new = self
-                    .connections
-                    .find(id)
-                    .is_some_and(|(peer, _)| !self.connections.is_proven(&peer));
+                let peer = self.connections.find(id).map(|(peer, _)| peer);
+                let is_new = peer.is_some_and(|peer| !self.connections.is_proven(&peer));
+                let is_let_go = peer.is_some_and(|peer| self.connections.is_let_go(&peer));
                 // Dropping `opened` ends the conversation.
-                if !is_new || proven < self.shared.config.max_peers {
+                if !is_let_go && (!is_new || proven < self.shared.config.max_peers) {
                     self.swarm.behaviour_mut().gate.open(id, opened);
                 }
             }
             Finding::Step(id, Step::Begin(record)) => self.on_proven(id, record),
             Finding::NotProven(id, fault) => self.on_not_proven(id, &fault),
             Finding::Judged(judged) => self.on_judged(judged),
+            Finding::Misbehaved(peer) => self.misbehaved(&peer),
             Finding::Answer(channel, response) => self.respond(channel, response),
             Finding::Search(search) => self.search(search),
         }
