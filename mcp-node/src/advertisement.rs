@@ -19,7 +19,7 @@ pub(crate) const MAX_BYTES: usize = 64 * 1024;
 /// How long a document counts. It is renewed in a third of that.
 pub(crate) const LIFE: Duration = Duration::from_secs(180);
 /// A document that claims to count for longer is refused.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
 /// How far the clocks of two nodes may differ.
 const LEEWAY: Duration = Duration::from_secs(60);
 /// Entries of a list.

@@ -18,6 +18,18 @@ use crate::json;
 #[error("{0}")]
 pub struct JwtFault(pub &'static str);
 
+const EXPIRED: JwtFault = JwtFault("it has expired");
+const TOO_FAR_AHEAD: JwtFault = JwtFault("exp lies too far ahead");
+const NOT_YET: JwtFault = JwtFault("it is not valid yet");
+const TOO_OLD: JwtFault = JwtFault("it was issued too long ago");
+
+impl JwtFault {
+    /// Whether it is one of times: what is refused by one clock, another takes, so whoever passes it on may mean well.
+    pub fn is_of_times(self) -> bool {
+        [EXPIRED, TOO_FAR_AHEAD, NOT_YET, TOO_OLD].contains(&self)
+    }
+}
+
 /// A JWT that has been taken apart. Use it only to choose the key.
 pub struct SignedJwt<'a> {
     signing_input: &'a [u8],
@@ -224,13 +236,13 @@ impl VerifiedJwt {
     pub fn check_times(&self, times: Times, now: UnixSeconds) -> Result<UnixSeconds, JwtFault> {
         let expires_at = self.time("exp")?.ok_or(JwtFault("exp is missing"))?;
         if now >= expires_at + times.leeway {
-            return Err(JwtFault("it has expired"));
+            return Err(EXPIRED);
         }
         if times
             .longest
             .is_some_and(|longest| expires_at > now + longest + times.leeway)
         {
-            return Err(JwtFault("exp lies too far ahead"));
+            return Err(TOO_FAR_AHEAD);
         }
         let issued_at = self.time("iat")?;
         let not_before = self.time("nbf")?;
@@ -239,12 +251,12 @@ impl VerifiedJwt {
             .flatten()
             .any(|start| start > now + times.leeway)
         {
-            return Err(JwtFault("it is not valid yet"));
+            return Err(NOT_YET);
         }
         if let Some(oldest) = times.oldest {
             let issued_at = issued_at.ok_or(JwtFault("iat is missing"))?;
             if issued_at + oldest + times.leeway < now {
-                return Err(JwtFault("it was issued too long ago"));
+                return Err(TOO_OLD);
             }
         }
         Ok(expires_at)

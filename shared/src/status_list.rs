@@ -101,6 +101,21 @@ pub fn pack(list: &[u8]) -> std::io::Result<String> {
 #[error("{0}")]
 pub struct ListFault(pub &'static str);
 
+impl ListFault {
+    /// It was signed before the one that the reader has.
+    pub const OLDER: Self = Self("it is older than the one that is held");
+    /// It says less than the one that the reader has.
+    pub const TAKES_BACK: Self = Self("it takes revocations back");
+    const LIES_AHEAD: Self = Self("iat lies ahead");
+    const EXPIRED: Self = Self("it has expired");
+
+    /// Whether it lies in what the reader has, or in its clock: another reader may take the same list, so whoever passes it
+    /// on may mean well.
+    pub fn is_of_reader(self) -> bool {
+        [Self::OLDER, Self::TAKES_BACK, Self::LIES_AHEAD, Self::EXPIRED].contains(&self)
+    }
+}
+
 impl From<JwtFault> for ListFault {
     fn from(fault: JwtFault) -> Self {
         Self(fault.0)
@@ -153,11 +168,11 @@ impl<'a> UnverifiedList<'a> {
         }
         let issued_at = verified.time("iat")?.ok_or(ListFault("iat is missing"))?;
         if issued_at > now + LEEWAY {
-            return Err(ListFault("iat lies ahead"));
+            return Err(ListFault::LIES_AHEAD);
         }
         let expires_at = verified.time("exp")?;
         if expires_at.is_some_and(|end| now >= end + LEEWAY) {
-            return Err(ListFault("it has expired"));
+            return Err(ListFault::EXPIRED);
         }
         let ttl = match verified.claims().get("ttl") {
             None => None,

@@ -11,27 +11,29 @@ use shared::fleet::record::SignedRecord;
 use shared::signed_jwt::{JwtFault, SignedJwt, Times};
 
 use super::proof::{NotProven, Trust};
-use crate::advertisement::{Advertisement, LIFE};
+use crate::advertisement::{Advertisement, LONGEST};
 use crate::identity::Identity;
 
 /// The type among JWTs.
 const TYPE: &str = "edge-hive-announcement+jwt";
 /// A longer one is not read.
 const MAX_BYTES: usize = 192 * 1024;
-/// The clocks of two nodes may differ by this, and none counts for longer than [`LIFE`].
+/// The clocks of two nodes may differ by this. How long one counts is its author's choice, up to [`LONGEST`]: in a large
+/// fleet each speaks less often.
 const TIMES: Times = Times {
     leeway: Duration::from_secs(60),
-    longest: Some(LIFE),
-    oldest: Some(LIFE),
+    longest: Some(LONGEST),
+    oldest: Some(LONGEST),
 };
 /// Authors whose latest number is remembered.
-const MAX_AUTHORS: usize = 8192;
+const MAX_AUTHORS: usize = 16_384;
 
 /// One that was verified.
 pub(super) struct Announcement {
     pub(super) record: SignedRecord,
     pub(super) number: u64,
-    pub(super) issued_at: UnixSeconds,
+    /// Until when it counts, and what it says.
+    pub(super) expires_at: UnixSeconds,
     pub(super) advertisement: Advertisement,
 }
 
@@ -42,12 +44,13 @@ pub(super) fn sign(
     advertisement: &Advertisement,
     (number, now): (u64, UnixSeconds),
 ) -> String {
+    let expires_at = advertisement.expires_at;
     let advertisement: Value = serde_json::from_slice(&advertisement.to_bytes()).unwrap_or_default();
     let claims = json!({
         "iss": identity.peer_id(),
         "seq": number,
         "iat": now,
-        "exp": now + LIFE,
+        "exp": expires_at,
         "record": record,
         "advertisement": advertisement,
     });
@@ -66,10 +69,9 @@ pub(super) async fn verify(text: &str, trust: &Trust, now: UnixSeconds) -> Resul
     if jwt.text("iss")? != Some(&record.record.peer_id) {
         return Err(NotProven::OtherPeer);
     }
-    jwt.check_times(TIMES, now)?;
+    let expires_at = jwt.check_times(TIMES, now)?;
     let number = jwt.claims().get("seq").and_then(Value::as_u64);
     let number = number.ok_or(JwtFault("it has no number"))?;
-    let issued_at = jwt.time("iat")?.ok_or(JwtFault("iat is missing"))?;
     let said = jwt.claims().get("advertisement").cloned().unwrap_or_default();
     let advertisement = Advertisement::parse(said.to_string().as_bytes())
         .map_err(|_| JwtFault("what it says of itself has another form"))?;
@@ -79,12 +81,12 @@ pub(super) async fn verify(text: &str, trust: &Trust, now: UnixSeconds) -> Resul
     Ok(Announcement {
         record,
         number,
-        issued_at,
+        expires_at,
         advertisement,
     })
 }
 
-/// The latest number of each author. All of them are nodes of the fleet.
+/// The latest number of each author, and when its announcement is over. All of them are nodes of the fleet.
 #[derive(Default)]
 pub(super) struct Numbers(Mutex<HashMap<String, (u64, UnixSeconds)>>);
 
@@ -102,12 +104,12 @@ impl Numbers {
         }
         if numbers.len() >= MAX_AUTHORS && !numbers.contains_key(author) {
             // What is over by its own time cannot come again.
-            numbers.retain(|_, (_, at)| now.since(*at) <= LIFE + TIMES.leeway * 2);
+            numbers.retain(|_, (_, over)| now < *over + TIMES.leeway);
             if numbers.len() >= MAX_AUTHORS {
                 return false;
             }
         }
-        numbers.insert(author.clone(), (announcement.number, announcement.issued_at));
+        numbers.insert(author.clone(), (announcement.number, announcement.expires_at));
         true
     }
 }
@@ -116,6 +118,7 @@ impl Numbers {
 mod tests {
     use super::super::proof::tests::{good, record};
     use super::*;
+    use crate::advertisement::LIFE;
     use crate::testing::Forge;
     use shared::clock;
 
@@ -133,7 +136,7 @@ mod tests {
         let identity = &author.trust.identity;
         let of_author = record(&forge, identity, now, |_| {});
         let said = advertisement(identity, now);
-        let at = |number, at| sign(identity, &of_author, &said, (number, at));
+        let at = |number, at| sign(identity, &of_author, &advertisement(identity, at), (number, at));
         let numbers = Numbers::default();
         let read = async |text: &str, now| {
             let announcement = verify(text, &reader.trust, now).await.ok()?;
@@ -146,7 +149,17 @@ mod tests {
         assert_eq!(read(&at(6, now), now).await, Some(true));
         let hour = Duration::from_secs(3600);
         assert_eq!(read(&at(7, now - hour), now).await, None, "over");
+        let over = verify(&at(7, now - hour), &reader.trust, now).await;
+        assert!(matches!(over, Err(NotProven::Jwt(fault)) if fault.is_of_times()));
         assert_eq!(read(&at(8, now + hour), now).await, None, "of the future");
+        // How long one counts is what it says, up to an hour.
+        let mut long = advertisement(identity, now - hour / 2);
+        long.expires_at = now + hour / 2;
+        let in_the_middle = sign(identity, &of_author, &long, (8, now - hour / 2));
+        assert_eq!(read(&in_the_middle, now).await, Some(true));
+        long.expires_at = now + hour * 2;
+        let too_long = sign(identity, &of_author, &long, (9, now));
+        assert_eq!(read(&too_long, now).await, None);
         // In another's name, with another's record, of another node.
         let other = &reader.trust.identity;
         let of_other = record(&forge, other, now, |_| {});

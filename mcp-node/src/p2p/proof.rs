@@ -73,6 +73,8 @@ pub(super) enum NotProven {
     NoRecord,
     #[error("the issuer's keys cannot be had")]
     NoKeys,
+    #[error("its record names no key of the issuer")]
+    UnknownKey,
     #[error("it does not believe this node: {0}")]
     Refused(String),
     #[error("there is no randomness")]
@@ -94,7 +96,7 @@ impl NotProven {
     /// What the other side is told.
     fn word(&self) -> &'static str {
         match self {
-            Self::Jwt(_) | Self::OtherPeer => "record_refused",
+            Self::Jwt(_) | Self::OtherPeer | Self::UnknownKey => "record_refused",
             Self::Revoked => "revoked",
             Self::NoRecord => "no_record",
             Self::NoKeys => "no_keys",
@@ -280,9 +282,7 @@ impl Trust {
             // Asks the issuer, as rarely as for tokens.
             None => match self.keys.key(kid).await {
                 KeyLookup::Key(key) => key,
-                KeyLookup::UnknownKid => {
-                    return Err(JwtFault("its record names no key of the issuer").into());
-                }
+                KeyLookup::UnknownKid => return Err(NotProven::UnknownKey),
                 KeyLookup::Unavailable { .. } => return Err(NotProven::NoKeys),
             },
         };

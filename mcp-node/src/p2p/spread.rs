@@ -8,6 +8,8 @@ use libp2p::PeerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError};
 use shared::clock::{self, UnixSeconds};
 use shared::jwks::{OfferFault, Offered};
+use shared::signed_jwt::JwtFault;
+use shared::status_list::ListFault;
 use tokio::sync::Semaphore;
 
 use super::Shared;
@@ -15,7 +17,7 @@ use super::announcement::{self, Announcement, Numbers};
 use super::behaviour::MAX_GOSSIP_BYTES;
 use super::proof::NotProven;
 use super::task::{Finding, Task};
-use crate::advertisement::{Advertisement, LIFE};
+use crate::advertisement::Advertisement;
 use crate::peers::Source;
 use crate::revocation::Brought;
 
@@ -59,7 +61,7 @@ pub(super) enum Verdict {
     New,
     /// Good or not, it says nothing new: it ends here.
     Known,
-    /// Nobody here can say.
+    /// Nobody here can say: the keys are missing, or the clocks or what is held differ. Whoever passed it on is not to blame.
     Unjudged,
     /// It is no good, for this reason.
     Bad(&'static str),
@@ -92,8 +94,19 @@ impl From<Brought> for Verdict {
         match brought {
             Brought::Newer => Self::New,
             Brought::Known => Self::Known,
+            Brought::Refused(reason) if ListFault(reason).is_of_reader() => Self::Unjudged,
             Brought::Refused(reason) => Self::Bad(reason),
             Brought::Unjudged => Self::Unjudged,
+        }
+    }
+}
+
+impl From<JwtFault> for Verdict {
+    fn from(fault: JwtFault) -> Self {
+        if fault.is_of_times() {
+            Self::Unjudged
+        } else {
+            Self::Bad(fault.0)
         }
     }
 }
@@ -228,10 +241,14 @@ impl Task {
     }
 
     /// Takes what a peer said of itself when it was asked.
-    pub(super) fn judge_announcement(&self, text: String) {
-        let shared = Arc::clone(&self.shared);
+    pub(super) fn judge_announcement(&self, peer: PeerId, text: String) {
+        let (shared, findings) = (Arc::clone(&self.shared), self.findings.clone());
         let numbers = Arc::clone(&self.spread.numbers);
-        tokio::spawn(async move { Judge::Announcement.judge(&shared, &numbers, &text).await });
+        tokio::spawn(async move {
+            if let Verdict::Bad(_) = Judge::Announcement.judge(&shared, &numbers, &text).await {
+                findings.send(Finding::Misbehaved(peer)).await.ok();
+            }
+        });
     }
 }
 
@@ -254,12 +271,12 @@ impl Judge {
             Self::Announcement => {
                 let now = clock::now();
                 match announcement::verify(text, &shared.trust, now).await {
-                    Ok(announcement) if numbers.take(&announcement, now) => take(shared, announcement),
+                    Ok(announcement) if numbers.take(&announcement, now) => take(shared, announcement, now),
                     Ok(_) => Verdict::Known,
-                    Err(NotProven::NoKeys) => Verdict::Unjudged,
+                    Err(NotProven::NoKeys | NotProven::UnknownKey) => Verdict::Unjudged,
                     // The node may have been cut off a moment ago, and whoever passes it on may not know.
                     Err(NotProven::Revoked) => Verdict::Known,
-                    Err(NotProven::Jwt(fault)) => Verdict::Bad(fault.0),
+                    Err(NotProven::Jwt(fault)) => fault.into(),
                     Err(_) => Verdict::Bad("it is another peer's"),
                 }
             }
@@ -276,20 +293,45 @@ pub(super) fn judge_keys(shared: &Shared, text: &str) -> Verdict {
         }
         Ok(Offered::Known) => Verdict::Known,
         Err(OfferFault::UnknownSigner) => Verdict::Unjudged,
-        Err(OfferFault::Jwt(fault)) => Verdict::Bad(fault.0),
+        Err(OfferFault::Jwt(fault)) => fault.into(),
         Err(OfferFault::Set(_)) => Verdict::Bad("it is no key set"),
     }
 }
 
 /// Of a connected node it is what the node says of itself; of another, advice where to find it.
-fn take(shared: &Shared, announcement: Announcement) -> Verdict {
+fn take(shared: &Shared, announcement: Announcement, now: UnixSeconds) -> Verdict {
     let peers = &shared.trust.peers;
     let peer = announcement.record.record.peer_id;
     if peer == shared.peer.to_base58() {
         return Verdict::Known;
     }
     let addresses = announcement.advertisement.p2p.addresses.clone();
-    peers.heard(&peer, Source::Gossip, &addresses, Some(LIFE));
+    let lasts = announcement.expires_at.since(now);
+    peers.heard(&peer, Source::Gossip, &addresses, Some(lasts));
     peers.advertised(&peer, announcement.advertisement);
     Verdict::New
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_passes_on_what_others_may_take_is_not_to_blame() {
+        for brought in [
+            Brought::Refused(ListFault::TAKES_BACK.0),
+            Brought::Refused(ListFault::OLDER.0),
+            Brought::Refused("it has expired"),
+            Brought::Unjudged,
+        ] {
+            assert_eq!(Verdict::from(brought), Verdict::Unjudged, "{brought:?}");
+        }
+        let bad = Verdict::from(Brought::Refused("its signature is not that of the key"));
+        assert!(matches!(bad, Verdict::Bad(_)));
+        assert_eq!(Verdict::from(JwtFault("it is not valid yet")), Verdict::Unjudged);
+        assert!(matches!(
+            Verdict::from(JwtFault("it is too long")),
+            Verdict::Bad(_)
+        ));
+    }
 }

@@ -81,9 +81,9 @@ impl HeldList {
             return Ok(false);
         }
         let fault = if verified.issued_at < held.issued_at {
-            Some("it is older than the one that is held")
+            Some(ListFault::OLDER.0)
         } else if verified.list.takes_back(&held.list) {
-            Some("it takes revocations back")
+            Some(ListFault::TAKES_BACK.0)
         } else {
             None
         };

@@ -247,7 +247,7 @@ impl Inner {
                 return Brought::Known;
             }
             if verified.list.takes_back(&known.list) {
-                return Brought::Refused("it takes revocations back");
+                return Brought::Refused(ListFault::TAKES_BACK.0);
             }
         }
         let content = Content {
