@@ -201,7 +201,10 @@ impl Observer {
     fn peers(&self) -> (Vec<PeerStatus>, usize) {
         let all = self.peers.list();
         let (known, heard): (Vec<_>, Vec<_>) = all.iter().partition(|peer| peer.record.is_some());
-        (known.into_iter().map(PeerStatus::of).collect(), heard.len())
+        (
+            known.into_iter().map(PeerStatus::without_addresses).collect(),
+            heard.len(),
+        )
     }
 
     /// The state now; the load is that of the last second.

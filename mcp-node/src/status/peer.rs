@@ -18,7 +18,8 @@ pub(crate) struct PeerStatus {
     pub(crate) state: State,
     /// Where it was heard of.
     pub(crate) sources: Vec<Source>,
-    /// Where it may be reached as a peer.
+    /// Where it may be reached as a peer, for those who have the scopes of the fleet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) addresses: Vec<String>,
     /// Its name for people, as the authorization server signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +66,16 @@ impl PeerStatus {
             resource: record.map(|record| record.resource.clone()),
             last_contact_seconds: peer.last_contact.map(|at| at.elapsed().as_secs()),
             says: peer.advertisement.as_deref().map(PeerSays::of),
+        }
+    }
+}
+
+impl PeerStatus {
+    /// The same for callers without the scopes of the fleet: where nodes are within networks is not for everybody.
+    pub(crate) fn without_addresses(peer: &Peer) -> Self {
+        Self {
+            addresses: Vec::new(),
+            ..Self::of(peer)
         }
     }
 }
