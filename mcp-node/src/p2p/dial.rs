@@ -16,10 +16,15 @@ use libp2p::{Multiaddr, PeerId, Transport};
 use shared::http_client::{reached_address, special_purpose};
 use tokio::time::Instant;
 
-/// Addresses that are kept as told, at most.
+/// Addresses that are kept as told by one of the two, at most.
 const MAX_TOLD: usize = 2048;
-/// How long the word of the local network counts for an address.
+/// How long a word counts for an address.
 const TOLD_FOR: Duration = Duration::from_secs(600);
+/// Hosts where nobody answered that was a peer, and how many are remembered. So often within the time one is called on
+/// anybody's word, and then left alone: it may be a third party, and each of many nodes may have been told of it.
+const MISSES: u32 = 8;
+const MISSED_FOR: Duration = Duration::from_secs(600);
+const MAX_MISSED: usize = 2048;
 
 /// Who names an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +43,38 @@ pub(super) struct DialPolicy {
     /// Networks that are no public ones, and may be called on anybody's word.
     networks: Vec<IpNet>,
     relays: HashSet<PeerId>,
-    told: Mutex<HashMap<(IpAddr, u16), Instant>>,
+    told: Mutex<Told>,
+}
+
+/// What is remembered.
+#[derive(Debug, Default)]
+struct Told {
+    by_operator: Places,
+    // Of its own, so that no stranger takes the operator's room.
+    on_local_network: Places,
+    missed: HashMap<IpAddr, (u32, Instant)>,
+}
+
+/// Places, and when they were told.
+#[derive(Debug, Default)]
+struct Places(HashMap<(IpAddr, u16), Instant>);
+
+impl Places {
+    /// Whether there is room for it.
+    fn add(&mut self, place: (IpAddr, u16)) -> bool {
+        if self.0.len() >= MAX_TOLD {
+            self.0.retain(|_, at| at.elapsed() < TOLD_FOR);
+        }
+        let has_room = self.0.len() < MAX_TOLD || self.0.contains_key(&place);
+        if has_room {
+            self.0.insert(place, Instant::now());
+        }
+        has_room
+    }
+
+    fn has(&self, place: (IpAddr, u16)) -> bool {
+        self.0.get(&place).is_some_and(|at| at.elapsed() < TOLD_FOR)
+    }
 }
 
 impl DialPolicy {
@@ -55,23 +91,38 @@ impl DialPolicy {
         let Some(place) = place_of(address) else {
             return self.is_own_relay(address);
         };
-        let is_ours = match said {
-            Said::ByOperator => true,
+        match said {
+            Said::ByOperator => self.told().by_operator.add(place),
             // Of the local network means not this machine, and nothing that is no place of a host.
-            Said::OnLocalNetwork => is_local(place.0),
-            Said::ByAnybody => false,
+            Said::OnLocalNetwork if is_local(place.0) => self.told().on_local_network.add(place),
+            Said::OnLocalNetwork | Said::ByAnybody => self.is_open(place.0),
+        }
+    }
+
+    /// At `address` there was no peer, or another one.
+    pub(super) fn missed(&self, address: &Multiaddr) {
+        let Some((ip, _)) = place_of(address) else {
+            return;
         };
-        if !is_ours {
-            return self.is_open(place.0);
-        }
         let mut told = self.told();
-        if told.len() >= MAX_TOLD {
-            told.retain(|_, at| at.elapsed() < TOLD_FOR);
+        if told.missed.len() >= MAX_MISSED {
+            told.missed.retain(|_, (_, since)| since.elapsed() < MISSED_FOR);
         }
-        if told.len() < MAX_TOLD {
-            told.insert(place, Instant::now());
+        if told.missed.len() >= MAX_MISSED && !told.missed.contains_key(&ip) {
+            return;
         }
-        true
+        let (misses, since) = told.missed.entry(ip).or_insert_with(|| (0, Instant::now()));
+        if since.elapsed() >= MISSED_FOR {
+            (*misses, *since) = (0, Instant::now());
+        }
+        *misses += 1;
+    }
+
+    /// At `address` there is a peer.
+    pub(super) fn met(&self, address: &Multiaddr) {
+        if let Some((ip, _)) = place_of(address) {
+            self.told().missed.remove(&ip);
+        }
     }
 
     /// Whether `address` may be called now.
@@ -81,16 +132,20 @@ impl DialPolicy {
         };
         let is_told = || {
             let told = self.told();
-            told.get(&place).is_some_and(|at| at.elapsed() < TOLD_FOR)
+            told.by_operator.has(place) || told.on_local_network.has(place)
         };
         self.is_open(place.0) || is_told()
     }
 
+    /// Whether a host may be called on anybody's word now.
     fn is_open(&self, ip: IpAddr) -> bool {
-        special_purpose(ip).is_none() || {
-            let reached = reached_address(ip);
-            self.networks.iter().any(|network| network.contains(&reached))
+        let reached = reached_address(ip);
+        if self.networks.iter().any(|network| network.contains(&reached)) {
+            return true;
         }
+        let is_left_alone =
+            |(misses, since): &(u32, Instant)| *misses >= MISSES && since.elapsed() < MISSED_FOR;
+        special_purpose(ip).is_none() && !self.told().missed.get(&ip).is_some_and(is_left_alone)
     }
 
     /// Whether the way leads through a relay that the operator named, and no other.
@@ -106,7 +161,7 @@ impl DialPolicy {
         false
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<(IpAddr, u16), Instant>> {
+    fn told(&self) -> MutexGuard<'_, Told> {
         // Nothing under this lock panics half-way through a change.
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -248,6 +303,44 @@ mod tests {
         );
         assert!(policy.admits(&address("/ip4/127.0.0.1/tcp/6379"), Said::ByOperator));
         assert!(policy.permits(&address("/ip4/127.0.0.1/tcp/6379")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p2p_16_strangers_take_none_of_the_operators_room() {
+        let policy = DialPolicy::default();
+        let spoofed = |n: usize| address(&format!("/ip4/10.0.{}.{}/tcp/1", n / 250, n % 250));
+        let admitted = (0..MAX_TOLD + 10).filter(|n| policy.admits(&spoofed(*n), Said::OnLocalNetwork));
+        assert_eq!(admitted.count(), MAX_TOLD);
+        assert!(
+            policy.admits(&spoofed(0), Said::OnLocalNetwork),
+            "it is there already"
+        );
+        let named = address("/ip4/10.9.9.9/tcp/4001");
+        assert!(!policy.admits(&named, Said::OnLocalNetwork) && !policy.permits(&named));
+        assert!(policy.admits(&named, Said::ByOperator) && policy.permits(&named));
+        tokio::time::advance(TOLD_FOR).await;
+        assert!(policy.admits(&address("/ip4/10.9.9.8/tcp/1"), Said::OnLocalNetwork));
+        assert!(!policy.permits(&spoofed(0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_party_is_left_alone_after_some_calls() {
+        let policy = DialPolicy::default();
+        let at = |port: u32| address(&format!("/ip4/9.9.9.9/tcp/{port}"));
+        for port in 1..=MISSES {
+            assert!(policy.admits(&at(port), Said::ByAnybody));
+            policy.missed(&at(port));
+        }
+        assert!(!policy.admits(&at(99), Said::ByAnybody) && !policy.permits(&at(99)));
+        assert!(policy.permits(&address("/ip4/9.9.9.8/tcp/1")));
+        // Not on the operator's word.
+        assert!(policy.admits(&at(4001), Said::ByOperator) && policy.permits(&at(4001)));
+        tokio::time::advance(MISSED_FOR).await;
+        assert!(policy.permits(&at(99)));
+        (0..MISSES).for_each(|_| policy.missed(&at(1)));
+        assert!(!policy.permits(&at(99)));
+        policy.met(&at(1));
+        assert!(policy.permits(&at(99)));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Whom the node calls, and who waits for that.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
-use libp2p::{Multiaddr, PeerId, kad};
+use libp2p::{Multiaddr, PeerId, TransportError, kad};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -16,6 +15,8 @@ use crate::peers::Source;
 
 /// Calls that go on at once.
 const CALLS: usize = 8;
+/// Addresses of a peer that has proven nothing, as far as others of whom nobody knows said them, that are called at once.
+const MAX_HEARSAY: usize = 2;
 /// Callers that wait for a connection.
 const MAX_WAITING: usize = 64;
 
@@ -26,6 +27,13 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
 }
 
+/// A call that goes on.
+pub(super) struct Call {
+    peer: PeerId,
+    /// Whether it is made because of the table, and nobody waits for it.
+    is_by_table: bool,
+}
+
 impl Task {
     pub(super) fn connect(&mut self, peer: PeerId, answer: oneshot::Sender<Result<(), NotConnected>>) {
         if self.connections.is_proven(&peer) {
@@ -33,55 +41,85 @@ impl Task {
             return;
         }
         let places = self.shared.trust.peers.places(&peer.to_base58());
-        match self.call(peer, &places) {
-            Ok(_) if self.waiting.len() < MAX_WAITING => self.waiting.push(Waiting {
+        match self.call(peer, &places, false) {
+            Ok(()) if self.waiting.len() < MAX_WAITING => self.waiting.push(Waiting {
                 peer,
                 answer,
                 since: Instant::now(),
             }),
-            Ok(_) => drop(answer.send(Err(NotConnected::Down))),
+            Ok(()) => drop(answer.send(Err(NotConnected::Down))),
             Err(reason) => drop(answer.send(Err(reason))),
         }
     }
 
-    /// Calls a peer at those of its places that may be called.
+    /// Calls a peer at those of its places that may be called. What strangers of the local network say is called beside the
+    /// rest: the first that answers ends a call, and may be another who answers faster.
     fn call(
         &mut self,
         peer: PeerId,
         places: &[(Source, String)],
-    ) -> Result<Option<ConnectionId>, NotConnected> {
+        is_by_table: bool,
+    ) -> Result<(), NotConnected> {
         if self.swarm.is_connected(&peer) {
-            return Ok(None);
+            return Ok(());
         }
-        let policy = Arc::clone(&self.shared.policy);
-        let admitted = places
-            .iter()
-            .filter_map(|(source, address)| Some((said_by(*source), address.parse().ok()?)))
-            .filter(|(said, address)| policy.admits(address, *said))
-            .map(|(_, address)| address)
-            .take(MAX_ADDRESSES);
-        let admitted: Vec<Multiaddr> = admitted.collect();
-        if admitted.is_empty() {
+        let (by_strangers, others) = self.admitted(peer, places);
+        if by_strangers.is_empty() && others.is_empty() {
             return Err(NotConnected::NoAddress);
         }
-        let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .addresses(admitted)
-            .build();
-        let id = options.connection_id();
-        match self.swarm.dial(options) {
-            Ok(()) => Ok(Some(id)),
-            // It is being called already.
-            Err(DialError::DialPeerConditionFalse(_)) => Ok(None),
-            Err(_) => Err(NotConnected::Unreachable),
+        let mut condition = PeerCondition::DisconnectedAndNotDialing;
+        let mut called = Err(NotConnected::Unreachable);
+        for addresses in [others, by_strangers] {
+            if addresses.is_empty() {
+                continue;
+            }
+            let options = DialOpts::peer_id(peer)
+                .condition(condition)
+                .addresses(addresses)
+                .build();
+            let id = options.connection_id();
+            match self.swarm.dial(options) {
+                Ok(()) => {
+                    self.calls.insert(id, Call { peer, is_by_table });
+                    called = Ok(());
+                    condition = PeerCondition::Disconnected;
+                }
+                // It is being called already.
+                Err(DialError::DialPeerConditionFalse(_)) => return Ok(()),
+                Err(_) => {}
+            }
         }
+        called
+    }
+
+    /// Addresses that may be called: those that strangers of the local network named, and the others.
+    fn admitted(&self, peer: PeerId, places: &[(Source, String)]) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
+        let policy = &self.shared.policy;
+        let is_known = self.shared.trust.peers.is_known(&peer.to_base58());
+        let (mut by_strangers, mut others, mut hearsay) = (Vec::new(), Vec::new(), 0);
+        for (source, address) in places.iter().take(MAX_ADDRESSES) {
+            let is_hearsay = !is_known && matches!(source, Source::Connection | Source::Gossip);
+            let Ok(address) = address.parse::<Multiaddr>() else {
+                continue;
+            };
+            if (is_hearsay && hearsay >= MAX_HEARSAY) || !policy.admits(&address, said_by(*source)) {
+                continue;
+            }
+            hearsay += usize::from(is_hearsay);
+            match source {
+                Source::Mdns => by_strangers.push(address),
+                _ => others.push(address),
+            }
+        }
+        (by_strangers, others)
     }
 
     /// Calls peers of the table while there are few. The others may come by themselves.
     pub(super) fn call_some(&mut self) {
         let (proven, _) = self.connections.counts();
         let wanted = (self.shared.config.max_peers / 2).saturating_sub(proven);
-        let at_most = wanted.min(CALLS.saturating_sub(self.calls.len()));
+        let going_on = self.calls.values().filter(|call| call.is_by_table).count();
+        let at_most = wanted.min(CALLS.saturating_sub(going_on));
         if at_most == 0 {
             return;
         }
@@ -90,24 +128,37 @@ impl Task {
             let Ok(peer) = text.parse::<PeerId>() else {
                 continue;
             };
-            match self.call(peer, &places) {
-                Ok(Some(id)) => drop(self.calls.insert(id, peer)),
-                Ok(None) => {}
-                Err(_) => peers.unreachable(&text),
+            if self.call(peer, &places, true).is_err() {
+                peers.unreachable(&text);
             }
         }
     }
 
     pub(super) fn on_unreachable(&mut self, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
-        let is_call = self.calls.remove(&id).is_some();
+        let call = self.calls.remove(&id);
+        for address in missed(error) {
+            self.shared.policy.missed(address);
+        }
         let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) else {
             return;
         };
         tracing::debug!(%peer, reason = %error, "a peer cannot be reached");
-        if is_call {
+        if self.calls.values().any(|other| other.peer == peer) {
+            // It may be where others say.
+            return;
+        }
+        if call.is_some_and(|call| call.is_by_table) {
             self.shared.trust.peers.unreachable(&peer.to_base58());
         }
         self.waiting_for(&peer, Err(NotConnected::Unreachable));
+    }
+
+    /// Tells the DHT where a proven peer is, as it says itself.
+    pub(in crate::p2p) fn place(&mut self, peer: &PeerId) {
+        let places = self.shared.trust.peers.places(&peer.to_base58());
+        let said = places.iter().filter(|(source, _)| *source == Source::Gossip);
+        let addresses = said.filter_map(|(_, address)| address.parse().ok()).collect();
+        self.on_identified(peer, addresses);
     }
 
     /// Whom the DHT has named is advice.
@@ -142,6 +193,20 @@ impl Task {
         for waiting in self.waiting.extract_if(.., is_for) {
             waiting.answer.send(outcome).ok();
         }
+    }
+}
+
+/// Where there was nobody, or another one.
+fn missed(error: &DialError) -> Vec<&Multiaddr> {
+    match error {
+        DialError::WrongPeerId { address, .. } => vec![address],
+        DialError::Transport(failed) => failed
+            .iter()
+            // What was not called at all is not missed.
+            .filter(|(_, reason)| matches!(reason, TransportError::Other(_)))
+            .map(|(address, _)| address)
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
