@@ -101,7 +101,10 @@ impl Behaviour {
             .with_max_established_per_peer(Some(4))
             .with_max_established(count(2 * max_peers + MAX_STRANGERS));
         let identify = identify::Config::new("edge-hive/1".to_owned(), key.public())
-            .with_agent_version(concat!("mcp-node/", env!("CARGO_PKG_VERSION")).to_owned())
+            // Strangers need not know which version it is, nor where else the node listens: peers have that from what it says
+            // of itself.
+            .with_agent_version("mcp-node".to_owned())
+            .with_hide_listen_addrs(true)
             .with_push_listen_addr_updates(true)
             // What peers say of their addresses goes through the table of peers, or nowhere.
             .with_cache_size(0);

@@ -35,6 +35,8 @@ struct Link {
     address: Multiaddr,
     since: Instant,
     is_proven: bool,
+    /// Where the peer says that it is, while it has proven nothing.
+    says: Vec<Multiaddr>,
 }
 
 /// How a proven peer behaves.
@@ -69,6 +71,7 @@ impl Connections {
             address,
             since: Instant::now(),
             is_proven: false,
+            says: Vec::new(),
         };
         self.links.insert(id, link);
     }
@@ -92,6 +95,25 @@ impl Connections {
             self.conduct.insert(peer, conduct);
         }
         is_first
+    }
+
+    /// Where a peer says that it is. Until it has proven itself that is kept, and nothing is returned; see [`Self::said`].
+    pub(super) fn says(&mut self, id: ConnectionId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        match self.links.get_mut(&id) {
+            Some(link) if link.is_proven => addresses,
+            Some(link) => {
+                link.says = addresses;
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// What was kept of a connection.
+    pub(super) fn said(&mut self, id: ConnectionId) -> Vec<Multiaddr> {
+        let link = self.links.get_mut(&id);
+        link.map(|link| std::mem::take(&mut link.says))
+            .unwrap_or_default()
     }
 
     /// A connection is gone. Returns the peer if it was its last proven one.
@@ -229,7 +251,11 @@ mod tests {
         for number in 0..3 {
             connections.established(id(number), peer, Multiaddr::empty());
         }
+        let place: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+        assert!(connections.says(id(0), vec![place.clone()]).is_empty());
         assert!(connections.proven(id(0)) && !connections.proven(id(1)));
+        assert_eq!(connections.said(id(0)), [place.clone()]);
+        assert_eq!(connections.says(id(0), vec![place.clone()]), [place]);
         assert!(connections.is_proven(&peer) && connections.overdue().is_empty());
         tokio::time::advance(TIME_FOR_PROOF * 2).await;
         assert_eq!(connections.overdue(), [id(2)]);

@@ -236,6 +236,9 @@ impl Task {
             tracing::warn!(peer = %from, kind, reason, event = "peer_message_refused", "security: what a peer sent is refused");
             self.misbehaved(&from);
         }
+        if kind == "announcement" && verdict == Verdict::New {
+            self.place(&from);
+        }
         // What was taken up need not be told again.
         self.publish_lists();
     }
@@ -245,9 +248,11 @@ impl Task {
         let (shared, findings) = (Arc::clone(&self.shared), self.findings.clone());
         let numbers = Arc::clone(&self.spread.numbers);
         tokio::spawn(async move {
-            if let Verdict::Bad(_) = Judge::Announcement.judge(&shared, &numbers, &text).await {
-                findings.send(Finding::Misbehaved(peer)).await.ok();
-            }
+            let finding = match Judge::Announcement.judge(&shared, &numbers, &text).await {
+                Verdict::Bad(_) => Finding::Misbehaved(peer),
+                _ => Finding::Introduced(peer),
+            };
+            findings.send(finding).await.ok();
         });
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::calls::Waiting;
+use self::calls::{Call, Waiting};
 use super::behaviour::{Behaviour, BehaviourEvent, InnerEvent};
 use super::connections::Connections;
 use super::dial::{Said, place_of};
@@ -60,6 +60,8 @@ pub(super) enum Finding {
     Step(ConnectionId, Step),
     NotProven(ConnectionId, NotProven),
     Judged(Judged),
+    /// A peer has said what it has to say of itself.
+    Introduced(PeerId),
     /// A peer has answered with what is no good.
     Misbehaved(PeerId),
     Answer(libp2p::request_response::ResponseChannel<Response>, Response),
@@ -77,8 +79,7 @@ pub(super) struct Task {
     found: mpsc::Receiver<Finding>,
     commands: mpsc::Receiver<Command>,
     waiting: Vec<Waiting>,
-    /// Peers that are called because of the table.
-    calls: HashMap<ConnectionId, PeerId>,
+    calls: HashMap<ConnectionId, Call>,
 }
 
 impl Task {
@@ -194,8 +195,15 @@ impl Task {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Knocks(knock) => self.converse(knock),
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.on_identified(&peer_id, info.listen_addrs);
+            BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                connection_id,
+            }) => {
+                let mut addresses = info.listen_addrs;
+                addresses.truncate(MAX_ADDRESSES);
+                let addresses = self.connections.says(connection_id, addresses);
+                self.on_identified(&peer_id, addresses);
             }
             BehaviourEvent::Gate(InnerEvent::Gossip(event)) => self.on_gossip(event),
             BehaviourEvent::Gate(InnerEvent::Exchange(event)) => self.on_exchange(event),
@@ -248,6 +256,7 @@ impl Task {
             Finding::Step(id, Step::Begin(record)) => self.on_proven(id, record),
             Finding::NotProven(id, fault) => self.on_not_proven(id, &fault),
             Finding::Judged(judged) => self.on_judged(judged),
+            Finding::Introduced(peer) => self.place(&peer),
             Finding::Misbehaved(peer) => self.misbehaved(&peer),
             Finding::Answer(channel, response) => self.respond(channel, response),
             Finding::Search(search) => self.search(search),
@@ -269,11 +278,14 @@ impl Task {
             self.swarm.close_connection(id);
             return;
         }
+        self.shared.policy.met(&address);
         let is_first = self.connections.proven(id);
         self.shared.counts.proof("proven");
         let behaviour = self.swarm.behaviour_mut();
         behaviour.slots.proven(id);
         behaviour.gate.begin(id);
+        let said = self.connections.said(id);
+        self.on_identified(&peer, said);
         if is_first {
             tracing::info!(%peer, node = record.record.node_id, %address, "a peer has proven itself");
             self.greet(peer);

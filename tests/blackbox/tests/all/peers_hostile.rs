@@ -76,7 +76,7 @@ fn stock_libp2p_interoperates_over_tcp_sqlite() {
         assert_eq!(peer.prove(id, &key, &record).await, json!({"welcome": true}));
         let knows_kad = |event: &SwarmEvent<SpeechEvent>| {
             matches!(event, SwarmEvent::Behaviour(SpeechEvent::Identify(identify::Event::Received { info, .. }))
-                if info.agent_version.starts_with("mcp-node/")
+                if info.agent_version == "mcp-node"
                     && info.protocols.iter().any(|protocol| protocol.as_ref() == BEHIND_THE_GATE[0]))
         };
         peer.until("the node tells of what it speaks now", knows_kad)
