@@ -254,7 +254,7 @@ mod tests {
         let place: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
         assert!(connections.says(id(0), vec![place.clone()]).is_empty());
         assert!(connections.proven(id(0)) && !connections.proven(id(1)));
-        assert_eq!(connections.said(id(0)), [place.clone()]);
+        assert_eq!(connections.said(id(0)), std::slice::from_ref(&place));
         assert_eq!(connections.says(id(0), vec![place.clone()]), [place]);
         assert!(connections.is_proven(&peer) && connections.overdue().is_empty());
         tokio::time::advance(TIME_FOR_PROOF * 2).await;
