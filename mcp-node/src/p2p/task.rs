@@ -184,7 +184,9 @@ impl Task {
     /// Tells where this node is reached now.
     fn on_addresses(&self) {
         let announced = self.shared.config.announce.iter();
-        let listened = self.swarm.listeners().filter(|address| !is_loopback(address));
+        let (loopback, others): (Vec<_>, Vec<_>) =
+            self.swarm.listeners().partition(|address| is_loopback(address));
+        let listened = if others.is_empty() { loopback } else { others };
         let addresses = announced.chain(listened).take(MAX_ADDRESSES);
         self.shared.reach.set(Reached {
             protocols: PROTOCOLS.map(str::to_owned).to_vec(),
