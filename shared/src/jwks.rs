@@ -6,6 +6,7 @@
 //! neither floods the issuer nor keeps a set for ever.
 
 mod elsewhere;
+mod held;
 mod kept;
 mod settings;
 mod signed;
@@ -21,13 +22,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::held::Held;
 pub use self::kept::KeptAt;
 pub use self::settings::{KeySetSettings, KeySetStatus};
 pub use self::signed::{MAX_SIGNED_BYTES, OfferFault, Offered, SIGNED_TYPE, SignedKeySet};
 pub use self::source::SourceFault;
 use self::source::{Document, HttpSource, Source};
 use crate::http_client::HttpClient;
-use crate::jose::{Algorithm, KeySet, KeySetFault, VerifyingKey};
+use crate::jose::{Algorithm, VerifyingKey};
 
 /// After an unknown `kid` made us ask the issuer again, so long passes before another one may.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -73,26 +75,14 @@ struct Inner {
     /// Where the set was made, if on a runtime: a web worker is no place for a task that outlives requests.
     runtime: Option<Handle>,
     held: ArcSwapOption<Held>,
+    /// Held while one set takes the place of another: what was compared is what is replaced.
+    changing: Mutex<()>,
     /// The newest set that its issuer signed, whoever brought it.
     signed: ArcSwapOption<SignedKeySet>,
     /// Changes whenever an attempt begins or ends.
     attempts: watch::Sender<Attempts>,
     wanted: Arc<Notify>,
     unknown_kid: Mutex<UnknownKid>,
-}
-
-struct Held {
-    set: KeySet,
-    /// When it came into this program.
-    since: Instant,
-    /// How old it was then.
-    older: Duration,
-}
-
-impl Held {
-    fn age(&self) -> Duration {
-        self.older.saturating_add(self.since.elapsed())
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -139,13 +129,7 @@ impl RemoteKeySet {
         (max_stale, kept): (Duration, Option<KeptAt>),
     ) -> Self {
         let known = kept.as_ref().and_then(|kept| kept.read(&issuer, &algorithms));
-        let held = known.map(|(set, older)| {
-            Arc::new(Held {
-                set,
-                since: Instant::now(),
-                older,
-            })
-        });
+        let held = known.map(Arc::new);
         Self(Arc::new(Inner {
             issuer,
             source,
@@ -155,6 +139,7 @@ impl RemoteKeySet {
             is_started: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             held: ArcSwapOption::new(held),
+            changing: Mutex::default(),
             signed: ArcSwapOption::empty(),
             attempts: watch::Sender::new(Attempts::default()),
             wanted: Arc::default(),
@@ -236,9 +221,7 @@ impl RemoteKeySet {
         };
         KeySetStatus {
             age: held.as_ref().map(|held| held.age()),
-            left: held
-                .as_ref()
-                .map(|held| self.0.max_stale.saturating_sub(held.age())),
+            left: held.as_ref().map(|held| held.left(self.0.max_stale)),
             keys: held.as_ref().map(describe).unwrap_or_default(),
             usable: self.0.usable().is_some(),
             fault: self.0.attempts.borrow().fault.as_ref().map(ToString::to_string),
@@ -297,7 +280,8 @@ impl fmt::Debug for RemoteKeySet {
 
 impl Inner {
     fn usable(&self) -> Option<Arc<Held>> {
-        self.held.load_full().filter(|held| held.age() <= self.max_stale)
+        let is_usable = |held: &Arc<Held>| held.is_usable(self.max_stale);
+        self.held.load_full().filter(is_usable)
     }
 
     fn retry_after(&self) -> Duration {
@@ -312,40 +296,10 @@ impl Inner {
             .await
             .map_err(|_| SourceFault::Slow)??;
         let Document { body, max_age } = document;
-        self.take_up(body, Duration::ZERO)?;
+        self.take_up_fetched(body)?;
         // A set that must not serve for long is asked for as often: else no token could be judged between two attempts.
         let longest = FRESHNESS.1.min(self.max_stale).max(FRESHNESS.0);
         Ok(max_age.unwrap_or(DEFAULT_FRESHNESS).clamp(FRESHNESS.0, longest))
-    }
-}
-
-impl Inner {
-    /// Holds and keeps a set that was current so long ago.
-    fn take_up(&self, document: Vec<u8>, older: Duration) -> Result<(), KeySetFault> {
-        let mut set = KeySet::parse_for(&document, &self.algorithms)?;
-        for (kid, fault) in set.rejected() {
-            tracing::error!(issuer = self.issuer, kid, %fault, "a published key is not admitted");
-        }
-        if let Some(held) = self.held.load().as_ref() {
-            for kid in set.keep_known(&held.set) {
-                tracing::error!(
-                    issuer = self.issuer,
-                    kid,
-                    "a key changed under its name; the known one is kept"
-                );
-            }
-        }
-        self.held.store(Some(Arc::new(Held {
-            set,
-            since: Instant::now(),
-            older,
-        })));
-        if let Some(kept) = self.kept.clone() {
-            let issuer = self.issuer.clone();
-            // A disk may be slow, and nobody need wait for it.
-            tokio::task::spawn_blocking(move || kept.write(&issuer, &document, older));
-        }
-        Ok(())
     }
 }
 
