@@ -185,6 +185,8 @@ pub(crate) struct KeyRing {
     pub(crate) document: String,
     /// A strong validator for [`Self::document`].
     pub(crate) etag: String,
+    /// When they were read, which is whenever one of them changed.
+    pub(crate) read_at: UnixSeconds,
 }
 
 impl KeyRing {
@@ -255,6 +257,7 @@ impl KeyRing {
             published,
             document,
             etag,
+            read_at: shared::clock::now(),
         })
     }
 }

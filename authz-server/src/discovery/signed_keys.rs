@@ -17,7 +17,7 @@ use crate::error::{self, Failure};
 
 /// What every node understands.
 const ALGORITHM: Algorithm = Algorithm::EdDSA;
-/// It is signed anew this often, in seconds; all instances then write the same bytes.
+/// It is signed anew this often, in seconds, and when a key changes; in between all instances write the same bytes.
 const SIGNED_EVERY: i64 = 300;
 /// How long it counts: nodes must know the keys while we are away.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,7 +61,7 @@ async fn sign(app: &App, now: UnixSeconds) -> Result<String, Failure> {
     let internal = |reason: String| Failure::Internal(format!("the signed key set: {reason}"));
     let document: Value = serde_json::from_str(&keys.document).map_err(|e| internal(e.to_string()))?;
     let issuer = app.config.issuer.as_str();
-    let iat = UnixSeconds(now.0 - now.0.rem_euclid(SIGNED_EVERY));
+    let iat = signed_at(now, keys.read_at);
     let claims = Claims {
         iss: issuer,
         sub: issuer,
@@ -75,4 +75,22 @@ async fn sign(app: &App, now: UnixSeconds) -> Result<String, Failure> {
     signer
         .sign_jwt(SIGNED_TYPE, &claims)
         .map_err(|e| internal(e.to_string()))
+}
+
+/// Nodes take only what is newer than what they have: a key that is new, or gone, makes it so at once.
+fn signed_at(now: UnixSeconds, changed_at: UnixSeconds) -> UnixSeconds {
+    UnixSeconds(now.0 - now.0.rem_euclid(SIGNED_EVERY)).max(changed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_keys_is_newer_than_what_was_signed_before() {
+        let at = |now, changed_at| signed_at(UnixSeconds(now), UnixSeconds(changed_at)).0;
+        assert_eq!(at(3100, 0), 3000);
+        assert_eq!(at(3299, 3150), 3150);
+        assert_eq!(at(3300, 3150), 3300);
+    }
 }
