@@ -33,6 +33,10 @@ use crate::uri::is_loopback;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the whole answer.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// While an answer is waited for, the other side's network is asked so often whether it is there, and (on Linux)
+/// has so long to say so.
+/// A question that waits for news would otherwise end only with its time when the packets of a network are dropped.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 /// Names and values of an answer's headers together, at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -119,7 +123,14 @@ pub struct HttpClient(reqwest::Client);
 impl HttpClient {
     /// A client that trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`.
     pub fn new(extra_authorities: Option<&Path>) -> Result<Self, ClientFault> {
-        built(builder(extra_authorities)?.timeout(TOTAL_TIMEOUT)).map(Self)
+        let builder = builder(extra_authorities)?
+            .timeout(TOTAL_TIMEOUT)
+            .tcp_keepalive(ALIVE.0)
+            .tcp_keepalive_interval(Duration::from_secs(1))
+            .tcp_keepalive_retries(3);
+        #[cfg(target_os = "linux")]
+        let builder = builder.tcp_user_timeout(ALIVE.1);
+        built(builder).map(Self)
     }
 
     /// The same for answers that come piece by piece, of a server that the operator named: a library's client without
