@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -142,6 +142,18 @@ impl RawPeer {
         };
         let waited = tokio::time::timeout(PATIENCE, waits).await;
         waited.unwrap_or_else(|_| panic!("{what}: not in {PATIENCE:?}"))
+    }
+
+    /// Goes on until something is so.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub async fn until_so(&mut self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+            self.go_on(Duration::from_millis(50)).await;
+        }
     }
 
     /// Goes on for so long.

@@ -82,23 +82,22 @@ impl Fleet {
             "   all of them, {:.1} s after the last one was started",
             start.elapsed().as_secs_f64()
         ));
-        for member in &self.members {
-            let by_mdns = self.peers(member, "discovery")?;
-            let near = |row: &&Value| {
-                row["sources"]
-                    .as_array()
-                    .is_some_and(|s| s.iter().any(|s| s == "mdns"))
-            };
-            let count = by_mdns.iter().filter(near).count();
-            let segment = self.network.segment(member.host).unwrap_or_default();
-            let expected = NODES.iter().filter(|(_, other)| *other == segment).count() - 1;
-            if count != expected {
-                return Err(Fault::new(format!(
-                    "{} hears {count} neighbours by mDNS, not {expected}",
-                    member.host
-                )));
-            }
-        }
+        self.within(
+            COMPLETE,
+            "every node hears those of its segment by mDNS",
+            |fleet| {
+                fleet.members.iter().try_fold(true, |all, member| {
+                    let rows = fleet.peers(member, "discovery")?;
+                    let is_near = |row: &&Value| {
+                        let sources = row["sources"].as_array();
+                        sources.is_some_and(|sources| sources.iter().any(|source| source == "mdns"))
+                    };
+                    let segment = fleet.network.segment(member.host).unwrap_or_default();
+                    let near = NODES.iter().filter(|(_, other)| *other == segment).count() - 1;
+                    Ok(all && rows.iter().filter(is_near).count() == near)
+                })
+            },
+        )?;
         say(
             "   multicast DNS is heard on the own segment only; the others came by the directory and by peers",
         );
