@@ -43,6 +43,8 @@ const LINES_PER_SECOND: u32 = 200;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// The pause after it has ended by itself; it doubles up to the second value.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long it is waited for the addresses of a node that listens for peers.
+const PLACES: Duration = Duration::from_secs(3);
 /// The shortest pause after too much has come.
 const PAUSE: Duration = Duration::from_secs(5);
 /// It counts as running well after this time.
@@ -59,6 +61,8 @@ pub(crate) struct OwnFace {
     pub(crate) oauth2_enabled: bool,
     /// The server with which it enrolled.
     pub(crate) issuer: Option<String>,
+    /// Whether it listens for peers, or soon will.
+    pub(crate) has_peers: bool,
     /// The port of HTTP, told where there are no peers.
     pub(crate) http_port: u16,
 }
@@ -126,6 +130,12 @@ impl Discovery {
     pub(crate) async fn run(self, stopping: CancellationToken) {
         if !self.is_enabled() {
             return;
+        }
+        if self.0.face.has_peers {
+            // Others hear of a node that comes; of one that says more later they may not.
+            let mut reach = self.0.reach.changes();
+            let has_places = reach.wait_for(|reached| !reached.addresses.is_empty());
+            timeout(PLACES, has_places).await.ok();
         }
         let mut allowance = Allowance::new();
         let mut back_off = BACK_OFF.0;

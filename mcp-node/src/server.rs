@@ -252,6 +252,7 @@ fn own_face(identity: &Identity, membership: Option<&Membership>, config: &NodeC
         mcp_enabled: config.mcp_enabled,
         oauth2_enabled: !config.issuers.is_empty(),
         issuer: membership.map(|member| member.enrolment().issuer.as_str().to_owned()),
+        has_peers: config.p2p.enabled,
         http_port: config.listen.first().map_or(0, SocketAddr::port),
     }
 }

@@ -135,12 +135,6 @@ impl Listener {
         if announced == self.announced && self.registered.is_some() {
             return Ok(());
         }
-        // mdns-sd tells listeners of a service that comes and goes, and not of one whose texts are others now.
-        if announced != self.announced
-            && let Some(registered) = self.registered.take()
-        {
-            self.daemon.unregister(&registered)?;
-        }
         if let Some(said) = &announced {
             let host = format!("{}.local.", said.node_id);
             let service = ServiceInfo::new(
@@ -154,6 +148,8 @@ impl Listener {
             .enable_addr_auto();
             self.registered = Some(service.get_fullname().to_owned());
             self.daemon.register(service)?;
+        } else if let Some(registered) = self.registered.take() {
+            self.daemon.unregister(&registered)?;
         }
         self.announced = announced;
         Ok(())

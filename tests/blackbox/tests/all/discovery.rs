@@ -363,21 +363,3 @@ fn nodes_prove_who_they_are_and_tell_what_they_offer_sqlite() {
     );
     problem(&connect, 409, "peer_revoked");
 }
-
-#[test]
-fn twenty_nodes_that_know_one_know_each_other_sqlite() {
-    let fleet = Fleet::start(Db::Sqlite, &blackbox::fleet::Wishes::default());
-    let network = LocalNetwork::new();
-    let port = free_port().unwrap();
-    let first = network.node(&fleet, &peers(port, None));
-    let named = (port, first.peer_id.clone());
-    let others = (1..20).map(|_| network.node(&fleet, &peers(free_port().unwrap(), Some(&named))));
-    let others: Vec<Neighbour> = others.collect();
-    let nodes: Vec<Neighbour> = std::iter::once(first).chain(others).collect();
-    for node in &nodes {
-        eventually("each knows what every other offers", || {
-            let peers = node.peers();
-            peers.iter().filter(|row| row["says"].is_object()).count() == nodes.len() - 1
-        });
-    }
-}
