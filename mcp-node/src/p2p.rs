@@ -5,6 +5,7 @@
 //! peers, [`crate::peers`]; what a list says is decided in [`crate::revocation`].
 
 mod announcement;
+mod answers;
 mod behaviour;
 mod bootstrap;
 mod connections;
@@ -13,12 +14,14 @@ mod dial;
 mod find;
 mod gate;
 mod keys;
+mod open;
 mod proof;
 mod questions;
 mod slots;
 mod spread;
 mod task;
 mod transport;
+mod turns;
 mod wire;
 
 use std::collections::HashSet;

@@ -8,6 +8,7 @@ mod disk;
 mod follow;
 mod held;
 mod neighbours;
+mod others;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,17 +20,17 @@ use shared::access_token::{Check, TokenFault};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::{FetchFault, HttpClient, Question};
 use shared::jwks::{KeyLookup, RemoteKeySet};
-use shared::lasting_clock::LastingClock;
+use shared::lasting_clock::{LastingClock, Moment};
 use shared::status_list::{ListFault, MAX_TOKEN_BYTES, MEDIA_TYPE, StatusReference, UnverifiedList};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use url::Url;
 
-use self::held::HeldList;
 pub(crate) use self::held::Mark;
-use self::neighbours::Others;
-pub(crate) use self::neighbours::{Brought, Wanted};
+use self::held::{HeldList, Replaced, Whence};
+pub(crate) use self::neighbours::{Brought, Had, Looked, Stamp, Wanted};
+use self::others::Others;
 use crate::config::{OfflinePolicy, OnStale};
 use crate::issuers::{LEEWAY, NotVerified};
 
@@ -73,6 +74,8 @@ struct Inner {
     /// Who is asked when the issuer cannot be, where there are peers.
     neighbours: OnceLock<mpsc::Sender<Wanted>>,
     for_neighbours: Semaphore,
+    /// A key that a neighbour's list names is being asked for.
+    is_asking_for_key: AtomicBool,
     /// Kept for neighbours.
     others: Mutex<Others>,
 }
@@ -142,6 +145,7 @@ impl Revocation {
             unwritten: Notify::new(),
             neighbours: OnceLock::new(),
             for_neighbours: Semaphore::new(FOR_NEIGHBOURS),
+            is_asking_for_key: AtomicBool::new(false),
             others: Mutex::default(),
         }));
         disk::read(&revocation.0);
@@ -321,14 +325,20 @@ impl Inner {
             return Err(NotHad::Form);
         }
         let token = String::from_utf8(news.body).map_err(|_| NotHad::Form)?;
-        let list = self.take_up(uri, &token).await?;
+        let list = self.take_up(uri, &token, Some(before)).await?;
         list.describe(news.etag, version);
         list.confirm(before);
         Ok(list)
     }
 
-    /// Verifies a list and holds it, unless a newer one is held.
-    async fn take_up(&self, uri: &str, token: &str) -> Result<Arc<HeldList>, NotHad> {
+    /// Verifies a list and holds it, unless a newer one is held. The issuer gave it after `asked_at`; else it is a
+    /// neighbour's, and was current when it was signed.
+    async fn take_up(
+        &self,
+        uri: &str,
+        token: &str,
+        asked_at: Option<Moment>,
+    ) -> Result<Arc<HeldList>, NotHad> {
         let unverified = UnverifiedList::parse(token)?;
         let key = match self.keys.key(unverified.kid().ok_or(NotHad::Key)?).await {
             KeyLookup::Key(key) => key,
@@ -340,14 +350,13 @@ impl Inner {
             self.learn_directory(directory);
         }
         let mut lists = lock(&self.lists);
-        if let Some(held) = lists.get(uri) {
-            if held.replace(verified, token)? {
-                drop(lists);
+        if let Some(held) = lists.get(uri).cloned() {
+            drop(lists);
+            let whence = asked_at.map_or(Whence::Neighbour, |_| Whence::Issuer);
+            if held.replace(verified, token, whence)? == Replaced::Changed {
                 self.changes.send_modify(|count| *count += 1);
-            } else {
-                return Ok(Arc::clone(held));
             }
-            return self.held(uri).ok_or(NotHad::Full);
+            return Ok(held);
         }
         if lists.len() >= MAX_LISTS {
             tracing::error!(
@@ -356,7 +365,8 @@ impl Inner {
             );
             return Err(NotHad::Full);
         }
-        let held = Arc::new(HeldList::new(verified, token));
+        let confirmed_at = asked_at.unwrap_or_else(|| self.signed_at(verified.issued_at));
+        let held = Arc::new(HeldList::new(verified, token, confirmed_at));
         lists.insert(uri.to_owned(), Arc::clone(&held));
         Ok(held)
     }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::access_token::{Check, TokenFault};
 use crate::clock::UnixSeconds;
-use crate::jose::{VerifyingKey, decode_base64url};
+use crate::jose::{VerifyingKey, decode_base64url, sha256_base64url};
 use crate::signed_jwt::{JwtFault, SignedJwt};
 
 /// The type of a list among JWTs (§5.1).
@@ -244,6 +244,11 @@ impl StatusList {
     /// Whether it speaks of none.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// A short name of what it says: SHA-256 of the list, base64url.
+    pub fn digest(&self) -> String {
+        sha256_base64url(&self.bytes)
     }
 
     /// The state of the token at `index`: 0 is valid, 1 invalid, 2 suspended (§7.1). `None` beyond the end.

@@ -3,42 +3,55 @@
 use std::time::Duration;
 
 use libp2p::PeerId;
-use shared::clock::UnixSeconds;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::questions::Search;
+use super::open::Search;
 use super::task::Finding;
-use crate::revocation::Revocation;
+use crate::revocation::{Had, Looked, Revocation};
 
 /// How long a search takes at most.
 const SEARCH: Duration = Duration::from_secs(4);
 
-/// Finds the list at `uri`, if there is one that was signed after `iat`; asks peers if `hops` are left.
+/// What a peer looks for.
+pub(super) struct Sought {
+    pub(super) uri: String,
+    /// Only what is newer will do.
+    pub(super) had: Option<Had>,
+    pub(super) hops: u8,
+    /// Whether the server may be asked, too.
+    pub(super) may_look: bool,
+}
+
+/// Finds a list; asks peers if `hops` are left and the server cannot be reached.
 pub(super) async fn find(
     revocation: &Revocation,
-    (uri, iat, hops): (String, Option<UnixSeconds>, u8),
+    sought: Sought,
     asker: PeerId,
     findings: &mpsc::Sender<Finding>,
 ) -> Option<String> {
-    if !revocation.is_alone() {
-        revocation.look_for_neighbour(&uri).await;
-    }
-    let found = revocation.newer(&uri, iat);
-    if found.is_some() || hops == 0 || !revocation.is_alone() {
+    let Sought {
+        uri,
+        had,
+        hops,
+        may_look,
+    } = sought;
+    let looked = match may_look {
+        true => revocation.look_for_neighbour(&uri).await,
+        false => Looked::Reached,
+    };
+    let found = revocation.newer(&uri, had.as_ref());
+    if found.is_some() || hops == 0 || looked != Looked::Unreachable {
         return found;
     }
     let (answer, answered) = oneshot::channel();
     let search = Search {
-        uri: uri.clone(),
-        iat,
+        uri,
+        had,
         hops: hops - 1,
         except: Some(asker),
         answer,
     };
     findings.send(Finding::Search(search)).await.ok()?;
-    let token = timeout(SEARCH, answered).await.ok()?.ok()??;
-    // Judged before it is passed on.
-    revocation.offer(&token).await;
-    revocation.newer(&uri, iat)
+    timeout(SEARCH, answered).await.ok()?.ok()?
 }

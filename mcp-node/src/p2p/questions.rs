@@ -1,22 +1,23 @@
 //! What proven peers ask each other: who has something newer, and lists and keys themselves. A node that cannot reach the
 //! authorization server has its lists from neighbours that can, or that know somebody who can.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use libp2p::PeerId;
-use libp2p::request_response::{Event, Message, OutboundRequestId, ResponseChannel};
-use shared::clock::UnixSeconds;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use libp2p::request_response::{Event, Message, OutboundRequestId};
+use shared::clock::{self, UnixSeconds};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::find::find;
+use super::open::{OpenQuestions, Purpose, Search};
 use super::spread::{Verdict, judge_keys};
 use super::task::{Finding, Task};
+use super::turns::{Budget, Pace, Turns};
 use super::wire::{Held, MAX_STAMPS, Request, Response};
-use crate::revocation::{Brought, Revocation};
+use crate::issuers::LEEWAY;
+use crate::revocation::{Brought, Revocation, Stamp};
 
 /// While the issuer is away, neighbours are asked this often for each list: a revocation is to be here within 10 s.
 const ASK_LISTS: Duration = Duration::from_secs(3);
@@ -27,47 +28,37 @@ const COMPARE: Duration = Duration::from_secs(10);
 /// Neighbours that are asked at once.
 const ASKED: usize = 3;
 /// How far a question goes: to a neighbour, and to its neighbours.
-const HOPS: u8 = 1;
+pub(super) const HOPS: u8 = 1;
 /// Lists that are asked for in one round.
 const MAX_ASKED: usize = 16;
-/// Questions of others that are worked on at once.
-const AT_WORK: usize = 32;
-/// Questions of our own that wait for an answer.
-const MAX_OPEN: usize = 512;
-
-/// A list is looked for.
-pub(super) struct Search {
-    pub(super) uri: String,
-    pub(super) iat: Option<UnixSeconds>,
-    pub(super) hops: u8,
-    /// Who asked.
-    pub(super) except: Option<PeerId>,
-    pub(super) answer: oneshot::Sender<Option<String>>,
-}
-
-/// Why something was asked.
-enum Purpose {
-    Holdings,
-    List,
-    Keys,
-    Announcement,
-    /// A part of a search.
-    Search(u64),
-}
-
-struct Open {
-    left: usize,
-    answer: oneshot::Sender<Option<String>>,
-}
+/// Questions of others that are worked on at once, of all and of one.
+const AT_WORK: (usize, usize) = (32, 4);
+/// How often the authorization server is asked because of peers, of all and of one.
+const LOOKS: (Pace, Pace) = (
+    Pace {
+        at_once: 32,
+        interval: Duration::from_millis(100),
+    },
+    Pace {
+        at_once: MAX_ASKED as u32,
+        interval: Duration::from_millis(500),
+    },
+);
+/// After the first good answer, others have so long to bring a newer one.
+const SETTLE: Duration = Duration::from_secs(1);
+/// After something was passed over, others are asked what they have, but no more often than this.
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) struct Questions {
-    asked: HashMap<OutboundRequestId, Purpose>,
-    searches: HashMap<u64, Open>,
-    next: u64,
-    at_work: Arc<Semaphore>,
+    open: OpenQuestions<OutboundRequestId>,
+    pub(super) at_work: Turns<PeerId>,
+    pub(super) looks: Budget<PeerId>,
     lists_at: Instant,
     keys_at: Instant,
     compared_at: Instant,
+    /// Something that this peer sent was passed over.
+    passed_over: Option<PeerId>,
+    again_at: Instant,
 }
 
 impl Questions {
@@ -81,7 +72,7 @@ impl Questions {
                 while let Some(wish) = wishes.recv().await {
                     let search = Search {
                         uri: wish.uri,
-                        iat: None,
+                        had: None,
                         hops: HOPS,
                         except: None,
                         answer: wish.answer,
@@ -94,14 +85,20 @@ impl Questions {
         }
         let now = Instant::now();
         Self {
-            asked: HashMap::new(),
-            searches: HashMap::new(),
-            next: 0,
-            at_work: Arc::new(Semaphore::new(AT_WORK)),
+            open: OpenQuestions::default(),
+            at_work: Turns::new(AT_WORK.0, AT_WORK.1),
+            looks: Budget::new(LOOKS.0, LOOKS.1),
             lists_at: now,
             keys_at: now,
             compared_at: now,
+            passed_over: None,
+            again_at: now,
         }
+    }
+
+    /// What `from` sent was passed over, and gossip does not bring it again: others are asked instead.
+    pub(super) fn passed_over(&mut self, from: PeerId) {
+        self.passed_over.get_or_insert(from);
     }
 }
 
@@ -128,6 +125,13 @@ impl Task {
                 self.ask(peer, holdings, Purpose::Holdings);
             }
         }
+        if self.questions.passed_over.is_some() && due(&mut self.questions.again_at, AGAIN) {
+            let except = self.questions.passed_over.take();
+            for peer in self.connections.some_proven(ASKED, except) {
+                let holdings = self.holdings();
+                self.ask(peer, holdings, Purpose::Holdings);
+            }
+        }
         let Some(revocation) = self.shared.revocation.clone() else {
             return;
         };
@@ -140,6 +144,7 @@ impl Task {
                     let request = Request::List {
                         uri: stamp.uri.clone(),
                         iat: Some(stamp.issued_at),
+                        digest: Some(stamp.digest.clone()),
                         hops: HOPS,
                     };
                     self.ask(peer, request, Purpose::List);
@@ -158,59 +163,60 @@ impl Task {
         let stamps = self.shared.revocation.as_ref().map(Revocation::stamps);
         let lists = stamps.unwrap_or_default().into_iter().take(MAX_STAMPS);
         Request::Holdings {
-            lists: lists
-                .map(|stamp| Held {
-                    uri: stamp.uri,
-                    iat: stamp.issued_at,
-                })
-                .collect(),
+            lists: lists.map(named).collect(),
             keys: self.shared.trust.keys.signed().map(|signed| signed.issued_at),
         }
     }
 
     fn ask(&mut self, peer: PeerId, request: Request, purpose: Purpose) -> bool {
-        let is_possible = self.questions.asked.len() < MAX_OPEN && self.connections.is_proven(&peer);
+        let uri = match &request {
+            Request::List { uri, .. } => Some(uri.clone()),
+            _ => None,
+        };
+        let is_possible =
+            self.connections.is_proven(&peer) && self.questions.open.may_ask(&peer, uri.as_deref(), purpose);
         if is_possible {
             let exchange = &mut self.swarm.behaviour_mut().gate.inner().exchange;
             let id = exchange.send_request(&peer, request);
-            self.questions.asked.insert(id, purpose);
+            self.questions.open.asked(id, (peer, uri), purpose);
         }
         is_possible
     }
 
-    /// Asks some peers for a list; the first that has it ends the search.
+    /// Asks some peers for a list.
     pub(super) fn search(&mut self, search: Search) {
-        let number = self.questions.next;
-        self.questions.next += 1;
+        let number = self.questions.open.number();
         let mut left = 0;
         for peer in self.connections.some_proven(ASKED, search.except) {
             let request = Request::List {
                 uri: search.uri.clone(),
-                iat: search.iat,
+                iat: search.had.as_ref().map(|had| had.0),
+                digest: search.had.as_ref().and_then(|had| had.1.clone()),
                 hops: search.hops,
             };
             left += usize::from(self.ask(peer, request, Purpose::Search(number)));
         }
-        if left == 0 {
-            search.answer.send(None).ok();
-            return;
-        }
-        let open = Open {
-            left,
-            answer: search.answer,
-        };
-        self.questions.searches.insert(number, open);
+        self.questions.open.begin(number, search, left);
     }
 
-    fn searched(&mut self, number: u64, found: Option<String>) {
-        let Some(open) = self.questions.searches.get_mut(&number) else {
+    /// One that was asked has nothing, or what it has was judged.
+    fn searched(&mut self, number: u64) {
+        let Some(revocation) = &self.shared.revocation else {
             return;
         };
-        open.left -= 1;
-        if (found.is_some() || open.left == 0)
-            && let Some(open) = self.questions.searches.remove(&number)
-        {
-            open.answer.send(found).ok();
+        if self.questions.open.searched(number, revocation) {
+            let findings = self.findings.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SETTLE).await;
+                findings.send(Finding::Settled(number)).await.ok();
+            });
+        }
+    }
+
+    /// The others have had their moment.
+    pub(super) fn settled(&mut self, number: u64) {
+        if let Some(revocation) = &self.shared.revocation {
+            self.questions.open.settle(number, revocation);
         }
     }
 
@@ -226,9 +232,9 @@ impl Task {
                 message: Message::Response { request_id, response },
                 ..
             } => {
-                if let Some(purpose) = self.questions.asked.remove(&request_id) {
+                if let Some(purpose) = self.questions.open.answered(&request_id) {
                     self.shared.trust.peers.contacted(&peer.to_base58());
-                    self.on_response(peer, &purpose, response);
+                    self.on_response(peer, purpose, response);
                 }
             }
             Event::OutboundFailure {
@@ -238,8 +244,8 @@ impl Task {
                 ..
             } => {
                 tracing::debug!(%peer, reason = %error, "a peer does not answer");
-                if let Some(Purpose::Search(number)) = self.questions.asked.remove(&request_id) {
-                    self.searched(number, None);
+                if let Some(Purpose::Search(number)) = self.questions.open.answered(&request_id) {
+                    self.searched(number);
                 }
             }
             Event::InboundFailure { peer, error, .. } => {
@@ -249,38 +255,46 @@ impl Task {
         }
     }
 
-    fn on_response(&mut self, peer: PeerId, purpose: &Purpose, response: Response) {
+    fn on_response(&mut self, peer: PeerId, purpose: Purpose, response: Response) {
         match (purpose, response) {
             (Purpose::Holdings, Response::Holdings { lists, keys }) => self.on_holdings(peer, lists, keys),
-            (Purpose::List, Response::Signed { token }) => self.offer(peer, token),
+            (Purpose::List | Purpose::Told, Response::Signed { token }) => self.offer(peer, token, None),
             (Purpose::Keys, Response::Signed { token }) => {
                 let verdict = judge_keys(&self.shared, &token);
                 match verdict {
                     Verdict::New => self.publish_keys(),
-                    Verdict::Bad(_) => self.misbehaved(&peer),
+                    Verdict::Bad(reason) => self.refuse(peer, reason),
                     _ => {}
                 }
             }
             (Purpose::Announcement, Response::Signed { token }) => self.judge_announcement(peer, token),
-            (Purpose::Search(number), Response::Signed { token }) => self.searched(*number, Some(token)),
-            (Purpose::Search(number), _) => self.searched(*number, None),
+            (Purpose::Search(number), Response::Signed { token }) => self.offer(peer, token, Some(number)),
+            (Purpose::Search(number), _) => self.searched(number),
             _ => {}
         }
     }
 
     /// A peer has said what it has: whatever of that is newer is asked for.
-    fn on_holdings(&mut self, peer: PeerId, lists: Vec<Held>, keys: Option<UnixSeconds>) {
+    pub(super) fn on_holdings(&mut self, peer: PeerId, lists: Vec<Held>, keys: Option<UnixSeconds>) {
         if let Some(revocation) = self.shared.revocation.clone() {
             let stamps = revocation.stamps();
+            let ahead = clock::now() + LEEWAY;
+            let mut named = HashSet::new();
             for held in lists.into_iter().take(MAX_STAMPS) {
+                // Nobody can have what will be signed later.
+                if held.iat > ahead || !named.insert(held.uri.clone()) {
+                    continue;
+                }
+                let theirs = (held.iat, held.digest);
                 let ours = stamps.iter().find(|stamp| stamp.uri == held.uri);
-                if let Some(ours) = ours.filter(|ours| ours.issued_at < held.iat) {
+                if let Some(ours) = ours.filter(|ours| ours.is_behind(&theirs)) {
                     let request = Request::List {
                         uri: held.uri,
                         iat: Some(ours.issued_at),
+                        digest: Some(ours.digest.clone()),
                         hops: 0,
                     };
-                    self.ask(peer, request, Purpose::List);
+                    self.ask(peer, request, Purpose::Told);
                 }
             }
         }
@@ -290,97 +304,43 @@ impl Task {
         }
     }
 
-    /// Judges a list that was asked for.
-    fn offer(&self, peer: PeerId, token: String) {
+    /// Judges a list that was asked for, perhaps for a search.
+    fn offer(&self, peer: PeerId, token: String, search: Option<u64>) {
         let Some(revocation) = self.shared.revocation.clone() else {
             return;
         };
         let findings = self.findings.clone();
         tokio::spawn(async move {
-            let brought = revocation.offer(&token).await;
-            if let Brought::Refused(reason) = brought {
-                tracing::warn!(%peer, reason, event = "peer_message_refused", "security: a list of a peer is refused");
-            }
-            if let Verdict::Bad(_) = brought.into() {
-                findings.send(Finding::Misbehaved(peer)).await.ok();
-            }
-        });
-    }
-
-    fn on_request(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
-        if !self.connections.may_send(&peer) {
-            self.shared.counts.judged("question", "passed_over");
-            return self.respond(channel, Response::SlowDown);
-        }
-        self.shared.counts.judged("question", "answered");
-        self.shared.trust.peers.contacted(&peer.to_base58());
-        let signed =
-            |token: Option<String>| token.map_or(Response::Nothing, |token| Response::Signed { token });
-        let response = match request {
-            Request::Holdings { lists, keys } => {
-                let response = self.compare(&lists, keys);
-                self.on_holdings(peer, lists, keys);
-                response
-            }
-            Request::Keys { iat } => {
-                let ours = self.shared.trust.keys.signed();
-                let newer = ours.filter(|ours| iat.is_none_or(|iat| ours.issued_at > iat));
-                signed(newer.map(|ours| ours.token.clone()))
-            }
-            Request::Announcement => signed(self.spread.announcement.clone()),
-            Request::List { uri, iat, hops } => {
-                return self.find_for(peer, (uri, iat, hops.min(HOPS)), channel);
-            }
-        };
-        self.respond(channel, response);
-    }
-
-    /// What we have that is newer than what a peer has.
-    fn compare(&self, lists: &[Held], keys: Option<UnixSeconds>) -> Response {
-        let stamps = self.shared.revocation.as_ref().map(Revocation::stamps);
-        let newer = stamps.unwrap_or_default().into_iter().filter(|ours| {
-            let theirs = lists.iter().take(MAX_STAMPS).find(|held| held.uri == ours.uri);
-            theirs.is_some_and(|theirs| theirs.iat < ours.issued_at)
-        });
-        let ours = self.shared.trust.keys.signed().map(|signed| signed.issued_at);
-        Response::Holdings {
-            lists: newer
-                .take(MAX_STAMPS)
-                .map(|stamp| Held {
-                    uri: stamp.uri,
-                    iat: stamp.issued_at,
-                })
-                .collect(),
-            keys: ours.filter(|ours| keys.is_none_or(|keys| *ours > keys)),
-        }
-    }
-
-    /// Finds a list for a peer: here, at the issuer, or at others.
-    fn find_for(
-        &self,
-        peer: PeerId,
-        (uri, iat, hops): (String, Option<UnixSeconds>, u8),
-        channel: ResponseChannel<Response>,
-    ) {
-        let turn = Arc::clone(&self.questions.at_work).try_acquire_owned();
-        let (findings, revocation) = (self.findings.clone(), self.shared.revocation.clone());
-        tokio::spawn(async move {
-            let response = match (turn, revocation) {
-                (Ok(_turn), Some(revocation)) => {
-                    let search = (uri, iat, hops);
-                    let found = find(&revocation, search, peer, &findings).await;
-                    found.map_or(Response::Nothing, |token| Response::Signed { token })
-                }
-                (Err(_), _) => Response::SlowDown,
-                (_, None) => Response::Nothing,
+            let brought = revocation.offer(&token);
+            let finding = Finding::Brought {
+                peer,
+                brought,
+                search,
             };
-            findings.send(Finding::Answer(channel, response)).await.ok();
+            findings.send(finding).await.ok();
         });
     }
 
-    pub(super) fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
-        let exchange = &mut self.swarm.behaviour_mut().gate.inner().exchange;
-        // Whoever asked may be gone.
-        exchange.send_response(channel, response).ok();
+    /// A list that was asked for was judged.
+    pub(super) fn on_brought(&mut self, peer: PeerId, brought: Brought, search: Option<u64>) {
+        if let Verdict::Bad(reason) = brought.into() {
+            self.refuse(peer, reason);
+        }
+        if let Some(number) = search {
+            self.searched(number);
+        }
+    }
+
+    fn refuse(&mut self, peer: PeerId, reason: &str) {
+        tracing::warn!(%peer, reason, event = "peer_message_refused", "security: an answer of a peer is refused");
+        self.misbehaved(&peer);
+    }
+}
+
+pub(super) fn named(stamp: Stamp) -> Held {
+    Held {
+        uri: stamp.uri,
+        iat: stamp.issued_at,
+        digest: Some(stamp.digest),
     }
 }

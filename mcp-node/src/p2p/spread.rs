@@ -10,29 +10,32 @@ use shared::clock::{self, UnixSeconds};
 use shared::jwks::{OfferFault, Offered};
 use shared::signed_jwt::JwtFault;
 use shared::status_list::ListFault;
-use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::announcement::{self, Announcement, Numbers};
 use super::behaviour::MAX_GOSSIP_BYTES;
 use super::proof::NotProven;
 use super::task::{Finding, Task};
+use super::turns::Turns;
 use crate::advertisement::Advertisement;
 use crate::peers::Source;
-use crate::revocation::Brought;
+use crate::revocation::{Brought, Stamp};
 
-/// Messages that are judged at once; further ones are passed over, and come again from others.
-const JUDGES: usize = 32;
+/// Messages that are judged at once, of all, and of each kind from each peer. Further ones are passed over: gossip does not
+/// bring them again, so others are asked what they have.
+const JUDGES: (usize, usize) = (32, 4);
 
 /// What was told.
 pub(super) struct Spread {
-    /// When the lists that were told last had been signed.
-    lists: HashMap<String, UnixSeconds>,
+    /// What was seen of each list when it was looked at last.
+    lists: HashMap<String, String>,
     /// What this node says of itself, signed.
     pub(super) announcement: Option<String>,
     numbers: Arc<Numbers>,
     number: u64,
-    judges: Arc<Semaphore>,
+    judges: Turns<(PeerId, &'static str)>,
+    /// Of announcements: a record may name a key that the issuer must be asked for.
+    slow_judges: Turns<PeerId>,
 }
 
 impl Default for Spread {
@@ -42,7 +45,8 @@ impl Default for Spread {
             announcement: None,
             numbers: Arc::default(),
             number: 0,
-            judges: Arc::new(Semaphore::new(JUDGES)),
+            judges: Turns::new(JUDGES.0, JUDGES.1),
+            slow_judges: Turns::new(JUDGES.0, JUDGES.1),
         }
     }
 }
@@ -93,7 +97,9 @@ impl From<Brought> for Verdict {
     fn from(brought: Brought) -> Self {
         match brought {
             Brought::Newer => Self::New,
-            Brought::Known => Self::Known,
+            // That a list was only signed anew is no news for everybody: who needs to know how fresh it is asks.
+            Brought::Known | Brought::Renewed => Self::Known,
+            Brought::Contradicts => Self::Unjudged,
             Brought::Refused(reason) if ListFault(reason).is_of_reader() => Self::Unjudged,
             Brought::Refused(reason) => Self::Bad(reason),
             Brought::Unjudged => Self::Unjudged,
@@ -112,26 +118,18 @@ impl From<JwtFault> for Verdict {
 }
 
 impl Task {
-    /// Tells of every list that is newer than what was told.
+    /// Tells of every list that says something else than before. One that is seen for the first time is no news: who has
+    /// less asks for it.
     pub(super) fn publish_lists(&mut self) {
         let Some(revocation) = &self.shared.revocation else {
             return;
         };
         let stamps = revocation.stamps();
-        let told = &mut self.spread.lists;
-        told.retain(|uri, _| stamps.iter().any(|stamp| stamp.uri == *uri));
-        let is_news = |told: &HashMap<String, UnixSeconds>, uri: &str, at| {
-            told.get(uri).is_none_or(|before| *before < at)
-        };
-        let mut news = Vec::new();
-        for stamp in stamps {
-            if is_news(told, &stamp.uri, stamp.issued_at)
-                && let Some(token) = revocation.newer(&stamp.uri, None)
-            {
-                told.insert(stamp.uri, stamp.issued_at);
-                news.push(token);
-            }
-        }
+        let news = changed(&mut self.spread.lists, &stamps);
+        let news: Vec<String> = news
+            .iter()
+            .filter_map(|uri| revocation.newer(uri, None))
+            .collect();
         let topic = self.shared.topics.lists.clone();
         for token in news {
             self.publish(&topic, token);
@@ -200,7 +198,11 @@ impl Task {
         if !self.connections.may_send(&from) {
             return self.on_judged(judged(Verdict::PassedOver));
         }
-        let Ok(turn) = Arc::clone(&self.spread.judges).try_acquire_owned() else {
+        let turn = match judge {
+            Judge::Announcement => self.spread.slow_judges.take(from),
+            Judge::List | Judge::Keys => self.spread.judges.take((from, kind)),
+        };
+        let Some(turn) = turn else {
             return self.on_judged(judged(Verdict::PassedOver));
         };
         let Ok(text) = String::from_utf8(message.data) else {
@@ -239,6 +241,9 @@ impl Task {
         if kind == "announcement" && verdict == Verdict::New {
             self.place(&from);
         }
+        if kind != "announcement" && matches!(verdict, Verdict::Unjudged | Verdict::PassedOver) {
+            self.questions.passed_over(from);
+        }
         // What was taken up need not be told again.
         self.publish_lists();
     }
@@ -257,6 +262,17 @@ impl Task {
     }
 }
 
+/// The lists that say something else than in `seen`, which is brought up to date.
+fn changed(seen: &mut HashMap<String, String>, stamps: &[Stamp]) -> Vec<String> {
+    seen.retain(|uri, _| stamps.iter().any(|stamp| stamp.uri == *uri));
+    let is_other = |stamp: &&Stamp| {
+        let before = seen.insert(stamp.uri.clone(), stamp.digest.clone());
+        before.is_some_and(|before| before != stamp.digest)
+    };
+    let changed = stamps.iter().filter(is_other);
+    changed.map(|stamp| stamp.uri.clone()).collect()
+}
+
 /// What kind of message it is.
 #[derive(Clone, Copy)]
 enum Judge {
@@ -269,7 +285,7 @@ impl Judge {
     async fn judge(self, shared: &Shared, numbers: &Numbers, text: &str) -> Verdict {
         match self {
             Self::List => match &shared.revocation {
-                Some(revocation) => revocation.offer(text).await.into(),
+                Some(revocation) => revocation.offer(text).into(),
                 None => Verdict::Unjudged,
             },
             Self::Keys => judge_keys(shared, text),
@@ -324,8 +340,7 @@ mod tests {
     #[test]
     fn whoever_passes_on_what_others_may_take_is_not_to_blame() {
         for brought in [
-            Brought::Refused(ListFault::TAKES_BACK.0),
-            Brought::Refused(ListFault::OLDER.0),
+            Brought::Contradicts,
             Brought::Refused("it has expired"),
             Brought::Unjudged,
         ] {
@@ -338,5 +353,24 @@ mod tests {
             Verdict::from(JwtFault("it is too long")),
             Verdict::Bad(_)
         ));
+    }
+
+    #[test]
+    fn a_list_that_was_only_signed_anew_is_not_told() {
+        let stamp = |issued_at, digest: &str| Stamp {
+            uri: "l".to_owned(),
+            issued_at: UnixSeconds(issued_at),
+            digest: digest.to_owned(),
+        };
+        let mut seen = HashMap::new();
+        assert!(changed(&mut seen, &[stamp(1, "a")]).is_empty(), "it is new here");
+        assert!(changed(&mut seen, &[stamp(300, "a")]).is_empty(), "signed anew");
+        assert_eq!(
+            changed(&mut seen, &[stamp(300, "b")]),
+            ["l"],
+            "of the same second"
+        );
+        assert!(changed(&mut seen, &[stamp(600, "b")]).is_empty());
+        assert!(changed(&mut seen, &[]).is_empty() && seen.is_empty());
     }
 }

@@ -26,6 +26,7 @@ use super::spread::{Judged, Spread};
 use super::wire::Response;
 use super::{NotConnected, Shared};
 use crate::advertisement::{Advertisement, Reached};
+use crate::revocation::Brought;
 
 /// How often the task looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -66,7 +67,15 @@ pub(super) enum Finding {
     Misbehaved(PeerId),
     Answer(libp2p::request_response::ResponseChannel<Response>, Response),
     /// A list is to be looked for at this many peers' further on.
-    Search(super::questions::Search),
+    Search(super::open::Search),
+    /// A list that a peer was asked for, perhaps for a search, was judged.
+    Brought {
+        peer: PeerId,
+        brought: Brought,
+        search: Option<u64>,
+    },
+    /// A search has had time enough.
+    Settled(u64),
 }
 
 pub(super) struct Task {
@@ -262,6 +271,12 @@ impl Task {
             Finding::Misbehaved(peer) => self.misbehaved(&peer),
             Finding::Answer(channel, response) => self.respond(channel, response),
             Finding::Search(search) => self.search(search),
+            Finding::Brought {
+                peer,
+                brought,
+                search,
+            } => self.on_brought(peer, brought, search),
+            Finding::Settled(number) => self.settled(number),
         }
     }
 

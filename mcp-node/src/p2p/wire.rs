@@ -24,6 +24,9 @@ pub(super) const MAX_STAMPS: usize = 128;
 pub(super) struct Held {
     pub(super) uri: String,
     pub(super) iat: UnixSeconds,
+    /// Of what it says: several may be of one second.
+    #[serde(default)]
+    pub(super) digest: Option<String>,
 }
 
 /// A question.
@@ -37,11 +40,13 @@ pub(super) enum Request {
         #[serde(default)]
         keys: Option<UnixSeconds>,
     },
-    /// A status list that is newer than `iat`.
+    /// A status list that is newer than `iat`, or of that second and another than `digest`.
     List {
         uri: String,
         #[serde(default)]
         iat: Option<UnixSeconds>,
+        #[serde(default)]
+        digest: Option<String>,
         /// How many peers further the question may go.
         #[serde(default)]
         hops: u8,

@@ -72,9 +72,9 @@ pub(super) fn read(inner: &Inner) {
             ignored("a list has expired, or its signature is not that of a known key");
             continue;
         };
-        let held = HeldList::new(verified, &list.token);
+        let confirmed_at = Moment::from_millis(list.confirmed_at).min(inner.clock.now());
+        let held = HeldList::new(verified, &list.token, confirmed_at);
         held.describe(None, &list.version);
-        held.confirm(Moment::from_millis(list.confirmed_at).min(inner.clock.now()));
         lock(&inner.lists).insert(list.uri, Arc::new(held));
     }
 }

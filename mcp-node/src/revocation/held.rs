@@ -19,6 +19,8 @@ const USUAL_TTL: Duration = Duration::from_secs(30);
 /// A list.
 pub(super) struct HeldList {
     content: ArcSwap<Content>,
+    /// Held while one content takes the place of another: what was compared is what is replaced, however many bring one.
+    changing: Mutex<()>,
     /// When the issuer last said that this is what it says.
     confirmed_at: AtomicU64,
     label: Mutex<Label>,
@@ -31,6 +33,7 @@ struct Content {
     issued_at: UnixSeconds,
     expires_at: Option<UnixSeconds>,
     ttl: Duration,
+    digest: String,
     /// As it was signed, to be kept and passed on.
     token: String,
 }
@@ -51,10 +54,12 @@ pub(crate) struct Mark {
 }
 
 impl HeldList {
-    pub(super) fn new(verified: VerifiedList, token: &str) -> Self {
+    /// A list that the issuer confirmed at `moment`.
+    pub(super) fn new(verified: VerifiedList, token: &str, moment: Moment) -> Self {
         Self {
             content: ArcSwap::from_pointee(Content::new(verified, token)),
-            confirmed_at: AtomicU64::new(0),
+            changing: Mutex::default(),
+            confirmed_at: AtomicU64::new(moment.millis()),
             label: Mutex::default(),
             renewed_at: Mutex::default(),
         }
@@ -70,33 +75,30 @@ impl HeldList {
         })
     }
 
-    /// Takes a newer content; `false` when it says the same of every token. One that is older, shorter or takes a
-    /// revocation back is refused: whoever serves it may be an old copy, or lie.
-    pub(super) fn replace(&self, verified: VerifiedList, token: &str) -> Result<bool, ListFault> {
+    /// Takes a newer content. One that is older, shorter or takes a revocation back is refused: whoever serves it may be
+    /// an old copy, or lie.
+    pub(super) fn replace(
+        &self,
+        verified: VerifiedList,
+        token: &str,
+        whence: Whence,
+    ) -> Result<Replaced, ListFault> {
+        let _changing = lock(&self.changing);
         let held = self.content.load();
-        if verified.list == held.list {
-            if verified.issued_at > held.issued_at {
+        let of_held = (&held.list, held.issued_at);
+        let replaced = compare((&verified.list, verified.issued_at), of_held, whence);
+        match replaced {
+            Ok(Replaced::Changed | Replaced::Renewed) => {
                 self.content.store(Arc::new(Content::new(verified, token)));
             }
-            return Ok(false);
-        }
-        let fault = if verified.issued_at < held.issued_at {
-            Some(ListFault::OLDER.0)
-        } else if verified.list.takes_back(&held.list) {
-            Some(ListFault::TAKES_BACK.0)
-        } else {
-            None
-        };
-        if let Some(reason) = fault {
-            tracing::error!(
+            Ok(Replaced::Known) => {}
+            Err(ListFault(reason)) => tracing::error!(
                 event = "status_list_refused",
                 reason,
                 "security: a status list is refused"
-            );
-            return Err(ListFault(reason));
+            ),
         }
-        self.content.store(Arc::new(Content::new(verified, token)));
-        Ok(true)
+        replaced
     }
 
     pub(super) fn describe(&self, etag: Option<String>, version: &str) {
@@ -118,6 +120,11 @@ impl HeldList {
     /// When the issuer signed it.
     pub(super) fn issued_at(&self) -> UnixSeconds {
         self.content.load().issued_at
+    }
+
+    /// The name of what it says.
+    pub(super) fn digest(&self) -> String {
+        self.content.load().digest.clone()
     }
 
     /// Whether the issuer may be asked for the same list signed anew: no more often than `every`.
@@ -154,9 +161,61 @@ impl HeldList {
     }
 }
 
+/// Who brings a content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whence {
+    /// The issuer itself, over TLS.
+    Issuer,
+    /// Another node. What it has is the issuer's, but may be of any time.
+    Neighbour,
+}
+
+/// What became of the content that was held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Replaced {
+    /// Another one says something else of some token.
+    Changed,
+    /// The same was signed anew.
+    Renewed,
+    /// It stayed.
+    Known,
+}
+
+/// What a content is beside the one that is held. Within one second a list may be signed several times (`iat` is of whole
+/// seconds): of two such the one that revokes more is the later. Where neither does, only the issuer can say, or two nodes
+/// would send them round and round.
+pub(super) fn compare(
+    (new, new_at): (&StatusList, UnixSeconds),
+    (held, held_at): (&StatusList, UnixSeconds),
+    whence: Whence,
+) -> Result<Replaced, ListFault> {
+    if new == held {
+        return Ok(if new_at > held_at {
+            Replaced::Renewed
+        } else {
+            Replaced::Known
+        });
+    }
+    let takes_back = new.takes_back(held);
+    if whence == Whence::Neighbour {
+        let is_later = new_at > held_at || (new_at == held_at && !takes_back && held.takes_back(new));
+        if !is_later {
+            return Ok(Replaced::Known);
+        }
+    }
+    if new_at < held_at {
+        Err(ListFault::OLDER)
+    } else if takes_back {
+        Err(ListFault::TAKES_BACK)
+    } else {
+        Ok(Replaced::Changed)
+    }
+}
+
 impl Content {
     fn new(verified: VerifiedList, token: &str) -> Self {
         Self {
+            digest: verified.list.digest(),
             list: verified.list,
             issued_at: verified.issued_at,
             expires_at: verified.expires_at,

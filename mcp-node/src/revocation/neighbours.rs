@@ -2,76 +2,94 @@
 //! its `sub` says which list it is (STAT-03), and an older one changes nothing (STAT-14). When it was confirmed follows
 //! from its `iat` alone: what a neighbour says of that is not signed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shared::clock::{self, UnixSeconds};
-use shared::http_client::{News, Question};
+use shared::http_client::{FetchFault, News, Question};
 use shared::jwks::KeyLookup;
-use shared::status_list::{ListFault, MAX_TOKEN_BYTES, MEDIA_TYPE, StatusList, UnverifiedList, VerifiedList};
+use shared::lasting_clock::Moment;
+use shared::status_list::{ListFault, MAX_TOKEN_BYTES, MEDIA_TYPE, UnverifiedList, VerifiedList};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use url::Url;
 
-use super::held::HeldList;
+use super::held::{HeldList, Replaced, Whence};
+use super::others::Content;
 use super::{Inner, NotHad, Revocation, lock};
 
-/// Lists of other nodes' resources that are kept for neighbours, at most: 12 MB of the largest that an issuer of ours signs.
-const MAX_OTHERS: usize = 64;
-/// For neighbours, an issuer is asked about one list no more often than this.
-const ASKED_EVERY: Duration = Duration::from_secs(2);
-/// And no more often than this when it said that there is no such list.
-const MISSING_EVERY: Duration = Duration::from_secs(30);
 /// Our issuer signs a list anew this often, though nothing in it changed. Neighbours see by that how fresh it is.
 const SIGNED_EVERY: Duration = Duration::from_secs(300);
 /// How long the neighbours have to answer while a token waits.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A list, and how old it is.
+/// Where our own authorization server has its lists, below its issuer.
+const LISTS: &str = "oauth/status/";
+/// A longer name of a list is none of ours.
+const MAX_NAME: usize = 64;
+
+/// A list, and which of its contents.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp {
     pub(crate) uri: String,
     pub(crate) issued_at: UnixSeconds,
+    /// Of what it says: several contents may be of one second.
+    pub(crate) digest: String,
+}
+
+/// A content that somebody has: when it was signed, and its digest where that is known.
+pub(crate) type Had = (UnixSeconds, Option<String>);
+
+impl Stamp {
+    /// Whether this may be news to somebody who has that.
+    pub(crate) fn is_news_to(&self, had: &Had) -> bool {
+        is_news((self.issued_at, &self.digest), had)
+    }
+
+    /// Whether somebody who has that may have news for us.
+    pub(crate) fn is_behind(&self, had: &Had) -> bool {
+        let differs = had.1.as_ref().is_some_and(|digest| *digest != self.digest);
+        self.issued_at < had.0 || (self.issued_at == had.0 && differs)
+    }
+}
+
+fn is_news((at, digest): (UnixSeconds, &str), had: &Had) -> bool {
+    at > had.0 || (at == had.0 && had.1.as_ref().is_some_and(|had| had != digest))
 }
 
 /// What became of a list that a neighbour brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Brought {
-    /// It is newer than what was known.
+    /// It is newer than what was known, and says something else.
     Newer,
+    /// It is newer, and says the same.
+    Renewed,
     /// It is known, or older.
     Known,
-    /// It is not the issuer's, or takes something back.
+    /// It is not the issuer's.
     Refused(&'static str),
-    /// Nobody can say: the issuer's keys cannot be had.
+    /// The issuer signed it, but it takes back what the issuer had said. Whoever passes it on need not know that.
+    Contradicts,
+    /// Nobody here can say: its key or its time is unknown here.
     Unjudged,
+}
+
+/// What became of the question to the issuer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Looked {
+    /// What is held is what the issuer says, or said a moment ago.
+    Reached,
+    /// The issuer has no such list.
+    Missing,
+    /// The issuer does not answer.
+    Unreachable,
 }
 
 /// A list that the neighbours are asked for; `None` when none of them has it.
 pub(crate) struct Wanted {
     pub(crate) uri: String,
     pub(crate) answer: oneshot::Sender<Option<String>>,
-}
-
-/// Lists that this node has no tokens for.
-#[derive(Default)]
-pub(super) struct Others(HashMap<String, Other>);
-
-struct Other {
-    /// `None` while the issuer says that there is none.
-    content: Option<Content>,
-    etag: Option<String>,
-    asked_at: Option<Instant>,
-    /// When a neighbour had use for it the last time.
-    used_at: Instant,
-}
-
-#[derive(Clone)]
-struct Content {
-    list: Arc<StatusList>,
-    issued_at: UnixSeconds,
-    token: Arc<str>,
 }
 
 impl Revocation {
@@ -92,52 +110,70 @@ impl Revocation {
         let stamps = lists.iter().map(|(uri, list)| Stamp {
             uri: uri.clone(),
             issued_at: list.issued_at(),
+            digest: list.digest(),
         });
         stamps.collect()
     }
 
     /// A held list as it was signed, if it is newer than `than`. Asks nobody.
-    pub(crate) fn newer(&self, uri: &str, than: Option<UnixSeconds>) -> Option<String> {
-        let is_newer = |at: UnixSeconds| than.is_none_or(|than| at > than);
+    pub(crate) fn newer(&self, uri: &str, than: Option<&Had>) -> Option<String> {
+        let is_newer = |at, digest: &str| than.is_none_or(|had| is_news((at, digest), had));
         if let Some(held) = self.0.held(uri) {
-            return Some(held.token()).filter(|_| is_newer(held.issued_at()));
+            return Some(held.token()).filter(|_| is_newer(held.issued_at(), &held.digest()));
         }
         let others = lock(&self.0.others);
-        let content = others.0.get(uri)?.content.as_ref()?;
-        is_newer(content.issued_at).then(|| content.token.to_string())
+        let content = others.content(uri)?;
+        is_newer(content.issued_at, &content.digest).then(|| content.token.to_string())
     }
 
     /// Makes sure that [`Self::newer`] says what the issuer says now, if it can be reached: for a neighbour that cannot.
-    pub(crate) async fn look_for_neighbour(&self, uri: &str) {
+    pub(crate) async fn look_for_neighbour(&self, uri: &str) -> Looked {
         let inner = &self.0;
-        let Some(url) = inner.address(uri) else { return };
+        let Some(url) = inner.address_for_neighbour(uri) else {
+            return Looked::Missing;
+        };
+        // The task that follows the lists is at it.
+        if self.is_alone() && inner.is_followed.load(Ordering::Acquire) {
+            return Looked::Unreachable;
+        }
         let Ok(_turn) = inner.for_neighbours.acquire().await else {
-            return;
+            return Looked::Unreachable;
         };
         if let Some(held) = inner.held(uri) {
             // The issuer tells of changes by itself, but not that it has signed the same again.
             let age = clock::now().since(held.issued_at());
-            if age > SIGNED_EVERY && held.may_renew(ASKED_EVERY) {
-                let version = held.version();
-                inner.fetch(uri, &url, &version).await.ok();
+            if age <= SIGNED_EVERY || !held.may_renew(super::others::ASKED_EVERY) {
+                return Looked::Reached;
             }
-            return;
+            let version = held.version();
+            return match inner.fetch(uri, &url, &version).await {
+                Ok(_) => Looked::Reached,
+                Err(_) => Looked::Unreachable,
+            };
         }
-        let Some(etag) = inner.begin_asking(uri) else {
-            return;
+        let etag = match lock(&inner.others).begin_asking(uri) {
+            Ok(etag) => etag,
+            Err(a_moment_ago) => return a_moment_ago,
         };
-        let asked = inner.fetch_other(&url, etag.as_deref()).await;
-        match asked {
+        let fetched = match inner.fetch_other(&url, etag.as_deref()).await {
             Ok(Some(news)) => inner.keep_other(uri, news).await,
-            Ok(None) => {}
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        let looked = match fetched {
+            Ok(()) => Looked::Reached,
+            Err(NotHad::Fetch(FetchFault::Status(404))) => Looked::Missing,
             Err(reason) => {
-                tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had")
+                tracing::debug!(issuer = inner.issuer, %reason, "a neighbour's list cannot be had");
+                Looked::Unreachable
             }
-        }
+        };
+        lock(&inner.others).asked(uri, looked);
+        looked
     }
 
-    /// Takes up a list that a neighbour brought, or only judges it.
-    pub(crate) async fn offer(&self, token: &str) -> Brought {
+    /// Takes up a list that a neighbour brought, or only judges it. Never waits: many may come at once.
+    pub(crate) fn offer(&self, token: &str) -> Brought {
         let inner = &self.0;
         let unverified = match UnverifiedList::parse(token) {
             Ok(unverified) => unverified,
@@ -150,25 +186,46 @@ impl Revocation {
             return Brought::Refused("it is not below the issuer");
         }
         // Most come several times: that is seen before anything is computed.
-        let known_at = inner.known_since(&uri);
-        if let (Some(claimed), Some(known)) = (unverified.claimed_iat(), known_at)
-            && claimed <= known
-        {
+        if inner.is_known(&uri, unverified.claimed_iat(), token) {
             return Brought::Known;
         }
-        let verified = match inner.verify_brought(unverified, &uri).await {
+        let verified = match self.verify_brought(unverified, &uri) {
             Ok(verified) => verified,
             Err(brought) => return brought,
         };
         let issued_at = verified.issued_at;
         let brought = match inner.held(&uri) {
             Some(held) => inner.replace_held(&held, verified, token),
-            None => inner.replace_other(&uri, verified, token),
+            None => lock(&inner.others).replace(&uri, Content::new(verified, token)),
         };
         if brought == Brought::Newer {
             tracing::debug!(issuer = inner.issuer, uri, %issued_at, "a neighbour brought a newer status list");
         }
         brought
+    }
+
+    fn verify_brought(&self, unverified: UnverifiedList<'_>, uri: &str) -> Result<VerifiedList, Brought> {
+        let kid = unverified.kid();
+        let kid = kid.ok_or(Brought::Refused("its signature names no key of the issuer"))?;
+        let Some(key) = self.0.keys.known(kid) else {
+            // The issuer may have a key that this node has not heard of yet.
+            self.ask_for_key(kid);
+            return Err(Brought::Unjudged);
+        };
+        let verified = unverified.verify(&key, (&self.0.issuer, uri), clock::now());
+        verified.map_err(|ListFault(reason)| Brought::Refused(reason))
+    }
+
+    /// Has the issuer asked for a key, by one at a time. Nobody waits for it.
+    fn ask_for_key(&self, kid: &str) {
+        if self.0.is_asking_for_key.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (inner, kid) = (Arc::clone(&self.0), kid.to_owned());
+        self.spawn(async move {
+            inner.keys.key(&kid).await;
+            inner.is_asking_for_key.store(false, Ordering::Release);
+        });
     }
 }
 
@@ -183,95 +240,61 @@ impl Inner {
         };
         neighbours.try_send(wanted).ok()?;
         let token = timeout(PATIENCE, answered).await.ok()?.ok()??;
-        let list = self.take_up(uri, &token).await.ok()?;
+        let list = self.take_up(uri, &token, None).await.ok()?;
         self.confirm_by_signature(&list);
         Some(list)
     }
 
     /// A list was current when it was signed, whoever brought it.
     fn confirm_by_signature(&self, list: &HeldList) {
-        let age = clock::now().since(list.issued_at());
-        list.confirm(self.clock.now().before(age));
+        list.confirm(self.signed_at(list.issued_at()));
     }
 
-    fn known_since(&self, uri: &str) -> Option<UnixSeconds> {
+    /// The issuer's time by the lasting clock: a wall clock that was set back would make everything new.
+    pub(super) fn signed_at(&self, issued_at: UnixSeconds) -> Moment {
+        let millis = u64::try_from(issued_at.0)
+            .unwrap_or_default()
+            .saturating_mul(1000);
+        Moment::from_millis(millis).min(self.clock.now())
+    }
+
+    /// The address of a list that a neighbour may have the issuer asked for: written as it is sent, and in the place where
+    /// our own authorization server has its lists. A neighbour does not choose what else is asked of the server.
+    fn address_for_neighbour(&self, uri: &str) -> Option<Url> {
+        let name = uri.strip_prefix(&self.prefix)?.strip_prefix(LISTS)?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_plain) {
+            return None;
+        }
+        uri.parse().ok().filter(|url: &Url| url.as_str() == uri)
+    }
+
+    fn is_known(&self, uri: &str, claimed: Option<UnixSeconds>, token: &str) -> bool {
+        let is_known = |at: UnixSeconds, known: &str| {
+            claimed.is_some_and(|claimed| claimed < at) || claimed == Some(at) && known == token
+        };
         if let Some(held) = self.held(uri) {
-            return Some(held.issued_at());
+            return is_known(held.issued_at(), &held.token());
         }
         let others = lock(&self.others);
-        Some(others.0.get(uri)?.content.as_ref()?.issued_at)
-    }
-
-    async fn verify_brought(
-        &self,
-        unverified: UnverifiedList<'_>,
-        uri: &str,
-    ) -> Result<VerifiedList, Brought> {
-        let kid = unverified.kid();
-        let kid = kid.ok_or(Brought::Refused("its signature names no key of the issuer"))?;
-        let key = match self.keys.known(kid) {
-            Some(key) => key,
-            None => match self.keys.key(kid).await {
-                KeyLookup::Key(key) => key,
-                // The issuer may have a key that this node has not heard of yet.
-                KeyLookup::UnknownKid | KeyLookup::Unavailable { .. } => return Err(Brought::Unjudged),
-            },
-        };
-        let verified = unverified.verify(&key, (&self.issuer, uri), clock::now());
-        verified.map_err(|ListFault(reason)| Brought::Refused(reason))
+        others
+            .content(uri)
+            .is_some_and(|content| is_known(content.issued_at, &content.token))
     }
 
     fn replace_held(&self, held: &HeldList, verified: VerifiedList, token: &str) -> Brought {
-        let issued_at = verified.issued_at;
-        if issued_at <= held.issued_at() {
-            return Brought::Known;
-        }
-        match held.replace(verified, token) {
-            Ok(is_changed) => {
-                self.confirm_by_signature(held);
-                if is_changed {
-                    self.changes.send_modify(|count| *count += 1);
-                }
-                self.unwritten.notify_one();
-                Brought::Newer
-            }
-            Err(ListFault(reason)) => Brought::Refused(reason),
-        }
-    }
-
-    fn replace_other(&self, uri: &str, verified: VerifiedList, token: &str) -> Brought {
-        let mut others = lock(&self.others);
-        let known = others.0.get(uri).and_then(|other| other.content.as_ref());
-        if let Some(known) = known {
-            if verified.issued_at <= known.issued_at {
-                return Brought::Known;
-            }
-            if verified.list.takes_back(&known.list) {
-                return Brought::Refused(ListFault::TAKES_BACK.0);
-            }
-        }
-        let content = Content {
-            list: Arc::new(verified.list),
-            issued_at: verified.issued_at,
-            token: token.into(),
+        let brought = match held.replace(verified, token, Whence::Neighbour) {
+            Ok(Replaced::Changed) => Brought::Newer,
+            Ok(Replaced::Renewed) => Brought::Renewed,
+            Ok(Replaced::Known) => return Brought::Known,
+            Err(_) => return Brought::Contradicts,
         };
-        others.entry(uri).content = Some(content);
-        Brought::Newer
-    }
-
-    /// The `ETag` with which the issuer is to be asked about another's list; `None` when it was asked just now.
-    fn begin_asking(&self, uri: &str) -> Option<Option<String>> {
-        let mut others = lock(&self.others);
-        let other = others.entry(uri);
-        let every = match other.content {
-            Some(_) => ASKED_EVERY,
-            None => MISSING_EVERY,
-        };
-        if other.asked_at.is_some_and(|at| at.elapsed() < every) {
-            return None;
+        self.confirm_by_signature(held);
+        if brought == Brought::Newer {
+            self.changes.send_modify(|count| *count += 1);
         }
-        other.asked_at = Some(Instant::now());
-        Some(other.etag.clone().filter(|_| other.content.is_some()))
+        self.unwritten.notify_one();
+        brought
     }
 
     async fn fetch_other(&self, url: &Url, etag: Option<&str>) -> Result<Option<News>, NotHad> {
@@ -284,38 +307,16 @@ impl Inner {
         Ok(self.client.fetch_news(url, question).await?)
     }
 
-    async fn keep_other(&self, uri: &str, news: News) {
-        let Some(token) = String::from_utf8(news.body).ok() else {
-            return;
+    /// Keeps what the issuer gave for a neighbour.
+    async fn keep_other(&self, uri: &str, news: News) -> Result<(), NotHad> {
+        let token = String::from_utf8(news.body).map_err(|_| NotHad::Form)?;
+        let unverified = UnverifiedList::parse(&token)?;
+        let KeyLookup::Key(key) = self.keys.key(unverified.kid().ok_or(NotHad::Key)?).await else {
+            return Err(NotHad::Key);
         };
-        let Ok(unverified) = UnverifiedList::parse(&token) else {
-            return;
-        };
-        if let Ok(verified) = self.verify_brought(unverified, uri).await {
-            self.replace_other(uri, verified, &token);
-            lock(&self.others).entry(uri).etag = news.etag;
-        }
-    }
-}
-
-impl Others {
-    /// The place for a list; the one that nobody has had use for the longest makes room.
-    fn entry(&mut self, uri: &str) -> &mut Other {
-        if !self.0.contains_key(uri) && self.0.len() >= MAX_OTHERS {
-            let oldest = self.0.iter().min_by_key(|(_, other)| other.used_at);
-            if let Some(oldest) = oldest.map(|(uri, _)| uri.clone()) {
-                self.0.remove(&oldest);
-            }
-        }
-        let now = Instant::now();
-        let other = self.0.entry(uri.to_owned()).or_insert(Other {
-            content: None,
-            etag: None,
-            asked_at: None,
-            used_at: now,
-        });
-        other.used_at = now;
-        other
+        let verified = unverified.verify(&key, (&self.issuer, uri), clock::now())?;
+        lock(&self.others).fetched(uri, Content::new(verified, &token), news.etag);
+        Ok(())
     }
 }
 
@@ -346,41 +347,104 @@ mod tests {
             stage.forge.sign("statuslist+jwt", &elsewhere),
             stage.forge.sign("statuslist+jwt", &of_another),
             stage.forge.sign("statuslist+jwt", &bomb),
-            // Newer, but it takes a revocation back, or is shorter.
-            signed(&[0b10, 0], -1),
-            signed(&[0b11], -1),
             "x".to_owned(),
         ] {
-            let brought = node.offer(&bad).await;
+            let brought = node.offer(&bad);
             assert!(matches!(brought, Brought::Refused(_)), "{brought:?}");
             assert!(stage.mark(&node, 1).await.is_ok());
         }
+        // Newer, but it takes a revocation back, or is shorter: the issuer's own fault.
+        for bad in [signed(&[0b10, 0], -1), signed(&[0b11], -1)] {
+            assert_eq!(node.offer(&bad), Brought::Contradicts);
+        }
         // An older one is no fault of the neighbour's, and changes nothing.
-        assert_eq!(node.offer(&signed(&[0b11, 0], 60)).await, Brought::Known);
+        assert_eq!(node.offer(&signed(&[0b11, 0], 60)), Brought::Known);
         let good = signed(&[0b11, 0], -1);
         let mut changes = node.changes();
         changes.mark_unchanged();
-        assert_eq!(node.offer(&good).await, Brought::Newer);
+        assert_eq!(node.offer(&good), Brought::Newer);
         assert!(changes.has_changed().unwrap());
         assert!(stage.mark(&node, 1).await.is_err(), "it is revoked now");
-        assert_eq!(node.offer(&good).await, Brought::Known);
+        assert_eq!(node.offer(&good), Brought::Known);
         assert_eq!(node.newer(&stage.uri(), None).as_deref(), Some(good.as_str()));
     }
 
     #[tokio::test]
-    async fn a_list_counts_as_confirmed_when_it_was_signed() {
+    async fn of_one_second_the_list_that_revokes_more_is_the_later() {
         let stage = Stage::new().await;
+        stage.publish_bits(&[0b01, 0], "a").await;
+        let node = stage.node();
+        stage.mark(&node, 1).await.unwrap();
+        let before = node.stamps().remove(0);
+        let of_that_second = |bytes: &[u8]| {
+            let mut claims = stage.claims(bytes, 0);
+            claims["iat"] = serde_json::json!(before.issued_at);
+            stage.forge.sign("statuslist+jwt", &claims)
+        };
+        let (less, other, more) = (
+            of_that_second(&[0, 0]),
+            of_that_second(&[0b10, 0]),
+            of_that_second(&[0b11, 0]),
+        );
+        for earlier in [&less, &other] {
+            assert_eq!(node.offer(earlier), Brought::Known);
+        }
+        assert_eq!(node.offer(&more), Brought::Newer);
+        assert!(stage.mark(&node, 1).await.is_err());
+        // Who has the earlier one is told, and whoever has this one is not.
+        let had = |stamp: &Stamp| (stamp.issued_at, Some(stamp.digest.clone()));
+        let after = node.stamps().remove(0);
+        assert!(after.is_news_to(&had(&before)) && before.is_behind(&had(&after)));
+        assert!(!after.is_news_to(&had(&after)) && !after.is_behind(&had(&after)));
+        assert_eq!(node.newer(&stage.uri(), Some(&had(&before))), Some(more));
+        assert_eq!(node.newer(&stage.uri(), Some(&had(&after))), None);
+    }
+
+    #[tokio::test]
+    async fn stat_14_of_many_lists_at_once_the_newest_stays() {
+        let stage = Stage::new().await;
+        stage.publish_bits(&[0, 0], "a").await;
+        let node = stage.node();
+        stage.mark(&node, 9).await.unwrap();
+        let lists: Vec<String> = (1..=32)
+            .map(|number: u8| {
+                let bytes = [u8::MAX >> (8 - number.div_ceil(4)), 0];
+                let claims = stage.claims(&bytes, -i64::from(number));
+                stage.forge.sign("statuslist+jwt", &claims)
+            })
+            .collect();
+        let newest = lists[31].clone();
+        std::thread::scope(|scope| {
+            for list in lists.iter().rev() {
+                let node = &node;
+                scope.spawn(move || node.offer(list));
+            }
+        });
+        assert_eq!(node.newer(&stage.uri(), None), Some(newest));
+    }
+
+    #[tokio::test]
+    async fn a_list_counts_as_confirmed_when_it_was_signed() {
+        let twenty_minutes = Duration::from_secs(20 * 60);
+        let mut stage = Stage::new().await;
+        // The wall clock stands still in this test, so the lasting clock begins before it.
+        let began = clock::now() - twenty_minutes;
+        stage.clock = Arc::new(shared::lasting_clock::LastingClock::starting_at(began));
         stage.publish_bits(&[0, 0], "a").await;
         let node = stage.node();
         stage.mark(&node, 1).await.unwrap();
         stage.server.reset().await;
         tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(20 * 60)).await;
+        tokio::time::advance(twenty_minutes).await;
         assert!(stage.mark(&node, 1).await.is_err(), "too old");
-        // The wall clock stands still in this test, so what was signed "now" is new.
         let fresh = stage.forge.sign("statuslist+jwt", &stage.claims(&[0, 0], -2));
-        assert_eq!(node.offer(&fresh).await, Brought::Newer);
+        assert_eq!(node.offer(&fresh), Brought::Renewed);
         assert!(stage.mark(&node, 1).await.is_ok());
+        // The time goes on, and the wall clock is set back: what seems to be of now is not.
+        tokio::time::advance(twenty_minutes).await;
+        let of_before = stage.forge.sign("statuslist+jwt", &stage.claims(&[0, 0], -3));
+        assert_eq!(node.offer(&of_before), Brought::Renewed);
+        assert!(stage.mark(&node, 1).await.is_err(), "as old as it was signed");
     }
 
     #[tokio::test]
@@ -415,18 +479,34 @@ mod tests {
         }
         assert!(node.newer(&stage.uri(), None).is_some());
         let asked = stage.server.received_requests().await.unwrap();
+        let asked_before = asked.len();
         let asked = asked
             .iter()
             .filter(|request| request.url.path() == super::super::tests::LIST);
         assert_eq!(asked.count(), 1);
         assert!(node.stamps().is_empty(), "it judges no tokens by it");
-        node.look_for_neighbour("https://elsewhere.example/oauth/status/l")
-            .await;
-        assert_eq!(lock(&node.0.others).0.len(), 1);
-        // Many lists make room for each other.
-        for number in 0..2 * MAX_OTHERS {
-            lock(&node.0.others).entry(&format!("{}{number}", stage.uri()));
+        // Nothing else is asked of the server, whoever wants it.
+        let uri = stage.uri();
+        for other in [
+            "https://elsewhere.example/oauth/status/l".to_owned(),
+            format!("{}/oauth/status/../../admin", stage.forge.issuer),
+            format!("{}/oauth/status/%6c_1", stage.forge.issuer),
+            format!("{}/other", stage.forge.issuer),
+            format!("{uri}?x=1"),
+            format!("{uri}#x"),
+            format!("{uri}/x"),
+        ] {
+            assert_eq!(node.look_for_neighbour(&other).await, Looked::Missing, "{other}");
         }
-        assert_eq!(lock(&node.0.others).0.len(), MAX_OTHERS);
+        let asked_now = stage.server.received_requests().await.unwrap().len();
+        assert_eq!(asked_now, asked_before);
+        let missing = format!("{uri}x");
+        assert_eq!(node.look_for_neighbour(&missing).await, Looked::Missing);
+        stage.server.reset().await;
+        assert_eq!(
+            node.look_for_neighbour(&uri).await,
+            Looked::Reached,
+            "a moment ago"
+        );
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Stage {
     pub(super) server: MockServer,
     pub(super) forge: Forge,
     folder: tempfile::TempDir,
-    clock: Arc<LastingClock>,
+    pub(super) clock: Arc<LastingClock>,
     policy: OfflinePolicy,
 }
 
