@@ -36,7 +36,6 @@ const CONVERSATION: Duration = Duration::from_secs(8);
 const FINDINGS: usize = 256;
 /// Addresses of one peer that are tried or told on, at most.
 const MAX_ADDRESSES: usize = 8;
-
 /// What peers may speak with a node of this version.
 const PROTOCOLS: [&str; 4] = [
     "/edge-hive/proof/1",
