@@ -29,13 +29,14 @@ pub(crate) fn for_building() -> Outcome<()> {
     Ok(())
 }
 
-/// What the black-box tests need: a database, what makes disks and programs fail and looks at what is left, and what moves
-/// the clock of a program.
+/// What the black-box tests need: a database, what makes disks and programs fail and looks at what is left, what moves
+/// the clock of a program, and what makes networks.
 pub(crate) fn for_black_box() -> Outcome<()> {
     need(postgres::binaries().is_some(), "postgresql")?;
     need(shell::has("strace"), "strace")?;
     need(shell::has("sqlite3"), "sqlite3")?;
-    need(shell::has("faketime"), "faketime")
+    need(shell::has("faketime"), "faketime")?;
+    need(shell::has("ip"), "iproute2")
 }
 
 /// Node's package installer, Python's environments, and the browser of the people.
