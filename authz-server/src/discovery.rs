@@ -6,8 +6,7 @@ mod signed_keys;
 use std::collections::BTreeMap;
 
 use ::web::answer;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::dpop;
 use shared::metadata::AuthorizationServer;
@@ -16,6 +15,7 @@ pub(crate) use self::signed_keys::signed_key_set;
 use crate::app::App;
 use crate::client::AuthMethod;
 use crate::client::authenticate::SIGNING_ALGORITHMS;
+use crate::conditional::{self, Tagged};
 use crate::config::{Config, DocumentPolicy, RegistrationMode};
 use crate::error::{self, Failure};
 use crate::keys::ALGORITHMS;
@@ -175,36 +175,13 @@ fn is_configured(config: &Config, grant: GrantType) -> bool {
 pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     catch_up_if_possible(&app).await;
     let keys = app.published_keys().await;
-    let unchanged = is_known(&request, &keys.etag);
-    let status = if unchanged {
-        StatusCode::NOT_MODIFIED
-    } else {
-        StatusCode::OK
+    let document = Tagged {
+        etag: &keys.etag,
+        content_type: "application/json",
+        cache_control: CACHED,
+        body: keys.document.clone(),
     };
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((ETAG, keys.etag.as_str()))
-        .insert_header((CACHE_CONTROL, CACHED));
-    if unchanged {
-        return response.finish();
-    }
-    response
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .body(keys.document.clone())
-}
-
-/// Whether the caller says that it has what `etag` stands for (`If-None-Match`, RFC 9110 §13.1.2).
-pub(crate) fn is_known(request: &HttpRequest, etag: &str) -> bool {
-    let known = request
-        .headers()
-        .get(IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    known.is_some_and(|list| {
-        list.split(',')
-            // A proxy that compresses makes the tag a weak one; it is compared without that.
-            .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|tag| tag == etag || tag == "*")
-    })
+    conditional::answer(&request, document)
 }
 
 /// `GET /docs/errors`.

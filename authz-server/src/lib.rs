@@ -13,6 +13,7 @@ mod changes;
 mod cleanup;
 pub mod cli;
 mod client;
+mod conditional;
 mod config;
 mod db;
 mod discovery;

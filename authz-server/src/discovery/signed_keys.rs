@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
@@ -11,8 +10,9 @@ use shared::clock::{self, UnixSeconds};
 use shared::jose::{Algorithm, sha256_base64url};
 use shared::jwks::SIGNED_TYPE;
 
-use super::{CACHED, catch_up_if_possible, is_known};
+use super::{CACHED, catch_up_if_possible};
 use crate::app::App;
+use crate::conditional::{self, Tagged};
 use crate::error::{self, Failure};
 
 /// What every node understands.
@@ -39,21 +39,13 @@ pub(crate) async fn signed_key_set(app: web::Data<App>, request: HttpRequest) ->
         Err(failure) => return error::answer(&app, &request, failure),
     };
     let etag = format!("\"{}\"", sha256_base64url(text.as_bytes()));
-    let unchanged = is_known(&request, &etag);
-    let mut response = if unchanged {
-        HttpResponse::NotModified()
-    } else {
-        HttpResponse::Ok()
+    let document = Tagged {
+        etag: &etag,
+        content_type: &format!("application/{SIGNED_TYPE}"),
+        cache_control: CACHED,
+        body: text,
     };
-    response
-        .insert_header((ETAG, etag))
-        .insert_header((CACHE_CONTROL, CACHED));
-    if unchanged {
-        return response.finish();
-    }
-    response
-        .insert_header((CONTENT_TYPE, format!("application/{SIGNED_TYPE}")))
-        .body(text)
+    conditional::answer(&request, document)
 }
 
 async fn sign(app: &App, now: UnixSeconds) -> Result<String, Failure> {

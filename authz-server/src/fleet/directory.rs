@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwapOption;
@@ -19,10 +18,10 @@ use shared::jose::sha256_base64url;
 use super::{sign, sign_with};
 use crate::app::App;
 use crate::changes::Memory;
+use crate::conditional::{self, Tagged};
 use crate::db::change::{Change, Noun};
 use crate::db::node::NodeRow;
 use crate::db::{self};
-use crate::discovery::is_known;
 use crate::error::{self, Failure};
 use crate::flight::Flights;
 use crate::keys::KeyRing;
@@ -189,21 +188,13 @@ fn sign_all(keys: &KeyRing, issuer: &str, rows: Vec<NodeRow>, iat: UnixSeconds) 
 
 /// What is kept is sent from where it is: a directory of thousands of nodes is megabytes.
 fn cacheable(request: &HttpRequest, (text, etag): (Bytes, &str), typ: &str) -> HttpResponse {
-    let is_known = is_known(request, etag);
-    let mut response = if is_known {
-        HttpResponse::NotModified()
-    } else {
-        HttpResponse::Ok()
+    let document = Tagged {
+        etag,
+        content_type: &format!("application/{typ}"),
+        cache_control: CACHED,
+        body: text,
     };
-    response
-        .insert_header((ETAG, etag))
-        .insert_header((CACHE_CONTROL, CACHED));
-    if is_known {
-        return response.finish();
-    }
-    response
-        .insert_header((CONTENT_TYPE, format!("application/{typ}")))
-        .body(text)
+    conditional::answer(request, document)
 }
 
 fn tag(text: &str) -> String {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use ::web::address::ClientAddress;
 use ::web::answer;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use shared::clock;
@@ -18,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::publish::{Directory, TTL};
 use super::{is_list_id, tag_of};
 use crate::app::App;
+use crate::conditional::{self, Tagged};
 use crate::error::{self, Failure};
 
 /// The longest wait for news (RFC 7240 §4.3, `wait`), in seconds: proxies give up after a minute.
@@ -95,7 +95,10 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
     loop {
         app.catch_up().await?;
         let directory = app.status_lists.directory(app, &resource, clock::now()).await?;
-        let Some(listener) = listener.as_mut().filter(|_| is_known(request, &directory.etag)) else {
+        let Some(listener) = listener
+            .as_mut()
+            .filter(|_| conditional::is_known(request, &directory.etag))
+        else {
             return Ok(directory);
         };
         let is_news = tokio::select! {
@@ -118,34 +121,13 @@ fn wait_of(request: &HttpRequest) -> u64 {
     wait.unwrap_or(0).min(LONGEST_WAIT)
 }
 
-/// Whether the caller has what this tag is of (RFC 9110 §13.1.2).
-fn is_known(request: &HttpRequest, etag: &str) -> bool {
-    let known = request
-        .headers()
-        .get(IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
-    known.is_some_and(|list| {
-        list.split(',')
-            .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|tag| tag == etag || tag == "*")
-    })
-}
-
 /// 200 with the document or 304 without. Lists are compressed as they are; nothing is compressed on the way.
 fn document(request: &HttpRequest, media_type: &str, (etag, body): (&str, &Bytes)) -> HttpResponse {
-    let unchanged = is_known(request, etag);
-    let mut response = HttpResponse::build(if unchanged {
-        StatusCode::NOT_MODIFIED
-    } else {
-        StatusCode::OK
-    });
-    response
-        .insert_header((ETAG, etag))
-        .insert_header((CACHE_CONTROL, format!("public, max-age={TTL}")));
-    if unchanged {
-        return response.finish();
-    }
-    response
-        .insert_header((CONTENT_TYPE, media_type))
-        .body(body.clone())
+    let document = Tagged {
+        etag,
+        content_type: media_type,
+        cache_control: &format!("public, max-age={TTL}"),
+        body: body.clone(),
+    };
+    conditional::answer(request, document)
 }
