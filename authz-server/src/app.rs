@@ -18,6 +18,7 @@ use shared::uri::Issuer;
 use webauthn_rs::prelude::Webauthn;
 
 use crate::account::{self, Provider, Throttle, Turns, crowd};
+use crate::admin;
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Epoch, Memory};
 use crate::client::document::Documents;
@@ -65,6 +66,8 @@ pub(crate) struct App {
     /// What passkeys are made for; `None` where there are none.
     pub(crate) passkeys: Option<Webauthn>,
     pub(crate) device_codes: KeyedLimit,
+    /// Requests for the admin API, by who asks.
+    pub(crate) administration: KeyedLimit,
     /// Registrations of strangers, by address.
     pub(crate) registrations: KeyedLimit,
     /// Whose software statements count.
@@ -158,7 +161,8 @@ impl App {
             changes: AtomicU64::new(1),
             reading: tokio::sync::Mutex::default(),
         });
-        let (registry, revocations) = (Registry::new(), Revocations::new());
+        let registry = Registry::new(admin::built_in(&config));
+        let revocations = Revocations::new();
         let status_lists = StatusLists::new();
         let directory = Directory::new();
         let memories: Vec<Arc<dyn Memory>> = vec![
@@ -183,6 +187,7 @@ impl App {
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
             device_codes: KeyedLimit::new(config.device_codes),
+            administration: KeyedLimit::new(config.admin.rate),
             registrations: KeyedLimit::new(config.clients.registration.per_address),
             statements: StatementIssuers::new(&config.clients.registration.statements)?,
             usage: Usage::new(),
@@ -229,12 +234,20 @@ impl App {
         self.changes.fill(epoch, concerns, keep);
     }
 
-    /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, or ours.
+    /// What stands before the path in the address to which `request` was sent: that of the mutual-TLS aliases, that of
+    /// the operators' own listener, or ours.
     pub(crate) fn base_of(&self, request: &HttpRequest) -> &Issuer {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let alias = self.config.mutual_tls.url.as_ref();
-        alias
-            .filter(|alias| host.is_some_and(|host| host.eq_ignore_ascii_case(alias.url().authority())))
+        let is_meant =
+            |base: &&Issuer| host.is_some_and(|host| host.eq_ignore_ascii_case(base.url().authority()));
+        let others = [
+            self.config.mutual_tls.url.as_ref(),
+            self.config.admin.url.as_ref(),
+        ];
+        others
+            .into_iter()
+            .flatten()
+            .find(is_meant)
             .unwrap_or(&self.config.issuer)
     }
 
@@ -313,10 +326,14 @@ impl App {
 fn own(config: &Config) -> Own {
     Own {
         host: config.issuer.url().host_str().map(str::to_owned),
-        listen: [&config.listen[..], &config.mutual_tls.listen]
-            .concat()
-            .into_iter()
-            .chain(config.metrics_listen)
-            .collect(),
+        listen: [
+            &config.listen[..],
+            &config.mutual_tls.listen,
+            &config.admin.listen,
+        ]
+        .concat()
+        .into_iter()
+        .chain(config.metrics_listen)
+        .collect(),
     }
 }

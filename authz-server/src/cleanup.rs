@@ -71,6 +71,7 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
         ),
         ("invites", db::node_invite::forget(db, before).await),
         ("approvals", db::approval::forget(db, before).await),
+        ("admin requests", db::admin_request::forget(db, before).await),
         ("registrations", registrations(app, now).await),
         (
             "audit events",

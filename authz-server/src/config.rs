@@ -1,5 +1,6 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
+mod admin;
 mod assertions;
 mod audit;
 mod clients;
@@ -24,6 +25,7 @@ use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
 use shared::uri::Issuer;
 
+pub(crate) use self::admin::Admin;
 pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
 pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// TLS.
     pub(crate) tls: TlsMode,
+    /// Where operators reach the API.
+    pub(crate) admin: Admin,
     /// Certificates of clients.
     pub(crate) mutual_tls: MutualTls,
     /// `sqlite:` or `postgres:`.
@@ -103,13 +107,12 @@ const MAX_CODE_TTL: Duration = Duration::from_secs(600);
 /// The longest time in which a refresh token may be shown again.
 const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
+/// Why an address is refused.
+const PLAIN: &str =
+    "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
+
 /// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 4] = [
-    ("keys", &["rotate_every"]),
-    ("admin", &[]),
-    ("cors", &[]),
-    ("telemetry", &[]),
-];
+const LATER: [(&str, &[&str]); 3] = [("keys", &["rotate_every"]), ("cors", &[]), ("telemetry", &[])];
 
 impl Config {
     /// Reads `file`, the environment and `flags` (path and value).
@@ -136,13 +139,16 @@ impl Config {
             server.fault("listen", "at least one address is needed");
         }
         let mutual_tls = MutualTls::read(&mut reader, !trusted_proxies.is_empty());
-        let addresses = [&listen[..], &mutual_tls.listen].concat();
-        let names = certificate_names(&[issuer.as_ref(), mutual_tls.url.as_ref()], &addresses);
+        let is_local = is_local(&listen, issuer.as_ref());
+        let admin = Admin::read(&mut reader, is_local);
+        let addresses = [&listen[..], &mutual_tls.listen, &admin.listen].concat();
+        let bases = [issuer.as_ref(), mutual_tls.url.as_ref(), admin.url.as_ref()];
+        let names = certificate_names(&bases, &addresses);
         let tls = read_mode(&mut reader, &data_dir, names);
         mutual_tls.check(&mut reader, &tls, issuer.as_ref());
+        admin.check(&mut reader, (&tls, &listen), issuer.as_ref());
         if tls == TlsMode::Off && web::server::Listen::leaves_machine(&listen) {
-            let reason = "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
-            reader.fault("server.listen", reason);
+            reader.fault("server.listen", PLAIN);
         }
         if let Some(issuer) = issuer
             .as_ref()
@@ -206,13 +212,7 @@ impl Config {
                 false
             }
         };
-        let is_local = tls == TlsMode::Off
-            && stays_here
-            && issuer
-                .as_ref()
-                .and_then(|issuer| issuer.url().host())
-                .is_some_and(|host| shared::uri::is_loopback(&host));
-        let login = Login::read(&mut reader, is_local);
+        let login = Login::read(&mut reader, tls == TlsMode::Off && is_local);
         let federation = Federation::read(&mut reader);
         let assertions = Assertions::read(&mut reader);
         let exchange = exchange::read(&mut reader);
@@ -243,12 +243,17 @@ impl Config {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
         };
         Ok(Self {
-            hosts: hosts(&[Some(&issuer), mutual_tls.url.as_ref()], &addresses, more_hosts),
+            hosts: hosts(
+                &[Some(&issuer), mutual_tls.url.as_ref(), admin.url.as_ref()],
+                &addresses,
+                more_hosts,
+            ),
             listen,
             metrics_listen,
             issuer,
             trusted_proxies,
             tls,
+            admin,
             mutual_tls,
             database_url,
             default_algorithm,
@@ -337,6 +342,12 @@ fn hosts(bases: &[Option<&Issuer>], listen: &[SocketAddr], more: Vec<String>) ->
     hosts
 }
 
+/// Whether the issuer and every listen address are this machine.
+fn is_local(listen: &[SocketAddr], issuer: Option<&Issuer>) -> bool {
+    let host = issuer.and_then(|issuer| issuer.url().host());
+    !web::server::Listen::leaves_machine(listen) && host.is_some_and(|host| shared::uri::is_loopback(&host))
+}
+
 fn certificate_names(bases: &[Option<&Issuer>], listen: &[SocketAddr]) -> Vec<String> {
     let mut names: Vec<String> = bases
         .iter()
@@ -422,7 +433,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_features_are_refused_with_the_reason() {
-        let faults = read("[keys]\nrotate_every = \"30d\"\n[admin]\nx = 1").unwrap_err();
+        let faults = read("[keys]\nrotate_every = \"30d\"\n[telemetry]\nx = 1").unwrap_err();
         assert!(
             faults.contains("2 fault(s)") && faults.contains("does not have yet"),
             "{faults}"

@@ -3,6 +3,7 @@
 //! `docs/architecture.md` walks through the rooms; `token` is the one to read first.
 
 mod account;
+mod admin;
 mod app;
 mod audit;
 mod authorization_details;

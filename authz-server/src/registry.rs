@@ -34,6 +34,8 @@ pub(crate) struct Resource {
     pub(crate) authorization_details_types: Vec<String>,
     /// Tokens from before were for another resource of that name.
     pub(crate) created_at: UnixSeconds,
+    /// The API of this server itself, which nobody registered.
+    pub(crate) is_built_in: bool,
 }
 
 impl Resource {
@@ -48,7 +50,7 @@ impl Resource {
     }
 }
 
-/// Every registered resource, ordered by lookup key.
+/// Every registered resource and the built-in one, ordered by lookup key.
 #[derive(Debug, Default)]
 pub(crate) struct Resources(Vec<Arc<Resource>>);
 
@@ -62,29 +64,31 @@ impl Resources {
             .map(|at| &self.0[at])
     }
 
+    /// Those that were registered. Only who asks for the built-in one by its name gets to it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.0.iter()
+        self.0.iter().filter(|resource| !resource.is_built_in)
     }
 
-    /// The only resource, if there is just one.
+    /// The only registered resource, if there is just one.
     pub(crate) fn only(&self) -> Option<&Arc<Resource>> {
-        match self.0.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+        let mut registered = self.iter();
+        registered.next().filter(|_| registered.next().is_none())
     }
 }
 
 pub(crate) struct Registry {
     clients: Cache<String, Arc<Client>>,
     resources: ArcSwapOption<Resources>,
+    built_in: Arc<Resource>,
 }
 
 impl Registry {
-    pub(crate) fn new() -> Arc<Self> {
+    /// With the API of this server as a resource.
+    pub(crate) fn new(built_in: Resource) -> Arc<Self> {
         Arc::new(Self {
             clients: Cache::new(CLIENTS),
             resources: ArcSwapOption::empty(),
+            built_in: Arc::new(built_in),
         })
     }
 
@@ -126,6 +130,9 @@ impl Registry {
         let rows = db::resource::list(db).await?;
         let list: Result<Vec<_>, _> = rows.into_iter().map(|row| from_row(row).map(Arc::new)).collect();
         let mut list = list?;
+        // Whoever registered that name before there was this API has lost it.
+        list.retain(|resource: &Arc<Resource>| resource.lookup_key != self.built_in.lookup_key);
+        list.push(Arc::clone(&self.built_in));
         list.sort_by(|a, b| a.lookup_key.cmp(&b.lookup_key));
         let resources = Arc::new(Resources(list));
         let is_one = |change: &Change| change.is_of(&[Noun::Resource]);
@@ -167,6 +174,7 @@ fn from_row(row: ResourceRow) -> Result<Resource, DbFault> {
             .map(str::to_owned)
             .collect(),
         created_at: UnixSeconds(row.created_at),
+        is_built_in: false,
         lookup_key: row.lookup_key,
         name: row.name,
         uri: row.uri,

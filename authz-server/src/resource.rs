@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
 use shared::scope::Scope;
 use shared::uri::ResourceUri;
+use utoipa::ToSchema;
 
-use crate::audit::{Event, Name, Target};
 use crate::authorization_details::is_type_name;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
@@ -60,7 +60,8 @@ pub(crate) struct ResourceMetadata {
 }
 
 /// What is shown of a resource.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Resource)]
 pub(crate) struct ResourceView {
     pub(crate) uri: String,
     pub(crate) name: String,
@@ -68,18 +69,19 @@ pub(crate) struct ResourceView {
     pub(crate) alg: String,
     pub(crate) access_ttl: i64,
     pub(crate) client_id: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) authorization_details_types: Vec<String>,
     pub(crate) created_at: i64,
 }
 
-/// Registers `uri`; the string is kept exactly as given, and is what stands in `aud`.
-pub(crate) async fn create(
+/// A resource that is not in the database yet; the string is kept exactly as given, and is what stands in `aud`.
+pub(crate) async fn draft(
     db: &Db,
     uri: &ResourceUri,
-    metadata: ResourceMetadata,
+    metadata: &ResourceMetadata,
     now: UnixSeconds,
-) -> Result<ResourceView, ResourceFault> {
+) -> Result<ResourceRow, ResourceFault> {
+    check(db, metadata).await?;
     let mut row = ResourceRow {
         uri: uri.as_str().to_owned(),
         lookup_key: uri.lookup_key(),
@@ -91,68 +93,12 @@ pub(crate) async fn create(
         created_at: now.0,
         authorization_details_types: String::new(),
     };
-    check(db, &metadata).await?;
-    apply(&mut row, &metadata);
-    match db::resource::insert(db, &row).await {
-        Ok(()) => Ok(view(row)),
-        Err(DbFault::Constraint(_)) => Err(ResourceFault::Exists(row.uri)),
-        Err(fault) => Err(fault.into()),
-    }
+    apply(&mut row, metadata);
+    Ok(row)
 }
 
-/// Changes what `metadata` names.
-pub(crate) async fn update(
-    db: &Db,
-    uri: &str,
-    metadata: ResourceMetadata,
-    now: UnixSeconds,
-) -> Result<ResourceView, ResourceFault> {
-    let row = find(db, uri).await?;
-    check(db, &metadata).await?;
-    let updated = db::resource::update(db, &row.uri, now, |row| apply(row, &metadata)).await?;
-    updated
-        .map(view)
-        .ok_or_else(|| ResourceFault::NoSuchResource(uri.to_owned()))
-}
-
-/// Forgets a resource. Its tokens are inactive from now on.
-pub(crate) async fn delete(db: &Db, uri: &str, now: UnixSeconds) -> Result<(), ResourceFault> {
-    let row = find(db, uri).await?;
-    let deleted = db.write(async |tx| {
-        if !db::resource::delete_in(tx, &row.uri, now).await? {
-            return Ok(false);
-        }
-        let event = Event::of_operator(Name::ResourceDeleted, Target::Resource(&row.uri));
-        db::audit_event::append(tx, &event, now).await?;
-        Ok(true)
-    });
-    if deleted.await? {
-        return Ok(());
-    }
-    Err(ResourceFault::NoSuchResource(uri.to_owned()))
-}
-
-/// One resource, in any spelling.
-pub(crate) async fn show(db: &Db, uri: &str) -> Result<ResourceView, ResourceFault> {
-    find(db, uri).await.map(view)
-}
-
-/// Every resource, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<ResourceView>, ResourceFault> {
-    Ok(db::resource::list(db).await?.into_iter().map(view).collect())
-}
-
-async fn find(db: &Db, uri: &str) -> Result<ResourceRow, ResourceFault> {
-    let missing = || ResourceFault::NoSuchResource(uri.to_owned());
-    let key = uri.parse::<ResourceUri>().map_err(|_| missing())?.lookup_key();
-    db::resource::list(db)
-        .await?
-        .into_iter()
-        .find(|row| row.lookup_key == key)
-        .ok_or_else(missing)
-}
-
-async fn check(db: &Db, metadata: &ResourceMetadata) -> Result<(), ResourceFault> {
+/// Whether what is said of a resource will do.
+pub(crate) async fn check(db: &Db, metadata: &ResourceMetadata) -> Result<(), ResourceFault> {
     let fault = |text: String| Err(ResourceFault::Metadata(text));
     let is_name =
         |name: &String| !name.is_empty() && name.len() <= 200 && !name.chars().any(char::is_control);
@@ -188,7 +134,7 @@ async fn check(db: &Db, metadata: &ResourceMetadata) -> Result<(), ResourceFault
 }
 
 /// Sets what `metadata` names; it has passed [`check`].
-fn apply(row: &mut ResourceRow, metadata: &ResourceMetadata) {
+pub(crate) fn apply(row: &mut ResourceRow, metadata: &ResourceMetadata) {
     if let Some(name) = &metadata.name {
         row.name.clone_from(name);
     }
@@ -209,19 +155,21 @@ fn apply(row: &mut ResourceRow, metadata: &ResourceMetadata) {
     }
 }
 
-fn view(row: ResourceRow) -> ResourceView {
-    ResourceView {
-        uri: row.uri,
-        name: row.name,
-        scope: row.scopes,
-        alg: row.alg,
-        access_ttl: row.access_ttl,
-        client_id: row.client_id,
-        authorization_details_types: row
-            .authorization_details_types
-            .split_ascii_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        created_at: row.created_at,
+impl From<ResourceRow> for ResourceView {
+    fn from(row: ResourceRow) -> Self {
+        Self {
+            uri: row.uri,
+            name: row.name,
+            scope: row.scopes,
+            alg: row.alg,
+            access_ttl: row.access_ttl,
+            client_id: row.client_id,
+            authorization_details_types: row
+                .authorization_details_types
+                .split_ascii_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            created_at: row.created_at,
+        }
     }
 }

@@ -11,6 +11,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpResponse, Resource, web};
 
 use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
+use crate::admin;
 use crate::app::App;
 use crate::authorize::device;
 use crate::client::registration;
@@ -85,6 +86,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
     people(&below, config);
     own_account(&below, config);
     nodes(&below, config);
+    admin::routes(app, config);
 }
 
 /// What nodes of the fleet ask, and what anybody may know of them. Programs ask, never a page in a browser; except the

@@ -59,7 +59,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         tracing::info!(ca = %ca.display(), "TLS is self-signed: let clients trust this certificate authority");
     }
     let listen = Listen {
-        addresses: config.listen.clone(),
+        addresses: [&config.listen[..], &config.admin.listen].concat(),
         asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
@@ -79,6 +79,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         app.per_client.clone(),
         app.per_ip_failures.clone(),
         app.device_codes.clone(),
+        app.administration.clone(),
         app.second_factor.clone(),
         app.crowd.late.clone(),
         app.registrations.clone(),
@@ -94,6 +95,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
         asked_to_stop().await;
         status_lists.stop();
     });
+    if !config.admin.is_served() {
+        tracing::info!("the admin API is not served: name an address for it in admin.listen");
+    }
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));
     let probed_app = shared_app.clone();
     web::server::run(

@@ -22,7 +22,7 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 pub use self::changed::{News, Question};
-pub use self::exchange::Exchanged;
+pub use self::exchange::{Exchanged, Message};
 pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 pub use self::special_use::{purpose as special_purpose, reached as reached_address};

@@ -21,7 +21,7 @@ use super::{Browser, form};
 use crate::app::App;
 use crate::db::one_time_link::LinkRow;
 use crate::db::user_account::UserRow;
-use crate::db::{self, Db, DbFault};
+use crate::db::{self, Db, DbFault, Tx};
 use crate::error::{self, Failure, Trouble};
 use crate::pages::{SetPassword, Texts};
 
@@ -78,45 +78,64 @@ pub(crate) async fn for_first_admin(
         purpose: "first-admin".to_owned(),
         user_id: None,
     };
-    make(db, issuer, row, (now, now + FIRST_ADMIN_LIFE))
-        .await
-        .map(Some)
-}
-
-/// A link by which this person sets a password, their first one or another. Earlier links end.
-pub(crate) async fn for_password(
-    db: &Db,
-    issuer: &Issuer,
-    (user_id, is_newcomer): (&str, bool),
-    now: UnixSeconds,
-) -> Result<Link, UserFault> {
-    let life = if is_newcomer { NEWCOMER_LIFE } else { RESET_LIFE };
-    let row = LinkRow {
-        purpose: "set-password".to_owned(),
-        user_id: Some(user_id.to_owned()),
-    };
-    make(db, issuer, row, (now, now + life)).await
-}
-
-async fn make(
-    db: &Db,
-    issuer: &Issuer,
-    row: LinkRow,
-    (now, expires_at): (UnixSeconds, UnixSeconds),
-) -> Result<Link, UserFault> {
-    let secret = Secret::generate(SecretKind::Invite)?;
+    let (secret, expires_at) = (Secret::generate(SecretKind::Invite)?, now + FIRST_ADMIN_LIFE);
     db.write(async |tx| {
-        match &row.user_id {
-            Some(user_id) => db::one_time_link::end_of_user(tx, user_id, now).await?,
-            None => db::one_time_link::end_first_admin(tx, now).await?,
-        }
+        db::one_time_link::end_first_admin(tx, now).await?;
         db::one_time_link::insert(tx, &secret.hash(), &row, (now, expires_at)).await
     })
     .await?;
-    Ok(Link {
-        url: issuer.endpoint(&format!("/login/link?link={}", secret.reveal())),
-        expires_at,
-    })
+    Ok(Some(Link::to(issuer, &secret, expires_at)))
+}
+
+/// A link that is not in the database yet.
+pub(crate) struct Draft {
+    secret: Secret,
+    user_id: String,
+    link: Link,
+}
+
+impl Draft {
+    /// One by which this person sets a password, their first one or another.
+    pub(crate) fn for_password(
+        issuer: &Issuer,
+        (user_id, is_newcomer): (&str, bool),
+        now: UnixSeconds,
+    ) -> Result<Self, UserFault> {
+        let life = if is_newcomer { NEWCOMER_LIFE } else { RESET_LIFE };
+        let secret = Secret::generate(SecretKind::Invite)?;
+        Ok(Self {
+            link: Link::to(issuer, &secret, now + life),
+            user_id: user_id.to_owned(),
+            secret,
+        })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.link.url
+    }
+
+    pub(crate) fn expires_at(&self) -> UnixSeconds {
+        self.link.expires_at
+    }
+
+    /// Writes it, as a part of something larger. Earlier links of the person end.
+    pub(crate) async fn write(&self, tx: &mut Tx, now: UnixSeconds) -> Result<(), DbFault> {
+        let row = LinkRow {
+            purpose: "set-password".to_owned(),
+            user_id: Some(self.user_id.clone()),
+        };
+        db::one_time_link::end_of_user(tx, &self.user_id, now).await?;
+        db::one_time_link::insert(tx, &self.secret.hash(), &row, (now, self.link.expires_at)).await
+    }
+}
+
+impl Link {
+    fn to(issuer: &Issuer, secret: &Secret, expires_at: UnixSeconds) -> Self {
+        Self {
+            url: issuer.endpoint(&format!("/login/link?link={}", secret.reveal())),
+            expires_at,
+        }
+    }
 }
 
 /// `GET /login/link?link=…`: asks for the password. Nothing is used up: programs that look at links do not spoil them.

@@ -2,14 +2,16 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::{NoRandomness, random_bytes};
+use utoipa::ToSchema;
 
 use super::password::PasswordFault;
-use crate::audit::{Event, Name, Target};
+use crate::admin::By;
+use crate::audit::{Name, Target};
 use crate::db::user_account::UserRow;
-use crate::db::{self, Db, DbFault, Tx};
+use crate::db::{self, DbFault, Tx};
 
 /// Longest username.
 const MAX_USERNAME: usize = 64;
@@ -56,23 +58,24 @@ pub(crate) struct Profile {
 }
 
 /// What is shown of an account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct UserView {
     pub(crate) user_id: String,
     pub(crate) username: String,
     pub(crate) display_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
     pub(crate) is_admin: bool,
     pub(crate) has_password: bool,
     pub(crate) has_second_factor: bool,
     pub(crate) created_at: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disabled_at: Option<i64>,
     /// A link that sets a password once.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) set_password_link: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link_expires_at: Option<i64>,
 }
 
@@ -110,22 +113,13 @@ pub(crate) fn draft(
     if username.is_empty() || username.len() > MAX_USERNAME || !username.chars().all(is_plain) {
         return Err(UserFault::Username);
     }
-    let display_name = profile
-        .display_name
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| username.clone());
-    if display_name.chars().count() > MAX_NAME || display_name.chars().any(char::is_control) {
-        return Err(UserFault::DisplayName);
-    }
-    if profile.email.as_deref().is_some_and(|email| !is_email(email)) {
-        return Err(UserFault::Email);
-    }
+    let display_name = display_name(profile.display_name.as_deref(), &username)?;
+    let email = email(profile.email)?;
     Ok(UserRow {
         user_id: format!("u_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)),
         username,
         display_name,
-        email: profile.email,
+        email,
         is_admin: profile.is_admin,
         password_hash,
         totp_sealed: None,
@@ -135,32 +129,24 @@ pub(crate) fn draft(
     })
 }
 
-/// Creates the account of a [`draft`].
-pub(crate) async fn create(db: &Db, row: UserRow) -> Result<UserView, UserFault> {
-    match db
-        .write(async |tx| db::user_account::insert(tx, &row).await)
-        .await
-    {
-        Ok(()) => Ok(row.into()),
-        // The id is random, so it was the name.
-        Err(DbFault::Constraint(_)) => Err(UserFault::Taken(row.username)),
-        Err(fault) => Err(fault.into()),
+/// What pages call a person: what is said, or the username.
+pub(crate) fn display_name(said: Option<&str>, username: &str) -> Result<String, UserFault> {
+    let name = said
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .unwrap_or(username);
+    if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(UserFault::DisplayName);
     }
+    Ok(name.to_owned())
 }
 
-/// Everyone, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<UserView>, UserFault> {
-    Ok(db::user_account::list(db)
-        .await?
-        .into_iter()
-        .map(UserView::from)
-        .collect())
-}
-
-/// The account of this name, disabled or not.
-pub(crate) async fn named(db: &Db, username: &str) -> Result<UserRow, UserFault> {
-    let row = db::user_account::find_by_username(db, &normalised(username)).await?;
-    row.ok_or_else(|| UserFault::NoSuchUser(username.to_owned()))
+/// A mail address, if one is said.
+pub(crate) fn email(said: Option<String>) -> Result<Option<String>, UserFault> {
+    if said.as_deref().is_some_and(|email| !is_email(email)) {
+        return Err(UserFault::Email);
+    }
+    Ok(said)
 }
 
 /// What a reset does with whatever else a person signs in with: passkeys, the second factor and its recovery codes.
@@ -174,27 +160,24 @@ pub(crate) enum Factors {
 
 /// An operator's reset: the password is replaced by another (a PHC string), or taken away, so that what is left is a
 /// link to set one. Everything that the person was signed in to or had granted ends.
-pub(crate) async fn reset(
-    db: &Db,
+pub(crate) async fn reset_in(
+    tx: &mut Tx,
     user_id: &str,
     (password_hash, factors): (Option<&str>, Factors),
     now: UnixSeconds,
 ) -> Result<(), DbFault> {
-    db.write(async |tx| {
-        match password_hash {
-            Some(hash) => {
-                db::user_account::set_password(tx, user_id, hash).await?;
-            }
-            None => db::user_account::forget_password(tx, user_id).await?,
+    match password_hash {
+        Some(hash) => {
+            db::user_account::set_password(tx, user_id, hash).await?;
         }
-        if factors == Factors::Remove {
-            db::totp::remove(tx, user_id).await?;
-            db::recovery_code::drop_all(tx, user_id).await?;
-            db::passkey::remove_all(tx, user_id).await?;
-        }
-        end_everything(tx, user_id, None, now).await
-    })
-    .await
+        None => db::user_account::forget_password(tx, user_id).await?,
+    }
+    if factors == Factors::Remove {
+        db::totp::remove(tx, user_id).await?;
+        db::recovery_code::drop_all(tx, user_id).await?;
+        db::passkey::remove_all(tx, user_id).await?;
+    }
+    end_everything(tx, user_id, None, now).await
 }
 
 /// Replaces a password (a PHC string) inside a transaction. Every session but `kept`, every grant and every link of
@@ -215,31 +198,24 @@ pub(super) async fn set_password_in(
 }
 
 /// Closes an account: nothing of the person works any more, from now on. Closing it twice is no fault.
-pub(crate) async fn disable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<(), DbFault> {
-    db.write(async |tx| {
-        let was_open = db::user_account::disable(tx, user_id, now).await?;
-        db::status_revoked::user(tx, user_id, now).await?;
-        end_everything(tx, user_id, None, now).await?;
-        if was_open {
-            let event = Event::of_operator(Name::UserDisabled, Target::User(user_id));
-            db::audit_event::append(tx, &event, now).await?;
-        }
-        Ok(())
-    })
-    .await
+pub(crate) async fn disable_in(tx: &mut Tx, user_id: &str, by: &By, now: UnixSeconds) -> Result<(), DbFault> {
+    let was_open = db::user_account::disable(tx, user_id, now).await?;
+    db::status_revoked::user(tx, user_id, now).await?;
+    end_everything(tx, user_id, None, now).await?;
+    if was_open {
+        let event = by.event(Name::UserDisabled, Target::User(user_id));
+        db::audit_event::append(tx, &event, now).await?;
+    }
+    Ok(())
 }
 
 /// Opens an account again. What ended when it was closed stays ended.
-pub(crate) async fn enable(db: &Db, user_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        if !db::user_account::enable(tx, user_id).await? {
-            return Ok(false);
-        }
-        let event = Event::of_operator(Name::UserEnabled, Target::User(user_id));
+pub(crate) async fn enable_in(tx: &mut Tx, user_id: &str, by: &By, now: UnixSeconds) -> Result<(), DbFault> {
+    if db::user_account::enable(tx, user_id).await? {
+        let event = by.event(Name::UserEnabled, Target::User(user_id));
         db::audit_event::append(tx, &event, now).await?;
-        Ok(true)
-    })
-    .await
+    }
+    Ok(())
 }
 
 async fn end_everything(

@@ -1,5 +1,8 @@
 //! Whether the audit log is as it was written.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use super::{Name, digest, prune};
 use crate::db::audit_event::{self, EventRow, Head};
 use crate::db::{Db, DbFault};
@@ -8,7 +11,8 @@ use crate::db::{Db, DbFault};
 const PAGE: u32 = 1000;
 
 /// A log without damage.
-#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditVerification)]
 pub(crate) struct Verified {
     /// How many events it has.
     pub(crate) events: i64,

@@ -48,6 +48,7 @@ fn resource(scopes: &str) -> Resource {
         client_id: None,
         authorization_details_types: Vec::new(),
         created_at: UnixSeconds(0),
+        is_built_in: false,
     }
 }
 

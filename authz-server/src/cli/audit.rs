@@ -6,16 +6,15 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use shared::clock::UnixSeconds;
+use shared::digest::canonical;
 
 use super::Outcome;
+use super::place::{Pages, Place};
 use super::print::Report;
-use crate::audit::{self, Name};
-use crate::db::Db;
-use crate::db::audit_event::{self, EventRow};
+use crate::admin::Call;
+use crate::admin::events::{self, EventView, VERIFY};
+use crate::audit::Name;
 use crate::pages;
-
-/// Rows that an export reads at once.
-const PAGE: u32 = 1000;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -38,41 +37,46 @@ pub(super) struct List {
 }
 
 impl Command {
-    pub(super) async fn run(self, db: &Db) -> Outcome {
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         match self {
-            Self::List(List { limit, event }) => {
-                let rows = audit_event::newest(db, event.as_deref(), limit).await?;
-                let objects: Vec<_> = rows
+            Self::List(list) => {
+                let query: Vec<_> = list.event.into_iter().map(|event| ("event", event)).collect();
+                let most = list.limit as usize;
+                let mut pages = Pages::of(&events::LIST, query);
+                let mut rows: Vec<Value> = Vec::new();
+                while rows.len() < most
+                    && let Some(page) = pages.next(place).await?
+                {
+                    rows.extend(page);
+                }
+                rows.truncate(most);
+                let shown: Vec<EventView> = rows
                     .iter()
-                    .map(|row| Value::Object(audit::members(row)))
-                    .collect();
-                Report::columns(&objects, rows.iter().map(columns).collect())
+                    .map(|row| serde_json::from_value(row.clone()))
+                    .collect::<Result<_, _>>()?;
+                Report::columns(&rows, shown.iter().map(columns).collect())
             }
-            Self::Export => export(db).await,
-            Self::Verify => Report::record(&audit::verify(db).await?),
+            Self::Export => export(place).await,
+            Self::Verify => Report::record(&place.ask(&VERIFY, Call::default()).await?),
         }
     }
 }
 
 /// Written page by page: a log may be larger than memory.
-async fn export(db: &Db) -> Outcome {
-    let mut last = 0;
-    loop {
-        let rows = audit_event::after(db, (last, i64::MAX), PAGE).await?;
-        let Some(newest) = rows.last() else {
-            return Ok(Report::nothing());
-        };
-        last = newest.sequence;
+async fn export(place: &Place) -> Outcome {
+    let mut pages = Pages::of(&events::LIST, vec![("order", "oldest".to_owned())]);
+    while let Some(page) = pages.next::<Value>(place).await? {
         let mut text = String::new();
-        for row in &rows {
-            text.push_str(&audit::line(row));
+        for row in &page {
+            text.push_str(&canonical(row));
             text.push('\n');
         }
         std::io::stdout().write_all(text.as_bytes())?;
     }
+    Ok(Report::nothing())
 }
 
-fn columns(row: &EventRow) -> Vec<String> {
+fn columns(row: &EventView) -> Vec<String> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         row.sequence.to_string(),

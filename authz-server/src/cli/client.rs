@@ -1,6 +1,7 @@
 //! `authz-server client …`.
 
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 use shared::clock;
 use shared::config::Span;
 use shared::scope::Scope;
@@ -10,11 +11,10 @@ use super::client_details::Details;
 use super::client_document::{Address, Import};
 use super::client_invite::{self, Invite};
 use super::client_list::List;
+use super::place::{Place, of, saying};
 use super::print::Report;
-use crate::client::register::{self, ClientMetadata};
+use crate::admin::{Call, clients};
 use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
-use crate::config::Config;
-use crate::db::Db;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -109,33 +109,39 @@ pub(super) struct Update {
     metadata: Metadata,
 }
 
-/// What a client may ask for unless the operator says otherwise: to read and to call.
-const DEFAULT_SCOPES: [&str; 2] = ["mcp:call", "mcp:read"];
-
 impl Command {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         let now = clock::now();
         match self {
-            Self::Create(create) => create.run(db, config).await,
-            Self::List(list) => list.run(db, now).await,
-            Self::Invite(invite) => invite.run(db, now).await,
-            Self::Invites => client_invite::list(db, now).await,
-            Self::Show { client_id } => Report::record(&register::show(db, &client_id).await?),
+            Self::Create(create) => create.run(place).await,
+            Self::List(list) => list.run(place, now).await,
+            Self::Invite(invite) => invite.run(place.here()?.0, now).await,
+            Self::Invites => client_invite::list(place.here()?.0, now).await,
+            Self::Show { client_id } => Report::record(&place.ask(&clients::SHOW, of(&client_id)).await?),
             Self::Update(update) => {
-                let mut metadata = update.metadata.read(update.name)?;
+                let mut body = update.metadata.read(update.name)?;
                 if update.any_resource {
-                    metadata.resources = Some(Vec::new());
+                    body.insert("resources".to_owned(), Value::Array(Vec::new()));
                 }
-                Report::record(&register::update(db, &update.client_id, metadata, now).await?)
+                let call = Call {
+                    body,
+                    ..of(&update.client_id)
+                };
+                Report::record(&place.ask(&clients::UPDATE, call).await?)
             }
             Self::RotateSecret { client_id, overlap } => {
-                Report::record(&register::rotate_secret(db, &client_id, now, now + overlap.0).await?)
+                let overlap = Value::from(format!("{}s", overlap.0.as_secs()));
+                let call = Call {
+                    body: Map::from_iter([("overlap".to_owned(), overlap)]),
+                    ..of(&client_id)
+                };
+                Report::record(&place.ask(&clients::NEW_SECRET, call).await?)
             }
-            Self::Import(import) => import.run(db, config).await,
-            Self::Pin(address) => address.pin(db, config).await,
-            Self::Unpin(address) => address.unpin(db).await,
+            Self::Import(import) => import.run(place.here()?).await,
+            Self::Pin(address) => address.pin(place.here()?).await,
+            Self::Unpin(address) => address.unpin(place.here()?.0).await,
             Self::Revoke { client_id } => {
-                register::revoke(db, &client_id, now).await?;
+                place.ask(&clients::REVOKE, of(&client_id)).await?;
                 Ok(Report::line("the client is revoked; its tokens are inactive"))
             }
         }
@@ -143,35 +149,46 @@ impl Command {
 }
 
 impl Create {
-    async fn run(self, db: &Db, config: &Config) -> Outcome {
-        if self.approve_as.is_some() && !config.login.testing_door {
-            return Err("--approve-as is for tests: it needs login.testing_door = true".into());
-        }
-        let mut metadata = self.metadata.read(Some(self.name))?;
-        if metadata.scopes.is_none() {
-            metadata.scopes = Some(Scope::from_tokens(DEFAULT_SCOPES)?);
-        }
+    async fn run(self, place: &Place) -> Outcome {
+        let mut body = self.metadata.read(Some(self.name))?;
         if self.public {
-            metadata.auth_method = Some(AuthMethod::None);
+            let none = AuthMethod::None.as_str();
+            body.insert("token_endpoint_auth_method".to_owned(), Value::from(none));
         }
-        Report::record(&register::create(db, metadata, self.approve_as, clock::now()).await?)
+        if let Some(username) = self.approve_as {
+            if !place.here()?.1.login.testing_door {
+                return Err("--approve-as is for tests: it needs login.testing_door = true".into());
+            }
+            body.insert("approves_as".to_owned(), Value::from(username));
+        }
+        Report::record(&place.ask(&clients::CREATE, saying(body)).await?)
     }
 }
 
 impl Metadata {
-    fn read(self, name: Option<String>) -> Result<ClientMetadata, Box<dyn std::error::Error>> {
-        Ok(ClientMetadata {
-            name,
-            more: self.details.members()?,
-            client_type: self.r#type,
-            scopes: self.scopes,
-            resources: Some(self.resource).filter(|list| !list.is_empty()),
-            auth_method: self.auth_method,
-            redirect_uris: Some(self.redirect_uri).filter(|list| !list.is_empty()),
-            grants: Some(self.grants)
-                .filter(|list| !list.is_empty())
-                .map(|list| list.into_iter().map(full_name).collect()),
-        })
+    /// What the flags say, by the names of RFC 7591 §2 where it has them.
+    fn read(self, name: Option<String>) -> Result<Map<String, Value>, Box<dyn std::error::Error>> {
+        let mut members = self.details.members()?;
+        let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty()).map(Value::from);
+        let grants: Vec<_> = self.grants.into_iter().map(full_name).collect();
+        let named = [
+            ("client_name", name.map(Value::from)),
+            ("client_type", self.r#type.map(|kind| kind.as_str().into())),
+            ("scope", self.scopes.map(|scope| scope.to_string().into())),
+            ("resources", list(self.resource)),
+            (
+                "token_endpoint_auth_method",
+                self.auth_method.map(|method| method.as_str().into()),
+            ),
+            ("redirect_uris", list(self.redirect_uri)),
+            ("grant_types", list(grants)),
+        ];
+        members.extend(
+            named
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+        );
+        Ok(members)
     }
 }
 

@@ -8,7 +8,7 @@ use shared::clock;
 use super::Outcome;
 use super::print::Report;
 use crate::client::document::{self, Standing};
-use crate::client::register;
+use crate::client::view;
 use crate::config::Config;
 use crate::db::Db;
 
@@ -34,7 +34,7 @@ pub(super) struct Address {
 }
 
 impl Import {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
+    pub(super) async fn run(self, (db, config): (&Db, &Config)) -> Outcome {
         let content = std::fs::read(&self.document)
             .map_err(|fault| format!("cannot read {}: {fault}", self.document.display()))?;
         let standing = match (self.pin, self.vouch) {
@@ -43,14 +43,14 @@ impl Import {
             _ => Standing::Fetched,
         };
         let client_id = document::import((db, config), &content, standing, clock::now()).await?;
-        Report::record(&register::show(db, &client_id).await?)
+        Report::record(&view::show(db, &client_id).await?)
     }
 }
 
 impl Address {
-    pub(super) async fn pin(self, db: &Db, config: &Config) -> Outcome {
+    pub(super) async fn pin(self, (db, config): (&Db, &Config)) -> Outcome {
         let client_id = document::pin((db, config), &self.client_id, clock::now()).await?;
-        Report::record(&register::show(db, &client_id).await?)
+        Report::record(&view::show(db, &client_id).await?)
     }
 
     pub(super) async fn unpin(self, db: &Db) -> Outcome {

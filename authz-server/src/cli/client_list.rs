@@ -7,9 +7,10 @@ use shared::clock::UnixSeconds;
 use shared::config::Span;
 
 use super::Outcome;
+use super::place::Place;
 use super::print::{Report, day};
-use crate::client::register::{self, ClientView};
-use crate::db::Db;
+use crate::admin::clients;
+use crate::client::view::ClientView;
 
 #[derive(Args)]
 pub(super) struct List {
@@ -22,8 +23,8 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) async fn run(self, db: &Db, now: UnixSeconds) -> Outcome {
-        let mut clients = register::list(db).await?;
+    pub(super) async fn run(self, place: &Place, now: UnixSeconds) -> Outcome {
+        let mut clients: Vec<ClientView> = place.all(&clients::LIST, &[]).await?;
         if let Some(span) = self.unused_for {
             let before = (now - span.0).0;
             clients.retain(|client| {

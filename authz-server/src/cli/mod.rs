@@ -1,5 +1,5 @@
-//! The command line. Commands other than `serve` work on the configured database directly; a server that runs
-//! beside them sees the change with its next request.
+//! The command line. Commands other than `serve` work on the configured database directly, and a server that runs
+//! beside them sees the change with its next request; or with `--server` they ask one.
 
 mod audit;
 mod client;
@@ -9,6 +9,7 @@ mod client_invite;
 mod client_list;
 mod health;
 mod node;
+mod place;
 mod print;
 mod resource;
 mod user;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use shared::clock;
 
+use self::place::{Far, NOT_FAR, Place};
 use self::print::{Printer, Report};
 use crate::config::Config;
 use crate::db::Db;
@@ -35,6 +37,8 @@ struct Arguments {
     /// Print data as JSON
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    far: Far,
     #[command(subcommand)]
     command: Command,
 }
@@ -121,6 +125,9 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Outcome {
+    if let Some(place) = arguments.far.open()? {
+        return carry_out(arguments.command, &place).await;
+    }
     let flags = match &arguments.command {
         Command::Serve(serve) if !serve.listen.is_empty() => vec![("server.listen", serve.listen.join(","))],
         _ => Vec::new(),
@@ -131,11 +138,14 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             Box::pin(server::serve(config)).await?;
             Ok(Report::nothing())
         }
-        Command::Client(command) => Box::pin(command.run(&open(&config).await?, &config)).await,
-        Command::Resource(command) => command.run(&open(&config).await?, &config).await,
-        Command::Node(command) => command.run(&open(&config).await?, &config).await,
-        Command::User(command) => command.run(&open(&config).await?, &config).await,
-        Command::Audit(command) => command.run(&open(&config).await?).await,
+        command @ (Command::Client(_)
+        | Command::Resource(_)
+        | Command::Node(_)
+        | Command::User(_)
+        | Command::Audit(_)) => {
+            let place = Place::Here(open(&config).await?, Box::new(config));
+            carry_out(command, &place).await
+        }
         Command::Key(KeyCommand::List) => list_keys(&config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;
@@ -168,6 +178,18 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             })
         }
         Command::Healthcheck => health::check(&config).await,
+    }
+}
+
+/// The commands that are the same near the database and far from it.
+async fn carry_out(command: Command, place: &Place) -> Outcome {
+    match command {
+        Command::Client(command) => Box::pin(command.run(place)).await,
+        Command::Resource(command) => Box::pin(command.run(place)).await,
+        Command::Node(command) => Box::pin(command.run(place)).await,
+        Command::User(command) => Box::pin(command.run(place)).await,
+        Command::Audit(command) => Box::pin(command.run(place)).await,
+        _ => Err(NOT_FAR.into()),
     }
 }
 

@@ -1,15 +1,16 @@
 //! `authz-server node …`.
 
 use clap::{Args, Subcommand};
-use shared::clock::{self, UnixSeconds};
+use serde_json::{Map, Value};
+use shared::clock::UnixSeconds;
 use shared::config::Span;
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::{Report, day};
-use crate::config::Config;
-use crate::db::Db;
-use crate::fleet::invite::{self, Invite};
-use crate::fleet::node;
+use crate::admin::nodes;
+use crate::fleet::invite::InviteView;
+use crate::fleet::node::NodeView;
 use crate::pages;
 
 #[derive(Subcommand)]
@@ -55,50 +56,64 @@ pub(super) struct NewInvite {
 const MAKING: [&str; 5] = ["resource", "ttl", "name", "replace", "may_invite"];
 
 impl Command {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
-        let now = clock::now();
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         match self {
-            Self::Invite(asked) if asked.list => Report::rows(&invite::list(db, now).await?, |invite| {
-                let or_any = |text: &Option<String>| text.clone().unwrap_or_else(|| "any".to_owned());
-                vec![
-                    invite.invite_id.clone(),
-                    invite.state.to_owned(),
-                    or_any(&invite.name),
-                    or_any(&invite.resource),
-                    format!("until {}", pages::iso(UnixSeconds(invite.expires_at))),
-                ]
-            }),
+            Self::Invite(asked) if asked.list => {
+                let list: Vec<InviteView> = place.all(&nodes::LIST_INVITES, &[]).await?;
+                Report::rows(&list, |invite| {
+                    let or_any = |text: &Option<String>| text.clone().unwrap_or_else(|| "any".to_owned());
+                    vec![
+                        invite.invite_id.clone(),
+                        invite.state.clone(),
+                        or_any(&invite.name),
+                        or_any(&invite.resource),
+                        format!("until {}", pages::iso(UnixSeconds(invite.expires_at))),
+                    ]
+                })
+            }
             Self::Invite(NewInvite {
                 withdraw: Some(invite_id),
                 ..
             }) => {
-                invite::withdraw(db, &invite_id, now).await?;
+                place.ask(&nodes::WITHDRAW_INVITE, of(&invite_id)).await?;
                 Ok(Report::line("the invite is withdrawn; nobody can enrol with it"))
             }
             Self::Invite(new) => {
-                let invite = Invite {
-                    resource: new.resource,
-                    name: new.name,
-                    replaces: new.replace,
-                    ttl: new.ttl.0,
-                    may_invite: new.may_invite,
-                    asked_by: None,
-                };
-                Report::record(&invite::create(db, config.issuer.as_str(), invite, now).await?)
+                let body = new.said();
+                Report::record(&place.ask(&nodes::CREATE_INVITE, saying(body)).await?)
             }
-            Self::List => Report::rows(&node::list(db).await?, |node| {
-                vec![
-                    node.node_id.clone(),
-                    node.state.to_owned(),
-                    node.name.clone(),
-                    node.resource.clone(),
-                    format!("since {}", day(Some(node.enrolled_at))),
-                ]
-            }),
+            Self::List => {
+                let list: Vec<NodeView> = place.all(&nodes::LIST, &[]).await?;
+                Report::rows(&list, |node| {
+                    vec![
+                        node.node_id.clone(),
+                        node.state.clone(),
+                        node.name.clone(),
+                        node.resource.clone(),
+                        format!("since {}", day(Some(node.enrolled_at))),
+                    ]
+                })
+            }
             Self::Revoke { node_id } => {
-                node::revoke(db, &node_id, now).await?;
+                place.ask(&nodes::REVOKE, of(&node_id)).await?;
                 Ok(Report::line("the node is cut off; its tokens are inactive"))
             }
         }
+    }
+}
+
+impl NewInvite {
+    fn said(self) -> Map<String, Value> {
+        let named = [
+            ("resource", self.resource.map(Value::from)),
+            ("name", self.name.map(Value::from)),
+            ("replaces", self.replace.map(Value::from)),
+            ("ttl", Some(format!("{}s", self.ttl.0.as_secs()).into())),
+            ("may_invite", Some(self.may_invite.into())),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 }

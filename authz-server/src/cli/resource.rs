@@ -1,17 +1,16 @@
 //! `authz-server resource …`.
 
 use clap::{Args, Subcommand};
-use shared::clock;
+use serde_json::{Map, Value};
 use shared::config::Span;
 use shared::jose::Algorithm;
 use shared::scope::Scope;
-use shared::uri::ResourceUri;
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::Report;
-use crate::config::Config;
-use crate::db::Db;
-use crate::resource::{self, DEFAULT_SCOPES, ResourceMetadata, ResourceView};
+use crate::admin::{Call, resources};
+use crate::resource::ResourceView;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -79,35 +78,31 @@ pub(super) struct Update {
 }
 
 impl Command {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
-        let now = clock::now();
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         match self {
             Self::Create(create) => {
-                let uri: ResourceUri = create.uri.parse().map_err(|e| format!("{}: {e}", create.uri))?;
-                let given = create.metadata.read();
-                let metadata = ResourceMetadata {
-                    scopes: Some(
-                        given
-                            .scopes
-                            .map_or_else(|| Scope::from_tokens(DEFAULT_SCOPES), Ok)?,
-                    ),
-                    algorithm: given.algorithm.or(Some(config.default_algorithm)),
-                    access_ttl: given.access_ttl.or(Some(config.access_ttl)),
-                    ..given
-                };
-                Report::record(&resource::create(db, &uri, metadata, now).await?)
+                let mut body = create.metadata.read();
+                body.insert("uri".to_owned(), Value::from(create.uri));
+                Report::record(&place.ask(&resources::CREATE, saying(body)).await?)
             }
-            Self::List => Report::rows(&resource::list(db).await?, row),
-            Self::Show { uri } => Report::record(&resource::show(db, &uri).await?),
+            Self::List => {
+                let list: Vec<ResourceView> = place.all(&resources::LIST, &[]).await?;
+                Report::rows(&list, row)
+            }
+            Self::Show { uri } => Report::record(&place.ask(&resources::SHOW, of(&uri)).await?),
             Self::Update(update) => {
-                let mut metadata = update.metadata.read();
+                let mut body = update.metadata.read();
                 if update.no_client {
-                    metadata.client_id = Some(None);
+                    body.insert("client_id".to_owned(), Value::Null);
                 }
-                Report::record(&resource::update(db, &update.uri, metadata, now).await?)
+                let call = Call {
+                    body,
+                    ..of(&update.uri)
+                };
+                Report::record(&place.ask(&resources::UPDATE, call).await?)
             }
             Self::Delete { uri } => {
-                resource::delete(db, &uri, now).await?;
+                place.ask(&resources::DELETE, of(&uri)).await?;
                 Ok(Report::line("the resource is forgotten; its tokens are inactive"))
             }
         }
@@ -115,17 +110,23 @@ impl Command {
 }
 
 impl Metadata {
-    fn read(self) -> ResourceMetadata {
-        ResourceMetadata {
-            name: self.name,
-            scopes: self.scopes,
-            algorithm: self.alg,
-            access_ttl: self.access_ttl.map(|span| span.0),
-            client_id: self.client.map(Some),
-            authorization_details_types: self
-                .authorization_details_types
-                .map(|types| types.split_whitespace().map(str::to_owned).collect()),
-        }
+    fn read(self) -> Map<String, Value> {
+        let words = |text: String| text.split_whitespace().map(Value::from).collect::<Value>();
+        let named = [
+            ("name", self.name.map(Value::from)),
+            ("scope", self.scopes.map(|scope| scope.to_string().into())),
+            ("alg", self.alg.map(|alg| alg.as_str().into())),
+            ("access_ttl", self.access_ttl.map(|ttl| ttl.0.as_secs().into())),
+            ("client_id", self.client.map(Value::from)),
+            (
+                "authorization_details_types",
+                self.authorization_details_types.map(words),
+            ),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 }
 

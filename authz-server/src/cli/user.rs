@@ -4,16 +4,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use shared::clock::{self, UnixSeconds};
+use serde_json::{Map, Value};
 use shared::secret::Secret;
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::Report;
-use crate::account::users::{self, Factors, Profile, UserView};
-use crate::account::{link, password};
-use crate::config::Config;
-use crate::db::Db;
-use crate::db::user_account::UserRow;
+use crate::account::password;
+use crate::account::users::{UserFault, UserView, normalised};
+use crate::admin::{Call, users};
 
 /// More than any password has.
 const MAX_FILE_BYTES: u64 = 1024;
@@ -67,41 +66,47 @@ pub(super) struct Create {
 }
 
 impl Command {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
-        let now = clock::now();
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         match self {
-            Self::Create(create) => create.run(db, config, now).await,
-            Self::List => Report::rows(&users::list(db).await?, row),
+            Self::Create(create) => create.run(place).await,
+            Self::List => {
+                let list: Vec<UserView> = place.all(&users::LIST, &[]).await?;
+                Report::rows(&list, row)
+            }
             Self::SetPassword {
                 username,
                 password_file,
                 reset_factors,
             } => {
-                let user = users::named(db, &username).await?;
-                let factors = if reset_factors {
-                    Factors::Remove
-                } else {
-                    Factors::Keep
-                };
+                let user = named(place, &username).await?;
+                let mut body = Map::from_iter([("reset_factors".to_owned(), Value::from(reset_factors))]);
                 let Some(file) = password_file else {
-                    return with_link(db, config, (user, factors), now).await;
+                    let call = Call {
+                        body,
+                        ..of(&user.user_id)
+                    };
+                    return Report::record(&place.ask(&users::RESET, call).await?);
                 };
+                place.here()?;
                 let phc = read_password(&user.username, &file)?;
-                users::reset(db, &user.user_id, (Some(&phc), factors), now).await?;
+                body.insert("password_phc".to_owned(), Value::from(phc));
+                let call = Call {
+                    body,
+                    ..of(&user.user_id)
+                };
+                place.ask(&users::RESET, call).await?;
                 Ok(Report::line(
                     "the password is set; every session and grant of the person has ended",
                 ))
             }
             Self::Disable { username } => {
-                let user = users::named(db, &username).await?;
-                users::disable(db, &user.user_id, now).await?;
+                set_disabled(place, &username, true).await?;
                 Ok(Report::line(
                     "the account is disabled; its sessions, grants and tokens have ended",
                 ))
             }
             Self::Enable { username } => {
-                let user = users::named(db, &username).await?;
-                users::enable(db, &user.user_id, now).await?;
+                set_disabled(place, &username, false).await?;
                 Ok(Report::line("the account is enabled"))
             }
         }
@@ -109,47 +114,49 @@ impl Command {
 }
 
 impl Create {
-    async fn run(self, db: &Db, config: &Config, now: UnixSeconds) -> Outcome {
-        let profile = Profile {
-            username: self.username,
-            display_name: self.display_name,
-            email: self.email,
-            is_admin: self.admin,
+    async fn run(self, place: &Place) -> Outcome {
+        let phc = match &self.password_file {
+            Some(file) => {
+                place.here()?;
+                Some(read_password(&normalised(&self.username), file)?)
+            }
+            None => None,
         };
-        let mut draft = users::draft(profile, None, now)?;
-        let has_password = self.password_file.is_some();
-        if let Some(file) = self.password_file {
-            draft.password_hash = Some(read_password(&draft.username, &file)?);
-        }
-        let row = draft.clone();
-        let view = users::create(db, draft).await?;
-        if has_password {
-            return Report::record(&view);
-        }
-        with_link(db, config, (row, Factors::Keep), now).await
+        let named = [
+            ("username", Some(Value::from(self.username))),
+            ("display_name", self.display_name.map(Value::from)),
+            ("email", self.email.map(Value::from)),
+            ("is_admin", self.admin.then_some(Value::Bool(true))),
+            ("password_phc", phc.map(Value::from)),
+        ];
+        let body = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Report::record(&place.ask(&users::CREATE, saying(body.collect())).await?)
     }
 }
 
-async fn with_link(
-    db: &Db,
-    config: &Config,
-    (user, factors): (UserRow, Factors),
-    now: UnixSeconds,
-) -> Outcome {
-    if user.disabled_at.is_some() {
-        return Err("the account is disabled; enable it first: authz-server user enable".into());
-    }
-    let is_newcomer = user.password_hash.is_none();
-    // Whoever knows the old password must not get in first, nor take the link away again.
-    users::reset(db, &user.user_id, (None, factors), now).await?;
-    let link = link::for_password(db, &config.issuer, (&user.user_id, is_newcomer), now).await?;
-    // As it is now.
-    let user = users::named(db, &user.username).await?;
-    Report::record(&UserView {
-        set_password_link: Some(link.url),
-        link_expires_at: Some(link.expires_at.0),
-        ..user.into()
-    })
+/// The account of a name.
+async fn named(place: &Place, username: &str) -> Result<UserView, Box<dyn std::error::Error>> {
+    let found: Vec<UserView> = place
+        .all(&users::LIST, &[("username", username.to_owned())])
+        .await?;
+    let missing = || UserFault::NoSuchUser(username.to_owned()).into();
+    found.into_iter().next().ok_or_else(missing)
+}
+
+async fn set_disabled(
+    place: &Place,
+    username: &str,
+    is_disabled: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let user = named(place, username).await?;
+    let call = Call {
+        body: Map::from_iter([("is_disabled".to_owned(), Value::from(is_disabled))]),
+        ..of(&user.user_id)
+    };
+    place.ask(&users::UPDATE, call).await?;
+    Ok(())
 }
 
 /// The PHC string of the password in `file`: its first line. Never from the command line, which others can see.

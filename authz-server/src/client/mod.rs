@@ -11,6 +11,7 @@ pub(crate) mod register;
 pub(crate) mod registration;
 pub(crate) mod trust;
 pub(crate) mod usage;
+pub(crate) mod view;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +22,7 @@ use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::SecretHash;
 
-pub(crate) use self::details::Details;
+pub(crate) use self::details::{Details, MEMBERS as DETAILS};
 pub(crate) use self::document::Document;
 pub(crate) use self::redirects::{DEVICE_CODE, JWT_BEARER, TOKEN_EXCHANGE};
 use crate::db::DbFault;

@@ -1,18 +1,18 @@
-//! Creating and changing clients. Whoever does it, the command line or later the API, passes here.
+//! What operators say of clients, and what becomes of it. The command line and the API pass here
+//! ([`crate::admin::clients`]).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::scope::Scope;
 use shared::secret::{NoRandomness, Secret, SecretKind, random_bytes};
 
 use super::metadata::{self, Metadata, MetadataFault, Policy};
-use super::{AuthMethod, ClientType, Details, Origin, trust};
-use crate::audit::{Event, Name, Target};
-use crate::db::client::{ClientRow, Consent, Update};
-use crate::db::{self, Db, DbFault};
+use super::{AuthMethod, ClientType, Origin, trust};
+use crate::admin;
+use crate::db::client::{ClientRow, Consent};
+use crate::db::{self, Db, DbFault, Tx};
 
 /// A client could not be created or changed. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -135,116 +135,107 @@ impl ClientMetadata {
     }
 }
 
-/// What is shown of a client (names of RFC 7591 §2 where it has them).
-#[derive(Debug, Serialize)]
-pub(crate) struct ClientView {
-    pub(crate) client_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client_secret: Option<String>,
-    pub(crate) client_name: String,
-    pub(crate) client_type: String,
-    pub(crate) token_endpoint_auth_methods_supported: Vec<String>,
-    pub(crate) grant_types: Vec<String>,
-    pub(crate) scope: String,
-    pub(crate) resources: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) redirect_uris: Vec<String>,
-    /// The user as whom the testing door approves.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) approves_as: Option<String>,
-    /// Who vouches for it: `operator`, `registration` (nobody) or `document` (the owner of its address).
-    pub(crate) origin: String,
-    #[serde(flatten)]
-    pub(crate) details: Details,
-    pub(crate) client_id_issued_at: i64,
-    /// To the day; of clients that ever asked for a token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) last_used_at: Option<i64>,
-    /// When a registration is forgotten that nobody uses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) expires_at: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) revoked_at: Option<i64>,
-    /// When each secret ends; `null` for one that does not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) client_secrets_expire_at: Vec<Option<i64>>,
+/// A client that is not in the database yet.
+pub(crate) struct Draft {
+    pub(crate) row: ClientRow,
+    /// Shown once; a confidential client has one.
+    pub(crate) secret: Option<Secret>,
 }
 
-/// Creates a client. A confidential one gets a secret, which is in the answer and nowhere else. `approves_as` is for
-/// the testing door alone.
-pub(crate) async fn create(
-    db: &Db,
-    metadata: ClientMetadata,
-    approves_as: Option<String>,
-    now: UnixSeconds,
-) -> Result<ClientView, RegisterFault> {
-    let mut document = Map::new();
-    metadata.write_over(&mut document);
-    let described = Metadata::read(&document, &Policy::OPERATOR)?;
-    if let Some(username) = &approves_as
-        && db::user_account::find_by_username(db, username).await?.is_none()
-    {
-        return Err(RegisterFault::Asked(format!(
-            "there is no user {username}; see: authz-server user create"
-        )));
+impl Draft {
+    /// A client of these metadata. `approves_as` is for the testing door alone.
+    pub(crate) async fn of(
+        db: &Db,
+        metadata: ClientMetadata,
+        approves_as: Option<String>,
+        now: UnixSeconds,
+    ) -> Result<Self, RegisterFault> {
+        let mut document = Map::new();
+        metadata.write_over(&mut document);
+        let described = Metadata::read(&document, &Policy::OPERATOR)?;
+        if let Some(username) = &approves_as
+            && db::user_account::find_by_username(db, username).await?.is_none()
+        {
+            return Err(RegisterFault::Asked(format!(
+                "there is no user {username}; see: authz-server user create"
+            )));
+        }
+        let row = ClientRow {
+            resources: resources_json(db, metadata.resources.unwrap_or_default()).await?,
+            approves_as,
+            ..described.new_row(new_client_id()?, Origin::Operator, now)?
+        };
+        let secret = if described.uses_secret() {
+            Some(Secret::generate(SecretKind::ClientSecret)?)
+        } else {
+            None
+        };
+        Ok(Self { row, secret })
     }
-    let row = ClientRow {
-        resources: resources_json(db, metadata.resources.unwrap_or_default()).await?,
-        approves_as,
-        ..described.new_row(new_client_id()?, Origin::Operator, now)?
-    };
-    let secret = if described.uses_secret() {
-        Some(Secret::generate(SecretKind::ClientSecret)?)
-    } else {
-        None
-    };
-    db::client::insert(db, &row, secret.as_ref().map(Secret::hash).as_ref()).await?;
-    let client_secret = secret.map(|secret| secret.reveal().to_owned());
-    Ok(ClientView {
-        client_secret,
-        ..view(row, Vec::new())
-    })
+
+    /// Writes it, as a part of something larger.
+    pub(crate) async fn write(&self, tx: &mut Tx) -> Result<(), DbFault> {
+        let hash = self.secret.as_ref().map(Secret::hash);
+        db::client::insert_in(tx, &self.row, hash.as_ref()).await
+    }
 }
 
-/// Changes what `metadata` names.
-pub(crate) async fn update(
-    db: &Db,
-    client_id: &str,
+/// A change of a client that is there.
+pub(crate) struct Edit {
     metadata: ClientMetadata,
-    now: UnixSeconds,
-) -> Result<ClientView, RegisterFault> {
-    let resources = match &metadata.resources {
-        Some(named) => Some(resources_json(db, named.clone()).await?),
-        None => None,
-    };
-    let edit = |row: &mut ClientRow| {
+    /// JSON, if they are named.
+    resources: Option<String>,
+}
+
+impl Edit {
+    /// Changes what `metadata` names.
+    pub(crate) async fn of(db: &Db, metadata: ClientMetadata) -> Result<Self, RegisterFault> {
+        let resources = match &metadata.resources {
+            Some(named) => Some(resources_json(db, named.clone()).await?),
+            None => None,
+        };
+        Ok(Self { metadata, resources })
+    }
+
+    /// Changes the row; says whether what people let us remember outlives that.
+    pub(crate) fn apply(&self, row: &mut ClientRow) -> Result<Consent, RegisterFault> {
         if row.origin == Origin::Document.as_str() {
-            return metadata.limit_published(row, resources.as_ref());
+            return self.metadata.limit_published(row, self.resources.as_ref());
         }
         if row.origin == Origin::Registration.as_str() {
-            metadata.limit_registered()?;
+            self.metadata.limit_registered()?;
         }
         let before = row.clone();
         let mut document = metadata::document(row)?;
         document.insert("client_type".to_owned(), row.client_type.clone().into());
-        metadata.write_over(&mut document);
-        // The whole of it, also what this command does not name: nothing old stays that would be refused now.
+        self.metadata.write_over(&mut document);
+        // The whole of it, also what this change does not name: nothing old stays that would be refused now.
         let described = Metadata::read(&document, &Policy::OPERATOR)?;
         if (row.auth_methods == AuthMethod::None.as_str()) != (described.auth_methods == [AuthMethod::None]) {
             let reason = "a public client stays public and a confidential one confidential; create a new client instead";
             return Err(RegisterFault::Asked(reason.to_owned()));
         }
         described.write(row)?;
-        if let Some(resources) = &resources {
+        if let Some(resources) = &self.resources {
             row.resources.clone_from(resources);
         }
         Ok(trust::consent_after(&before, row))
-    };
-    match db::client::update(db, client_id, now, edit).await? {
-        Update::Done => show(db, client_id).await,
-        Update::Gone => Err(RegisterFault::NoSuchClient(client_id.to_owned())),
-        Update::Refused(fault) => Err(fault),
     }
+}
+
+/// A new secret of a client.
+pub(crate) fn new_secret() -> Result<Secret, RegisterFault> {
+    Ok(Secret::generate(SecretKind::ClientSecret)?)
+}
+
+/// Refuses clients that have no secret of ours.
+pub(crate) fn check_uses_secret(row: &ClientRow) -> Result<(), RegisterFault> {
+    let mut methods = row.auth_methods.split_ascii_whitespace();
+    if methods.any(|name| name.parse().is_ok_and(AuthMethod::uses_secret)) {
+        return Ok(());
+    }
+    let reason = "a public client has no secret, nor has one that proves itself with a key";
+    Err(RegisterFault::Asked(reason.to_owned()))
 }
 
 /// A new id: 128 random bits. It is no address, so it never looks like a metadata document's.
@@ -252,118 +243,29 @@ pub(crate) fn new_client_id() -> Result<String, NoRandomness> {
     Ok(format!("c_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
-/// Makes a new secret. The old ones work until `old_until`.
-pub(crate) async fn rotate_secret(
-    db: &Db,
-    client_id: &str,
-    now: UnixSeconds,
-    old_until: UnixSeconds,
-) -> Result<ClientView, RegisterFault> {
-    let methods = words(&living(db, client_id).await?.auth_methods);
-    if !methods
-        .iter()
-        .any(|name| name.parse().is_ok_and(AuthMethod::uses_secret))
-    {
-        let reason = "a public client has no secret, nor has one that proves itself with a key";
-        return Err(RegisterFault::Asked(reason.to_owned()));
-    }
-    let secret = Secret::generate(SecretKind::ClientSecret)?;
-    if !db::client::rotate_secret(db, client_id, &secret.hash(), (now, old_until)).await? {
-        return Err(RegisterFault::NoSuchClient(client_id.to_owned()));
-    }
-    Ok(ClientView {
-        client_secret: Some(secret.reveal().to_owned()),
-        ..show(db, client_id).await?
-    })
-}
-
-/// Ends a client: it cannot authenticate, and its tokens are inactive from now on.
-pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<(), RegisterFault> {
-    let is_done = db.write(async |tx| {
-        if !db::client::revoke_in(tx, client_id, now).await? {
-            return Ok(false);
-        }
-        let event = Event::of_operator(Name::ClientRevoked, Target::Client(client_id));
-        db::audit_event::append(tx, &event, now).await?;
-        Ok(true)
-    });
-    if is_done.await? {
-        return Ok(());
-    }
-    Err(RegisterFault::NoSuchClient(client_id.to_owned()))
-}
-
-/// One client, revoked or not.
-pub(crate) async fn show(db: &Db, client_id: &str) -> Result<ClientView, RegisterFault> {
-    let row = db::client::find(db, client_id).await?;
-    let row = row.ok_or_else(|| RegisterFault::NoSuchClient(client_id.to_owned()))?;
-    let secrets = db::client_secret::of_client(db, client_id).await?;
-    Ok(view(
-        row,
-        secrets.into_iter().map(|secret| secret.expires_at).collect(),
-    ))
-}
-
-/// Every client, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<ClientView>, RegisterFault> {
-    Ok(db::client::list(db)
-        .await?
-        .into_iter()
-        .map(|row| view(row, Vec::new()))
-        .collect())
-}
-
-async fn living(db: &Db, client_id: &str) -> Result<ClientRow, RegisterFault> {
-    let row = db::client::find(db, client_id).await?;
-    row.filter(|row| row.revoked_at.is_none())
-        .ok_or_else(|| RegisterFault::NoSuchClient(client_id.to_owned()))
-}
-
 /// The registered spelling of each resource, as a JSON list.
 async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterFault> {
-    let registered = db::resource::list(db).await?;
+    let own = admin::uri(&db::deployment::issuer(db).await?);
     let mut uris = Vec::new();
     for name in named {
         let key = name
             .parse::<shared::uri::ResourceUri>()
             .map(|uri| uri.lookup_key())
             .unwrap_or_default();
-        let found = registered.iter().find(|resource| resource.lookup_key == key);
+        if own
+            .parse::<shared::uri::ResourceUri>()
+            .is_ok_and(|own| own.lookup_key() == key)
+        {
+            uris.push(own.clone());
+            continue;
+        }
+        let found = db::resource::find_by_key(db, &key).await?;
         let found = found.ok_or_else(|| {
             RegisterFault::Asked(format!(
                 "the resource {name} is not registered; see: authz-server resource create"
             ))
         })?;
-        uris.push(found.uri.clone());
+        uris.push(found.uri);
     }
     Ok(serde_json::to_string(&uris)?)
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split(' ')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn view(row: ClientRow, ends: Vec<Option<i64>>) -> ClientView {
-    ClientView {
-        client_secret: None,
-        token_endpoint_auth_methods_supported: words(&row.auth_methods),
-        grant_types: words(&row.grants),
-        resources: serde_json::from_str(&row.resources).unwrap_or_default(),
-        redirect_uris: serde_json::from_str(&row.redirect_uris).unwrap_or_default(),
-        approves_as: row.approves_as,
-        client_id: row.client_id,
-        client_name: row.name,
-        client_type: row.client_type,
-        scope: row.scopes,
-        details: serde_json::from_str(&row.details).unwrap_or_default(),
-        origin: row.origin,
-        client_id_issued_at: row.created_at,
-        last_used_at: row.last_used_at,
-        expires_at: row.expires_at,
-        revoked_at: row.revoked_at,
-        client_secrets_expire_at: ends,
-    }
 }

@@ -40,6 +40,42 @@ const FORGET: &str = "DELETE FROM access_grant WHERE grant_id IN \
      AND NOT EXISTS (SELECT 1 FROM device_authorization d WHERE d.grant_id = g.grant_id) \
      AND NOT EXISTS (SELECT 1 FROM token_family f WHERE f.grant_id = g.grant_id) ORDER BY g.revoked_at LIMIT $2)";
 
+/// Page by page from the oldest on: after a moment and an id, so many.
+macro_rules! page {
+    ($filter:literal) => {
+        concat!(
+            "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at, \
+             revoked_at FROM access_grant WHERE (created_at, grant_id) > ($1, $2)",
+            $filter,
+            " ORDER BY created_at, grant_id LIMIT $3"
+        )
+    };
+}
+
+const PAGES: [[&str; 3]; 3] = [
+    [
+        page!(""),
+        page!(" AND revoked_at IS NULL"),
+        page!(" AND revoked_at IS NOT NULL"),
+    ],
+    [
+        page!(" AND user_id = $4"),
+        page!(" AND user_id = $4 AND revoked_at IS NULL"),
+        page!(" AND user_id = $4 AND revoked_at IS NOT NULL"),
+    ],
+    [
+        page!(" AND client_id = $4"),
+        page!(" AND client_id = $4 AND revoked_at IS NULL"),
+        page!(" AND client_id = $4 AND revoked_at IS NOT NULL"),
+    ],
+];
+const FIND: &str = "SELECT grant_id, user_id, client_id, resource, scopes, remembered_scopes, created_at, updated_at, expires_at, \
+     revoked_at FROM access_grant WHERE grant_id = $1";
+const HOLD_ANY: &str = "UPDATE access_grant SET updated_at = updated_at WHERE grant_id = $1 RETURNING grant_id, user_id, client_id, \
+     resource, scopes, remembered_scopes, created_at, updated_at, expires_at, revoked_at";
+
+#[cfg(test)]
+pub(super) const PAGE_STATEMENTS: &[[&str; 3]] = &PAGES;
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     LIVE,
@@ -55,6 +91,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     FORGET_REMEMBERED,
     OF_USER,
     FORGET,
+    FIND,
+    HOLD_ANY,
 ];
 
 /// One living row. `scopes` and `remembered_scopes` are space separated.
@@ -69,6 +107,64 @@ pub(crate) struct GrantRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) expires_at: Option<i64>,
+}
+
+/// One row as operators see it, revoked or not.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ShownGrant {
+    pub(crate) grant_id: String,
+    pub(crate) user_id: String,
+    pub(crate) client_id: String,
+    pub(crate) resource: String,
+    pub(crate) scopes: String,
+    pub(crate) remembered_scopes: String,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) revoked_at: Option<i64>,
+}
+
+/// Which grants are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    Any,
+    User(&'a str),
+    Client(&'a str),
+}
+
+/// At most `limit` grants after `(created_at, grant_id)`, oldest first; with `standing`, only those that were not, or
+/// were, revoked.
+pub(crate) async fn page(
+    db: &Db,
+    whose: Whose<'_>,
+    standing: Option<bool>,
+    (created_at, grant_id): (i64, &str),
+    limit: u32,
+) -> Result<Vec<ShownGrant>, DbFault> {
+    let (statements, value) = match whose {
+        Whose::Any => (PAGES[0], None),
+        Whose::User(id) => (PAGES[1], Some(id)),
+        Whose::Client(id) => (PAGES[2], Some(id)),
+    };
+    let statement = statements[standing.map_or(0, |standing| if standing { 1 } else { 2 })];
+    on!(db, c => {
+        let query = sqlx::query_as(statement).bind(created_at).bind(grant_id).bind(i64::from(limit));
+        match value {
+            Some(value) => query.bind(value),
+            None => query,
+        }
+        .fetch_all(c)
+    })
+}
+
+/// The grant of that id, revoked or not.
+pub(crate) async fn find(db: &Db, grant_id: &str) -> Result<Option<ShownGrant>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(grant_id).fetch_optional(c))
+}
+
+/// As [`find`], and nobody changes it until the transaction ends.
+pub(crate) async fn hold_any(tx: &mut Tx, grant_id: &str) -> Result<Option<ShownGrant>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(HOLD_ANY).bind(grant_id).fetch_optional(c))
 }
 
 /// Whether a grant has neither ended nor expired.

@@ -32,9 +32,51 @@ const NEWEST: &str = "SELECT sequence, occurred_at, event, actor_type, actor, on
      source, outcome, reason, details, previous_hash, hash \
      FROM audit_event WHERE CAST($1 AS TEXT) IS NULL OR event = $1 ORDER BY sequence DESC LIMIT $2";
 
+macro_rules! page {
+    ($filter:literal) => {
+        [
+            concat!(
+                "SELECT sequence, occurred_at, event, actor_type, actor, on_behalf_of, target_type, target, \
+                 source, outcome, reason, details, previous_hash, hash FROM audit_event WHERE sequence < $1",
+                $filter,
+                " ORDER BY sequence DESC LIMIT $2"
+            ),
+            concat!(
+                "SELECT sequence, occurred_at, event, actor_type, actor, on_behalf_of, target_type, target, \
+                 source, outcome, reason, details, previous_hash, hash FROM audit_event WHERE sequence > $1",
+                $filter,
+                " ORDER BY sequence LIMIT $2"
+            ),
+        ]
+    };
+}
+
+/// Newest first, oldest first.
+const PAGE: [&str; 2] = page!("");
+const PAGE_OF_EVENT: [&str; 2] = page!(" AND event = $3");
+const PAGE_OF_ACTOR: [&str; 2] = page!(" AND actor = $3");
+const PAGE_OF_TARGET: [&str; 2] = page!(" AND target = $3");
+
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    TAKE_TURN, INSERT, ADVANCE, HEAD, BEYOND, OLDEST, LAST_TO_GO, REMOVE, AFTER, NEWEST,
+    PAGE[0],
+    PAGE[1],
+    PAGE_OF_EVENT[0],
+    PAGE_OF_EVENT[1],
+    PAGE_OF_ACTOR[0],
+    PAGE_OF_ACTOR[1],
+    PAGE_OF_TARGET[0],
+    PAGE_OF_TARGET[1],
+    TAKE_TURN,
+    INSERT,
+    ADVANCE,
+    HEAD,
+    BEYOND,
+    OLDEST,
+    LAST_TO_GO,
+    REMOVE,
+    AFTER,
+    NEWEST,
 ];
 
 /// One event as it is kept.
@@ -144,4 +186,37 @@ pub(crate) async fn after(db: &Db, (after, until): (i64, i64), limit: u32) -> Re
 /// The newest events, of one name or of all, newest first.
 pub(crate) async fn newest(db: &Db, name: Option<&str>, limit: u32) -> Result<Vec<EventRow>, DbFault> {
     on!(db, c => sqlx::query_as(NEWEST).bind(name).bind(i64::from(limit)).fetch_all(c))
+}
+
+/// Which events are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About<'a> {
+    Anything,
+    Event(&'a str),
+    Actor(&'a str),
+    Target(&'a str),
+}
+
+/// At most `limit` events from number `place` on, without it: back from it, newest first, or on from it, oldest first.
+pub(crate) async fn page(
+    db: &Db,
+    about: About<'_>,
+    (place, is_newest_first): (i64, bool),
+    limit: u32,
+) -> Result<Vec<EventRow>, DbFault> {
+    let (statements, value) = match about {
+        About::Anything => (PAGE, None),
+        About::Event(name) => (PAGE_OF_EVENT, Some(name)),
+        About::Actor(id) => (PAGE_OF_ACTOR, Some(id)),
+        About::Target(id) => (PAGE_OF_TARGET, Some(id)),
+    };
+    let statement = statements[usize::from(!is_newest_first)];
+    on!(db, c => {
+        let query = sqlx::query_as(statement).bind(place).bind(i64::from(limit));
+        match value {
+            Some(value) => query.bind(value),
+            None => query,
+        }
+        .fetch_all(c)
+    })
 }

@@ -7,6 +7,7 @@ use super::{Db, DbFault, Tx, access_grant, client_secret, on, status_revoked};
 
 const FIND: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as, origin, details, last_used_at, expires_at FROM client WHERE client_id = $1";
+#[cfg(test)]
 const LIST: &str = "SELECT client_id, name, client_type, auth_methods, grants, scopes, resources, created_at, \
      tokens_not_before, revoked_at, redirect_uris, approves_as, origin, details, last_used_at, expires_at FROM client ORDER BY created_at, client_id";
 const APPROVED_ALWAYS: &str = "SELECT client_id FROM client WHERE approves_as IS NOT NULL AND revoked_at IS NULL ORDER BY client_id LIMIT 1";
@@ -52,6 +53,7 @@ pub(crate) async fn find(db: &Db, client_id: &str) -> Result<Option<ClientRow>, 
 }
 
 /// Every client, oldest first, revoked ones too.
+#[cfg(test)]
 pub(crate) async fn list(db: &Db) -> Result<Vec<ClientRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIST).fetch_all(c))
 }
@@ -107,7 +109,7 @@ pub(super) async fn insert_row(tx: &mut Tx, client: &ClientRow) -> Result<(), Db
     })
 }
 
-/// What became of an [`update`].
+/// What became of a change ([`update_in`]).
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Update<E> {
     Done,
@@ -131,8 +133,8 @@ pub(crate) enum Consent {
     IsVoid,
 }
 
-/// Lets `edit` change the changeable columns. Read and written in one turn: of two who change different columns at
-/// once, neither undoes what the other did.
+/// As [`update_in`], by itself.
+#[cfg(test)]
 pub(crate) async fn update<E>(
     db: &Db,
     client_id: &str,
@@ -143,25 +145,44 @@ pub(crate) async fn update<E>(
         .await
 }
 
-/// As [`update`], as a part of something larger.
+/// Lets `edit` change the changeable columns. Read and written in one turn: of two who change different columns at
+/// once, neither undoes what the other did.
 pub(crate) async fn update_in<E>(
     tx: &mut Tx,
     client_id: &str,
     now: UnixSeconds,
     edit: impl Fn(&mut ClientRow) -> Result<Consent, E>,
 ) -> Result<Update<E>, DbFault> {
-    let turn = change::take_turn(tx).await?;
-    let Some(mut client) = find_living(tx, client_id).await? else {
+    let Some((turn, mut client)) = hold(tx, client_id).await? else {
         return Ok(Update::Gone);
     };
     match edit(&mut client) {
-        Ok(Consent::Stays) => {}
-        Ok(Consent::IsVoid) => access_grant::forget_remembered(tx, client_id).await?,
+        Ok(consent) => amend(tx, (turn, &client), consent, now).await?,
         Err(fault) => return Ok(Update::Refused(fault)),
     }
-    write_row(tx, &client).await?;
-    change::record_at(tx, turn, (Noun::Client, client_id), now).await?;
     Ok(Update::Done)
+}
+
+/// A living client, which nobody else changes until the transaction ends, and the turn to write it with [`amend`].
+pub(crate) async fn hold(tx: &mut Tx, client_id: &str) -> Result<Option<(i64, ClientRow)>, DbFault> {
+    let turn = change::take_turn(tx).await?;
+    let client = find_in(tx, client_id).await?;
+    let client = client.filter(|client| client.revoked_at.is_none());
+    Ok(client.map(|client| (turn, client)))
+}
+
+/// Writes the changeable columns of a client that the transaction holds.
+pub(crate) async fn amend(
+    tx: &mut Tx,
+    (turn, client): (i64, &ClientRow),
+    consent: Consent,
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    if consent == Consent::IsVoid {
+        access_grant::forget_remembered(tx, &client.client_id).await?;
+    }
+    write_row(tx, client).await?;
+    change::record_at(tx, turn, (Noun::Client, &client.client_id), now).await
 }
 
 pub(super) async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbFault> {
@@ -179,19 +200,25 @@ pub(super) async fn write_row(tx: &mut Tx, client: &ClientRow) -> Result<(), DbF
         update.execute(c).await.map(|_| ())
     })
 }
-/// A client, revoked or not, as the transaction sees it.
-pub(super) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
-    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
-}
 
-async fn find_living(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
-    let client = find_in(tx, client_id).await?;
-    Ok(client.filter(|client| client.revoked_at.is_none()))
+/// A client, revoked or not, as the transaction sees it.
+pub(crate) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<ClientRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
 }
 
 /// Ends a client, every token it has and everything it was granted; `false` when there is no such living client.
 pub(crate) async fn revoke(db: &Db, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
     db.write(async |tx| revoke_in(tx, client_id, now).await).await
+}
+
+/// Ends a client that the transaction holds.
+pub(crate) async fn revoke_held(
+    tx: &mut Tx,
+    (turn, client_id): (i64, &str),
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    change::record_at(tx, turn, (Noun::Client, client_id), now).await?;
+    revoke_in(tx, client_id, now).await.map(|_| ())
 }
 
 /// As [`revoke`], as a part of something larger.
@@ -206,23 +233,16 @@ pub(crate) async fn revoke_in(tx: &mut Tx, client_id: &str, now: UnixSeconds) ->
     Ok(noted(tx, rows, client_id, now))
 }
 
-/// Replaces the secrets: the old ones end at `old_until`. `false` when there is no such living client.
-pub(crate) async fn rotate_secret(
-    db: &Db,
-    client_id: &str,
+/// Replaces the secrets of a client that the transaction holds: the old ones end at `old_until`.
+pub(crate) async fn replace_secret(
+    tx: &mut Tx,
+    (turn, client_id): (i64, &str),
     hash: &shared::secret::SecretHash,
     (now, old_until): (UnixSeconds, UnixSeconds),
-) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        change::take_turn(tx).await?;
-        if find_living(tx, client_id).await?.is_none() {
-            return Ok(false);
-        }
-        client_secret::end_at(tx, client_id, old_until).await?;
-        client_secret::insert(tx, client_id, hash, now).await?;
-        Ok(noted(tx, 1, client_id, now))
-    })
-    .await
+) -> Result<(), DbFault> {
+    client_secret::end_at(tx, client_id, old_until).await?;
+    client_secret::insert(tx, client_id, hash, now).await?;
+    change::record_at(tx, turn, (Noun::Client, client_id), now).await
 }
 
 fn noted(tx: &mut Tx, rows: u64, client_id: &str, now: UnixSeconds) -> bool {

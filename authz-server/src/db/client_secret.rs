@@ -26,6 +26,11 @@ pub(crate) async fn of_client(db: &Db, client_id: &str) -> Result<Vec<ClientSecr
     on!(db, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_all(c))
 }
 
+/// As [`of_client`], as the transaction sees it.
+pub(crate) async fn of_client_in(tx: &mut Tx, client_id: &str) -> Result<Vec<ClientSecretRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(OF_CLIENT).bind(client_id).fetch_all(c))
+}
+
 pub(crate) async fn insert(
     tx: &mut Tx,
     client_id: &str,

@@ -17,3 +17,11 @@ pub(crate) async fn claim(db: &Db, issuer: &Issuer, now: UnixSeconds) -> Result<
     on!(db, c => async { sqlx::query(CLAIM).bind(issuer.as_str()).bind(now.0).execute(c).await.map(|_| ()) })?;
     on!(db, c => sqlx::query_scalar(ISSUER).fetch_one(c))
 }
+
+/// The issuer that the data belongs to.
+pub(crate) async fn issuer(db: &Db) -> Result<Issuer, DbFault> {
+    let stored: String = on!(db, c => sqlx::query_scalar(ISSUER).fetch_one(c))?;
+    stored
+        .parse()
+        .map_err(|_| DbFault::Unexpected("the issuer of the database is damaged".to_owned()))
+}

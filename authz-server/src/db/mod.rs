@@ -4,6 +4,7 @@
 //! statement on both.
 
 pub(crate) mod access_grant;
+pub(crate) mod admin_request;
 pub(crate) mod approval;
 pub(crate) mod audit_event;
 pub(crate) mod authorization_code;
@@ -11,6 +12,7 @@ pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod client_document;
 pub(crate) mod client_life;
+pub(crate) mod client_page;
 pub(crate) mod client_secret;
 mod connect;
 pub(crate) mod deployment;
@@ -36,6 +38,7 @@ pub(crate) mod revoked_token;
 pub(crate) mod session;
 mod shelf;
 pub(crate) mod signing_key;
+pub(crate) mod statistics;
 pub(crate) mod status_list;
 pub(crate) mod status_revoked;
 #[cfg(test)]
@@ -314,12 +317,14 @@ impl From<sqlx::Error> for DbFault {
 pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
         access_grant::STATEMENTS,
+        admin_request::STATEMENTS,
         approval::STATEMENTS,
         audit_event::STATEMENTS,
         authorization_code::STATEMENTS,
         change::STATEMENTS,
         client::STATEMENTS,
         client_life::STATEMENTS,
+        client_page::STATEMENTS,
         client_document::STATEMENTS,
         client_secret::STATEMENTS,
         deployment::STATEMENTS,
@@ -339,6 +344,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,
+        statistics::STATEMENTS,
         status_list::STATEMENTS,
         status_revoked::STATEMENTS,
         token_family::STATEMENTS,
@@ -349,4 +355,11 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     .into_iter()
     .flatten()
     .copied()
+    .chain(
+        [access_grant::PAGE_STATEMENTS, token_family::PAGE_STATEMENTS]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .copied(),
+    )
 }

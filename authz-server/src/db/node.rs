@@ -4,9 +4,31 @@ use shared::clock::UnixSeconds;
 
 use super::{Db, DbFault, Tx, on};
 
-const LIST: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
-     COALESCE(n.ended_at, c.revoked_at) AS ended_at, n.ended_by \
-     FROM node n JOIN client c ON c.client_id = n.client_id ORDER BY n.enrolled_at, n.client_id";
+/// With the end of its client, which is the node's too.
+macro_rules! shown {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, \
+             n.enrolled_at, COALESCE(n.ended_at, c.revoked_at) AS ended_at, n.ended_by \
+             FROM node n JOIN client c ON c.client_id = n.client_id WHERE ",
+            $rest
+        )
+    };
+}
+
+const PAGE: &str =
+    shown!("(n.enrolled_at, n.client_id) > ($1, $2) ORDER BY n.enrolled_at, n.client_id LIMIT $3");
+const PAGE_OF_LIVING: &str = shown!(
+    "(n.enrolled_at, n.client_id) > ($1, $2) AND n.ended_at IS NULL AND c.revoked_at IS NULL \
+     ORDER BY n.enrolled_at, n.client_id LIMIT $3"
+);
+const PAGE_OF_ENDED: &str = shown!(
+    "(n.enrolled_at, n.client_id) > ($1, $2) AND (n.ended_at IS NOT NULL OR c.revoked_at IS NOT NULL) \
+     ORDER BY n.enrolled_at, n.client_id LIMIT $3"
+);
+const SHOWN: &str = shown!(
+    "n.node_id = $1 ORDER BY CASE WHEN n.ended_at IS NULL THEN 0 ELSE 1 END, n.enrolled_at DESC, n.client_id LIMIT 1"
+);
 const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.ended_at IS NULL AND c.revoked_at IS NULL ORDER BY n.node_id";
@@ -32,7 +54,19 @@ const REPLACE: &str =
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    LIST, LIVING, OF_CLIENT, FIND, NEWEST, IN_THE_WAY, INSERT, HOLD, REVOKE, REPLACE,
+    PAGE,
+    PAGE_OF_LIVING,
+    PAGE_OF_ENDED,
+    SHOWN,
+    LIVING,
+    OF_CLIENT,
+    FIND,
+    NEWEST,
+    IN_THE_WAY,
+    INSERT,
+    HOLD,
+    REVOKE,
+    REPLACE,
 ];
 
 /// One row. `capabilities` are space separated, `jwk` is JSON.
@@ -51,9 +85,26 @@ pub(crate) struct NodeRow {
     pub(crate) ended_by: Option<String>,
 }
 
-/// Every enrolment, oldest first, also those that have ended.
-pub(crate) async fn list(db: &Db) -> Result<Vec<NodeRow>, DbFault> {
-    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+/// At most `limit` enrolments after `(enrolled_at, client_id)`, oldest first; with `living`, only those that do or do not.
+pub(crate) async fn page(
+    db: &Db,
+    living: Option<bool>,
+    (enrolled_at, client_id): (i64, &str),
+    limit: u32,
+) -> Result<Vec<NodeRow>, DbFault> {
+    let statement = match living {
+        None => PAGE,
+        Some(true) => PAGE_OF_LIVING,
+        Some(false) => PAGE_OF_ENDED,
+    };
+    on!(db, c => {
+        sqlx::query_as(statement).bind(enrolled_at).bind(client_id).bind(i64::from(limit)).fetch_all(c)
+    })
+}
+
+/// As [`newest`], with the end of its client.
+pub(crate) async fn shown(db: &Db, node_id: &str) -> Result<Option<NodeRow>, DbFault> {
+    on!(db, c => sqlx::query_as(SHOWN).bind(node_id).fetch_optional(c))
 }
 
 /// Every node that lives, by its id.

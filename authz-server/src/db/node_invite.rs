@@ -11,10 +11,22 @@ const USE: &str = "UPDATE node_invite SET used_at = $2, used_by = $3 WHERE invit
 const INSERT: &str = "INSERT INTO node_invite (invite_hash, name, resource, replaces, scopes, asked_by, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const USED_BY: &str = "SELECT used_by FROM node_invite WHERE invite_hash = $1";
-const LIST: &str = "SELECT i.invite_hash, i.name, i.resource, r.node_id AS replaces, i.scopes, a.node_id AS asked_by, \
-     i.created_at, i.expires_at, i.used_at, u.node_id AS used_by FROM node_invite i \
-     LEFT JOIN node r ON r.client_id = i.replaces LEFT JOIN node a ON a.client_id = i.asked_by \
-     LEFT JOIN node u ON u.client_id = i.used_by ORDER BY i.created_at, i.invite_hash";
+/// Nodes are named by their ids.
+macro_rules! listed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT i.invite_hash, i.name, i.resource, r.node_id AS replaces, i.scopes, a.node_id AS asked_by, \
+             i.created_at, i.expires_at, i.used_at, u.node_id AS used_by FROM node_invite i \
+             LEFT JOIN node r ON r.client_id = i.replaces LEFT JOIN node a ON a.client_id = i.asked_by \
+             LEFT JOIN node u ON u.client_id = i.used_by WHERE ",
+            $rest
+        )
+    };
+}
+
+const PAGE: &str =
+    listed!("(i.created_at, i.invite_hash) > ($1, $2) ORDER BY i.created_at, i.invite_hash LIMIT $3");
+const BETWEEN: &str = listed!("i.invite_hash >= $1 AND i.invite_hash <= $2 ORDER BY i.invite_hash LIMIT 1");
 const WITHDRAW: &str =
     "DELETE FROM node_invite WHERE invite_hash = $1 AND used_at IS NULL AND expires_at > $2";
 const WITHDRAW_OF: &str = "DELETE FROM node_invite WHERE used_at IS NULL AND (asked_by = $1 OR replaces = $1) RETURNING invite_hash";
@@ -27,7 +39,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     USE,
     INSERT,
     USED_BY,
-    LIST,
+    PAGE,
+    BETWEEN,
     WITHDRAW,
     WITHDRAW_OF,
     FORGET,
@@ -60,9 +73,20 @@ pub(crate) struct ListedRow {
     pub(crate) used_by: Option<String>,
 }
 
-/// Every invite that is remembered, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<ListedRow>, DbFault> {
-    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+/// At most `limit` invites after `(created_at, invite_hash)`, oldest first.
+pub(crate) async fn page(
+    db: &Db,
+    (created_at, invite_hash): (i64, &[u8]),
+    limit: u32,
+) -> Result<Vec<ListedRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(PAGE).bind(created_at).bind(invite_hash).bind(i64::from(limit)).fetch_all(c)
+    })
+}
+
+/// The invite whose hash lies between these two, of which no more than one does.
+pub(crate) async fn between(db: &Db, (first, last): (&[u8], &[u8])) -> Result<Option<ListedRow>, DbFault> {
+    on!(db, c => sqlx::query_as(BETWEEN).bind(first).bind(last).fetch_optional(c))
 }
 
 /// An invite that can still be used.

@@ -7,10 +7,11 @@ use super::{Db, DbFault, Tx, access_grant, on, status_revoked};
 
 const LIST: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
      FROM resource ORDER BY created_at, uri";
-const FIND: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
-     FROM resource WHERE uri = $1";
 const FIND_BY_KEY: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
      FROM resource WHERE lookup_key = $1";
+const PAGE: &str = "SELECT uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, authorization_details_types \
+     FROM resource WHERE (created_at, uri) > ($1, $2) ORDER BY created_at, uri LIMIT $3";
+const SCOPES: &str = "SELECT scopes FROM resource";
 const GIVE: &str = "UPDATE resource SET client_id = $2 WHERE uri = $1";
 const INSERT: &str = "INSERT INTO resource (uri, lookup_key, name, scopes, alg, access_ttl, client_id, created_at, \
      authorization_details_types) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -21,7 +22,17 @@ const DELETE: &str = "DELETE FROM resource WHERE uri = $1";
 const DELETE_OF: &str = "DELETE FROM resource WHERE uri = $1 AND client_id = $2";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[LIST, FIND, FIND_BY_KEY, GIVE, INSERT, UPDATE, DELETE, DELETE_OF];
+pub(super) const STATEMENTS: &[&str] = &[
+    LIST,
+    FIND_BY_KEY,
+    PAGE,
+    SCOPES,
+    GIVE,
+    INSERT,
+    UPDATE,
+    DELETE,
+    DELETE_OF,
+];
 
 /// One row. `scopes` and `authorization_details_types` are space separated, `access_ttl` is in seconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -42,7 +53,27 @@ pub(crate) async fn list(db: &Db) -> Result<Vec<ResourceRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIST).fetch_all(c))
 }
 
+/// At most `limit` resources after `(created_at, uri)`, oldest first.
+pub(crate) async fn page(
+    db: &Db,
+    (created_at, uri): (i64, &str),
+    limit: u32,
+) -> Result<Vec<ResourceRow>, DbFault> {
+    on!(db, c => sqlx::query_as(PAGE).bind(created_at).bind(uri).bind(i64::from(limit)).fetch_all(c))
+}
+
+/// The scopes of each resource.
+pub(crate) async fn scopes(db: &Db) -> Result<Vec<String>, DbFault> {
+    on!(db, c => sqlx::query_scalar(SCOPES).fetch_all(c))
+}
+
+/// The resource under which a spelling meets others.
+pub(crate) async fn find_by_key(db: &Db, lookup_key: &str) -> Result<Option<ResourceRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND_BY_KEY).bind(lookup_key).fetch_optional(c))
+}
+
 /// Writes a new resource. A URI that is registered, in whatever spelling, is [`DbFault::Constraint`].
+#[cfg(test)]
 pub(crate) async fn insert(db: &Db, resource: &ResourceRow) -> Result<(), DbFault> {
     db.write(async |tx| insert_in(tx, resource).await).await
 }
@@ -85,35 +116,42 @@ pub(crate) async fn give_to(
     Ok(())
 }
 
-/// Lets `edit` change the changeable columns and returns the row; `None` when there is no such resource. Read and
-/// written in one turn: of two who change different columns at once, neither undoes what the other did.
-pub(crate) async fn update(
-    db: &Db,
-    uri: &str,
+/// The resource under which a spelling meets others, which nobody else changes until the transaction ends, and the turn
+/// to write it with [`amend`].
+pub(crate) async fn hold(tx: &mut Tx, lookup_key: &str) -> Result<Option<(i64, ResourceRow)>, DbFault> {
+    let turn = change::take_turn(tx).await?;
+    let found = find_in(tx, lookup_key).await?;
+    Ok(found.map(|resource| (turn, resource)))
+}
+
+/// Writes the changeable columns of a resource that the transaction holds.
+pub(crate) async fn amend(
+    tx: &mut Tx,
+    (turn, resource): (i64, &ResourceRow),
     now: UnixSeconds,
-    edit: impl Fn(&mut ResourceRow),
-) -> Result<Option<ResourceRow>, DbFault> {
-    db.write(async |tx| {
-        change::take_turn(tx).await?;
-        let found: Option<ResourceRow> = on!(tx tx, c => sqlx::query_as(FIND).bind(uri).fetch_optional(c))?;
-        let Some(mut resource) = found else {
-            return Ok(None);
-        };
-        edit(&mut resource);
-        let rows = on!(tx tx, c => async {
-            let update = sqlx::query(UPDATE)
-                .bind(uri)
-                .bind(&resource.name)
-                .bind(&resource.scopes)
-                .bind(&resource.alg)
-                .bind(resource.access_ttl)
-                .bind(&resource.client_id)
-                .bind(&resource.authorization_details_types);
-            update.execute(c).await.map(|done| done.rows_affected())
-        })?;
-        Ok(noted(tx, rows, uri, now).then_some(resource))
-    })
-    .await
+) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(UPDATE)
+            .bind(&resource.uri)
+            .bind(&resource.name)
+            .bind(&resource.scopes)
+            .bind(&resource.alg)
+            .bind(resource.access_ttl)
+            .bind(&resource.client_id)
+            .bind(&resource.authorization_details_types);
+        update.execute(c).await.map(|_| ())
+    })?;
+    change::record_at(tx, turn, (Noun::Resource, &resource.uri), now).await
+}
+
+/// Forgets a resource that the transaction holds, and ends what was granted for it.
+pub(crate) async fn delete_held(
+    tx: &mut Tx,
+    (turn, uri): (i64, &str),
+    now: UnixSeconds,
+) -> Result<(), DbFault> {
+    change::record_at(tx, turn, (Noun::Resource, uri), now).await?;
+    delete_in(tx, uri, now).await.map(|_| ())
 }
 
 /// Forgets a resource and ends what was granted for it; `false` when there is no such resource.

@@ -1,16 +1,19 @@
 //! Table `signing_key`: sealed private keys. Only [`crate::keys`] can open them.
 
+use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
+use utoipa::ToSchema;
 
 use super::{Db, DbFault, Tx, change, on};
 
 const ALL: &str = "SELECT kid, alg, state, sealed_jwk FROM signing_key ORDER BY created_at, kid";
+const LISTED: &str = "SELECT kid, alg, state, created_at FROM signing_key ORDER BY created_at, kid";
 const CURRENT: &str = "SELECT COUNT(*) FROM signing_key WHERE alg = $1 AND state = 'current'";
 const INSERT: &str =
     "INSERT INTO signing_key (kid, alg, state, sealed_jwk, created_at) VALUES ($1, $2, 'current', $3, $4)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[ALL, CURRENT, INSERT];
+pub(super) const STATEMENTS: &[&str] = &[ALL, LISTED, CURRENT, INSERT];
 
 /// One row.
 #[derive(sqlx::FromRow)]
@@ -19,6 +22,22 @@ pub(crate) struct SigningKeyRow {
     pub(crate) alg: String,
     pub(crate) state: String,
     pub(crate) sealed_jwk: Vec<u8>,
+}
+
+/// A key as operators see it.
+#[derive(Debug, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[schema(as = Key)]
+pub(crate) struct KeyView {
+    pub(crate) kid: String,
+    pub(crate) alg: String,
+    /// `current` signs, `retired` is published until the last token that it signed has expired.
+    pub(crate) state: String,
+    pub(crate) created_at: i64,
+}
+
+/// Every key without what signs, oldest first.
+pub(crate) async fn listed(db: &Db) -> Result<Vec<KeyView>, DbFault> {
+    on!(db, c => sqlx::query_as(LISTED).fetch_all(c))
 }
 
 /// A key to be kept.

@@ -94,6 +94,8 @@ pub(crate) struct BlockOwner<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) resource: &'a str,
+    /// Whether it has no row, and cannot end.
+    pub(crate) is_built_in: bool,
     pub(crate) window_end: UnixSeconds,
     pub(crate) owner: Option<BlockOwner<'a>>,
     /// At most [`CAPACITY`].
@@ -170,9 +172,10 @@ async fn add_block(tx: &mut Tx, leased: &Leased, owner: BlockOwner<'_>, length: 
 }
 
 async fn may_have_tokens(tx: &mut Tx, wanted: Wanted<'_>) -> Result<bool, DbFault> {
-    if held(tx, (HOLD_RESOURCE, RESOURCE_STANDS), wanted.resource)
-        .await?
-        .is_none()
+    if !wanted.is_built_in
+        && held(tx, (HOLD_RESOURCE, RESOURCE_STANDS), wanted.resource)
+            .await?
+            .is_none()
     {
         return Ok(false);
     }

@@ -45,6 +45,42 @@ const TAKE_BACK_OF_RESOURCE: &str = "INSERT INTO revoked_token (token_id, client
 const FORGET: &str = "DELETE FROM token_family WHERE family_id IN \
      (SELECT family_id FROM token_family WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
+/// Page by page from the oldest on: after a moment and an id, so many.
+macro_rules! page {
+    ($filter:literal) => {
+        concat!(
+            "SELECT family_id, grant_id, client_id, user_id, resource, scopes, created_at, last_used_at, expires_at, revoked_at, \
+             revoked_for FROM token_family WHERE (created_at, family_id) > ($1, $2) AND ",
+            $filter,
+            " ORDER BY created_at, family_id LIMIT $3"
+        )
+    };
+}
+
+const PAGES: [[&str; 3]; 3] = [
+    [
+        page!("user_id = $4"),
+        page!("user_id = $4 AND revoked_at IS NULL"),
+        page!("user_id = $4 AND revoked_at IS NOT NULL"),
+    ],
+    [
+        page!("client_id = $4"),
+        page!("client_id = $4 AND revoked_at IS NULL"),
+        page!("client_id = $4 AND revoked_at IS NOT NULL"),
+    ],
+    [
+        page!("grant_id = $4"),
+        page!("grant_id = $4 AND revoked_at IS NULL"),
+        page!("grant_id = $4 AND revoked_at IS NOT NULL"),
+    ],
+];
+const FIND: &str = "SELECT family_id, grant_id, client_id, user_id, resource, scopes, created_at, last_used_at, expires_at, revoked_at, \
+     revoked_for FROM token_family WHERE family_id = $1";
+const HOLD_ANY: &str = "UPDATE token_family SET last_used_at = last_used_at WHERE family_id = $1 RETURNING family_id, grant_id, \
+     client_id, user_id, resource, scopes, created_at, last_used_at, expires_at, revoked_at, revoked_for";
+
+#[cfg(test)]
+pub(super) const PAGE_STATEMENTS: &[[&str; 3]] = &PAGES;
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     OPEN,
@@ -60,6 +96,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     TAKE_BACK_OF_CLIENT,
     TAKE_BACK_OF_RESOURCE,
     FORGET,
+    FIND,
+    HOLD_ANY,
 ];
 
 /// A family as it begins. Client, user and resource must be those of the grant.
@@ -81,6 +119,65 @@ pub(crate) struct NewFamilyRow<'a> {
     pub(crate) confirmation: Option<String>,
     /// The place of the first access token: a list and an index.
     pub(crate) status: (&'a str, i64),
+}
+
+/// One row as operators see it, revoked or not.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ShownFamily {
+    pub(crate) family_id: String,
+    pub(crate) grant_id: String,
+    pub(crate) client_id: String,
+    pub(crate) user_id: String,
+    pub(crate) resource: String,
+    pub(crate) scopes: String,
+    pub(crate) created_at: i64,
+    pub(crate) last_used_at: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) revoked_at: Option<i64>,
+    pub(crate) revoked_for: Option<String>,
+}
+
+/// Which families are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    User(&'a str),
+    Client(&'a str),
+    Grant(&'a str),
+}
+
+/// At most `limit` families after `(created_at, family_id)`, oldest first; with `standing`, only those that were not, or
+/// were, revoked.
+pub(crate) async fn page(
+    db: &Db,
+    whose: Whose<'_>,
+    standing: Option<bool>,
+    (created_at, family_id): (i64, &str),
+    limit: u32,
+) -> Result<Vec<ShownFamily>, DbFault> {
+    let (statements, value) = match whose {
+        Whose::User(id) => (PAGES[0], id),
+        Whose::Client(id) => (PAGES[1], id),
+        Whose::Grant(id) => (PAGES[2], id),
+    };
+    let statement = statements[standing.map_or(0, |standing| if standing { 1 } else { 2 })];
+    on!(db, c => {
+        sqlx::query_as(statement)
+            .bind(created_at)
+            .bind(family_id)
+            .bind(i64::from(limit))
+            .bind(value)
+            .fetch_all(c)
+    })
+}
+
+/// The family of that id, revoked or not.
+pub(crate) async fn find(db: &Db, family_id: &str) -> Result<Option<ShownFamily>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(family_id).fetch_optional(c))
+}
+
+/// As [`find`], and nobody changes it until the transaction ends.
+pub(crate) async fn hold_any(tx: &mut Tx, family_id: &str) -> Result<Option<ShownFamily>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(HOLD_ANY).bind(family_id).fetch_optional(c))
 }
 
 /// Which families end.

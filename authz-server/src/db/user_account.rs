@@ -8,8 +8,24 @@ const FIND: &str = "SELECT user_id, username, display_name, email, is_admin, pas
      created_at, disabled_at FROM user_account WHERE user_id = $1";
 const FIND_BY_USERNAME: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
      created_at, disabled_at FROM user_account WHERE username = $1";
-const LIST: &str = "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
-     created_at, disabled_at FROM user_account ORDER BY created_at, username";
+/// Page by page from the oldest on: after a moment and an id, so many.
+macro_rules! page {
+    ($filter:literal) => {
+        concat!(
+            "SELECT user_id, username, display_name, email, is_admin, password_hash, totp_sealed, totp_confirmed_at, \
+             created_at, disabled_at FROM user_account WHERE (created_at, user_id) > ($1, $2)",
+            $filter,
+            " ORDER BY created_at, user_id LIMIT $3"
+        )
+    };
+}
+
+const PAGE: &str = page!("");
+const PAGE_OF_OPEN: &str = page!(" AND disabled_at IS NULL");
+const PAGE_OF_CLOSED: &str = page!(" AND disabled_at IS NOT NULL");
+const HOLD: &str = "UPDATE user_account SET username = username WHERE user_id = $1 RETURNING user_id, username, display_name, \
+     email, is_admin, password_hash, totp_sealed, totp_confirmed_at, created_at, disabled_at";
+const AMEND: &str = "UPDATE user_account SET display_name = $2, email = $3, is_admin = $4 WHERE user_id = $1";
 const COUNT_ADMINS: &str = "SELECT COUNT(*) FROM user_account WHERE is_admin";
 const INSERT: &str = "INSERT INTO user_account (user_id, username, display_name, email, is_admin, password_hash, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -26,7 +42,11 @@ const LOCK_PASSWORD: &str = "UPDATE user_account SET username = username \
 pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_USERNAME,
-    LIST,
+    PAGE,
+    PAGE_OF_OPEN,
+    PAGE_OF_CLOSED,
+    HOLD,
+    AMEND,
     COUNT_ADMINS,
     INSERT,
     SET_PASSWORD,
@@ -62,9 +82,38 @@ pub(crate) async fn find_by_username(db: &Db, username: &str) -> Result<Option<U
     on!(db, c => sqlx::query_as(FIND_BY_USERNAME).bind(username).fetch_optional(c))
 }
 
-/// Everyone, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<UserRow>, DbFault> {
-    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+/// At most `limit` people after `(created_at, user_id)`, oldest first; with `open`, only those whose account is or is not.
+pub(crate) async fn page(
+    db: &Db,
+    open: Option<bool>,
+    (created_at, user_id): (i64, &str),
+    limit: u32,
+) -> Result<Vec<UserRow>, DbFault> {
+    let statement = match open {
+        None => PAGE,
+        Some(true) => PAGE_OF_OPEN,
+        Some(false) => PAGE_OF_CLOSED,
+    };
+    on!(db, c => {
+        sqlx::query_as(statement).bind(created_at).bind(user_id).bind(i64::from(limit)).fetch_all(c)
+    })
+}
+
+/// The person with this id, disabled or not, whose account nobody changes until the transaction ends.
+pub(crate) async fn hold(tx: &mut Tx, user_id: &str) -> Result<Option<UserRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(HOLD).bind(user_id).fetch_optional(c))
+}
+
+/// Writes name, mail address and role of an account that the transaction holds.
+pub(crate) async fn amend(tx: &mut Tx, row: &UserRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
+        let update = sqlx::query(AMEND)
+            .bind(&row.user_id)
+            .bind(&row.display_name)
+            .bind(&row.email)
+            .bind(row.is_admin);
+        update.execute(c).await.map(|_| ())
+    })
 }
 
 /// Whether there is an administrator, disabled or not: a server that had one makes no other by itself.

@@ -27,8 +27,9 @@ async fn candidate(app: &App) -> Value {
         ttl: Duration::from_secs(600),
         ..Invite::default()
     };
-    let made = invite::create(&app.db, issuer, wanted, now).await.unwrap();
-    let (invite, key) = (Secret::from(made.invite), Ed25519Key::generate().unwrap());
+    let made = invite::prepare(&app.db, issuer, wanted, now).await.unwrap();
+    app.db.write(async |tx| made.write(tx).await).await.unwrap();
+    let (invite, key) = (Secret::from(made.shown.invite), Ed25519Key::generate().unwrap());
     let description = Description {
         resource: Some(format!("https://rs/{}/mcp", key.thumbprint())),
         ..Description::default()

@@ -343,7 +343,8 @@ dur_13!(dur_13_a_person_signs_in, app => {
     };
     let hash = password::phc_string(&Secret::from(PASSWORD.to_owned())).unwrap();
     let draft = users::draft(profile, Some(hash), clock::now()).unwrap();
-    users::create(&app.db, draft).await.unwrap();
+    let made = app.db.write(async |tx| db::user_account::insert(tx, &draft).await);
+    made.await.unwrap();
     scene.browsing = Browsing::new(app);
     let fields = pairs(&[("username", &scene.user_id), ("password", PASSWORD)]);
     scene.sends("/login", fields, TO_ACCOUNT)

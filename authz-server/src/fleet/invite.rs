@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::secret::{Secret, SecretKind};
 use shared::uri::ResourceUri;
+use utoipa::ToSchema;
 
 use super::node::NodeFault;
+use crate::admin::By;
 use crate::audit::{self, Actor, Event, Name, Target};
 use crate::client::metadata::is_invisible;
 use crate::db::node_invite::{self, InviteRow, ListedRow};
@@ -20,6 +22,9 @@ use crate::db::{self, Db, Tx};
 pub(crate) const MAY_INVITE: &str = "fleet:invite";
 /// The longest life of an invite: whoever has it can join.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// So much of its hash makes an invite's id.
+const ID_BYTES: usize = 9;
 
 /// What is said of an invite.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +44,7 @@ pub(crate) struct Invite {
 }
 
 /// A new invite with its code, which is shown once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NewInvite {
     /// What it is called where it is not to be used.
     pub(crate) invite_id: String,
@@ -47,64 +52,73 @@ pub(crate) struct NewInvite {
     pub(crate) invite: String,
     /// What to type where the node is to run.
     pub(crate) command: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replaces: Option<String>,
     pub(crate) expires_at: i64,
 }
 
-/// Makes an invite for nodes of the server `issuer`.
-pub(crate) async fn create(
-    db: &Db,
-    issuer: &str,
-    invite: Invite,
-    now: UnixSeconds,
-) -> Result<NewInvite, NodeFault> {
-    let prepared = prepare(db, issuer, invite, now).await?;
-    let written = db.write(async |tx| {
-        prepared.write(tx).await?;
-        db::audit_event::append(tx, &prepared.told(Actor::Operator, None), now).await
-    });
-    written.await?;
-    Ok(prepared.shown)
-}
-
 /// An invite that is not in the database yet.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     secret: Secret,
     row: InviteRow,
-    pub(super) shown: NewInvite,
+    pub(crate) shown: NewInvite,
 }
 
 impl Prepared {
     /// Writes it, as a part of something larger.
-    pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), db::DbFault> {
+    pub(crate) async fn write(&self, tx: &mut Tx) -> Result<(), db::DbFault> {
         node_invite::insert(tx, &self.secret.hash(), &self.row).await
     }
 
-    /// The event of its making.
+    /// The event of its making by a node.
     pub(super) fn told<'a>(&'a self, actor: Actor<'a>, source: Option<IpAddr>) -> Event<'a> {
-        let said = &self.shown;
-        Event {
-            name: Name::NodeInvited,
+        self.telling(Event {
             actor,
             source,
-            details: audit::details([
-                ("name", said.name.as_deref()),
-                ("resource", said.resource.as_deref()),
-                ("replaces", said.replaces.as_deref()),
-                ("scopes", Some(&self.row.scopes)),
-            ]),
-            ..Event::of_operator(Name::NodeInvited, Target::Invite(&said.invite_id))
-        }
+            ..Event::of_operator(Name::NodeInvited, Target::Invite(&self.shown.invite_id))
+        })
+    }
+
+    /// The event of its making by an operator.
+    pub(crate) fn told_of<'a>(&'a self, by: &'a By) -> Event<'a> {
+        self.telling(by.event(Name::NodeInvited, Target::Invite(&self.shown.invite_id)))
+    }
+
+    fn telling<'a>(&'a self, mut event: Event<'a>) -> Event<'a> {
+        let said = &self.shown;
+        event.details.extend(audit::details([
+            ("name", said.name.as_deref()),
+            ("resource", said.resource.as_deref()),
+            ("replaces", said.replaces.as_deref()),
+            ("scopes", Some(&self.row.scopes)),
+        ]));
+        event
+    }
+
+    /// What is shown of it from now on.
+    pub(crate) fn seen(&self, now: UnixSeconds) -> InviteView {
+        let row = ListedRow {
+            invite_hash: self.secret.hash().as_bytes().to_vec(),
+            name: self.row.name.clone(),
+            resource: self.row.resource.clone(),
+            replaces: self.shown.replaces.clone(),
+            scopes: self.row.scopes.clone(),
+            asked_by: None,
+            created_at: self.row.created_at,
+            expires_at: self.row.expires_at,
+            used_at: None,
+            used_by: None,
+        };
+        view(row, now)
     }
 }
 
-/// Checks what is said of an invite.
-pub(super) async fn prepare(
+/// Checks what is said of an invite for nodes of the server `issuer`.
+pub(crate) async fn prepare(
     db: &Db,
     issuer: &str,
     invite: Invite,
@@ -169,46 +183,47 @@ pub(super) async fn prepare(
 /// What an invite is called in lists and in the audit log. It follows from the hash that is kept of the code and tells
 /// nothing of the code.
 pub(crate) fn id_of(hash: &[u8]) -> String {
-    let start = hash.get(..9).unwrap_or(hash);
+    let start = hash.get(..ID_BYTES).unwrap_or(hash);
     format!("i_{}", URL_SAFE_NO_PAD.encode(start))
 }
 
 /// What is shown of an invite that was made before.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Invite)]
 pub(crate) struct InviteView {
     pub(crate) invite_id: String,
     /// `open`, `used` or `expired`.
-    pub(crate) state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<String>,
     /// The node whose place it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replaces: Option<String>,
     pub(crate) may_invite: bool,
     /// The node that asked for it; none for an operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) asked_by: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used_at: Option<i64>,
     /// The node that enrolled with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used_by: Option<String>,
 }
 
-/// Every invite that is remembered, oldest first: until a while after its end.
-pub(crate) async fn list(db: &Db, now: UnixSeconds) -> Result<Vec<InviteView>, NodeFault> {
-    let rows = node_invite::list(db).await?;
-    let view = |row: ListedRow| InviteView {
+/// An invite as operators see it.
+pub(crate) fn view(row: ListedRow, now: UnixSeconds) -> InviteView {
+    let state = match row.used_at {
+        Some(_) => "used",
+        None if row.expires_at <= now.0 => "expired",
+        None => "open",
+    };
+    InviteView {
         invite_id: id_of(&row.invite_hash),
-        state: match row.used_at {
-            Some(_) => "used",
-            None if row.expires_at <= now.0 => "expired",
-            None => "open",
-        },
+        state: state.to_owned(),
         may_invite: row.scopes.split(' ').any(|scope| scope == MAY_INVITE),
         name: row.name,
         resource: row.resource,
@@ -218,25 +233,35 @@ pub(crate) async fn list(db: &Db, now: UnixSeconds) -> Result<Vec<InviteView>, N
         expires_at: row.expires_at,
         used_at: row.used_at,
         used_by: row.used_by,
-    };
-    Ok(rows.into_iter().map(view).collect())
+    }
 }
 
-/// Takes an invite back that nobody has used.
-pub(crate) async fn withdraw(db: &Db, invite_id: &str, now: UnixSeconds) -> Result<(), NodeFault> {
-    let rows = node_invite::list(db).await?;
-    let row = rows.into_iter().find(|row| id_of(&row.invite_hash) == invite_id);
-    let row = row.ok_or_else(|| NodeFault::NoSuchInvite(invite_id.to_owned()))?;
-    let withdrawn = db.write(async |tx| {
-        if !node_invite::withdraw(tx, &row.invite_hash, now).await? {
-            return Ok(false);
-        }
-        let event = Event::of_operator(Name::NodeInviteWithdrawn, Target::Invite(invite_id));
-        db::audit_event::append(tx, &event, now).await?;
-        Ok(true)
-    });
-    if withdrawn.await? {
-        return Ok(());
+/// The first and the last hash of which [`id_of`] could make this id.
+pub(crate) fn hashes_of(invite_id: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let start = URL_SAFE_NO_PAD.decode(invite_id.strip_prefix("i_")?).ok()?;
+    if start.len() != ID_BYTES {
+        return None;
     }
-    Err(NodeFault::InviteOver(invite_id.to_owned()))
+    let filled = |with: u8| {
+        let mut hash = start.clone();
+        hash.resize(32, with);
+        hash
+    };
+    Some((filled(0), filled(0xff)))
+}
+
+/// Takes an invite back that nobody has used, as a part of something larger; `false` when it was used or is over.
+pub(crate) async fn withdraw_in(
+    tx: &mut Tx,
+    invite_hash: &[u8],
+    by: &By,
+    now: UnixSeconds,
+) -> Result<bool, db::DbFault> {
+    if !node_invite::withdraw(tx, invite_hash, now).await? {
+        return Ok(false);
+    }
+    let invite_id = id_of(invite_hash);
+    let event = by.event(Name::NodeInviteWithdrawn, Target::Invite(&invite_id));
+    db::audit_event::append(tx, &event, now).await?;
+    Ok(true)
 }

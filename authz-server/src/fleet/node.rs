@@ -1,18 +1,20 @@
 //! Nodes as operators see them: listed, and cut off.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::fleet::name;
 use shared::fleet::record::{Confirmation, NodeRecord};
 use shared::jose::{Algorithm, VerifyingKey};
 use shared::secret::NoRandomness;
+use utoipa::ToSchema;
 
 use super::invite::id_of;
-use crate::audit::{Event, Name, Target};
+use crate::admin::By;
+use crate::audit::{Name, Target};
 use crate::db::change::Noun;
 use crate::db::node::NodeRow;
-use crate::db::{self, Db, DbFault};
+use crate::db::{self, DbFault, Tx};
 
 /// A node could not be invited or changed. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,8 @@ pub(crate) enum NodeFault {
 }
 
 /// What is shown of an enrolment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Node)]
 pub(crate) struct NodeView {
     pub(crate) node_id: String,
     pub(crate) peer_id: String,
@@ -48,59 +51,46 @@ pub(crate) struct NodeView {
     pub(crate) resource: String,
     pub(crate) client_id: String,
     pub(crate) capabilities: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
     pub(crate) enrolled_at: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<i64>,
     /// `enrolled`, `revoked` or `replaced`.
-    pub(crate) state: &'static str,
-}
-
-/// Every enrolment, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<NodeView>, NodeFault> {
-    let rows = db::node::list(db).await?;
-    rows.into_iter().map(view).collect()
+    pub(crate) state: String,
 }
 
 /// Cuts a node off: its client, what was granted at its resource, every token for it, its record, and the unused invites
 /// that it asked for or that are for its place. Its resource is forgotten, so that nobody gets a token for it, unless
 /// an operator has given the resource to another client.
-pub(crate) async fn revoke(db: &Db, node_id: &str, now: UnixSeconds) -> Result<(), NodeFault> {
-    let is_done = db.write(async |tx| {
-        let Some(node) = db::node::newest_in(tx, node_id).await? else {
-            return Ok(false);
-        };
-        if node.ended_at.is_some() {
-            return Ok(false);
-        }
-        // In turn with enrolments: one with an invite of this node comes before all of this, or after.
-        let turn = db::change::take_turn(tx).await?;
-        db::change::record_at(tx, turn, (Noun::Client, &node.client_id), now).await?;
-        if !db::node::revoke(tx, &node.client_id, now).await? {
-            return Ok(false);
-        }
-        let invites = db::node_invite::withdraw_of(tx, &node.client_id).await?;
-        // A resource that names the client lets go of it first.
-        let is_forgotten = db::resource::delete_of(tx, (&node.resource, &node.client_id), now).await?;
-        db::client::revoke_in(tx, &node.client_id, now).await?;
-        for invite in invites.iter().map(|hash| id_of(hash)) {
-            let event = Event::of_operator(Name::NodeInviteWithdrawn, Target::Invite(&invite));
-            db::audit_event::append(tx, &event, now).await?;
-        }
-        if is_forgotten {
-            let event = Event::of_operator(Name::ResourceDeleted, Target::Resource(&node.resource));
-            db::audit_event::append(tx, &event, now).await?;
-        }
-        let event = Event::of_operator(Name::NodeRevoked, Target::Node(node_id));
-        db::audit_event::append(tx, &event, now).await?;
-        Ok(true)
-    });
-    if !is_done.await? {
-        return Err(NodeFault::NoSuchNode(node_id.to_owned()));
+/// `false` when it has ended already.
+pub(crate) async fn revoke_in(
+    tx: &mut Tx,
+    node: &NodeRow,
+    by: &By,
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    // In turn with enrolments: one with an invite of this node comes before all of this, or after.
+    let turn = db::change::take_turn(tx).await?;
+    db::change::record_at(tx, turn, (Noun::Client, &node.client_id), now).await?;
+    if !db::node::revoke(tx, &node.client_id, now).await? {
+        return Ok(false);
     }
-    tracing::info!(event = "node.revoked", node_id, "a node was revoked");
-    Ok(())
+    let invites = db::node_invite::withdraw_of(tx, &node.client_id).await?;
+    // A resource that names the client lets go of it first.
+    let is_forgotten = db::resource::delete_of(tx, (&node.resource, &node.client_id), now).await?;
+    db::client::revoke_in(tx, &node.client_id, now).await?;
+    for invite in invites.iter().map(|hash| id_of(hash)) {
+        let event = by.event(Name::NodeInviteWithdrawn, Target::Invite(&invite));
+        db::audit_event::append(tx, &event, now).await?;
+    }
+    if is_forgotten {
+        let event = by.event(Name::ResourceDeleted, Target::Resource(&node.resource));
+        db::audit_event::append(tx, &event, now).await?;
+    }
+    let event = by.event(Name::NodeRevoked, Target::Node(&node.node_id));
+    db::audit_event::append(tx, &event, now).await?;
+    Ok(true)
 }
 
 /// What the server says of a node to everybody.
@@ -120,7 +110,8 @@ pub(super) fn record(row: NodeRow) -> Result<NodeRecord, DbFault> {
     })
 }
 
-fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
+/// An enrolment as operators see it.
+pub(crate) fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
     let (client_id, version, ended_at) = (row.client_id.clone(), row.version.clone(), row.ended_at);
     let state = match (ended_at, row.ended_by.as_deref()) {
         (None, _) => "enrolled",
@@ -138,7 +129,7 @@ fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
         version,
         enrolled_at: record.enrolled_at.0,
         ended_at,
-        state,
+        state: state.to_owned(),
     })
 }
 

@@ -151,6 +151,7 @@ impl Blocks {
             let new_list = new_list_id(&resource.uri)?;
             let wanted = Wanted {
                 resource: &resource.uri,
+                is_built_in: resource.is_built_in,
                 window_end,
                 owner,
                 length,

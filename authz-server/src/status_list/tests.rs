@@ -7,6 +7,7 @@ use shared::jose::KeySet;
 use shared::status_list::UnverifiedList;
 
 use super::*;
+use crate::account::users;
 use crate::db;
 use crate::db::tests::{NOW, Places};
 use crate::db::token_family::Of;
@@ -89,6 +90,7 @@ async fn a_window_that_is_full_gets_another_list() {
         let house = House::new(&url, "").await;
         let wanted = |length| db::status_list::Wanted {
             resource: NODE,
+            is_built_in: false,
             window_end: NOW,
             owner: None,
             length,
@@ -164,10 +166,17 @@ async fn whatever_ends_tokens_sets_their_bits_and_no_others() {
         let late = app.status_lists.allot(app, &node, of_client("c_x"), NOW).await;
         assert!(late.is_err(), "a revoked client gets no place");
         // The person.
-        crate::account::users::disable(&app.db, "u_1", NOW).await.unwrap();
+        let by = crate::admin::By::operator();
+        let closed = app
+            .db
+            .write(async |tx| users::disable_in(tx, "u_1", &by, NOW).await);
+        closed.await.unwrap();
         assert_eq!((bit(app, &others).await, bit(app, &for_person).await), (0, 1));
         // The resource; one that is registered by its name later has lists of its own.
-        crate::resource::delete(&app.db, NODE, NOW).await.unwrap();
+        let gone = app
+            .db
+            .write(async |tx| db::resource::delete_in(tx, NODE, NOW).await);
+        assert!(gone.await.unwrap());
         assert_eq!(bit(app, &others).await, 1);
         let gone = app.status_lists.allot(app, &node, of_client("c_y"), NOW).await;
         assert!(gone.is_err());
@@ -317,6 +326,7 @@ async fn lists_are_held_in_their_order() {
     for n in (0..LISTS).rev() {
         let wanted = db::status_list::Wanted {
             resource: NODE,
+            is_built_in: false,
             window_end: UnixSeconds(NOW.0 + 3600 * (n + 1)),
             owner: of_client("c_x"),
             length: 16,
@@ -430,7 +440,10 @@ async fn strangers_make_nothing_twice_and_fill_no_memory() {
         assert!(Arc::ptr_eq(&whole, &at(4).await) && !Arc::ptr_eq(&whole, &at(5).await));
         assert_eq!(lists.directories.len(), 2, "{url}");
         // A forgotten resource has its lists still: there are tokens for it that must be refused.
-        crate::resource::delete(&app.db, NODE, NOW).await.unwrap();
+        let gone = app
+            .db
+            .write(async |tx| db::resource::delete_in(tx, NODE, NOW).await);
+        assert!(gone.await.unwrap());
         app.catch_up().await.unwrap();
         let left = lists.directory(app, NODE, NOW).await.unwrap();
         assert!(

@@ -130,6 +130,11 @@ pub(crate) fn ancestors_of(token_id: &str) -> impl Iterator<Item = &str> {
     token_id.match_indices('.').map(|(end, _)| &token_id[..end])
 }
 
+/// Whether a person granted this very token to its client: it came of a code or a device code, and of nothing else.
+pub(crate) fn was_granted(token_id: &str) -> bool {
+    token_id.starts_with(PREFIX) && exchanges_behind(token_id) == 0
+}
+
 /// How many exchanges led to an access token (RFC 8693).
 pub(super) fn exchanges_behind(token_id: &str) -> usize {
     let tokens = token_id.split('.').filter(|part| part.starts_with(TOKEN));
@@ -279,5 +284,7 @@ mod tests {
         ]
         .map(exchanges_behind);
         assert_eq!(exchanges, [0, 1, 2, 0, 1]);
+        let granted = ["f_x.t_y", "f_x.t_y.k_c.r_r.t_z", "t_x", "t_x.k_c.r_r.t_y"].map(was_granted);
+        assert_eq!(granted, [true, false, false, false]);
     }
 }

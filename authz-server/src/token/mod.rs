@@ -27,6 +27,7 @@ mod request;
 mod revoke;
 pub(crate) mod scopes;
 mod sender;
+pub(crate) mod shown;
 mod successor;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -50,8 +51,8 @@ pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
 pub(crate) use self::revoke::revoke;
 use crate::app::App;
-use crate::client::Client;
 use crate::client::authenticate::{AuthenticatedClient, authenticate};
+use crate::client::{Client, Origin};
 use crate::dpop;
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
@@ -262,6 +263,13 @@ pub(crate) async fn target(
     };
     if !client.resources.is_empty() && !client.resources.contains(&found.uri) {
         let reason = format!("client {} may not ask for {}", client.client_id, found.uri);
+        return Err(refusal("this client may not ask for that resource")
+            .because(reason)
+            .into());
+    }
+    if found.is_built_in && client.origin != Origin::Operator {
+        // Whoever registers itself, or publishes what it is, could ask any administrator for everything (ADM-09).
+        let reason = format!("client {} was not made by an operator", client.client_id);
         return Err(refusal("this client may not ask for that resource")
             .because(reason)
             .into());

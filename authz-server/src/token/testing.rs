@@ -67,6 +67,7 @@ pub(crate) fn resource(scopes: &str) -> Resource {
         client_id: None,
         authorization_details_types: Vec::new(),
         created_at: UnixSeconds(0),
+        is_built_in: false,
     }
 }
 

@@ -9,6 +9,19 @@ use zeroize::Zeroizing;
 use super::{FetchFault, HttpClient, check_scheme, transport};
 use crate::secret::Secret;
 
+/// A request of any method.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// Where it goes.
+    pub url: &'a Url,
+    /// Further headers.
+    pub headers: &'a [(&'static str, &'a str)],
+    /// The JSON body.
+    pub document: Option<&'a Value>,
+}
+
 /// An answer of any status.
 #[derive(Debug)]
 pub struct Exchanged {
@@ -24,10 +37,13 @@ impl Exchanged {
         crate::json::object(&self.body).ok().map(Value::Object)
     }
 
-    /// The sentence of an OAuth error (RFC 6749 §5.2), or the status.
+    /// The sentence of a problem document (RFC 9457 §3.1.4) or an OAuth error (RFC 6749 §5.2), or the status.
     pub fn complaint(&self) -> String {
         let body = self.json();
         let member = |name: &str| body.as_ref()?.get(name)?.as_str().map(printable);
+        if let Some(sentence) = member("detail") {
+            return sentence;
+        }
         match (member("error_description"), member("error")) {
             (Some(sentence), Some(code)) => format!("{sentence} ({code})"),
             (Some(text), None) | (None, Some(text)) => text,
@@ -89,6 +105,35 @@ impl HttpClient {
     ) -> Result<Exchanged, FetchFault> {
         check_scheme(url)?;
         receive(self.0.post(url.clone()).bearer_auth(token.reveal()), max_bytes).await
+    }
+
+    /// Sends a request of any method with a token in the `Authorization` header, to an address that the operator named.
+    ///
+    /// # Errors
+    /// When the address is plain http on another machine, nobody answers, or the answer is larger than `max_bytes`.
+    pub async fn send_as(
+        &self,
+        token: &Secret,
+        message: &Message<'_>,
+        max_bytes: usize,
+    ) -> Result<Exchanged, FetchFault> {
+        check_scheme(message.url)?;
+        let method = reqwest::Method::from_bytes(message.method.as_bytes());
+        let method = method.map_err(|fault| FetchFault::Transport(fault.to_string()))?;
+        let mut request = self
+            .0
+            .request(method, message.url.clone())
+            .bearer_auth(token.reveal());
+        for (name, value) in message.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(document) = message.document {
+            let body = Zeroizing::new(document.to_string());
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.as_bytes().to_vec());
+        }
+        receive(request, max_bytes).await
     }
 
     /// GETs with a token in the `Authorization` header (RFC 6750 §2.1).

@@ -64,7 +64,10 @@ async fn a_password_change_under_way_loses_against_a_reset() {
         };
         let reset = async |hash| {
             let to = (hash, users::Factors::Keep);
-            users::reset(&app.db, &user_id, to, now).await.unwrap();
+            let done = app
+                .db
+                .write(async |tx| users::reset_in(tx, &user_id, to, now).await);
+            done.await.unwrap();
         };
         // Each begins with "old", in a session of its own, and has verified it when something happens.
         let begun = async || {

@@ -20,7 +20,11 @@ async fn a_reset_takes_passkeys_and_codes_away_when_it_is_told_to() {
         };
         let reset = async |factors| {
             let to = (Some("a PHC string"), factors);
-            users::reset(&app.db, &user_id, to, clock::now()).await.unwrap();
+            let now = clock::now();
+            let done = app
+                .db
+                .write(async |tx| users::reset_in(tx, &user_id, to, now).await);
+            done.await.unwrap();
         };
         reset(Factors::Keep).await;
         assert_eq!(home.is_signed_in().await, None);

@@ -292,8 +292,12 @@ async fn a_repeated_answer_does_not_outlive_its_list() {
         assert!(ends(&lost) > NOW + DAY);
 
         // Of tokens that live for a minute, the list may have ended when the client comes again.
-        let shorter = db::resource::update(db, NODE, NOW, |row| row.access_ttl = 60);
-        shorter.await.unwrap().unwrap();
+        let shorter = db.write(async |tx| {
+            let (turn, mut row) = db::resource::hold(tx, NODE).await?.unwrap();
+            row.access_ttl = 60;
+            db::resource::amend(tx, (turn, &row), NOW).await
+        });
+        shorter.await.unwrap();
         house.app.catch_up().await.unwrap();
         let second = house.refresh_token().await;
         let at = NOW + SECOND * (3600 - 70);

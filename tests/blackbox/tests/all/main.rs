@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod account;
+mod admin;
 mod alone;
 mod approvals;
 mod approved_dialogues;

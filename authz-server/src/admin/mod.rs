@@ -1,0 +1,76 @@
+//! What operators see and change (docs/admin-api.md).
+//!
+//! Everything is an [`Operation`]: a row of [`TABLE`] with its method, its path, the right that it needs, what it takes
+//! and gives, and the function that carries it out. The REST API ([`endpoint`]) asks for a token and then runs one; the
+//! command line runs the same one on the database, or asks a server to ([`crate::cli`]). The OpenAPI document
+//! ([`document`]) is made of the same rows, so that nothing can be done that it does not tell.
+
+mod ask;
+mod by;
+pub(crate) mod clients;
+mod document;
+mod door;
+mod endpoint;
+pub(crate) mod events;
+pub(crate) mod grants;
+mod id;
+mod input;
+pub(crate) mod nodes;
+mod once;
+mod operation;
+mod page;
+mod problem;
+mod resource;
+pub(crate) mod resources;
+mod right;
+pub(crate) mod running;
+mod tag;
+pub(crate) mod users;
+
+pub(crate) use self::ask::{Ask, Call};
+pub(crate) use self::by::By;
+pub(crate) use self::endpoint::routes;
+pub(crate) use self::id::path_of;
+pub(crate) use self::operation::Operation;
+pub(crate) use self::page::Page;
+pub(crate) use self::resource::{built_in, uri};
+
+/// Every operation there is. What is not here cannot be asked for.
+pub(crate) static TABLE: &[&Operation] = &[
+    &clients::LIST,
+    &clients::CREATE,
+    &clients::SHOW,
+    &clients::UPDATE,
+    &clients::REVOKE,
+    &clients::NEW_SECRET,
+    &resources::LIST,
+    &resources::CREATE,
+    &resources::SHOW,
+    &resources::UPDATE,
+    &resources::DELETE,
+    &resources::SCOPES,
+    &nodes::LIST,
+    &nodes::SHOW,
+    &nodes::REVOKE,
+    &nodes::LIST_INVITES,
+    &nodes::CREATE_INVITE,
+    &nodes::SHOW_INVITE,
+    &nodes::WITHDRAW_INVITE,
+    &grants::LIST,
+    &grants::SHOW,
+    &grants::REVOKE,
+    &grants::LIST_FAMILIES,
+    &grants::SHOW_FAMILY,
+    &grants::REVOKE_FAMILY,
+    &users::LIST,
+    &users::CREATE,
+    &users::SHOW,
+    &users::UPDATE,
+    &users::RESET,
+    &running::KEYS,
+    &events::LIST,
+    &events::VERIFY,
+    &running::POLICIES,
+    &running::STATISTICS,
+    &running::CONFIGURATION,
+];

@@ -1,0 +1,242 @@
+//! The server as it runs: its configuration, the policies in it, its keys, and how much there is of everything.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::ask::{Answer, Ask, Reply};
+use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
+use super::page::{Page, Wanted};
+use super::right::Noun;
+use crate::db;
+use crate::db::signing_key::KeyView;
+
+pub(crate) static KEYS: Operation = Operation {
+    method: Method::Get,
+    path: "/keys",
+    name: "listKeys",
+    summary: "List the signing keys that are published, the oldest first",
+    noun: Noun::Keys,
+    query: &[LIMIT, CURSOR],
+    takes: None,
+    gives: (200, Some(Form::of::<Page<KeyView>>())),
+    is_conditional: false,
+    refuses: &[],
+    run: keys,
+};
+
+pub(crate) static CONFIGURATION: Operation = Operation {
+    method: Method::Get,
+    path: "/configuration",
+    name: "listSettings",
+    summary: "List the configuration in force, in alphabetical order; secrets are in files, and not shown",
+    noun: Noun::Configuration,
+    query: &[LIMIT, CURSOR],
+    takes: None,
+    gives: (200, Some(Form::of::<Page<SettingView>>())),
+    is_conditional: false,
+    refuses: &[],
+    run: configuration,
+};
+
+pub(crate) static POLICIES: Operation = Operation {
+    method: Method::Get,
+    path: "/policies",
+    name: "listPolicies",
+    summary: "List the policies of the configuration: edges of token exchange, workload platforms with their rules, identity providers, \
+              issuers of software statements, and rules of what is fetched",
+    noun: Noun::Policies,
+    query: &[
+        LIMIT,
+        CURSOR,
+        Parameter {
+            name: "kind",
+            what: "Only those of this kind",
+            kind: Kind::Words(KINDS),
+        },
+    ],
+    takes: None,
+    gives: (200, Some(Form::of::<Page<PolicyView>>())),
+    is_conditional: false,
+    refuses: &[],
+    run: policies,
+};
+
+pub(crate) static STATISTICS: Operation = Operation {
+    method: Method::Get,
+    path: "/statistics",
+    name: "showStatistics",
+    summary: "How many there are of everything",
+    noun: Noun::Statistics,
+    query: &[],
+    takes: None,
+    gives: (200, Some(Form::of::<StatisticsView>())),
+    is_conditional: false,
+    refuses: &[],
+    run: statistics,
+};
+
+const KINDS: &[&str] = &[
+    "exchange",
+    "workload",
+    "identity_provider",
+    "software_statement",
+    "fetch_rule",
+];
+/// Where each kind stands in the configuration.
+const TABLES: [&str; 5] = [
+    "exchange",
+    "federation.workload",
+    "federation.id_jag",
+    "clients.software_statement",
+    "fetch_rule",
+];
+
+/// A value of the configuration.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Setting)]
+pub(crate) struct SettingView {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    /// Where it comes from: `default`, `file`, `environment` or `flag`.
+    pub(crate) source: String,
+}
+
+/// One table of the configuration that says who may do what.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Policy)]
+pub(crate) struct PolicyView {
+    kind: String,
+    /// Its place among those of its kind, from 0 on.
+    index: u32,
+    /// Its keys, as docs/configuration.md names them; those of a workload's rules begin with `rule.` and their place.
+    values: BTreeMap<String, String>,
+}
+
+/// How many there are.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Statistics)]
+pub(crate) struct StatisticsView {
+    clients: i64,
+    clients_active: i64,
+    resources: i64,
+    nodes: i64,
+    users: i64,
+    users_active: i64,
+    audit_events: i64,
+}
+
+fn keys<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let wanted = Wanted::read(&mut ask.query())?;
+        let place = |key: &KeyView| (key.created_at, key.kid.clone());
+        let all = db::signing_key::listed(ask.db).await?;
+        let rows = all.into_iter().filter(|key| place(key) > wanted.after);
+        let rows = rows.take(wanted.rows() as usize).collect();
+        let page = wanted.page(rows, |key: &KeyView| (key.created_at, &key.kid), |key| key);
+        Ok(Answer::list(&page)?)
+    })
+}
+
+fn configuration<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let wanted = Wanted::read(&mut ask.query())?;
+        let mut all: Vec<_> = ask.config.settings.iter().collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        let rows = all.into_iter().filter(|setting| setting.path > wanted.after.1);
+        let rows = rows.take(wanted.rows() as usize).collect();
+        let view = |setting: &shared::config::Setting| SettingView {
+            key: setting.path.clone(),
+            value: setting.value.clone(),
+            source: setting.source.as_str().to_owned(),
+        };
+        let page = wanted.page(rows, |setting| (0, &setting.path), view);
+        Ok(Answer::list(&page)?)
+    })
+}
+
+fn policies<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let mut query = ask.query();
+        let kind = query.word("kind", KINDS)?;
+        let wanted = Wanted::read(&mut query)?;
+        let mut all: BTreeMap<(&str, u32), BTreeMap<String, String>> = BTreeMap::new();
+        for setting in &ask.config.settings {
+            if let Some((kind, index, key)) = place_of(&setting.path) {
+                let values = all.entry((kind, index)).or_default();
+                values.insert(key.to_owned(), setting.value.clone());
+            }
+        }
+        let rows = all
+            .into_iter()
+            .filter(|((known, index), _)| {
+                kind.is_none_or(|kind| kind == *known) && position(known, *index) > wanted.after.1
+            })
+            .take(wanted.rows() as usize)
+            .map(|((kind, index), values)| {
+                let view = PolicyView {
+                    kind: kind.to_owned(),
+                    index,
+                    values,
+                };
+                (position(kind, index), view)
+            });
+        let page = wanted.page(rows.collect(), |(at, _)| (0, at), |(_, view)| view);
+        Ok(Answer::list(&page)?)
+    })
+}
+
+/// Kind, index and key of a setting that is a part of a policy.
+fn place_of(path: &str) -> Option<(&'static str, u32, &str)> {
+    KINDS.iter().zip(TABLES).find_map(|(kind, table)| {
+        let rest = path.strip_prefix(table)?.strip_prefix('.')?;
+        let (index, key) = rest.split_once('.')?;
+        Some((*kind, index.parse().ok()?, key))
+    })
+}
+
+/// In the order of text, that of the numbers.
+fn position(kind: &str, index: u32) -> String {
+    format!("{kind}.{index:010}")
+}
+
+fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let counts = db::statistics::count(ask.db).await?;
+        Ok(Answer::list(&StatisticsView {
+            clients: counts.clients,
+            clients_active: counts.clients_active,
+            resources: counts.resources,
+            nodes: counts.nodes,
+            users: counts.users,
+            users_active: counts.users_active,
+            audit_events: counts.audit_events,
+        })?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_tables_are_policies() {
+        assert_eq!(
+            place_of("exchange.0.from_client"),
+            Some(("exchange", 0, "from_client"))
+        );
+        let rule = "federation.workload.12.rule.0.client";
+        assert_eq!(place_of(rule), Some(("workload", 12, "rule.0.client")));
+        for other in [
+            "exchange",
+            "exchange.x.y",
+            "federation.url",
+            "server.listen",
+            "fetch_rule.1",
+        ] {
+            assert_eq!(place_of(other), None, "{other}");
+        }
+        assert!(position("exchange", 9) < position("exchange", 10));
+    }
+}

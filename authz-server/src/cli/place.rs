@@ -1,0 +1,198 @@
+//! Where a command is carried out: on the configured database, or by a server far away. Both carry out the same
+//! operation ([`crate::admin`]).
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use shared::config::read_secret_text;
+use shared::http_client::{HttpClient, Message};
+use shared::secret::Secret;
+use url::Url;
+
+use crate::admin::{self, Ask, Call, Operation, Page};
+use crate::config::Config;
+use crate::db::Db;
+
+/// No answer is larger: a page of whole documents.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Things on a page of a list that is read to its end.
+const PAGE: &str = "200";
+
+/// Flags of every command.
+#[derive(Args)]
+pub(super) struct Far {
+    /// Ask the server at this address instead of working on the configured database
+    #[arg(long, global = true, value_name = "URL", requires = "token_file")]
+    server: Option<Url>,
+    /// A file with an access token for that server's admin API
+    #[arg(long, global = true, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
+    /// A PEM file with the authorities of that server's certificate, beside the public ones
+    #[arg(long, global = true, value_name = "FILE", requires = "server")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Far {
+    /// The server, if one is named.
+    pub(super) fn open(&self) -> Result<Option<Place>, Box<dyn std::error::Error>> {
+        let (Some(server), Some(token_file)) = (&self.server, &self.token_file) else {
+            return Ok(None);
+        };
+        Ok(Some(Place::There {
+            client: HttpClient::new(self.ca_file.as_deref())?,
+            base: server.as_str().trim_end_matches('/').to_owned(),
+            token: read_secret_text(token_file)?,
+        }))
+    }
+}
+
+/// Where commands are carried out.
+pub(super) enum Place {
+    /// On the database, as whoever has this machine.
+    Here(Db, Box<Config>),
+    /// By a server, as whoever the token is of.
+    There {
+        client: HttpClient,
+        /// What stands before the paths.
+        base: String,
+        token: Secret,
+    },
+}
+
+type Fault = Box<dyn std::error::Error>;
+
+impl Place {
+    /// Carries `operation` out and returns what it answers; `null` when that is nothing.
+    pub(super) async fn ask(&self, operation: &Operation, call: Call) -> Result<Value, Fault> {
+        match self {
+            Self::Here(db, config) => Ok(Box::pin(Ask::here((db, config), operation, call)).await?.body),
+            Self::There { client, base, token } => {
+                Box::pin(far(client, base, token, (operation, call))).await
+            }
+        }
+    }
+
+    /// What `operation` answers, as what it is.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        operation: &Operation,
+        call: Call,
+    ) -> Result<T, Fault> {
+        Ok(serde_json::from_value(self.ask(operation, call).await?)?)
+    }
+
+    /// Every item of a list, page by page.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        operation: &'static Operation,
+        query: &[(&'static str, String)],
+    ) -> Result<Vec<T>, Fault> {
+        let mut pages = Pages::of(operation, query.to_vec());
+        let mut items = Vec::new();
+        while let Some(page) = pages.next(self).await? {
+            items.extend(page);
+        }
+        Ok(items)
+    }
+
+    /// The database, for what can be done beside it only.
+    pub(super) fn here(&self) -> Result<(&Db, &Config), Fault> {
+        match self {
+            Self::Here(db, config) => Ok((db, config)),
+            Self::There { .. } => Err(NOT_FAR.into()),
+        }
+    }
+}
+
+/// A list, page by page.
+pub(super) struct Pages {
+    operation: &'static Operation,
+    query: Vec<(&'static str, String)>,
+    /// `None` after the last page.
+    next: Option<Vec<(&'static str, String)>>,
+}
+
+impl Pages {
+    pub(super) fn of(operation: &'static Operation, mut query: Vec<(&'static str, String)>) -> Self {
+        query.push(("limit", PAGE.to_owned()));
+        Self {
+            operation,
+            next: Some(query.clone()),
+            query,
+        }
+    }
+
+    /// The next page; `None` after the last one.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self, place: &Place) -> Result<Option<Vec<T>>, Fault> {
+        let Some(query) = self.next.take() else {
+            return Ok(None);
+        };
+        let call = Call {
+            query,
+            ..Call::default()
+        };
+        let page: Page<T> = place.get(self.operation, call).await?;
+        self.next = page.next_cursor.map(|cursor| {
+            let mut query = self.query.clone();
+            query.push(("cursor", cursor));
+            query
+        });
+        Ok(Some(page.items))
+    }
+}
+
+/// Why a command is refused.
+pub(super) const NOT_FAR: &str =
+    "this works on the database only: run it where the server is, without --server";
+
+/// A call about one thing.
+pub(super) fn of(id: &str) -> Call {
+    Call {
+        id: Some(id.to_owned()),
+        ..Call::default()
+    }
+}
+
+/// A call that says something.
+pub(super) fn saying(body: Map<String, Value>) -> Call {
+    Call {
+        body,
+        ..Call::default()
+    }
+}
+
+async fn far(
+    client: &HttpClient,
+    base: &str,
+    token: &Secret,
+    (operation, call): (&Operation, Call),
+) -> Result<Value, Fault> {
+    let id = call.id.as_deref().map(admin::path_of).unwrap_or_default();
+    let path = operation.path.replace("{id}", &id);
+    let mut url: Url = format!("{base}/admin/v1{path}").parse()?;
+    if !call.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&call.query);
+    }
+    let document = Value::Object(call.body);
+    let message = Message {
+        method: operation.method.as_str(),
+        url: &url,
+        // What is shown and changed in one breath is changed whatever it is.
+        headers: &[("If-Match", "*")],
+        document: operation.has_body().then_some(&document),
+    };
+    let answer = client
+        .send_as(token, &message, MAX_ANSWER)
+        .await
+        .map_err(|fault| format!("{}: {fault}", url.origin().ascii_serialization()))?;
+    if !(200..300).contains(&answer.status) {
+        return Err(answer.complaint().into());
+    }
+    if answer.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let answered = answer.json();
+    answered.ok_or_else(|| "the server answered with something that is no JSON object".into())
+}

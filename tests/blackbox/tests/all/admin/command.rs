@@ -1,0 +1,136 @@
+//! The command line far from the server: the same commands, the same answers.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use blackbox::{Db, Fleet, both};
+use serde_json::Value;
+
+/// The command line with a token, in a folder without database, configuration or key.
+struct Far<'f> {
+    fleet: &'f Fleet,
+    folder: tempfile::TempDir,
+}
+
+impl<'f> Far<'f> {
+    fn with(fleet: &'f Fleet, token: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, format!("{token}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Self { fleet, folder }
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.folder.path().join("token")
+    }
+
+    fn run(&self, words: &[&str]) -> (bool, String, String) {
+        let mut command = Command::new(&self.fleet.server.program);
+        command
+            .args(words)
+            .args(["--json", "--server", &self.fleet.server.issuer, "--token-file"])
+            .arg(self.token_file())
+            .current_dir(self.folder.path());
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let (done, text, fault) = self.run(words);
+        assert!(done, "{words:?}: {fault}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(&self, words: &[&str], part: &str) {
+        let (done, text, fault) = self.run(words);
+        assert!(!done && text.is_empty(), "{words:?}: {text}");
+        assert!(fault.contains(part), "{words:?}: {fault}");
+    }
+}
+
+fn far(fleet: &Fleet) -> Far<'_> {
+    let client = fleet.admin_client("admin:read admin:write");
+    Far::with(fleet, &fleet.token(&client, &fleet.admin_resource()))
+}
+
+both!(clients_are_looked_after_from_far_as_from_near);
+fn clients_are_looked_after_from_far_as_from_near(db: Db) {
+    let fleet = Fleet::shared(db);
+    let far = far(&fleet);
+    let (name, node) = (fleet.fresh_name(), fleet.node.url());
+    let made = far.json(&[
+        "client",
+        "create",
+        "--name",
+        &name,
+        "--scopes",
+        "mcp:read",
+        "--resource",
+        &node,
+    ]);
+    fleet.remember(made["client_secret"].as_str().unwrap());
+    let id = made["client_id"].as_str().unwrap();
+    // Both see the same.
+    let shown = far.json(&["client", "show", id]);
+    assert_eq!(shown, fleet.server.json(&["client", "show", id]).unwrap());
+    let listed = |list: Value| {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["client_id"] == id)
+            .cloned()
+            .unwrap()
+    };
+    let near = fleet.server.json(&["client", "list"]).unwrap();
+    assert_eq!(listed(far.json(&["client", "list"])), listed(near));
+    let changed = far.json(&["client", "update", id, "--scopes", "mcp:call", "--any-resource"]);
+    assert_eq!(
+        (&changed["scope"], &changed["resources"]),
+        (&"mcp:call".into(), &Value::Array(vec![]))
+    );
+    let renewed = far.json(&["client", "rotate-secret", id, "--overlap", "0s"]);
+    fleet.remember(renewed["client_secret"].as_str().unwrap());
+    assert_ne!(renewed["client_secret"], made["client_secret"]);
+    far.json(&["client", "revoke", id]);
+    // The same refusals, in the same words.
+    let near = fleet.server.command(&["client", "revoke", id]).output().unwrap();
+    let near = String::from_utf8(near.stderr).unwrap();
+    far.refused(&["client", "revoke", id], near.trim());
+    far.refused(
+        &[
+            "client",
+            "create",
+            "--name",
+            "x",
+            "--resource",
+            "https://nowhere.example/",
+        ],
+        "is not registered",
+    );
+}
+
+both!(what_cannot_be_done_from_far_says_so);
+fn what_cannot_be_done_from_far_says_so(db: Db) {
+    let fleet = Fleet::shared(db);
+    let far_away = far(&fleet);
+    far_away.refused(&["db", "status"], "without --server");
+    far_away.refused(&["client", "invites"], "without --server");
+    far_away.refused(
+        &["client", "create", "--name", "x", "--approve-as", "ada"],
+        "without --server",
+    );
+    let reader = fleet.token(&fleet.admin_client("admin:read"), &fleet.admin_resource());
+    let reader = Far::with(&fleet, &reader);
+    reader.refused(&["client", "create", "--name", "x"], "admin:write");
+    let list = reader.json(&["client", "list"]);
+    assert!(!list.as_array().unwrap().is_empty());
+    Far::with(&fleet, "nonsense").refused(&["client", "list"], "access token");
+    // A token that others can read is not sent.
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(reader.token_file(), open).unwrap();
+    reader.refused(&["client", "list"], "chmod 600");
+}
