@@ -3,6 +3,7 @@
 //! `docs/architecture.md` walks through the rooms; `token` is the one to read first.
 
 mod account;
+mod alerts;
 mod app;
 mod audit;
 mod authorization_details;
@@ -15,6 +16,7 @@ pub mod cli;
 mod client;
 mod conditional;
 mod config;
+mod counts;
 mod db;
 mod discovery;
 mod dpop;
@@ -30,6 +32,7 @@ mod pages;
 mod params;
 mod policy;
 mod registry;
+mod reload;
 mod resource;
 mod revocations;
 mod routes;

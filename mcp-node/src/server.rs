@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
 use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
-use ::web::server::{Listen, asked_to_stop};
+use ::web::server::{Listen, asked_to_stop, renew_certificate};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
+use shared::trace::{self, TraceFault};
 use tokio_util::sync::CancellationToken;
 
 use self::network::join_peers;
@@ -79,6 +80,8 @@ pub enum ServeFault {
     StateKeys(#[from] StateKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error(transparent)]
+    Traces(#[from] TraceFault),
 }
 
 /// The network of peers cannot be put together.
@@ -286,12 +289,19 @@ async fn start<H: ServerHandler>(
     plain_json: bool,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
+    let traces = config.traces.as_ref();
+    let collector = traces
+        .map(|traces| trace::start(traces, "mcp-node"))
+        .transpose()?;
     if config.p2p.enabled {
         join_peers(&config, &node).map_err(|fault| PeersFault(fault.to_string()))?;
     }
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
+    }
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(renew_certificate(tls));
     }
     let per_address = by_address(config.per_ip);
     let frame = Frame {
@@ -359,5 +369,8 @@ async fn start<H: ServerHandler>(
     }
     ended?;
     node.gate.finish().await;
+    if let Some(collector) = collector {
+        collector.end().await;
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! statement on both.
 
 pub(crate) mod access_grant;
+pub(crate) mod alert;
 pub(crate) mod approval;
 pub(crate) mod audit_event;
 pub(crate) mod authorization_code;
@@ -166,6 +167,14 @@ pub(crate) async fn deadline<T>(
 }
 
 impl Db {
+    /// How many connections are at work, and how many there may be.
+    pub(crate) fn connections(&self) -> (i64, i64) {
+        match self {
+            Self::Pg(home) => home.shelf.uses(),
+            Self::Lite(lite) => lite.shelf.uses(),
+        }
+    }
+
     /// Runs `work` in one transaction and commits it. A refusal that must be remembered is an `Ok`; an `Err` rolls
     /// back. `work` may run several times, so it changes nothing but the transaction.
     pub(crate) async fn write<T>(
@@ -314,6 +323,7 @@ impl From<sqlx::Error> for DbFault {
 pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
         access_grant::STATEMENTS,
+        alert::STATEMENTS,
         approval::STATEMENTS,
         audit_event::STATEMENTS,
         authorization_code::STATEMENTS,

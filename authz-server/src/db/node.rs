@@ -10,6 +10,9 @@ const LIST: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, 
 const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.ended_at IS NULL AND c.revoked_at IS NULL ORDER BY n.node_id";
+const COUNT_BY_STATE: &str = "SELECT state, COUNT(*) FROM \
+     (SELECT CASE WHEN n.ended_by IS NOT NULL THEN n.ended_by WHEN c.revoked_at IS NOT NULL THEN 'revoked' ELSE 'living' END AS state \
+     FROM node n JOIN client c ON c.client_id = n.client_id) states GROUP BY state";
 const OF_CLIENT: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL";
@@ -32,7 +35,17 @@ const REPLACE: &str =
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
-    LIST, LIVING, OF_CLIENT, FIND, NEWEST, IN_THE_WAY, INSERT, HOLD, REVOKE, REPLACE,
+    LIST,
+    LIVING,
+    COUNT_BY_STATE,
+    OF_CLIENT,
+    FIND,
+    NEWEST,
+    IN_THE_WAY,
+    INSERT,
+    HOLD,
+    REVOKE,
+    REPLACE,
 ];
 
 /// One row. `capabilities` are space separated, `jwk` is JSON.
@@ -54,6 +67,11 @@ pub(crate) struct NodeRow {
 /// Every enrolment, oldest first, also those that have ended.
 pub(crate) async fn list(db: &Db) -> Result<Vec<NodeRow>, DbFault> {
     on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+}
+
+/// How many enrolments live, were replaced or were revoked; what there is none of is not named.
+pub(crate) async fn count_by_state(db: &Db) -> Result<Vec<(String, i64)>, DbFault> {
+    on!(db, c => sqlx::query_as(COUNT_BY_STATE).fetch_all(c))
 }
 
 /// Every node that lives, by its id.

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod account;
+mod alerts;
 mod alone;
 mod approvals;
 mod approved_dialogues;
@@ -36,9 +37,11 @@ mod id_jag;
 mod introspection;
 mod introspection_jwt;
 mod jar;
+mod keys;
 mod known_browser;
 mod limits;
 mod metadata;
+mod metrics;
 mod mutual_tls;
 mod mutual_tls_proxy;
 mod node;
@@ -56,6 +59,7 @@ mod redirects;
 mod refresh;
 mod refresh_race;
 mod registration;
+mod reload;
 mod revocation;
 mod second_step;
 mod secrets_at_rest;
@@ -65,6 +69,7 @@ mod slow_provider;
 mod status_lists;
 mod testing_door;
 mod tls_end_to_end;
+mod traces;
 mod two_instances;
 mod upstream;
 mod upstream_proof;
