@@ -145,28 +145,23 @@ pub async fn run<H: ServerHandler>(
     start(config, node, move || make(&lasting), false, |_| {}).await
 }
 
-/// Serves the node's own tools and resources **to everybody**, as if they had shown `token`: what a call costs without
-/// its door. Only where nobody else can call, and only in the benchmark.
+/// Serves the node's own tools and resources, with the program's log. With a token, **to everybody**, as if they had shown
+/// it: what a call costs without the door. Only where nobody else can call, and only in the benchmark.
 #[cfg(feature = "open-door")]
-pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Result<(), ServeFault> {
+pub async fn dangerous_serve(config: NodeConfig, everybody_shows: Option<&str>) -> Result<(), ServeFault> {
     let refused = |reason: String| ServeFault::Listen(std::io::Error::other(reason));
-    if Listen::leaves_machine(&config.listen) {
-        return Err(refused(
-            "without its door, a node listens on loopback only".to_owned(),
-        ));
+    let ring = Ring::default();
+    ring.start();
+    let node = build(&config, ring)?;
+    if let Some(token) = everybody_shows {
+        if Listen::leaves_machine(&config.listen) {
+            let sentence = "without its door, a node listens on loopback only";
+            return Err(refused(sentence.to_owned()));
+        }
+        let opened = node.door.dangerous_open_as(token).await;
+        opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
     }
-    let node = build(&config, Ring::default())?;
-    let opened = node.door.dangerous_open_as(token).await;
-    opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
-    let handler = Arc::clone(&node);
-    start(
-        config,
-        node,
-        move || EdgeHive::new(Arc::clone(&handler)),
-        true,
-        |_| {},
-    )
-    .await
+    serve_built(config, node, |_| {}).await
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
