@@ -9,7 +9,6 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
-use shared::access_token::VerifiedClaims;
 use shared::clock::UnixSeconds;
 use shared::dpop::Nonces;
 use shared::http_client::{ClientFault, GuardedClient, Own};
@@ -27,6 +26,7 @@ use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
 use crate::client::{AuthMethod, Client};
 use crate::config::Config;
+use crate::counts::Counts;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
 use crate::error::Failure;
@@ -37,6 +37,7 @@ use crate::revocations::Revocations;
 use crate::status_list::StatusLists;
 use crate::token::assertion::AssertionKeys;
 use crate::token::family;
+use crate::token::own::OwnToken;
 
 /// Tokens of ours whose signature has been checked already.
 const VERIFIED_TOKENS: usize = 10_000;
@@ -59,6 +60,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) db: Db,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) counts: Counts,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
     /// Codes tried as a second factor, by account.
@@ -95,7 +97,7 @@ pub(crate) struct App {
     /// Clients whose id is the address of their metadata.
     pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
-    pub(crate) verified: Cache<[u8; 32], Arc<VerifiedClaims>>,
+    pub(crate) verified: Cache<[u8; 32], Arc<OwnToken>>,
     /// The nodes of the fleet, signed.
     pub(crate) directory: Arc<Directory>,
     master: Arc<MasterKey>,
@@ -180,8 +182,10 @@ impl App {
             .map(|ca_file| ClientAuthorities::read(ca_file, authorities.client_crl_file.as_deref()))
             .transpose()?;
         let outbound = GuardedClient::new(config.fetch_rules.clone(), own(&config))?;
+        let metrics = Metrics::new("edge_hive_authz");
         Ok(Arc::new(Self {
-            metrics: Arc::new(Metrics::new("authz")),
+            counts: Counts::of(&metrics),
+            metrics: Arc::new(metrics),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
@@ -260,6 +264,11 @@ impl App {
         }
     }
 
+    /// The key under which the signing keys are sealed.
+    pub(crate) fn master_key(&self) -> &Arc<MasterKey> {
+        &self.master
+    }
+
     /// The key under which secrets of people are sealed.
     pub(crate) fn master(&self) -> &MasterKey {
         &self.master
@@ -292,8 +301,13 @@ impl App {
     pub(crate) async fn published_keys(&self) -> Arc<KeyRing> {
         self.keys().await.unwrap_or_else(|failure| {
             tracing::warn!(reason = %failure, "publishing the keys known before");
-            Arc::clone(&self.keys.loaded.load().ring)
+            self.known_keys()
         })
+    }
+
+    /// The keys as they were read last.
+    pub(crate) fn known_keys(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.keys.loaded.load().ring)
     }
 
     /// The signing keys, read again if they changed.

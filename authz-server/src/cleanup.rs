@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::clock::{self, UnixSeconds};
 
+use crate::alerts;
 use crate::app::App;
 use crate::audit;
 use crate::authorize::interaction;
@@ -70,6 +71,7 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
             db::initial_access_token::forget(db, before).await,
         ),
         ("invites", db::node_invite::forget(db, before).await),
+        ("alerts", db::alert::forget(db, now - alerts::KEPT).await),
         ("approvals", db::approval::forget(db, before).await),
         ("admin requests", db::admin_request::forget(db, before).await),
         ("registrations", registrations(app, now).await),

@@ -1,12 +1,14 @@
 //! `authz-server.toml`, read into types. Start-up stops at a bad configuration and names every fault of it at once.
 
 mod admin;
+mod alerts;
 mod assertions;
 mod audit;
 mod clients;
 mod exchange;
 mod federation;
 mod fetch_rule;
+mod keys;
 mod login;
 mod mutual_tls;
 mod registration;
@@ -15,6 +17,7 @@ mod trusted_issuer;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::web::rates::Rate;
@@ -23,17 +26,20 @@ use shared::config::{ConfigFaults, Reader, Setting, Source, Span};
 use shared::http_client::GuardRule;
 use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode};
+use shared::trace::TraceSettings;
 use shared::uri::Issuer;
 
 pub(crate) use self::admin::Admin;
+pub(crate) use self::alerts::Alerts;
 pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
 pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
+use self::keys::Keys;
 pub(crate) use self::login::Login;
 pub(crate) use self::mutual_tls::MutualTls;
 pub(crate) use self::registration::{RegistrationMode, StatementIssuer, StatementKeys};
 pub(crate) use self::trusted_issuer::TrustedIssuer;
-use crate::keys::ALGORITHMS;
+use crate::keys::life::Schedule;
 use crate::policy::exchange::Edge;
 
 /// The file that is read when no other is named.
@@ -64,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) default_algorithm: Algorithm,
     /// The key under which the signing keys are sealed.
     pub(crate) master_key_file: PathBuf,
+    /// When the signing keys are rotated.
+    pub(crate) key_schedule: Schedule,
     /// How long access tokens live unless the resource says otherwise.
     pub(crate) access_ttl: Duration,
     /// How long a code can be redeemed.
@@ -98,6 +106,12 @@ pub(crate) struct Config {
     pub(crate) per_ip_failures: Rate,
     /// Device codes asked for by address.
     pub(crate) device_codes: Rate,
+    /// Whom to tell at once.
+    pub(crate) alerts: Option<Arc<Alerts>>,
+    /// What is logged; `None`: as usual. `RUST_LOG` outweighs it.
+    pub(crate) log_filter: Option<String>,
+    /// Where spans go.
+    pub(crate) traces: Option<Arc<TraceSettings>>,
     /// Every value in force, for `config show`.
     pub(crate) settings: Vec<Setting>,
 }
@@ -110,9 +124,6 @@ const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 /// Why an address is refused.
 const PLAIN: &str =
     "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
-
-/// Keys of the design whose feature is not in this version. They are refused with a reason, not ignored.
-const LATER: [(&str, &[&str]); 3] = [("keys", &["rotate_every"]), ("cors", &[]), ("telemetry", &[])];
 
 impl Config {
     /// Reads `file`, the environment and `flags` (path and value).
@@ -127,7 +138,6 @@ impl Config {
 
     /// Reads everything that `reader` holds.
     pub(crate) fn read(mut reader: Reader) -> Result<Self, ConfigFaults> {
-        refuse_later_keys(&mut reader);
         let mut server = reader.section("server");
         let listen: Vec<SocketAddr> = server.list("listen", "127.0.0.1:9000, [::1]:9000");
         let issuer: Option<Issuer> = server.value("issuer", "http://localhost:9000");
@@ -172,12 +182,7 @@ impl Config {
         let database_url = database
             .value("url", &format!("sqlite:{}/authz.db", data_dir.display()))
             .unwrap_or_default();
-        let mut keys = reader.section("keys");
-        let default_algorithm = keys.value("default_alg", "EdDSA").unwrap_or(Algorithm::EdDSA);
-        if !ALGORITHMS.contains(&default_algorithm) {
-            keys.fault("default_alg", "must be EdDSA, RS256 or ES256");
-        }
-        let master_key_file = keys.value("master_key_file", &format!("{}/master.key", data_dir.display()));
+        let keys = Keys::read(&mut reader, &data_dir);
         let mut tokens = reader.section("tokens");
         let access_ttl = tokens.value("access_ttl", "1h").unwrap_or(Span(Duration::ZERO)).0;
         if access_ttl.is_zero() {
@@ -219,6 +224,13 @@ impl Config {
         let audit_retention = audit::retention(&mut reader);
         let clients = Clients::read(&mut reader);
         let fetch_rules = fetch_rule::read(&mut reader, stays_here);
+        let traces = TraceSettings::read(&mut reader).map(Arc::new);
+        let alerts = Alerts::read(&mut reader).map(Arc::new);
+        let mut log = reader.section("log");
+        let log_filter: Option<String> = log.optional("filter");
+        if let Some(Err(reason)) = log_filter.as_deref().map(shared::telemetry::check_filter) {
+            log.fault("filter", reason);
+        }
         let mut limits = reader.section("limits");
         let mut rate = |key, default| limits.value(key, default);
         let rates = (
@@ -238,7 +250,7 @@ impl Config {
             Some(issuer),
             Some(master_key_file),
             (Some(per_ip), Some(per_client), Some(per_ip_failures), Some(device_codes)),
-        ) = (issuer, master_key_file, rates)
+        ) = (issuer, keys.master_key_file, rates)
         else {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
         };
@@ -256,7 +268,8 @@ impl Config {
             admin,
             mutual_tls,
             database_url,
-            default_algorithm,
+            default_algorithm: keys.default_algorithm,
+            key_schedule: keys.schedule,
             master_key_file,
             access_ttl,
             code_ttl,
@@ -275,6 +288,9 @@ impl Config {
             per_client,
             per_ip_failures,
             device_codes,
+            alerts,
+            log_filter,
+            traces,
             settings,
         })
     }
@@ -306,21 +322,6 @@ fn without_password(text: &str) -> String {
         return "(hidden)".to_owned();
     }
     url.into()
-}
-
-fn refuse_later_keys(reader: &mut Reader) {
-    for (name, keys) in LATER {
-        let mut section = reader.section(name);
-        for key in keys {
-            if section.has(key) {
-                section.optional::<String>(key);
-                section.fault(
-                    key,
-                    "belongs to a feature that this version does not have yet; take it out",
-                );
-            }
-        }
-    }
 }
 
 /// The host of the issuer, of every listen address, and what the operator adds.
@@ -429,15 +430,6 @@ mod tests {
         }
         let config = read("[server]\nissuer = \"https://as.example/tenant/a\"").unwrap();
         assert!(config.hosts.contains("as.example") && config.hosts.contains("as.example:443"));
-    }
-
-    #[test]
-    fn keys_of_later_features_are_refused_with_the_reason() {
-        let faults = read("[keys]\nrotate_every = \"30d\"\n[telemetry]\nx = 1").unwrap_err();
-        assert!(
-            faults.contains("2 fault(s)") && faults.contains("does not have yet"),
-            "{faults}"
-        );
     }
 
     #[test]

@@ -23,8 +23,11 @@ use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
 use crate::token::GrantType;
 use crate::token::scopes::IDENTITY;
 
-/// Documents may be kept by others for five minutes: short enough for a planned key rotation to reach them in time.
+/// Documents may be kept by others for five minutes.
 const CACHED: &str = "public, max-age=300";
+
+/// Key sets for one minute: so long a key that was compromised stays in a copy.
+const KEYS_CACHED: &str = "public, max-age=60";
 
 /// Identity Assertion JWT Authorization Grant, "Resource Authorization Server Metadata".
 const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
@@ -178,7 +181,7 @@ pub(crate) async fn key_set(app: web::Data<App>, request: HttpRequest) -> HttpRe
     let document = Tagged {
         etag: &keys.etag,
         content_type: "application/json",
-        cache_control: CACHED,
+        cache_control: KEYS_CACHED,
         body: keys.document.clone(),
     };
     conditional::answer(&request, document)

@@ -1,8 +1,11 @@
 //! Signing keys: made at the first start, sealed in the database under a master key that lies beside it as a file,
-//! opened into memory, published as a JWK set.
+//! opened into memory, published as a JWK set. How they come and go: [`life`].
+
+pub(crate) mod life;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
@@ -18,6 +21,10 @@ use crate::db::{self, Db, DbFault};
 
 /// The algorithms that a resource can ask for. Each has a current key from the first start on.
 pub(crate) const ALGORITHMS: [Algorithm; 3] = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256];
+
+/// Everything signed counts for a day at most, but for access tokens: directories and records of nodes, and key sets. So a
+/// key is kept for a day from the first on, and for longer before it signs a longer token ([`KeyRing::life_to_add`]).
+const SHORTEST_LIFE: Duration = Duration::from_secs(86_400);
 
 /// The keys cannot be used. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -176,10 +183,71 @@ fn check_mode(path: &Path) -> Result<(), String> {
     ))
 }
 
+/// What a key is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// Published, and will sign.
+    Next,
+    /// It signs.
+    Current,
+    /// It has signed what still counts.
+    Retired,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Current => "current",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A key without its secret.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyState {
+    pub(crate) kid: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) state: State,
+    pub(crate) created_at: UnixSeconds,
+    /// Of the next one: when it may begin to sign. Of others: when it began.
+    pub(crate) signs_from: UnixSeconds,
+    /// Nothing that it has signed counts for longer.
+    longest_life: Duration,
+    /// Of a retired one: when the last of what it signed is over.
+    pub(crate) ends_at: Option<UnixSeconds>,
+}
+
+fn states(rows: &[SigningKeyRow]) -> Result<Vec<KeyState>, DbFault> {
+    rows.iter().map(KeyState::read).collect()
+}
+
+impl KeyState {
+    fn read(row: &SigningKeyRow) -> Result<Self, DbFault> {
+        let damaged = || DbFault::Unexpected(format!("signing key {} is damaged", row.kid));
+        let state = [State::Next, State::Current, State::Retired]
+            .into_iter()
+            .find(|state| state.as_str() == row.state);
+        Ok(Self {
+            kid: row.kid.clone(),
+            algorithm: row.alg.parse().map_err(|_| damaged())?,
+            state: state.ok_or_else(damaged)?,
+            created_at: UnixSeconds(row.created_at),
+            signs_from: UnixSeconds(row.signs_from),
+            longest_life: Duration::from_secs(u64::try_from(row.longest_life).unwrap_or_default()),
+            ends_at: row.ends_at.map(UnixSeconds),
+        })
+    }
+}
+
 /// The keys in memory. Replaced as a whole when they change.
 pub(crate) struct KeyRing {
     current: Vec<SigningKey>,
-    /// What tokens of ours are checked with: current and retired keys.
+    /// All of them, oldest first.
+    pub(crate) states: Vec<KeyState>,
+    /// What tokens of ours are checked with: every key, also that which will sign.
     pub(crate) published: KeySet,
     /// The JWK set as it is served (RFC 7517 §5).
     pub(crate) document: String,
@@ -193,6 +261,17 @@ impl KeyRing {
     /// The key that signs for `algorithm`.
     pub(crate) fn signer(&self, algorithm: Algorithm) -> Option<&SigningKey> {
         self.current.iter().find(|key| key.algorithm() == algorithm)
+    }
+
+    /// How long whatever the key of `algorithm` signs must be able to count, before it signs what counts for `life`; `None`
+    /// when that is known already. Whole days, so that this is rare.
+    pub(crate) fn life_to_add(&self, algorithm: Algorithm, life: Duration) -> Option<(&str, i64)> {
+        let mut states = self.states.iter();
+        let current = states.find(|key| key.algorithm == algorithm && key.state == State::Current)?;
+        let days = life.as_secs().div_ceil(SHORTEST_LIFE.as_secs());
+        let longest = days.saturating_mul(SHORTEST_LIFE.as_secs());
+        (life > current.longest_life)
+            .then(|| (current.kid.as_str(), i64::try_from(longest).unwrap_or(i64::MAX)))
     }
 
     /// Opens the keys; makes those that are missing.
@@ -231,20 +310,20 @@ impl KeyRing {
     }
 
     fn from_rows(rows: &[SigningKeyRow], master: &MasterKey) -> Result<Self, KeyFault> {
+        let states = states(rows)?;
         let mut current = Vec::new();
         let mut public: Vec<Map<String, Value>> = Vec::new();
-        for row in rows {
+        for (row, state) in rows.iter().zip(&states) {
             let damaged = || KeyFault::Db(DbFault::Unexpected(format!("signing key {} is damaged", row.kid)));
-            let algorithm: Algorithm = row.alg.parse().map_err(|_| damaged())?;
             let key = SigningKey::from_private_jwk(
-                algorithm,
+                state.algorithm,
                 &master.open_sealed(&row.kid, &row.alg, &row.sealed_jwk)?,
             )?;
             if key.kid() != row.kid {
                 return Err(damaged());
             }
             public.push(key.public_jwk().clone());
-            if row.state == "current" {
+            if state.state == State::Current {
                 current.push(key);
             }
         }
@@ -254,6 +333,7 @@ impl KeyRing {
         let etag = format!("\"{}\"", sha256_base64url(document.as_bytes()));
         Ok(Self {
             current,
+            states,
             published,
             document,
             etag,
@@ -270,8 +350,9 @@ fn make(master: &MasterKey, algorithm: Algorithm) -> Result<NewKey, KeyFault> {
     let sealed_jwk = master.seal(&kid, algorithm.as_str(), &private)?;
     Ok(NewKey {
         kid,
-        alg: algorithm.as_str(),
+        algorithm,
         sealed_jwk,
+        longest_life: i64::try_from(SHORTEST_LIFE.as_secs()).unwrap_or(i64::MAX),
     })
 }
 
@@ -282,9 +363,13 @@ mod tests {
     fn row(new: NewKey) -> SigningKeyRow {
         SigningKeyRow {
             kid: new.kid,
-            alg: new.alg.to_owned(),
+            alg: new.algorithm.as_str().to_owned(),
             state: "current".to_owned(),
             sealed_jwk: new.sealed_jwk,
+            created_at: 0,
+            signs_from: 0,
+            longest_life: new.longest_life,
+            ends_at: None,
         }
     }
 

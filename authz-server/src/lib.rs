@@ -4,6 +4,7 @@
 
 mod account;
 mod admin;
+mod alerts;
 mod app;
 mod audit;
 mod authorization_details;
@@ -16,6 +17,7 @@ pub mod cli;
 mod client;
 mod conditional;
 mod config;
+mod counts;
 mod db;
 mod discovery;
 mod dpop;
@@ -31,6 +33,7 @@ mod pages;
 mod params;
 mod policy;
 mod registry;
+mod reload;
 mod resource;
 mod revocations;
 mod routes;

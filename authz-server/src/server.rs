@@ -9,6 +9,7 @@ use ::web::server::{Listen, asked_to_stop};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
+use shared::trace::{self, TraceFault};
 
 use crate::account::users::UserFault;
 use crate::account::{Provider, link};
@@ -17,7 +18,8 @@ use crate::cleanup;
 use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
-use crate::{routes, status_list, token};
+use crate::reload::Source;
+use crate::{alerts, counts, keys, reload, routes, status_list, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,8 @@ pub(crate) enum ServeFault {
     #[error("federation.ca_file: {0}")]
     Provider(#[from] ClientFault),
     #[error(transparent)]
+    Traces(#[from] TraceFault),
+    #[error(transparent)]
     FirstAdmin(#[from] UserFault),
     #[error("{0}")]
     Listen(#[from] std::io::Error),
@@ -41,8 +45,12 @@ pub(crate) enum ServeFault {
 }
 
 /// Serves until the process is asked to stop.
-pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
+pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFault> {
     let now = clock::now();
+    let traces = config.traces.as_ref();
+    let collector = traces
+        .map(|traces| trace::start(traces, "authz-server"))
+        .transpose()?;
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
     check_testing_door(&config, &db).await?;
     let provider = config.federation.as_ref().map(Provider::new).transpose()?;
@@ -58,6 +66,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "TLS is self-signed: let clients trust this certificate authority");
     }
+    let reloading = reload::run(Arc::clone(&app), source, tls.clone());
     let listen = Listen {
         addresses: [&config.listen[..], &config.admin.listen].concat(),
         asking_addresses: config.mutual_tls.listen.clone(),
@@ -88,6 +97,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     limits.extend(app.client_keys.limits());
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
+    app.metrics.collect(counts::Watch::of(&app));
+    tokio::spawn(alerts::run(Arc::clone(&app)));
+    tokio::spawn(counts::run(Arc::clone(&app)));
     tokio::spawn(status_list::follow(Arc::clone(&app)));
     let status_lists = Arc::clone(&app.status_lists);
     tokio::spawn(async move {
@@ -100,7 +112,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
     }
     let shared_app = actix_web::web::Data::from(Arc::clone(&app));
     let probed_app = shared_app.clone();
-    web::server::run(
+    let serving = web::server::run(
         listen,
         frame,
         move |config| routes::routes(&shared_app, config),
@@ -109,11 +121,22 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeFault> {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             tracing::info!(issuer = %app.config.issuer, addresses = addresses.join(", "), "serving");
         },
-    )
-    .await?;
+    );
+    // In this task, as their transactions stay in one.
+    let beside = async {
+        tokio::join!(keys::life::run(Arc::clone(&app)), reloading);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = serving => ended?,
+        () = beside => {}
+    }
     // What was noted since the last clean-up would be lost.
     if let Err(fault) = usage::write(&app, clock::now()).await {
         tracing::warn!(reason = %fault, "the day of the clients' last use could not be written");
+    }
+    if let Some(collector) = collector {
+        collector.end().await;
     }
     Ok(())
 }

@@ -123,7 +123,10 @@ impl Memory for StatusLists {
                 self.directories.clear();
             }
             Some(Noun::Key) => {
+                // Whoever waits for news fetches what is signed anew, and learns of a key that was taken out.
                 self.published.clear();
+                self.directories.clear();
+                self.news.tell_all();
             }
             Some(Noun::Token) if change.subject == MANY => self.forget_all(),
             Some(Noun::Token) => {

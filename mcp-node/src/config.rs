@@ -21,6 +21,7 @@ use ::web::rates::Rate;
 use ::web::server::Listen;
 use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate};
 use shared::tls::{TlsMode, read_mode};
+use shared::trace::TraceSettings;
 use shared::uri::ResourceUri;
 
 pub(crate) use self::approval::PROVISION_NODE;
@@ -98,6 +99,8 @@ pub struct NodeConfig {
     pub limits: CallLimits,
     /// Who did what.
     pub audit: AuditConfig,
+    /// Where spans go.
+    pub traces: Option<TraceSettings>,
     /// How long the node goes on alone.
     pub offline: OfflinePolicy,
     /// Which tools run only with a person's yes.
@@ -252,6 +255,7 @@ impl Parts {
 
         let call_limits = CallLimits::read(reader);
         let audit = audit::read(reader);
+        let traces = TraceSettings::read(reader);
         let cors = Cors::read(reader);
 
         let names = certificate_names(resource.as_ref(), &listen);
@@ -290,6 +294,7 @@ impl Parts {
             mcp: mcp?,
             limits: call_limits?,
             audit,
+            traces,
             offline,
             approval,
             upstreams,

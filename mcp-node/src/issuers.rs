@@ -279,6 +279,10 @@ impl TrustedIssuer {
                             (Some(place), Some(revocation)) => revocation.mark(place, now).await?,
                             _ => None,
                         };
+                        let claims = match &mark {
+                            Some(_) => claims.without_status(),
+                            None => claims,
+                        };
                         Ok((claims, Grounds::Key(key, mark)))
                     }
                     KeyLookup::UnknownKid => {

@@ -17,13 +17,24 @@ const RING_LINE_BYTES: usize = 2048;
 /// So much of a file's end is shown.
 const TAIL_BYTES: u64 = 64 * 1024;
 
+/// What becomes of upstream servers is told by the node. rmcp tells of every request at level info, of every refused one at warn, and of every caller that hung up at error;
+/// the frame does so at debug. Naming these targets in `RUST_LOG` brings them back.
+const QUIET: &str = "rmcp::service=off,rmcp::transport::worker=off,rmcp=error,actix_server=warn";
+
 /// The node's own latest lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ring(Arc<Mutex<VecDeque<Box<str>>>>);
 
 impl Ring {
+    /// Starts the program's log, as far as `RUST_LOG` asks for it, with a copy of its lines here.
+    pub(crate) fn start(&self) {
+        let environment = shared::config::environment();
+        let filter = environment.get("RUST_LOG").map_or("info", String::as_str);
+        shared::telemetry::start_with_copy(Some(&format!("{QUIET},{filter}")), Some(self.sink()));
+    }
+
     /// What `telemetry` calls with each line.
-    pub(crate) fn sink(&self) -> LineSink {
+    fn sink(&self) -> LineSink {
         let ring = self.clone();
         Arc::new(move |line| ring.push(line))
     }

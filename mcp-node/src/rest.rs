@@ -56,11 +56,8 @@ async fn call_tool(request: HttpRequest, payload: web::Payload, node: web::Data<
     let mut call = CallToolRequestParams::new(name);
     call.arguments = arguments;
     let time = node.gate.time(&call.name);
-    let answer = offer::within(
-        time,
-        offer::call_tool(&node, call, &Requester::plain(caller, permit.notes())),
-    )
-    .await;
+    let requester = Requester::plain(caller, permit.notes()).in_trace_of(&request);
+    let answer = offer::within(time, offer::call_tool(&node, call, &requester)).await;
     permit.end(match &answer {
         Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Outcome::ToolError,
         Ok(_) => Outcome::Done,
@@ -105,8 +102,8 @@ async fn read_one(request: HttpRequest, node: web::Data<Node>) -> HttpResponse {
         Ok(permit) => permit,
         Err(refusal) => return node.refuse(&refusal, &node.hints.read),
     };
-    let request = ReadResourceRequestParams::new(uri);
-    let answer = offer::read_resource(&node, request, &Requester::plain(caller, permit.notes())).await;
+    let requester = Requester::plain(caller, permit.notes()).in_trace_of(&request);
+    let answer = offer::read_resource(&node, ReadResourceRequestParams::new(uri), &requester).await;
     permit.end(if answer.is_ok() {
         Outcome::Done
     } else {

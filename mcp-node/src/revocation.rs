@@ -201,11 +201,13 @@ impl Revocation {
         if !reference.uri.starts_with(&inner.prefix) {
             return Err(fault("its status list is not below its issuer"));
         }
-        let url = reference.uri.parse::<Url>();
-        let url = url.map_err(|_| fault("its status list has no address"))?;
         let held = match inner.held(&reference.uri) {
             Some(held) => Ok(held),
-            None => self.fetch_for_token(&reference.uri, &url).await,
+            None => {
+                let url = reference.uri.parse::<Url>();
+                let url = url.map_err(|_| fault("its status list has no address"))?;
+                self.fetch_for_token(&reference.uri, &url).await
+            }
         };
         match held {
             // A place beyond the end of the list says nothing good of the token (§8.3).

@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
 use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
-use ::web::server::{Listen, asked_to_stop};
+use ::web::server::{Listen, asked_to_stop, renew_certificate};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
+use shared::trace::{self, TraceFault};
 use tokio_util::sync::CancellationToken;
 
 use self::network::join_peers;
@@ -79,6 +80,8 @@ pub enum ServeFault {
     StateKeys(#[from] StateKeyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
+    #[error(transparent)]
+    Traces(#[from] TraceFault),
 }
 
 /// The network of peers cannot be put together.
@@ -142,28 +145,23 @@ pub async fn run<H: ServerHandler>(
     start(config, node, move || make(&lasting), false, |_| {}).await
 }
 
-/// Serves the node's own tools and resources **to everybody**, as if they had shown `token`: what a call costs without
-/// its door. Only where nobody else can call, and only in the benchmark.
+/// Serves the node's own tools and resources, with the program's log. With a token, **to everybody**, as if they had shown
+/// it: what a call costs without the door. Only where nobody else can call, and only in the benchmark.
 #[cfg(feature = "open-door")]
-pub async fn dangerous_serve_to_everybody(config: NodeConfig, token: &str) -> Result<(), ServeFault> {
+pub async fn dangerous_serve(config: NodeConfig, everybody_shows: Option<&str>) -> Result<(), ServeFault> {
     let refused = |reason: String| ServeFault::Listen(std::io::Error::other(reason));
-    if Listen::leaves_machine(&config.listen) {
-        return Err(refused(
-            "without its door, a node listens on loopback only".to_owned(),
-        ));
+    let ring = Ring::default();
+    ring.start();
+    let node = build(&config, ring)?;
+    if let Some(token) = everybody_shows {
+        if Listen::leaves_machine(&config.listen) {
+            let sentence = "without its door, a node listens on loopback only";
+            return Err(refused(sentence.to_owned()));
+        }
+        let opened = node.door.dangerous_open_as(token).await;
+        opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
     }
-    let node = build(&config, Ring::default())?;
-    let opened = node.door.dangerous_open_as(token).await;
-    opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
-    let handler = Arc::clone(&node);
-    start(
-        config,
-        node,
-        move || EdgeHive::new(Arc::clone(&handler)),
-        true,
-        |_| {},
-    )
-    .await
+    serve_built(config, node, |_| {}).await
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
@@ -286,12 +284,19 @@ async fn start<H: ServerHandler>(
     plain_json: bool,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
+    let traces = config.traces.as_ref();
+    let collector = traces
+        .map(|traces| trace::start(traces, "mcp-node"))
+        .transpose()?;
     if config.p2p.enabled {
         join_peers(&config, &node).map_err(|fault| PeersFault(fault.to_string()))?;
     }
     let tls = config.tls.prepare()?;
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
+    }
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(renew_certificate(tls));
     }
     let per_address = by_address(config.per_ip);
     let frame = Frame {
@@ -359,5 +364,8 @@ async fn start<H: ServerHandler>(
     }
     ended?;
     node.gate.finish().await;
+    if let Some(collector) = collector {
+        collector.end().await;
+    }
     Ok(())
 }

@@ -117,25 +117,32 @@ pub struct Expectation {
 
 /// Claims of a token whose signature, issuer, audience, times and form have been checked, or of which its issuer said
 /// just now what it is. There is no other way to get one.
+///
+/// Thousands are remembered, so what most tokens have in common is shared, and what few have takes no room in the others.
 #[derive(Clone, Debug)]
 pub struct VerifiedClaims {
-    // Shared with the expectation: thousands are remembered.
     issuer: Arc<str>,
-    subject: String,
-    client_id: String,
-    token_id: String,
+    subject: Box<str>,
+    client_id: Box<str>,
+    token_id: Box<str>,
     scope: Scope,
     expires_at: UnixSeconds,
     issued_at: UnixSeconds,
     audience: Arc<str>,
-    client_name: Option<String>,
-    client_type: Option<String>,
+    client_name: Option<Box<str>>,
+    client_type: Option<Box<str>>,
+    status: Option<StatusReference>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few tokens have.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Rare {
     confirmation: Option<Confirmation>,
     actor: Option<Value>,
     may_act: Option<Map<String, Value>>,
     authorization_details: Option<Value>,
     kept: Map<String, Value>,
-    status: Option<StatusReference>,
 }
 
 #[expect(
@@ -186,22 +193,22 @@ impl VerifiedClaims {
 
     /// The key whose proof must come with the token (`cnf`). Whoever takes the token checks that proof.
     pub fn confirmation(&self) -> Option<&Confirmation> {
-        self.confirmation.as_ref()
+        self.rare.as_ref()?.confirmation.as_ref()
     }
 
     /// Who acts for the subject (`act`, RFC 8693 §4.1).
     pub fn actor(&self) -> Option<&Value> {
-        self.actor.as_ref()
+        self.rare.as_ref()?.actor.as_ref()
     }
 
     /// Who alone may act for the subject (`may_act`, RFC 8693 §4.4).
     pub fn may_act(&self) -> Option<&Map<String, Value>> {
-        self.may_act.as_ref()
+        self.rare.as_ref()?.may_act.as_ref()
     }
 
     /// RFC 9396 §9.1; a list.
     pub fn authorization_details(&self) -> Option<&Value> {
-        self.authorization_details.as_ref()
+        self.rare.as_ref()?.authorization_details.as_ref()
     }
 
     /// Its place in a list of its issuer that says whether it was revoked.
@@ -209,9 +216,15 @@ impl VerifiedClaims {
         self.status.as_ref()
     }
 
+    /// The same without that place, for whoever has found it and keeps it elsewhere.
+    #[must_use]
+    pub fn without_status(self) -> Self {
+        Self { status: None, ..self }
+    }
+
     /// Those of [`Expectation::kept_claims`] that it has.
-    pub fn kept(&self) -> &Map<String, Value> {
-        &self.kept
+    pub fn kept(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.rare.iter().flat_map(|rare| &rare.kept)
     }
 
     /// Whether the token is still within its time, as [`Check::Times`] demanded when it was verified.

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+pub use reqwest::header::HeaderMap;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{ClientBuilder, RequestBuilder};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -27,6 +28,7 @@ pub use self::guard::{GuardFault, GuardedClient, Own};
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 pub use self::special_use::{purpose as special_purpose, reached as reached_address};
 use crate::secret::Secret;
+use crate::trace;
 use crate::uri::is_loopback;
 
 /// Time for the TCP and TLS handshakes.
@@ -169,9 +171,7 @@ impl HttpClient {
                 .extend_pairs(form)
                 .finish(),
         );
-        let mut request = self
-            .0
-            .post(url.clone())
+        let mut request = in_trace(self.0.post(url.clone()))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(body.as_bytes().to_vec());
         if let Some((id, secret)) = basic {
@@ -210,7 +210,7 @@ impl HttpClient {
         max_bytes: usize,
     ) -> Result<Fetched, FetchFault> {
         check_scheme(url)?;
-        let mut request = self.0.get(url.clone());
+        let mut request = in_trace(self.0.get(url.clone()));
         if let Some(token) = token {
             request = request.bearer_auth(token.reveal());
         }
@@ -249,12 +249,26 @@ fn tls_config(extra_authorities: Option<&Path>) -> Result<rustls::ClientConfig, 
 }
 
 /// https, or plain http on this very machine.
-fn check_scheme(url: &Url) -> Result<(), FetchFault> {
+fn is_allowed(url: &Url) -> bool {
     let local = url.host().is_some_and(|host| is_loopback(&host));
-    if url.scheme() == "https" || (url.scheme() == "http" && local) {
-        Ok(())
-    } else {
-        Err(FetchFault::Scheme)
+    url.scheme() == "https" || (url.scheme() == "http" && local)
+}
+
+/// Whether the operator may name `url` as an address that is asked: https, or plain http on this machine; and no
+/// credentials in it, which would end up in logs.
+pub fn may_be_asked(url: &Url) -> bool {
+    is_allowed(url) && url.username().is_empty() && url.password().is_none()
+}
+
+fn check_scheme(url: &Url) -> Result<(), FetchFault> {
+    is_allowed(url).then_some(()).ok_or(FetchFault::Scheme)
+}
+
+/// Asked in the span that is being served, if there is one ([`crate::trace`]).
+fn in_trace(request: RequestBuilder) -> RequestBuilder {
+    match trace::current() {
+        Some(traceparent) => request.header(trace::TRACEPARENT, traceparent),
+        None => request,
     }
 }
 

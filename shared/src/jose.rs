@@ -14,6 +14,7 @@ mod sign;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -98,15 +99,18 @@ impl FromStr for Algorithm {
 }
 
 /// A public key that passed admission, tied to one algorithm: what a token says cannot change how it is checked
-/// (RFC 8725 §3.1).
+/// (RFC 8725 §3.1). Cheap to clone: whoever remembers what a key has signed remembers the key with it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifyingKey {
+pub struct VerifyingKey(Arc<Admitted>);
+
+#[derive(PartialEq, Eq)]
+struct Admitted {
     kid: String,
     algorithm: Algorithm,
     public: PublicKey,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum PublicKey {
     Ed25519([u8; 32]),
     /// Uncompressed point, `04 ‖ x ‖ y`.
@@ -118,19 +122,27 @@ enum PublicKey {
 }
 
 impl VerifyingKey {
+    fn new(kid: String, algorithm: Algorithm, public: PublicKey) -> Self {
+        Self(Arc::new(Admitted {
+            kid,
+            algorithm,
+            public,
+        }))
+    }
+
     /// The key's identifier (`kid`).
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.0.kid
     }
 
     /// The only algorithm that this key is used with.
     pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        self.0.algorithm
     }
 
     /// The 32 bytes of an Ed25519 key (RFC 8032 §5.1.5); `None` for any other.
     pub fn ed25519(&self) -> Option<&[u8; 32]> {
-        match &self.public {
+        match &self.0.public {
             PublicKey::Ed25519(key) => Some(key),
             PublicKey::Ec(_) | PublicKey::Rsa { .. } => None,
         }
@@ -138,12 +150,12 @@ impl VerifyingKey {
 
     /// Whether `signature` over `message` was made by this key.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.public {
+        match &self.0.public {
             PublicKey::Ed25519(key) => signature::UnparsedPublicKey::new(&signature::ED25519, key)
                 .verify(message, signature)
                 .is_ok(),
             PublicKey::Ec(point) => {
-                let curve = match self.algorithm {
+                let curve = match self.0.algorithm {
                     Algorithm::ES384 => &signature::ECDSA_P384_SHA384_FIXED,
                     _ => &signature::ECDSA_P256_SHA256_FIXED,
                 };
@@ -152,7 +164,7 @@ impl VerifyingKey {
                     .is_ok()
             }
             PublicKey::Rsa { n, e } => {
-                let padding = match self.algorithm {
+                let padding = match self.0.algorithm {
                     Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
                     Algorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
                     Algorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
@@ -170,7 +182,7 @@ impl VerifyingKey {
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({} {})", self.algorithm, self.kid)
+        write!(f, "VerifyingKey({} {})", self.0.algorithm, self.0.kid)
     }
 }
 

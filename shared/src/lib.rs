@@ -25,4 +25,5 @@ pub mod signed_jwt;
 pub mod status_list;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod uri;

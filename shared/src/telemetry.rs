@@ -1,19 +1,22 @@
 //! Logs: one line per event on standard error, for people on a terminal and as JSON otherwise.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// What is logged unless `RUST_LOG` says otherwise: what an operator acts on, without the libraries' small talk.
 const DEFAULT_FILTER: &str = "info,actix_server=warn,sqlx=warn";
 
 /// The end of the target of events that tell who called and what they showed. Such events are never copied.
 const CALLERS: &str = "::callers";
+
+/// By which the filter is changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Something else that wants the lines, as JSON, with their line feeds.
 pub type LineSink = Arc<dyn Fn(&[u8]) + Send + Sync>;
@@ -33,6 +36,7 @@ pub fn start_with_copy(filter: Option<&str>, copy: Option<LineSink>) {
         json.with_writer(move || SinkWriter(Arc::clone(&sink)))
             .with_filter(filter_fn(may_be_copied))
     });
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter).with(copied);
     // Both layers escape control characters in values, so that a caller cannot write lines of its own (ASVS 16.4.1).
     let started = if io::stderr().is_terminal() {
@@ -49,7 +53,27 @@ pub fn start_with_copy(filter: Option<&str>, copy: Option<LineSink>) {
     };
     if started.is_err() {
         tracing::debug!("logging had been started before");
+    } else if FILTER.set(handle).is_err() {
+        tracing::debug!("the filter of logs had been kept before");
     }
+}
+
+/// Logs what `filter` says from now on; `None`: what is logged unless somebody says otherwise. A text that is no filter
+/// changes nothing ([`check_filter`]).
+pub fn set_filter(filter: Option<&str>) {
+    let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER));
+    let changed = FILTER
+        .get()
+        .zip(filter.ok())
+        .map(|(handle, filter)| handle.reload(filter));
+    if let Some(Err(fault)) = changed {
+        tracing::warn!(reason = %fault, "the filter of logs stays as it was");
+    }
+}
+
+/// Whether `text` is a filter, such as `info` or `warn,authz_server=debug`; else why not.
+pub fn check_filter(text: &str) -> Result<(), String> {
+    EnvFilter::try_new(text).map(drop).map_err(|e| e.to_string())
 }
 
 /// Events below `info` describe single requests, and so their callers.

@@ -9,11 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -60,6 +62,36 @@ pub enum TlsFault {
     Refused(String),
 }
 
+/// The certificate in use. Connections that begin after it was replaced get the new one.
+#[derive(Debug)]
+struct InUse(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for InUse {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// A certificate that was read again, and is in order.
+#[must_use = "it is not used before `apply`"]
+#[derive(Debug)]
+pub struct Renewal {
+    in_use: Arc<InUse>,
+    read: CertifiedKey,
+}
+
+impl Renewal {
+    /// Whether it is another one than that in use.
+    pub fn is_new(&self) -> bool {
+        self.in_use.0.load().cert != self.read.cert
+    }
+
+    /// Uses it from the next connection on.
+    pub fn apply(self) {
+        self.in_use.0.store(Arc::new(self.read));
+    }
+}
+
 /// A server's TLS, ready to listen.
 #[derive(Clone)]
 pub struct ServerTls {
@@ -69,6 +101,19 @@ pub struct ServerTls {
     pub asking: Arc<ServerConfig>,
     /// The certificate authority that clients must trust, when we made it ourselves.
     pub local_ca: Option<PathBuf>,
+    in_use: Arc<InUse>,
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+impl ServerTls {
+    /// Reads the files again. What is not in order changes nothing.
+    pub fn read_again(&self) -> Result<Renewal, TlsFault> {
+        Ok(Renewal {
+            read: certified_key(&self.cert_file, &self.key_file)?,
+            in_use: Arc::clone(&self.in_use),
+        })
+    }
 }
 
 /// Names ring as the process's cryptography. Call it first in `main`: with two providers in the graph, rustls
@@ -136,29 +181,40 @@ fn server_tls(cert_file: &Path, key_file: &Path, local_ca: Option<PathBuf>) -> R
     let any = Arc::new(AnyCertificate {
         algorithms: provider.signature_verification_algorithms,
     });
+    let in_use = Arc::new(InUse(ArcSwap::from_pointee(certified_key(cert_file, key_file)?)));
     Ok(ServerTls {
-        config: server_config(cert_file, key_file, WebPkiClientVerifier::no_client_auth())?,
-        asking: server_config(cert_file, key_file, any)?,
+        config: server_config(&in_use, WebPkiClientVerifier::no_client_auth())?,
+        asking: server_config(&in_use, any)?,
         local_ca,
+        in_use,
+        cert_file: cert_file.to_owned(),
+        key_file: key_file.to_owned(),
     })
 }
 
-fn server_config(
-    cert_file: &Path,
-    key_file: &Path,
-    clients: Arc<dyn ClientCertVerifier>,
-) -> Result<Arc<ServerConfig>, TlsFault> {
+/// A chain and its key, which belong together.
+fn certified_key(cert_file: &Path, key_file: &Path) -> Result<CertifiedKey, TlsFault> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert_file)
         .map_err(|e| file_fault(cert_file, e))?
         .collect();
     let chain = chain.map_err(|e| file_fault(cert_file, e))?;
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|e| file_fault(key_file, e))?;
+    if chain.is_empty() {
+        return Err(file_fault(cert_file, "there is no certificate in it"));
+    }
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+        .map_err(|e| TlsFault::Refused(format!("{}: {e}", cert_file.display())))
+}
+
+fn server_config(
+    in_use: &Arc<InUse>,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, TlsFault> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| TlsFault::Refused(e.to_string()))?
         .with_client_cert_verifier(clients)
-        .with_single_cert(chain, key)
-        .map_err(|e| TlsFault::Refused(format!("{}: {e}", cert_file.display())))?;
+        .with_cert_resolver(Arc::clone(in_use) as Arc<dyn ResolvesServerCert>);
     // HTTP/2 waits for an h2 without open advisory (docs/decisions/0004).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A token request in early data could be replayed (RFC 8470 §3); it stays off, and this says so.
@@ -236,6 +292,40 @@ mod tests {
         assert_eq!(first.config.alpn_protocols, [b"http/1.1".to_vec()]);
         let again = mode.prepare().unwrap().unwrap();
         assert_eq!(std::fs::read(again.local_ca.unwrap()).unwrap(), ca);
+    }
+
+    #[test]
+    fn a_certificate_is_replaced_by_a_good_one_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let (cert_file, key_file) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let write = |(cert, key): (&str, &str)| {
+            std::fs::write(&cert_file, cert).unwrap();
+            std::fs::write(&key_file, key).unwrap();
+        };
+        let (first, second) = (make("a.example"), make("b.example"));
+        write((&first.0, &first.1));
+        let mode = TlsMode::Files {
+            cert_file: cert_file.clone(),
+            key_file: key_file.clone(),
+        };
+        let tls = mode.prepare().unwrap().unwrap();
+        let served = || tls.in_use.0.load().cert[0].clone();
+        let before = served();
+        assert!(!tls.read_again().unwrap().is_new());
+        for bad in [(&*second.0, &*first.1), ("", &*first.1), (&*second.0, "nothing")] {
+            write(bad);
+            assert!(tls.read_again().is_err(), "{bad:?}");
+            assert_eq!(served(), before);
+        }
+        write((&second.0, &second.1));
+        let renewal = tls.read_again().unwrap();
+        assert!(renewal.is_new() && served() == before);
+        renewal.apply();
+        assert_ne!(served(), before);
     }
 
     #[test]

@@ -67,13 +67,23 @@ pub(crate) enum Name {
     UserDisabled,
     /// An operator opened an account again.
     UserEnabled,
+    /// A signing key was made, and will sign.
+    KeyPublished,
+    /// A signing key took over from another.
+    KeyRotated,
+    /// A signing key was removed, as all that it signed was over.
+    KeyRemoved,
+    /// A signing key was taken out at once, with all that it signed.
+    KeyCompromised,
+    /// The configuration was read again.
+    ConfigurationReloaded,
     /// Events whose time was over were removed.
     AuditPruned,
 }
 
 impl Name {
     /// All of them, in the order of docs/audit.md.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::RefreshTokenReplayed,
         Self::AuthorizationCodeReplayed,
         Self::DeviceCodeReplayed,
@@ -97,6 +107,11 @@ impl Name {
         Self::UserPasswordReset,
         Self::UserDisabled,
         Self::UserEnabled,
+        Self::KeyPublished,
+        Self::KeyRotated,
+        Self::KeyRemoved,
+        Self::KeyCompromised,
+        Self::ConfigurationReloaded,
         Self::AuditPruned,
     ];
 
@@ -125,6 +140,11 @@ impl Name {
             Self::UserPasswordReset => "user.password_reset",
             Self::UserDisabled => "user.disabled",
             Self::UserEnabled => "user.enabled",
+            Self::KeyPublished => "key.published",
+            Self::KeyRotated => "key.rotated",
+            Self::KeyRemoved => "key.removed",
+            Self::KeyCompromised => "key.compromised",
+            Self::ConfigurationReloaded => "configuration.reloaded",
             Self::AuditPruned => "audit.pruned",
         }
     }
@@ -159,11 +179,15 @@ impl<'a> Actor<'a> {
 pub(crate) enum Target<'a> {
     Approval(&'a str),
     Client(&'a str),
+    /// That of this server.
+    Configuration,
     /// Everything that came of one code or device code.
     Family(&'a str),
     Grant(&'a str),
     /// See [`crate::fleet::invite::id_of`].
     Invite(&'a str),
+    /// A signing key, by its `kid`.
+    Key(&'a str),
     Node(&'a str),
     Resource(&'a str),
     User(&'a str),
@@ -179,8 +203,10 @@ impl<'a> Target<'a> {
             Self::Family(id) => ("token_family", id),
             Self::Grant(id) => ("grant", id),
             Self::Invite(id) => ("node_invite", id),
+            Self::Key(kid) => ("key", kid),
             Self::Node(id) => ("node", id),
             Self::Resource(uri) => ("resource", uri),
+            Self::Configuration => ("configuration", ""),
             Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),
         }

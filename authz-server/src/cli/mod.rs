@@ -8,6 +8,7 @@ mod client_document;
 mod client_invite;
 mod client_list;
 mod health;
+mod key;
 mod node;
 mod place;
 mod print;
@@ -24,7 +25,7 @@ use self::place::{Far, NOT_FAR, Place};
 use self::print::{Printer, Report};
 use crate::config::Config;
 use crate::db::Db;
-use crate::keys::{KeyRing, MasterKey};
+use crate::reload::{self, Source};
 use crate::server;
 
 /// The authorization server of an Edge Hive fleet.
@@ -63,8 +64,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// The signing keys
-    #[command(subcommand)]
-    Key(KeyCommand),
+    #[command(subcommand, alias = "keys")]
+    Key(key::Command),
     /// The database
     #[command(subcommand)]
     Db(DbCommand),
@@ -80,12 +81,6 @@ struct Serve {
     /// Listen here instead of at server.listen; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// List the keys that are published
-    List,
 }
 
 #[derive(Subcommand)]
@@ -132,10 +127,15 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Command::Serve(serve) if !serve.listen.is_empty() => vec![("server.listen", serve.listen.join(","))],
         _ => Vec::new(),
     };
-    let config = Config::load(arguments.config.as_deref(), &flags)?;
+    let source = Source {
+        file: arguments.config.clone(),
+        flags,
+    };
+    let config = source.read()?;
+    reload::follow_filter(&config);
     match arguments.command {
         Command::Serve(_) => {
-            Box::pin(server::serve(config)).await?;
+            Box::pin(server::serve(config, source)).await?;
             Ok(Report::nothing())
         }
         command @ (Command::Client(_)
@@ -146,7 +146,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             let place = Place::Here(open(&config).await?, Box::new(config));
             carry_out(command, &place).await
         }
-        Command::Key(KeyCommand::List) => list_keys(&config).await,
+        Command::Key(command) => command.run(&open(&config).await?, &config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;
             Ok(Report::line("the database is up to date"))
@@ -195,19 +195,4 @@ async fn carry_out(command: Command, place: &Place) -> Outcome {
 
 async fn open(config: &Config) -> Result<Db, Box<dyn std::error::Error>> {
     Ok(Db::open(&config.database_url, &config.issuer, clock::now()).await?)
-}
-
-async fn list_keys(config: &Config) -> Outcome {
-    let db = open(config).await?;
-    let master = std::sync::Arc::new(MasterKey::open(&config.master_key_file)?);
-    let ring = KeyRing::load_or_make(&db, &master, clock::now()).await?;
-    let keys: Vec<_> = ring
-        .published
-        .iter()
-        .map(|(kid, alg)| serde_json::json!({"kid": kid, "alg": alg.as_str()}))
-        .collect();
-    Report::rows(&keys, |key| {
-        let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
-        vec![text("alg"), text("kid")]
-    })
 }

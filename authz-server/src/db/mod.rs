@@ -5,6 +5,7 @@
 
 pub(crate) mod access_grant;
 pub(crate) mod admin_request;
+pub(crate) mod alert;
 pub(crate) mod approval;
 pub(crate) mod audit_event;
 pub(crate) mod authorization_code;
@@ -169,6 +170,14 @@ pub(crate) async fn deadline<T>(
 }
 
 impl Db {
+    /// How many connections are at work, and how many there may be.
+    pub(crate) fn connections(&self) -> (i64, i64) {
+        match self {
+            Self::Pg(home) => home.shelf.uses(),
+            Self::Lite(lite) => lite.shelf.uses(),
+        }
+    }
+
     /// Runs `work` in one transaction and commits it. A refusal that must be remembered is an `Ok`; an `Err` rolls
     /// back. `work` may run several times, so it changes nothing but the transaction.
     pub(crate) async fn write<T>(
@@ -318,6 +327,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
     [
         access_grant::STATEMENTS,
         admin_request::STATEMENTS,
+        alert::STATEMENTS,
         approval::STATEMENTS,
         audit_event::STATEMENTS,
         authorization_code::STATEMENTS,

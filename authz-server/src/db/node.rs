@@ -32,6 +32,9 @@ const SHOWN: &str = shown!(
 const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.ended_at IS NULL AND c.revoked_at IS NULL ORDER BY n.node_id";
+const COUNT_BY_STATE: &str = "SELECT state, COUNT(*) FROM \
+     (SELECT CASE WHEN n.ended_by IS NOT NULL THEN n.ended_by WHEN c.revoked_at IS NOT NULL THEN 'revoked' ELSE 'living' END AS state \
+     FROM node n JOIN client c ON c.client_id = n.client_id) states GROUP BY state";
 const OF_CLIENT: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL";
@@ -59,6 +62,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     PAGE_OF_ENDED,
     SHOWN,
     LIVING,
+    COUNT_BY_STATE,
     OF_CLIENT,
     FIND,
     NEWEST,
@@ -105,6 +109,11 @@ pub(crate) async fn page(
 /// As [`newest`], with the end of its client.
 pub(crate) async fn shown(db: &Db, node_id: &str) -> Result<Option<NodeRow>, DbFault> {
     on!(db, c => sqlx::query_as(SHOWN).bind(node_id).fetch_optional(c))
+}
+
+/// How many enrolments live, were replaced or were revoked; what there is none of is not named.
+pub(crate) async fn count_by_state(db: &Db) -> Result<Vec<(String, i64)>, DbFault> {
+    on!(db, c => sqlx::query_as(COUNT_BY_STATE).fetch_all(c))
 }
 
 /// Every node that lives, by its id.

@@ -9,6 +9,8 @@ const FIND: &str = "SELECT session_id, user_id, methods, user_agent, address, au
      FROM session WHERE cookie_hash = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3";
 const IS_LIVE: &str =
     "SELECT COUNT(*) FROM session WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2";
+const COUNT_LIVING: &str =
+    "SELECT COUNT(*) FROM session WHERE ended_at IS NULL AND expires_at > $1 AND last_seen_at > $2";
 const OF_USER: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_seen_at DESC";
 const SEEN: &str = "UPDATE session SET last_seen_at = $2 WHERE cookie_hash = $1 AND last_seen_at < $2";
@@ -26,6 +28,7 @@ const FORGET: &str = "DELETE FROM session WHERE cookie_hash IN \
 pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     IS_LIVE,
+    COUNT_LIVING,
     OF_USER,
     SEEN,
     INSERT,
@@ -46,6 +49,11 @@ pub(crate) struct SessionRow {
     pub(crate) authenticated_at: i64,
     pub(crate) last_seen_at: i64,
     pub(crate) expires_at: i64,
+}
+
+/// How many browsers are signed in, and were seen after `idle_since`.
+pub(crate) async fn count_living(db: &Db, now: UnixSeconds, idle_since: UnixSeconds) -> Result<i64, DbFault> {
+    on!(db, c => sqlx::query_scalar(COUNT_LIVING).bind(now.0).bind(idle_since.0).fetch_one(c))
 }
 
 /// The living session of a cookie: not ended, not expired, seen after `idle_since`.

@@ -26,6 +26,7 @@ const STAY: Duration = Duration::from_secs(10);
 pub(super) struct Shelf<D: Database> {
     waiting: Mutex<Vec<Lent<D>>>,
     places: Arc<Semaphore>,
+    all: u32,
     home: Handle,
     #[cfg(test)]
     pub(super) points: super::point::Points,
@@ -60,6 +61,7 @@ impl<D: Database> Shelf<D> {
         Arc::new(Self {
             waiting: Mutex::default(),
             places: Arc::new(Semaphore::new(places as usize)),
+            all: places,
             home: Handle::current(),
             #[cfg(test)]
             points: super::point::Points::default(),
@@ -85,6 +87,12 @@ impl<D: Database> Shelf<D> {
             },
         };
         Ok(Lease::new(lent, Arc::clone(self), place))
+    }
+
+    /// How many connections are at work, and how many there may be.
+    pub(super) fn uses(&self) -> (i64, i64) {
+        let free = i64::try_from(self.places.available_permits()).unwrap_or(i64::MAX);
+        (i64::from(self.all).saturating_sub(free), i64::from(self.all))
     }
 
     /// Of the next statement on any of the connections.

@@ -10,7 +10,7 @@ use shared::clock::{self, UnixSeconds};
 use shared::jose::{Algorithm, sha256_base64url};
 use shared::jwks::SIGNED_TYPE;
 
-use super::{CACHED, catch_up_if_possible};
+use super::{KEYS_CACHED, catch_up_if_possible};
 use crate::app::App;
 use crate::conditional::{self, Tagged};
 use crate::error::{self, Failure};
@@ -42,7 +42,7 @@ pub(crate) async fn signed_key_set(app: web::Data<App>, request: HttpRequest) ->
     let document = Tagged {
         etag: &etag,
         content_type: &format!("application/{SIGNED_TYPE}"),
-        cache_control: CACHED,
+        cache_control: KEYS_CACHED,
         body: text,
     };
     conditional::answer(&request, document)

@@ -239,7 +239,8 @@ pub(super) async fn signed(
         .map_err(|e| internal(e.to_string()))?;
     Ok(Published {
         etag: format!("\"{}\"", sha256_base64url(token.as_bytes())),
-        version: sha256_base64url(lst.as_bytes()),
+        // Another one too when another key signs: it is to be fetched then.
+        version: sha256_base64url(format!("{} {lst}", signer.kid()).as_bytes()),
         token: token.into(),
         issued_at,
         ends,

@@ -52,6 +52,10 @@ pub(super) async fn issue(
     let scope = permit.scope.to_string();
     app.usage.note(&permit.client.client_id, now);
     let place = place_of(app, permit, terms, now).await?;
+    let (algorithm, life) = (permit.resource.algorithm, end_of(permit, terms, now).since(now));
+    if let Some((kid, longest)) = keys.life_to_add(algorithm, life) {
+        db::signing_key::lengthen(&app.db, kid, longest, now).await?;
+    }
     let access_token = access_token(app, keys, (permit, terms, &place), &scope, now)?;
     let lineage = permit.lineage.as_ref();
     let id_token = match lineage.filter(|_| permit.scope.contains(OPENID)) {

@@ -185,7 +185,14 @@ async fn exchange(
         confirmation: asked.confirmation,
         ..permit
     };
-    issue::issue(app, &keys, (&permit, &terms), now).await
+    let answer = issue::issue(app, &keys, (&permit, &terms), now).await?;
+    count(app, asked.grant_type, &permit);
+    Ok(answer)
+}
+
+fn count(app: &App, grant: GrantType, permit: &Permit) {
+    let whose = (permit.client.client_id.as_str(), permit.resource.uri.as_str());
+    app.counts.issued(grant, whose, &permit.scope);
 }
 
 /// The same corridor for a workload, whose assertion is all that it shows. Failures count by address, as failed
@@ -222,7 +229,9 @@ async fn admit(
         names_resource: true,
         ..Terms::default()
     };
-    issue::issue(app, &keys, (&permit, &terms), now).await
+    let answer = issue::issue(app, &keys, (&permit, &terms), now).await?;
+    count(app, GrantType::JwtBearer, &permit);
+    Ok(answer)
 }
 
 /// RFC 6749 §5.2 `unauthorized_client`.

@@ -27,6 +27,13 @@ pub(super) const PARAMETERS: [&str; 6] = [
 /// ahead, of the one that minted the token must still find it: its 200 is a promise (RFC 7009 §2.2).
 pub(super) const CLOCKS: Duration = Duration::from_secs(60);
 
+/// A token of ours whose signature has been checked.
+pub(crate) struct OwnToken {
+    claims: Arc<VerifiedClaims>,
+    /// The key that signed it. When that is taken out, so is the token.
+    kid: Box<str>,
+}
+
 /// Whether `token` is a refresh token by its looks. Everything else is taken for an access token: hints are not
 /// needed (RFC 7009 §2.1).
 pub(super) fn is_refresh_token(token: &str) -> bool {
@@ -42,10 +49,11 @@ pub(crate) async fn verify(
 ) -> Result<Option<Arc<VerifiedClaims>>, Failure> {
     let mut key = [0; 32];
     key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    if let Some(claims) = app.verified.get(&key) {
-        return Ok(Some(claims).filter(|claims| claims.is_current(now, CLOCKS)));
-    }
     let keys = app.keys().await?;
+    if let Some(known) = app.verified.get(&key) {
+        let counts = keys.published.find(&known.kid).is_some() && known.claims.is_current(now, CLOCKS);
+        return Ok(counts.then(|| Arc::clone(&known.claims)));
+    }
     let Ok(unverified) = UnverifiedToken::parse(token) else {
         return Ok(None);
     };
@@ -59,7 +67,11 @@ pub(crate) async fn verify(
     match unverified.verify(signer, &expectation, now) {
         Ok(claims) => {
             let claims = Arc::new(claims);
-            app.verified.insert(key, Arc::clone(&claims));
+            let known = OwnToken {
+                claims: Arc::clone(&claims),
+                kid: signer.kid().into(),
+            };
+            app.verified.insert(key, Arc::new(known));
             Ok(Some(claims))
         }
         Err(fault) => {

@@ -1,17 +1,14 @@
 //! Lines as log records to a collector of OpenTelemetry: OTLP over HTTP, through the one outbound client.
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::time::{Duration, UNIX_EPOCH};
 
-use actix_web::web::Bytes;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
-use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{LogExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogger, SdkLoggerProvider};
+use shared::trace::OtlpClient;
 use url::Url;
 
 use super::AuditFault;
@@ -20,8 +17,6 @@ use super::writer::Sink;
 
 /// The name of the records, and of the scope that they come from.
 const NAME: &str = "mcp_node.audit";
-/// The largest answer of a collector, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// The collector.
 #[derive(Debug)]
@@ -34,7 +29,7 @@ pub(super) struct OtlpSink {
 impl OtlpSink {
     /// Prepares to send; asks nobody yet. Headers come from `OTEL_EXPORTER_OTLP_HEADERS`, as everywhere with OTLP.
     pub(super) fn new(endpoint: &Url, ca_file: Option<&Path>) -> Result<Self, AuditFault> {
-        let client = Outbound(shared::http_client::HttpClient::new(ca_file)?);
+        let client = OtlpClient::new(shared::http_client::HttpClient::new(ca_file)?);
         let mut exporter = LogExporter::builder()
             .with_http()
             .with_http_client(client)
@@ -78,32 +73,5 @@ impl Sink for OtlpSink {
 
     async fn reopen(&mut self) -> Result<(), String> {
         Ok(())
-    }
-}
-
-/// The way out.
-#[derive(Debug)]
-struct Outbound(shared::http_client::HttpClient);
-
-impl HttpClient for Outbound {
-    fn send_bytes<'s, 'f>(
-        &'s self,
-        request: http::Request<Bytes>,
-    ) -> Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'f>>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let url: Url = request.uri().to_string().parse()?;
-            let (head, body) = request.into_parts();
-            let (status, answer) = self
-                .0
-                .post_bytes(&url, &head.headers, body.to_vec(), MAX_ANSWER)
-                .await?;
-            Ok(http::Response::builder()
-                .status(status)
-                .body(Bytes::from(answer))?)
-        })
     }
 }

@@ -362,7 +362,7 @@ fn is_template(uri: &str) -> bool {
 pub(super) fn describe(claims: &VerifiedClaims) -> Value {
     let text = |text: &str| Value::String(Arc::new(text.to_owned()));
     let scopes = claims.scope().iter().map(text).collect();
-    let kept = claims.kept().iter();
+    let kept = claims.kept();
     let mut members = vec![
         ("subject", text(claims.subject())),
         ("client_id", text(claims.client_id())),

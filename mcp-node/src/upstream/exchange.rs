@@ -10,11 +10,13 @@ use rmcp::model::{
 use rmcp::service::{PeerRequestOptions, RequestHandle};
 use rmcp::{ErrorData, RoleClient};
 use serde_json::Value;
+use shared::trace::TRACEPARENT;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::flights::{BACKLOG, Boarding};
+use super::identity::TraceHeader;
 use super::link::{Link, SIGN_OF_LIFE};
 use super::seats::{Holder, Seat};
 use super::{Said, Stage, Upstream, UpstreamFault, identity, logging};
@@ -65,6 +67,9 @@ impl Exchange {
         request.extensions.insert(Boarding(said));
         if upstream.config.identity == IdentityForm::Headers {
             request.extensions.insert(identity::headers(&requester.caller));
+        }
+        if let Some(traceparent) = &requester.traceparent {
+            request.extensions.insert(TraceHeader(traceparent.clone()));
         }
         let meta = meta(upstream.config.identity, &link, requester);
         let options = PeerRequestOptions::no_options().with_meta(meta);
@@ -162,6 +167,10 @@ fn meta(form: IdentityForm, link: &Link, requester: &Requester) -> RequestMetaOb
         let known = requester.peer.as_ref().and_then(|peer| peer.peer_info());
         let capabilities = known.map(|known| known.capabilities.clone());
         meta.set_client_capabilities(capabilities.unwrap_or_default());
+    }
+    if let Some(Ok(traceparent)) = requester.traceparent.as_ref().map(|value| value.to_str()) {
+        // MCP 2026-07-28, "_meta": its name is that of the header.
+        meta.insert(TRACEPARENT.to_owned(), Value::from(traceparent));
     }
     if form == IdentityForm::Meta {
         identity::write_meta(&requester.caller, &mut meta);

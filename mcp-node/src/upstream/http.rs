@@ -12,9 +12,10 @@ use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
     StreamableHttpPostResponse,
 };
+use shared::trace::TRACEPARENT;
 use sse_stream::Sse;
 
-use super::identity::CallerHeaders;
+use super::identity::{CallerHeaders, TraceHeader};
 
 type Headers = HashMap<HeaderName, HeaderValue>;
 type Answer<T> = Result<T, StreamableHttpError<reqwest::Error>>;
@@ -97,9 +98,14 @@ impl StreamableHttpClient for Door {
 }
 
 fn add_caller(message: &ClientJsonRpcMessage, headers: &mut Headers) {
-    if let JsonRpcMessage::Request(request) = message
-        && let Some(CallerHeaders(caller)) = request.request.extensions().get()
-    {
+    let JsonRpcMessage::Request(request) = message else {
+        return;
+    };
+    let extensions = request.request.extensions();
+    if let Some(CallerHeaders(caller)) = extensions.get() {
         headers.extend(caller.iter().cloned());
+    }
+    if let Some(TraceHeader(traceparent)) = extensions.get() {
+        headers.insert(HeaderName::from_static(TRACEPARENT), traceparent.clone());
     }
 }

@@ -29,6 +29,10 @@ const SCOPES: HeaderName = HeaderName::from_static("edge-hive-scopes");
 #[derive(Clone, Debug)]
 pub(super) struct CallerHeaders(pub(super) Arc<[(HeaderName, HeaderValue)]>);
 
+/// The `traceparent` of one request, beside the message in the same way.
+#[derive(Clone, Debug)]
+pub(super) struct TraceHeader(pub(super) HeaderValue);
+
 /// What of the caller's `_meta` goes on: everything that is between it and the server, and nothing by which it could
 /// pass for somebody else.
 pub(super) fn passed_on(meta: &RequestMetaObject) -> RequestMetaObject {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::shape::{Form, Rules};
-use super::{Check, Confirmation, Expectation, TokenFault, VerifiedClaims, printable};
+use super::{Check, Confirmation, Expectation, Rare, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
 use crate::scope::{Scope, ScopeFault};
 use crate::status_list::StatusReference;
@@ -63,7 +63,7 @@ impl Source<'_> {
         let (issued_at, expires_at) = self.times(now)?;
         let missing = |name: &str| TokenFault::new(Check::Claims, format!("{name} is missing"));
         Ok(VerifiedClaims {
-            subject: self.text("sub")?.ok_or_else(|| missing("sub"))?,
+            subject: self.text("sub")?.ok_or_else(|| missing("sub"))?.into(),
             status: self
                 .claims
                 .get("status")
@@ -71,9 +71,9 @@ impl Source<'_> {
                 .transpose()?
                 .flatten(),
             token_id: match self.token_id()? {
-                Some(id) => id,
+                Some(id) => id.into(),
                 None if self.rules.needs_id => return Err(missing(self.rules.ids[0])),
-                None => unnamed(),
+                None => unnamed().into(),
             },
             ..self.common((issued_at, expires_at))?
         })
@@ -97,24 +97,27 @@ impl Source<'_> {
         if !has("authorization_details", Value::is_array) {
             return Err(fault("authorization_details is not a list"));
         }
-        Ok(VerifiedClaims {
-            issuer: Arc::clone(&self.expectation.issuer),
-            subject: String::new(),
-            client_id: client,
-            token_id: String::new(),
-            expires_at,
-            issued_at,
-            audience: Arc::clone(&self.expectation.audience),
-            client_name: self.text("client_name")?,
-            client_type: self.text("client_type")?,
+        let rare = Rare {
             confirmation: self.claims.get("cnf").map(Confirmation::read).transpose()?,
             actor: self.claims.get("act").cloned(),
             may_act: self.claims.get("may_act").and_then(Value::as_object).cloned(),
             authorization_details: self.claims.get("authorization_details").cloned(),
             kept: self.kept(),
+        };
+        Ok(VerifiedClaims {
+            issuer: Arc::clone(&self.expectation.issuer),
+            subject: Box::default(),
+            client_id: client.into(),
+            token_id: Box::default(),
+            expires_at,
+            issued_at,
+            audience: Arc::clone(&self.expectation.audience),
+            client_name: self.text("client_name")?.map(Into::into),
+            client_type: self.text("client_type")?.map(Into::into),
             // Who is asked about a token need not be asked about its place.
             status: None,
             scope: self.scope()?,
+            rare: (rare != Rare::default()).then(|| Box::new(rare)),
         })
     }
 

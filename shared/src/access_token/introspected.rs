@@ -119,8 +119,8 @@ impl Introspected {
             ));
         }
         Ok(VerifiedClaims {
-            subject: subject.unwrap_or(own),
-            token_id: id.unwrap_or_else(unnamed),
+            subject: subject.unwrap_or(own).into(),
+            token_id: id.unwrap_or_else(unnamed).into(),
             ..claims
         })
     }

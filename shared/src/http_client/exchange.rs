@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-use super::{FetchFault, HttpClient, check_scheme, transport};
+use super::{FetchFault, HttpClient, check_scheme, in_trace, transport};
 use crate::secret::Secret;
 
 /// A request of any method.
@@ -149,7 +149,7 @@ impl HttpClient {
 }
 
 async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Exchanged, FetchFault> {
-    let request = request
+    let request = in_trace(request)
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity");
     let mut answer = request.send().await.map_err(transport)?;

@@ -92,11 +92,7 @@ pub(super) fn admit(
         None if names == Names::Optional && !jwk.contains_key("kid") => "",
         None => return Err(KeyFault::NoKid),
     };
-    Ok(VerifyingKey {
-        kid: kid.to_owned(),
-        algorithm,
-        public,
-    })
+    Ok(VerifyingKey::new(kid.to_owned(), algorithm, public))
 }
 
 /// Admits a key that is used at once, and for `algorithm` only. Whether a point lies on its curve is left to that use:
@@ -110,11 +106,7 @@ pub(super) fn admit_as(
     if !fitting.contains(&algorithm) || declared.is_some_and(|declared| declared != algorithm) {
         return Err(KeyFault::AlgorithmMismatch);
     }
-    Ok(VerifyingKey {
-        kid,
-        algorithm,
-        public,
-    })
+    Ok(VerifyingKey::new(kid, algorithm, public))
 }
 
 /// RS256 comes first: it is what an RSA key without `alg` is used with.

@@ -105,7 +105,7 @@ impl KeySet {
         self.keys
             .iter()
             .filter(move |key| {
-                key.algorithm == algorithm && kid.is_none_or(|kid| !kid.is_empty() && key.kid == kid)
+                key.algorithm() == algorithm && kid.is_none_or(|kid| !kid.is_empty() && key.kid() == kid)
             })
             .take(MAX_TRIES)
     }
@@ -121,8 +121,8 @@ impl KeySet {
     pub fn keep_known(&mut self, older: &Self) -> Vec<String> {
         let mut changed = Vec::new();
         for key in &mut self.keys {
-            if let Some(known) = older.find(&key.kid).filter(|known| *known != key) {
-                changed.push(key.kid.clone());
+            if let Some(known) = older.find(key.kid()).filter(|known| *known != key) {
+                changed.push(key.kid().to_owned());
                 *key = known.clone();
             }
         }

@@ -23,7 +23,7 @@ const BIT_STRING: u8 = 0x03;
 impl VerifyingKey {
     /// The key as a certificate would carry it.
     pub fn public_key_info(&self) -> Vec<u8> {
-        match &self.public {
+        match &self.0.public {
             PublicKey::Ed25519(key) => info(ED25519, key),
             PublicKey::Ec(point) => info(if point.len() == 65 { P256 } else { P384 }, point),
             PublicKey::Rsa { n, e } => {

@@ -14,6 +14,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt;
 use ipnet::IpNet;
+use shared::trace::{self, Serving};
 
 use crate::address::{ClientAddress, is_forwarded};
 use crate::answer;
@@ -41,7 +42,7 @@ pub struct Frame {
 
 /// The middleware. It is the outermost one.
 pub(crate) async fn stand(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
@@ -56,9 +57,14 @@ pub(crate) async fn stand(
     if let Some(shown) = client_certificate::resolve(&request, &frame.trusted_proxies, from_header) {
         request.extensions_mut().insert(shown);
     }
+    let method = request.method().clone();
+    let span = begin_span(&mut request);
     let mut response = match frame.refusal(&request, address) {
         Some(refusal) => request.into_response(refusal),
-        None => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        None => match AssertUnwindSafe(in_span(span.as_ref(), next.call(request)))
+            .catch_unwind()
+            .await
+        {
             Ok(answered) => answered?.map_into_boxed_body(),
             Err(_) => {
                 frame.metrics.panicked();
@@ -74,8 +80,30 @@ pub(crate) async fn stand(
         .match_pattern()
         .unwrap_or_else(|| "other".to_owned());
     tracing::debug!(method = %response.request().method(), route, status, client = %address.0, micros = time.as_micros(), "answered");
+    if let Some(span) = span {
+        span.end(method.as_str(), &route, status);
+    }
     frame.metrics.answered(route, status, time);
     Ok(response)
+}
+
+/// Begins the span of a request, if traces are made. Whoever reads its `traceparent` later reads the name of this span.
+fn begin_span(request: &mut ServiceRequest) -> Option<Serving> {
+    let headers = request.headers();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let span = trace::serve(request.method().as_str(), header)?;
+    if let Ok(value) = HeaderValue::from_str(&span.traceparent()) {
+        let name = HeaderName::from_static(trace::TRACEPARENT);
+        request.headers_mut().insert(name, value);
+    }
+    Some(span)
+}
+
+async fn in_span<T>(span: Option<&Serving>, work: impl Future<Output = T>) -> T {
+    match span {
+        Some(span) => span.around(work).await,
+        None => work.await,
+    }
 }
 
 impl Frame {

@@ -1,4 +1,7 @@
-//! Prometheus metrics. Labels come from the program, never from a caller, so their number is bounded.
+//! Prometheus metrics. Labels come from the program, never from a caller, so their number is bounded; names of what is
+//! registered, which others choose, are bounded by [`CountsByName`].
+
+mod names;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,10 +15,26 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::names::{CountsByName, MAX_NAMES, OTHER};
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Answered {
     route: String,
     status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+/// How long an answer takes, by route.
+type Seconds = Family<Route, Histogram, fn() -> Histogram>;
+
+fn seconds() -> Histogram {
+    Histogram::new([
+        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
+    ])
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -28,7 +47,7 @@ struct Reason {
 pub struct Metrics {
     registry: Mutex<Registry>,
     answers: Family<Answered, Counter>,
-    seconds: Histogram,
+    seconds: Seconds,
     refusals: Family<Reason, Counter>,
     panics: Counter,
 }
@@ -39,13 +58,10 @@ impl Metrics {
         let mut registry = Registry::with_prefix(prefix);
         let answers = Family::<Answered, Counter>::default();
         registry.register("http_answers", "Answers by route and status", answers.clone());
-        let bounds = [
-            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
-        ];
-        let seconds = Histogram::new(bounds);
+        let seconds = Seconds::new_with_constructor(seconds);
         registry.register(
             "http_seconds",
-            "Time from request head to answer head",
+            "Time from request head to answer head, by route",
             seconds.clone(),
         );
         let refusals = Family::<Reason, Counter>::default();
@@ -80,9 +96,17 @@ impl Metrics {
         self.refusals.get_or_create(&Reason { reason }).inc();
     }
 
+    /// How often something was refused for this reason since the program started.
+    pub fn refusals(&self, reason: &'static str) -> u64 {
+        self.refusals
+            .get(&Reason { reason })
+            .map_or(0, |count| count.get())
+    }
+
     pub(crate) fn answered(&self, route: String, status: u16, time: Duration) {
+        let by_route = Route { route: route.clone() };
+        self.seconds.get_or_create(&by_route).observe(time.as_secs_f64());
         self.answers.get_or_create(&Answered { route, status }).inc();
-        self.seconds.observe(time.as_secs_f64());
     }
 
     pub(crate) fn panicked(&self) {

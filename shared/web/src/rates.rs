@@ -16,6 +16,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder};
+use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock, QuantaInstant};
 use governor::middleware::NoOpMiddleware;
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
@@ -213,40 +214,60 @@ impl Exceeded {
 /// A limit on something that is known only inside a request: the authenticated client, failures of an address.
 #[derive(Clone)]
 pub struct KeyedLimit {
-    rate: Rate,
     /// Keys are hashed with a random state, so that a table entry is small whatever the key.
     hasher: RandomState,
-    limiter: Option<Arc<DefaultKeyedRateLimiter<u64>>>,
+    current: Arc<ArcSwap<Limit>>,
+}
+
+struct Limit {
+    rate: Rate,
+    limiter: Option<DefaultKeyedRateLimiter<u64>>,
+}
+
+impl Limit {
+    fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            limiter: rate.quota().map(RateLimiter::keyed),
+        }
+    }
 }
 
 impl KeyedLimit {
     /// A limit of `rate` for each key.
     pub fn new(rate: Rate) -> Self {
-        let limiter = rate.quota().map(|quota| Arc::new(RateLimiter::keyed(quota)));
         Self {
-            rate,
             hasher: RandomState::new(),
-            limiter,
+            current: Arc::new(ArcSwap::from_pointee(Limit::new(rate))),
+        }
+    }
+
+    /// Another rate from now on, for everybody who has this limit. What was counted is forgotten then.
+    pub fn set_rate(&self, rate: Rate) {
+        if self.rate() != rate {
+            self.current.store(Arc::new(Limit::new(rate)));
         }
     }
 
     /// Counts one more for `key`.
     pub fn check(&self, key: impl std::hash::Hash) -> Result<(), Exceeded> {
-        let Some(limiter) = &self.limiter else {
+        let limit = self.current.load();
+        let Some(limiter) = &limit.limiter else {
             return Ok(());
         };
         let verdict = limiter.check_key(&self.hasher.hash_one(key));
-        verdict.map_err(|until| Exceeded::new(until.wait_time_from(DefaultClock::default().now()), self.rate))
+        verdict
+            .map_err(|until| Exceeded::new(until.wait_time_from(DefaultClock::default().now()), limit.rate))
     }
 
     /// The rate that each key has.
     pub fn rate(&self) -> Rate {
-        self.rate
+        self.current.load().rate
     }
 
     /// Drops keys whose allowance is full again.
     pub fn forget_the_idle(&self) {
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = &self.current.load().limiter {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
@@ -255,7 +276,7 @@ impl KeyedLimit {
 
 impl fmt::Debug for KeyedLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyedLimit({})", self.rate)
+        write!(f, "KeyedLimit({})", self.rate())
     }
 }
 
@@ -310,5 +331,10 @@ mod tests {
         );
         assert!(limit.check("b").is_ok());
         assert!(KeyedLimit::new("off".parse().unwrap()).check("a").is_ok());
+        // Another rate is there for everybody who has the limit.
+        let same = limit.clone();
+        limit.set_rate("off".parse().unwrap());
+        assert!(same.check("a").is_ok() && same.check("a").is_ok());
+        assert_eq!(same.rate().to_string(), "off");
     }
 }

@@ -165,6 +165,26 @@ fn cannot_listen(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
 
+/// Shows another certificate after each SIGHUP, if its files have one that is in order. Runs until the program ends.
+pub async fn renew_certificate(tls: ServerTls) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be received: a new certificate waits for a restart");
+        return;
+    };
+    while hang_up.recv().await.is_some() {
+        match tls.read_again() {
+            Ok(renewal) if renewal.is_new() => {
+                renewal.apply();
+                tracing::info!("another certificate is shown from now on");
+            }
+            Ok(_) => tracing::debug!("the certificate is as before"),
+            Err(fault) => tracing::error!(%fault, "the certificate stays as it was"),
+        }
+    }
+}
+
 /// Resolves when the process gets SIGTERM or SIGINT.
 pub async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};

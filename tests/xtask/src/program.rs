@@ -100,7 +100,7 @@ impl Program {
         self.wait_end(within)
     }
 
-    /// Sends a signal by its short name, for example `TERM` or `STOP`.
+    /// Sends a signal by its short name, for example `TERM` or `HUP`.
     ///
     /// # Errors
     /// When there is no `kill` command.
@@ -112,6 +112,48 @@ impl Program {
             .status()
             .explain("no kill command")?;
         Ok(())
+    }
+
+    /// Stops the program where it is, until [`Self::resume`]. The signal alone would not do: a thread that runs, or that
+    /// is woken before the one which the signal reaches, still answers.
+    ///
+    /// # Errors
+    /// When a thread still runs after `within`.
+    pub fn suspend(&mut self, within: Duration) -> Outcome<()> {
+        self.signal("STOP")?;
+        let deadline = Instant::now() + within;
+        while !self.is_suspended()? {
+            if Instant::now() > deadline {
+                return Err(Fault::new(format!("{} does not stand still", self.name)));
+            }
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// Lets the program go on after [`Self::suspend`].
+    ///
+    /// # Errors
+    /// When there is no `kill` command.
+    pub fn resume(&mut self) -> Outcome<()> {
+        self.signal("CONT")
+    }
+
+    /// Whether each thread stands still (proc(5), `/proc/pid/task/tid/stat`).
+    fn is_suspended(&self) -> Outcome<bool> {
+        let threads = format!("/proc/{}/task", self.id());
+        for thread in std::fs::read_dir(&threads).explain(&threads)? {
+            // One that has ended meanwhile has no state; the next look does not find it.
+            let stat = std::fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+            // The name before the state may have spaces and brackets of its own.
+            let is_still = stat
+                .rsplit_once(") ")
+                .is_some_and(|(_, state)| state.starts_with('T'));
+            if !is_still {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits for the program to end by itself.

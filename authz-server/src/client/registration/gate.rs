@@ -37,7 +37,9 @@ pub(super) async fn admit(app: &App, request: &HttpRequest, now: UnixSeconds) ->
         if registration.mode != RegistrationMode::Open {
             return Err(stranger(app, request, "no initial access token was shown"));
         }
-        app.registrations.check(address)?;
+        app.registrations
+            .check(address)
+            .inspect_err(|_| app.metrics.refused("registrations"))?;
         return Ok(Admission {
             invite: None,
             may_act_alone: false,

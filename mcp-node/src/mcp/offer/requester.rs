@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
+use http::HeaderValue;
 use http::request::Parts;
 use rmcp::ErrorData;
 use rmcp::model::{Extensions, RequestMetaObject};
 use rmcp::service::{Peer, RequestContext, RoleServer};
+use shared::trace::TRACEPARENT;
 use tokio_util::sync::CancellationToken;
 
 use crate::approval::Notes;
@@ -24,6 +27,9 @@ pub(crate) struct Requester {
     pub(crate) gone: CancellationToken,
     /// What the audit log is to know of the request.
     pub(crate) notes: Arc<Notes>,
+    /// The `traceparent` under which what it asks for is asked of others (W3C Trace Context): this node's own, where
+    /// traces are made, or that of whoever called.
+    pub(crate) traceparent: Option<HeaderValue>,
 }
 
 impl Requester {
@@ -39,6 +45,7 @@ impl Requester {
             peer: Some(context.peer.clone()),
             gone: context.ct.clone(),
             notes: notes(&context.extensions),
+            traceparent: traceparent(&context.extensions),
         })
     }
 
@@ -47,10 +54,25 @@ impl Requester {
         Self {
             caller,
             notes,
+            traceparent: None,
             meta: RequestMetaObject::default(),
             peer: None,
             gone: CancellationToken::new(),
         }
+    }
+}
+
+fn traceparent(extensions: &Extensions) -> Option<HeaderValue> {
+    let parts = extensions.get::<Parts>()?;
+    parts.headers.get(TRACEPARENT).cloned()
+}
+
+impl Requester {
+    /// The same, in the trace of a plain HTTP request.
+    pub(crate) fn in_trace_of(mut self, request: &HttpRequest) -> Self {
+        let header = request.headers().get(TRACEPARENT);
+        self.traceparent = header.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+        self
     }
 }
 

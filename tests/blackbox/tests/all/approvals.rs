@@ -12,7 +12,7 @@ use blackbox::forge::Key;
 use blackbox::person::Page;
 use blackbox::{Db, Fleet, PASSWORD, Person, both};
 use serde_json::{Value, json};
-use xtask::fleet::UNLIMITED_NODE;
+use xtask::fleet::{START, UNLIMITED_NODE};
 use xtask::http::{Answer, Request};
 use xtask::journey::modern;
 
@@ -647,14 +647,14 @@ fn when_nobody_can_be_asked_the_call_does_not_run(db: Db) {
         .programs()
         .get_mut("authz-server")
         .unwrap()
-        .signal("STOP")
+        .suspend(START)
         .unwrap();
     let away = node.call(&token, "get_status", &json!({}));
     fleet
         .programs()
         .get_mut("authz-server")
         .unwrap()
-        .signal("CONT")
+        .resume()
         .unwrap();
     assert_eq!(away["structuredContent"]["error"], "not_available", "{away}");
     // Nothing was used up.

@@ -505,3 +505,40 @@ fn stat_16_stat_17_a_revocation_at_one_instance_is_in_the_lists_of_the_other_pos
         assert_eq!(lists[0], lists[1]);
     }
 }
+
+#[test]
+fn key_03_both_instances_publish_a_key_before_either_signs_with_it_postgres() {
+    let pair = Pair::start();
+    let words = ["--scopes", SCOPES, "--resource", RESOURCE];
+    let client = pair.first.create_client("signed", &words).unwrap();
+    let token = || {
+        let request = Request::post(&format!("{}/oauth/token", pair.issuer)).unwrap();
+        let form = [("grant_type", "client_credentials")];
+        let answer = request
+            .basic(&client.id, &client.secret)
+            .form(&form)
+            .send()
+            .unwrap();
+        text(&part(&text(&granted(&answer), "access_token"), 0), "kid")
+    };
+    let published = || {
+        let url = format!("{}/.well-known/jwks.json", pair.issuer);
+        granted(&http::get(&url).unwrap())["keys"].to_string()
+    };
+    // Every request meets the other instance.
+    let first = [token(), token()];
+    assert_eq!(first[0], first[1]);
+    let next = pair.first.json(&["key", "rotate", "--alg", "EdDSA"]).unwrap();
+    let next = text(&next[0], "kid");
+    assert!([published(), published()].iter().all(|keys| keys.contains(&next)));
+    assert_eq!([token(), token()], first);
+    pair.first
+        .json(&["key", "rotate", "--now", "--alg", "EdDSA"])
+        .unwrap();
+    assert_eq!([token(), token()], [next.clone(), next]);
+    assert!(
+        [published(), published()]
+            .iter()
+            .all(|keys| keys.contains(&first[0]))
+    );
+}

@@ -43,12 +43,8 @@ impl fmt::Display for Shown {
 impl Bench {
     pub(super) fn calls(&self, name: &str, era: &str, shown: Shown) -> Outcome<Row> {
         let target = self.start(false)?;
-        let program = match shown {
-            Shown::Nothing => &self.examples.open_door,
-            Shown::Warm | Shown::Cold => &self.programs.mcp_node,
-        };
         let mut node = Node::new(
-            program.clone(),
+            self.examples.open_door.clone(),
             &self.folder.join("node"),
             free_port()?,
             &target.server.issuer,
