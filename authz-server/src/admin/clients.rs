@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::input::Body;
 use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
 use crate::audit::{Name, Target};
@@ -54,7 +54,7 @@ pub(crate) static LIST: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<Page<ClientView>>())),
+    gives: (200, Some(Form::page_of::<ClientView>())),
     is_conditional: false,
     refuses: &[],
     run: list,

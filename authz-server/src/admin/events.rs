@@ -45,7 +45,7 @@ pub(crate) static LIST: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<super::Page<EventView>>())),
+    gives: (200, Some(Form::page_of::<EventView>())),
     is_conditional: false,
     refuses: &[],
     run: list,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
 use crate::audit::{Name, Target};
@@ -43,7 +43,7 @@ pub(crate) static LIST: Operation = Operation {
     noun: Noun::Grants,
     query: &[LIMIT, CURSOR, STATE, USER, CLIENT],
     takes: None,
-    gives: (200, Some(Form::of::<Page<GrantView>>())),
+    gives: (200, Some(Form::page_of::<GrantView>())),
     is_conditional: false,
     refuses: &[],
     run: list,
@@ -96,7 +96,7 @@ pub(crate) static LIST_FAMILIES: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<Page<FamilyView>>())),
+    gives: (200, Some(Form::page_of::<FamilyView>())),
     is_conditional: false,
     refuses: &[],
     run: list_families,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
 use crate::db::node_invite::ListedRow;
@@ -39,7 +39,7 @@ pub(crate) static LIST: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<Page<NodeView>>())),
+    gives: (200, Some(Form::page_of::<NodeView>())),
     is_conditional: false,
     refuses: &[],
     run: list,
@@ -81,7 +81,7 @@ pub(crate) static LIST_INVITES: Operation = Operation {
     noun: Noun::Nodes,
     query: &[LIMIT, CURSOR],
     takes: None,
-    gives: (200, Some(Form::of::<Page<InviteView>>())),
+    gives: (200, Some(Form::page_of::<InviteView>())),
     is_conditional: false,
     refuses: &[],
     run: list_invites,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::ask::{Ask, Reply};
 use super::right::{Noun, Right};
@@ -69,6 +70,38 @@ impl Form {
             parts: T::schemas,
         }
     }
+}
+
+impl Form {
+    /// A page of a list ([`super::Page`]).
+    pub(super) const fn page_of<T: ToSchema>() -> Self {
+        Self {
+            name: page_name::<T>,
+            schema: page_schema::<T>,
+            parts: page_parts::<T>,
+        }
+    }
+}
+
+fn page_name<T: ToSchema>() -> Cow<'static, str> {
+    Cow::Owned(format!("PageOf{}", T::name()))
+}
+
+fn page_schema<T: ToSchema>() -> RefOr<Schema> {
+    let items = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+    let cursor = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .description(Some("Asks for what follows; not there on the last page"));
+    let page = ObjectBuilder::new()
+        .property("items", items)
+        .required("items")
+        .property("next_cursor", cursor);
+    RefOr::T(page.build().into())
+}
+
+fn page_parts<T: ToSchema>(parts: &mut Vec<(String, RefOr<Schema>)>) {
+    T::schemas(parts);
+    parts.push((T::name().into_owned(), T::schema()));
 }
 
 /// One thing that can be asked for.

@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::input::Query;
 use super::problem::{Code, Problem};
@@ -16,7 +15,7 @@ pub(crate) const MOST: u32 = 200;
 const MAX_CURSOR: usize = 4096;
 
 /// A part of a list.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Asks for what follows; not there on the last page.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::input::Body;
 use super::operation::{CURSOR, Form, LIMIT, Method, Operation};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
 use crate::audit::{Name, Target};
@@ -30,7 +30,7 @@ pub(crate) static LIST: Operation = Operation {
     noun: Noun::Resources,
     query: &[LIMIT, CURSOR],
     takes: None,
-    gives: (200, Some(Form::of::<Page<ResourceView>>())),
+    gives: (200, Some(Form::page_of::<ResourceView>())),
     is_conditional: false,
     refuses: &[],
     run: list,
@@ -100,7 +100,7 @@ pub(crate) static SCOPES: Operation = Operation {
     noun: Noun::Resources,
     query: &[LIMIT, CURSOR],
     takes: None,
-    gives: (200, Some(Form::of::<Page<ScopeView>>())),
+    gives: (200, Some(Form::page_of::<ScopeView>())),
     is_conditional: false,
     refuses: &[],
     run: scopes,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply};
 use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::right::Noun;
 use crate::db;
 use crate::db::signing_key::KeyView;
@@ -20,7 +20,7 @@ pub(crate) static KEYS: Operation = Operation {
     noun: Noun::Keys,
     query: &[LIMIT, CURSOR],
     takes: None,
-    gives: (200, Some(Form::of::<Page<KeyView>>())),
+    gives: (200, Some(Form::page_of::<KeyView>())),
     is_conditional: false,
     refuses: &[],
     run: keys,
@@ -34,7 +34,7 @@ pub(crate) static CONFIGURATION: Operation = Operation {
     noun: Noun::Configuration,
     query: &[LIMIT, CURSOR],
     takes: None,
-    gives: (200, Some(Form::of::<Page<SettingView>>())),
+    gives: (200, Some(Form::page_of::<SettingView>())),
     is_conditional: false,
     refuses: &[],
     run: configuration,
@@ -57,7 +57,7 @@ pub(crate) static POLICIES: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<Page<PolicyView>>())),
+    gives: (200, Some(Form::page_of::<PolicyView>())),
     is_conditional: false,
     refuses: &[],
     run: policies,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
-use super::page::{Page, Wanted};
+use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::{Noun, Right};
 use super::tag;
@@ -40,7 +40,7 @@ pub(crate) static LIST: Operation = Operation {
         },
     ],
     takes: None,
-    gives: (200, Some(Form::of::<Page<UserView>>())),
+    gives: (200, Some(Form::page_of::<UserView>())),
     is_conditional: false,
     refuses: &[],
     run: list,
