@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::changes::Memory;
 use crate::db::change::{Change, MANY, Noun};
 use crate::db::status_list::BlockOwner;
+use crate::db::status_node::{self, NODES};
 use crate::error::Failure;
 use crate::flight::Flights;
 use crate::registry::Resource;
@@ -106,6 +107,21 @@ impl StatusLists {
         now: UnixSeconds,
     ) -> Result<Place, Failure> {
         self.blocks.allot(&app.db, resource, owner, now).await
+    }
+
+    /// The place of the record of the node whose client this is; `None` when the client has ended.
+    pub(crate) async fn place_of_node(
+        &self,
+        app: &App,
+        client_id: &str,
+        now: UnixSeconds,
+    ) -> Result<Option<Place>, Failure> {
+        let new_list = new_list_id(NODES)?;
+        let leased = status_node::place(&app.db, (client_id, &new_list), now).await?;
+        Ok(leased.map(|leased| Place {
+            list_id: Arc::from(leased.list_id),
+            index: leased.first_index,
+        }))
     }
 
     /// No answer waits for news any more.

@@ -20,6 +20,7 @@ mod questions;
 mod slots;
 mod spread;
 mod task;
+mod told;
 mod transport;
 mod turns;
 mod wire;
@@ -144,6 +145,7 @@ impl P2p {
                 keys: parts.keys,
                 record: parts.record,
                 peers: parts.peers.clone(),
+                revocation: parts.revocation.clone(),
             }),
             policy,
             topics,

@@ -8,9 +8,10 @@ mod disk;
 mod follow;
 mod held;
 mod neighbours;
+mod nodes;
 mod others;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -78,6 +79,8 @@ struct Inner {
     is_asking_for_key: AtomicBool,
     /// Kept for neighbours.
     others: Mutex<Others>,
+    /// Lists of records that are being looked for.
+    wanted: Mutex<HashSet<String>>,
 }
 
 /// What an operator wants to know.
@@ -147,6 +150,7 @@ impl Revocation {
             for_neighbours: Semaphore::new(FOR_NEIGHBOURS),
             is_asking_for_key: AtomicBool::new(false),
             others: Mutex::default(),
+            wanted: Mutex::default(),
         }));
         disk::read(&revocation.0);
         if revocation.0.runtime.is_some() && !lock(&revocation.0.lists).is_empty() {

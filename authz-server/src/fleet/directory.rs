@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use shared::clock::{self, UnixSeconds};
 use shared::fleet::name::is_node_id;
-use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE};
+use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE, RecordStatus};
 use shared::jose::sha256_base64url;
 
 use super::{sign, sign_with};
@@ -121,7 +121,9 @@ pub(crate) async fn record(
         let Some(living) = living else {
             return Ok(::web::answer::not_found().await);
         };
-        let text = signed_record(&app, super::node::record(living)?, clock::now()).await?;
+        let Some(text) = signed_record(&app, living, clock::now()).await? else {
+            return Ok(::web::answer::not_found().await);
+        };
         let etag = tag(&text);
         Ok(cacheable(&request, (text.into(), &etag), RECORD_TYPE))
     };
@@ -130,12 +132,21 @@ pub(crate) async fn record(
         .unwrap_or_else(|failure| error::answer(&app, &request, failure))
 }
 
-/// A record, signed for this hour and a day on.
+/// The record of a node, signed for this hour and a day on. Its place in a status list is what cuts it off before. `None` when
+/// the node has just ended.
 pub(super) async fn signed_record(
     app: &App,
-    record: NodeRecord,
+    node: NodeRow,
     now: UnixSeconds,
-) -> Result<String, Failure> {
+) -> Result<Option<String>, Failure> {
+    let place = app.status_lists.place_of_node(app, &node.client_id, now).await?;
+    let Some(place) = place else {
+        return Ok(None);
+    };
+    let mut record = super::node::record(node)?;
+    record.status = Some(RecordStatus {
+        status_list: place.reference(&app.config.issuer),
+    });
     let iat = floor(now, HOUR);
     let claims = RecordClaims {
         iss: app.config.issuer.as_str(),
@@ -144,7 +155,7 @@ pub(super) async fn signed_record(
         exp: iat + LIFE,
         record,
     };
-    sign(app, RECORD_TYPE, &claims).await
+    sign(app, RECORD_TYPE, &claims).await.map(Some)
 }
 
 async fn directory(app: &App, now: UnixSeconds) -> Result<Arc<Signed>, Failure> {

@@ -133,18 +133,20 @@ async fn again(
 async fn welcome(app: &App, node: NodeRow, scope: &str, now: UnixSeconds) -> Result<HttpResponse, Failure> {
     let keys = app.keys().await?;
     let issuer = &app.config.issuer;
-    let record = super::node::record(node.clone())?;
+    let peer_id = super::node::record(node.clone())?.peer_id;
+    let record = signed_record(app, node.clone(), now).await?;
+    let record = record.ok_or_else(|| invite_refused("the node was revoked meanwhile"))?;
     let welcome = Welcome {
         issuer: issuer.as_str(),
         jwks: serde_json::from_str(&keys.document).map_err(|e| Failure::Internal(e.to_string()))?,
         jwks_uri: issuer.endpoint("/.well-known/jwks.json"),
         node_id: &node.node_id,
-        peer_id: record.peer_id.clone(),
+        peer_id,
         client_id: &node.client_id,
         resource: &node.resource,
         name: &node.name,
         scope,
-        record: signed_record(app, record, now).await?,
+        record,
         directory_uri: issuer.endpoint("/fleet/nodes"),
     };
     Ok(HttpResponse::build(StatusCode::CREATED)

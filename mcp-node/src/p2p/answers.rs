@@ -2,7 +2,7 @@
 
 use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 
 use super::find::{Sought, find};
 use super::questions::{HOPS, named};
@@ -32,6 +32,9 @@ impl Task {
                 signed(newer.map(|ours| ours.token.clone()))
             }
             Request::Announcement => signed(self.spread.announcement.clone()),
+            Request::Announcements => Response::Several {
+                tokens: self.spread.told.some_for(&peer.to_base58(), clock::now()),
+            },
             Request::List {
                 uri,
                 iat,

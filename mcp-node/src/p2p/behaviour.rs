@@ -24,6 +24,11 @@ use super::wire;
 const KADEMLIA: StreamProtocol = StreamProtocol::new("/edge-hive/kad/1");
 /// In the place of `meshsub`: this is no public network.
 const GOSSIP: &str = "/edge-hive/meshsub";
+/// The protocols that gossip speaks with that prefix.
+const GOSSIP_VERSIONS: [StreamProtocol; 2] = [
+    StreamProtocol::new("/edge-hive/meshsub/1.1.0"),
+    StreamProtocol::new("/edge-hive/meshsub/1.0.0"),
+];
 /// A longer message is not passed on by gossip; a larger list is asked for.
 pub(super) const MAX_GOSSIP_BYTES: usize = 256 * 1024;
 /// What a proven peer sends within one message at most.
@@ -115,11 +120,14 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
             relay: relay.into(),
-            gate: Gate::before(Inner {
-                gossip: gossip(topics)?,
-                kad: kademlia(key),
-                exchange: exchange(),
-            }),
+            gate: Gate::before(
+                Inner {
+                    gossip: gossip(topics)?,
+                    kad: kademlia(key),
+                    exchange: exchange(),
+                },
+                GOSSIP_VERSIONS.to_vec(),
+            ),
             knocks: Knocks::default(),
         })
     }

@@ -22,6 +22,8 @@ pub struct PeerNode {
     pub p2p_port: u16,
     /// Its libp2p name.
     pub peer_id: String,
+    /// Its name for people.
+    pub node_id: String,
     program: Option<Program>,
 }
 
@@ -53,6 +55,7 @@ impl PeerNode {
             node,
             p2p_port,
             peer_id: report["peer_id"].as_str().unwrap().to_owned(),
+            node_id: report["node_id"].as_str().unwrap().to_owned(),
             program: None,
         }
     }
