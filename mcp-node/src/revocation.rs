@@ -374,6 +374,9 @@ impl Inner {
         let confirmed_at = asked_at.unwrap_or_else(|| self.signed_at(verified.issued_at));
         let held = Arc::new(HeldList::new(verified, token, confirmed_at));
         lists.insert(uri.to_owned(), Arc::clone(&held));
+        drop(lists);
+        // So that the next change of it is one, for those who tell others.
+        self.changes.send_modify(|count| *count += 1);
         Ok(held)
     }
 

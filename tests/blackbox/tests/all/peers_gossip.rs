@@ -94,12 +94,13 @@ impl Site {
             json!({"welcome": true})
         );
         let lists = self.topic("lists").hash();
-        let is_subscribed = |event: &SwarmEvent<SpeechEvent>| {
-            matches!(event, SwarmEvent::Behaviour(SpeechEvent::Gossip(gossipsub::Event::Subscribed { topic, .. }))
-                if *topic == lists)
-        };
-        peer.until("the node says what it listens to", is_subscribed)
-            .await;
+        until(&mut peer, "the node says what it listens to", |peer| {
+            let gossip = &peer.swarm.behaviour().gossip;
+            gossip
+                .all_peers()
+                .any(|(other, topics)| *other == id && topics.contains(&&lists))
+        })
+        .await;
         (peer, id, candidate.key)
     }
 
@@ -115,6 +116,15 @@ impl Site {
         })
         .await;
         assert_eq!(self.node.call(&self.token).status, 200);
+    }
+}
+
+/// Goes on until something is so of the peer.
+async fn until(peer: &mut RawPeer, what: &str, is_so: impl Fn(&RawPeer) -> bool) {
+    let start = Instant::now();
+    while !is_so(peer) {
+        assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        peer.go_on(Duration::from_millis(50)).await;
     }
 }
 
@@ -219,12 +229,14 @@ fn p2p_05_stat_02_stat_14_what_is_forged_foreign_or_old_is_refused_and_its_sende
         let claims = part(&site.token, 1);
         assert_eq!(site.node.call(&key.token(&claims)).status, 401);
         site.is_well(&mut peer).await;
-        // Four faults so far, and it goes on.
-        for number in 0..4 {
-            publish(&mut peer, &lists, format!("junk {number}"));
+        // It goes on, until that is enough.
+        for number in 0..60 {
+            if peer.swarm.is_connected(&id) {
+                publish(&mut peer, &lists, format!("junk {number}"));
+            }
+            peer.go_on(Duration::from_millis(100)).await;
         }
-        let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { peer_id, .. } if *peer_id == id);
-        peer.until("it is let go", closed).await;
+        until(&mut peer, "it is let go", |peer| !peer.swarm.is_connected(&id)).await;
         peer.until_so("that is logged", || site.node.log().contains("peer_let_go"))
             .await;
         site.is_well(&mut peer).await;
@@ -278,10 +290,12 @@ fn p2p_05_stat_03_what_a_peer_answers_is_judged_and_its_lies_are_counted_sqlite(
         );
         site.is_well(&mut peer).await;
         // It asks to be asked again, until that is enough.
-        for _ in 0..20 {
-            let holdings =
-                json!({"ask": "holdings", "lists": [{"uri": uri, "iat": now() + 30, "digest": "x"}]});
-            peer.swarm.behaviour_mut().exchange.send_request(&id, holdings);
+        for _ in 0..60 {
+            if peer.swarm.is_connected(&id) {
+                let holdings =
+                    json!({"ask": "holdings", "lists": [{"uri": uri, "iat": now() + 30, "digest": "x"}]});
+                peer.swarm.behaviour_mut().exchange.send_request(&id, holdings);
+            }
             peer.go_on(Duration::from_millis(100)).await;
         }
         peer.until_so("it is let go", || site.node.log().contains("peer_let_go"))
@@ -303,15 +317,11 @@ fn p2p_12_no_prune_ends_a_node_sqlite() {
                 let topic = site.topic(kind);
                 // To join is to be grafted, and to leave is to send PRUNE with that backoff.
                 peer.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
-                let is_in_mesh = |peer: &RawPeer| {
+                until(&mut peer, "the node takes part", |peer| {
                     let gossip = &peer.swarm.behaviour().gossip;
                     gossip.mesh_peers(&topic.hash()).any(|other| *other == id)
-                };
-                let start = Instant::now();
-                while !is_in_mesh(&peer) {
-                    assert!(start.elapsed() < PATIENCE, "the node takes no part in {kind}");
-                    peer.go_on(Duration::from_millis(50)).await;
-                }
+                })
+                .await;
                 assert!(peer.swarm.behaviour_mut().gossip.unsubscribe(&topic));
             }
             // What is sent behind them is judged, so they were read.
