@@ -4,7 +4,7 @@
 use shared::clock::UnixSeconds;
 
 use super::status_list::{self, BlockOwner, CLIENT_ENDED, HOLD_CLIENT, Leased, Wanted};
-use super::{Db, DbFault, on};
+use super::{Db, DbFault, Tx, on};
 
 /// Stands for all nodes among the resources that have lists: no resource has that name.
 pub(crate) const NODES: &str = "nodes";
@@ -27,6 +27,30 @@ pub(crate) async fn place(
     if let Some(place) = find(db, client_id).await? {
         return Ok(Some(place));
     }
+    let leased = db.write(async |tx| {
+        // Whoever ends the client comes before, and is seen here, or after, and finds the block.
+        if status_list::held(tx, (HOLD_CLIENT, CLIENT_ENDED), client_id)
+            .await?
+            .is_some()
+        {
+            return Ok(false);
+        }
+        // Of two instances that do this at once both have leased one: either ends with the client.
+        allot(tx, (client_id, new_list), now).await?;
+        Ok(true)
+    });
+    match leased.await? {
+        true => find(db, client_id).await,
+        false => Ok(None),
+    }
+}
+
+/// The same as a part of an enrolment, which has just made the client.
+pub(crate) async fn allot(
+    tx: &mut Tx,
+    (client_id, new_list): (&str, &str),
+    now: UnixSeconds,
+) -> Result<Leased, DbFault> {
     let wanted = Wanted {
         resource: NODES,
         window_end: NEVER,
@@ -37,22 +61,7 @@ pub(crate) async fn place(
         length: 1,
         new_list,
     };
-    let leased = db.write(async |tx| {
-        // Whoever ends the client comes before, and is seen here, or after, and finds the block.
-        if status_list::held(tx, (HOLD_CLIENT, CLIENT_ENDED), client_id)
-            .await?
-            .is_some()
-        {
-            return Ok(false);
-        }
-        // Of two instances that do this at once both have leased one: either ends with the client.
-        status_list::lease_in(tx, wanted, now).await?;
-        Ok(true)
-    });
-    match leased.await? {
-        true => find(db, client_id).await,
-        false => Ok(None),
-    }
+    status_list::lease_in(tx, wanted, now).await
 }
 
 async fn find(db: &Db, client_id: &str) -> Result<Option<Leased>, DbFault> {

@@ -25,6 +25,7 @@ use crate::db::{self};
 use crate::error::{self, Failure};
 use crate::flight::Flights;
 use crate::keys::KeyRing;
+use crate::status_list::Place;
 
 /// Others may keep the directory for a minute: so long a revoked node may stay in their copy.
 const CACHED: &str = "public, max-age=60";
@@ -121,9 +122,15 @@ pub(crate) async fn record(
         let Some(living) = living else {
             return Ok(::web::answer::not_found().await);
         };
-        let Some(text) = signed_record(&app, living, clock::now()).await? else {
+        let now = clock::now();
+        let place = app
+            .status_lists
+            .place_of_node(&app, &living.client_id, now)
+            .await?;
+        let Some(place) = place else {
             return Ok(::web::answer::not_found().await);
         };
+        let text = signed_record(&app, (living, &place), now).await?;
         let etag = tag(&text);
         Ok(cacheable(&request, (text.into(), &etag), RECORD_TYPE))
     };
@@ -132,17 +139,12 @@ pub(crate) async fn record(
         .unwrap_or_else(|failure| error::answer(&app, &request, failure))
 }
 
-/// The record of a node, signed for this hour and a day on. Its place in a status list is what cuts it off before. `None` when
-/// the node has just ended.
+/// The record of a node, signed for this hour and a day on. Its place in a status list is what cuts it off before.
 pub(super) async fn signed_record(
     app: &App,
-    node: NodeRow,
+    (node, place): (NodeRow, &Place),
     now: UnixSeconds,
-) -> Result<Option<String>, Failure> {
-    let place = app.status_lists.place_of_node(app, &node.client_id, now).await?;
-    let Some(place) = place else {
-        return Ok(None);
-    };
+) -> Result<String, Failure> {
     let mut record = super::node::record(node)?;
     record.status = Some(RecordStatus {
         status_list: place.reference(&app.config.issuer),
@@ -155,7 +157,7 @@ pub(super) async fn signed_record(
         exp: iat + LIFE,
         record,
     };
-    sign(app, RECORD_TYPE, &claims).await.map(Some)
+    sign(app, RECORD_TYPE, &claims).await
 }
 
 async fn directory(app: &App, now: UnixSeconds) -> Result<Arc<Signed>, Failure> {

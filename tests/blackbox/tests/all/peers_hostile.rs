@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use blackbox::enrolled::{Candidate, fresh_resource, invite, welcomed};
+use blackbox::enrolled::{Candidate, fresh_resource, invite, sha256, welcomed};
 use blackbox::fleet::Wishes;
 use blackbox::forge::Key;
 use blackbox::peer_node::{PeerNode, eventually};
 use blackbox::raw_peer::{PROOF, RawPeer, SpeechEvent, hear};
 use blackbox::{Db, Fleet};
-use libp2p::futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::futures::AsyncWriteExt as _;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{identify, kad, ping};
+use libp2p::{gossipsub, identify, kad, ping};
 use serde_json::{Value, json};
 
 /// What only proven peers may open.
@@ -100,17 +100,20 @@ fn p2p_03_whoever_has_proven_nothing_gets_nothing_and_is_let_go_sqlite() {
         for protocol in &BEHIND_THE_GATE[..2] {
             assert!(stranger.open(id, protocol).await.is_none(), "{protocol}");
         }
-        // One stream of gossip waits at the gate, unread and unanswered.
-        let mut waits = stranger.open(id, BEHIND_THE_GATE[2]).await.unwrap();
+        // One stream of gossip, which it has begun by itself, waits at the gate; there is no room for another.
+        let topic = gossipsub::IdentTopic::new(format!("edge-hive/lists/1/{}", sha256(&fleet.server.issuer)));
+        stranger.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
         assert!(stranger.open(id, BEHIND_THE_GATE[2]).await.is_none());
-        waits.write_all(&[0; 64]).await.unwrap();
-        waits.flush().await.unwrap();
-        let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { .. });
+        let closed = |event: &SwarmEvent<SpeechEvent>| {
+            // Nothing comes.
+            assert!(
+                !matches!(event, SwarmEvent::Behaviour(SpeechEvent::Gossip(_))),
+                "{event:?}"
+            );
+            matches!(event, SwarmEvent::ConnectionClosed { .. })
+        };
         stranger.until("it is let go", closed).await;
-        let mut heard = Vec::new();
-        // However it ends, nothing came.
-        waits.read_to_end(&mut heard).await.ok();
-        assert!(heard.is_empty(), "{heard:?}");
+        assert_eq!(node.metric("edge_hive_node_p2p_messages_total"), 0.0);
         // With somebody else's record.
         let (_, record) = enrolled(&fleet);
         let key = Key::ed25519("y");
