@@ -79,6 +79,8 @@ struct Inner {
     is_asking_for_key: AtomicBool,
     /// Kept for neighbours.
     others: Mutex<Others>,
+    /// Those that are followed for neighbours are being asked for.
+    is_looking_again: AtomicBool,
     /// Lists of records that are being looked for.
     wanted: Mutex<HashSet<String>>,
 }
@@ -150,6 +152,7 @@ impl Revocation {
             for_neighbours: Semaphore::new(FOR_NEIGHBOURS),
             is_asking_for_key: AtomicBool::new(false),
             others: Mutex::default(),
+            is_looking_again: AtomicBool::new(false),
             wanted: Mutex::default(),
         }));
         disk::read(&revocation.0);

@@ -41,11 +41,13 @@ impl Task {
                 digest,
                 hops,
             } => {
+                let revocation = self.shared.revocation.as_ref();
+                let costs = revocation.is_some_and(|revocation| revocation.would_look(&uri));
                 let sought = Sought {
                     uri,
                     had: iat.map(|iat| (iat, digest)),
                     hops: hops.min(HOPS),
-                    may_look: self.questions.looks.spend(peer),
+                    may_look: !costs || self.questions.looks.spend(peer),
                 };
                 return self.find_for(peer, sought, channel);
             }

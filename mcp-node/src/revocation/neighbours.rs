@@ -126,6 +126,18 @@ impl Revocation {
         is_newer(content.issued_at, &content.digest).then(|| content.token.to_string())
     }
 
+    /// Whether [`Self::look_for_neighbour`] would ask the issuer now: most of what neighbours want is known already.
+    pub(crate) fn would_look(&self, uri: &str) -> bool {
+        let inner = &self.0;
+        if self.is_alone() && inner.is_followed.load(Ordering::Acquire) {
+            return false;
+        }
+        match inner.held(uri) {
+            Some(held) => clock::now().since(held.issued_at()) > SIGNED_EVERY,
+            None => lock(&inner.others).asked_a_moment_ago(uri).is_none(),
+        }
+    }
+
     /// Makes sure that [`Self::newer`] says what the issuer says now, if it can be reached: for a neighbour that cannot.
     pub(crate) async fn look_for_neighbour(&self, uri: &str) -> Looked {
         let inner = &self.0;
@@ -191,7 +203,7 @@ impl Revocation {
     /// Has the issuer asked for the lists that are followed for neighbours. Nobody waits for it.
     pub(crate) fn look_again(&self) {
         let followed = self.followed();
-        if followed.is_empty() {
+        if followed.is_empty() || self.0.is_looking_again.swap(true, Ordering::AcqRel) {
             return;
         }
         let revocation = self.clone();
@@ -199,6 +211,7 @@ impl Revocation {
             for stamp in followed {
                 revocation.look_for_neighbour(&stamp.uri).await;
             }
+            revocation.0.is_looking_again.store(false, Ordering::Release);
         });
     }
 

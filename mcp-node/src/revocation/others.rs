@@ -14,7 +14,7 @@ use super::neighbours::{Brought, Looked};
 /// A list that a neighbour asked for is followed for so long: it may be cut off by now, and others may reach it.
 const FOLLOWED_FOR: Duration = Duration::from_secs(60);
 /// Lists that are followed for neighbours at once, at most.
-const MAX_FOLLOWED: usize = 16;
+const MAX_FOLLOWED: usize = 32;
 /// Lists that are kept, at most: 12 MB of the largest that an issuer of ours signs.
 pub(super) const MAX_OTHERS: usize = 64;
 /// Questions to the issuer that are remembered, at most.
@@ -74,15 +74,10 @@ impl Others {
     /// asked just now.
     pub(super) fn begin_asking(&mut self, uri: &str) -> Result<Option<String>, Looked> {
         let now = Instant::now();
-        if let Some(asked) = self.asked.get(uri) {
-            let every = match asked.looked {
-                Looked::Missing => MISSING_EVERY,
-                Looked::Reached | Looked::Unreachable => ASKED_EVERY,
-            };
-            if now.duration_since(asked.at) < every {
-                return Err(asked.looked);
-            }
-        } else if self.asked.len() >= MAX_ASKED {
+        if let Some(looked) = self.asked_a_moment_ago(uri) {
+            return Err(looked);
+        }
+        if !self.asked.contains_key(uri) && self.asked.len() >= MAX_ASKED {
             let oldest = self.asked.iter().min_by_key(|(_, asked)| asked.at);
             if let Some(oldest) = oldest.map(|(uri, _)| uri.clone()) {
                 self.asked.remove(&oldest);
@@ -100,6 +95,16 @@ impl Others {
             kept.used_at = now;
             kept.etag.clone()
         }))
+    }
+
+    /// What came of it when the issuer was asked about a list so short a time ago that it is not asked again.
+    pub(super) fn asked_a_moment_ago(&self, uri: &str) -> Option<Looked> {
+        let asked = self.asked.get(uri)?;
+        let every = match asked.looked {
+            Looked::Missing => MISSING_EVERY,
+            Looked::Reached | Looked::Unreachable => ASKED_EVERY,
+        };
+        (asked.at.elapsed() < every).then_some(asked.looked)
     }
 
     /// What came of the question.

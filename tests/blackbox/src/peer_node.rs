@@ -152,6 +152,22 @@ impl PeerNode {
     }
 }
 
+impl Drop for PeerNode {
+    /// Shows the end of the log of a failed test.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the logs of a failed test belong under its message"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(30)..].join("\n");
+            eprintln!("--- the end of the log of {}\n{last}\n---", self.node_id);
+        }
+    }
+}
+
 /// Waits until something is so; returns how long that took.
 ///
 /// # Panics
