@@ -18,7 +18,7 @@ use shared::jose::sha256_base64url;
 
 use super::gate::Gate;
 use super::proof::knock::Knocks;
-use super::slots::{MAX_STRANGERS, Slots};
+use super::slots::{MAX_STRANGERS, MAX_UNVALIDATED, Slots};
 use super::wire;
 
 const KADEMLIA: StreamProtocol = StreamProtocol::new("/edge-hive/kad/1");
@@ -69,6 +69,8 @@ pub(super) struct Inner {
     pub(super) gossip: Gossip,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) exchange: request_response::Behaviour<wire::Json>,
+    // Behind the gate too: it has us call where the other says.
+    dcutr: Toggle<dcutr::Behaviour>,
 }
 
 /// For everybody.
@@ -80,7 +82,6 @@ pub(super) struct Behaviour {
     ping: ping::Behaviour,
     identify: identify::Behaviour,
     relay: Toggle<relay::client::Behaviour>,
-    dcutr: Toggle<dcutr::Behaviour>,
     pub(super) gate: Gate<Inner>,
     knocks: Knocks,
 }
@@ -100,7 +101,7 @@ impl Behaviour {
         let peer = key.public().to_peer_id();
         let count = |number: usize| Some(u32::try_from(number).unwrap_or(u32::MAX));
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(count(MAX_STRANGERS))
+            .with_max_pending_incoming(count(MAX_STRANGERS + MAX_UNVALIDATED))
             .with_max_pending_outgoing(count(32))
             // Two that dial each other at once have two for a moment, and one that comes back before its old one is gone.
             .with_max_established_per_peer(Some(4))
@@ -118,16 +119,16 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             ping: ping::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
-            dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
-            relay: relay.into(),
             gate: Gate::before(
                 Inner {
                     gossip: gossip(topics)?,
                     kad: kademlia(key),
                     exchange: exchange(),
+                    dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
                 },
                 GOSSIP_VERSIONS.to_vec(),
             ),
+            relay: relay.into(),
             knocks: Knocks::default(),
         })
     }

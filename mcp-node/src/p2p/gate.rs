@@ -35,9 +35,9 @@ pub(super) struct Gate<B: NetworkBehaviour> {
     /// Protocols of which a stream may wait until the gate is open.
     early: Arc<[StreamProtocol]>,
     connections: HashMap<ConnectionId, Connection>,
-    /// Calls of the behaviour that go on, and those that it is about to be refused.
+    /// Calls that the behaviour wishes to make, and those that go on.
+    wished: HashSet<ConnectionId>,
     calls: HashSet<ConnectionId>,
-    refused: HashSet<ConnectionId>,
     calls_left: usize,
     notices: VecDeque<(PeerId, ConnectionId, Passed<THandler<B>>)>,
     waker: Option<Waker>,
@@ -57,7 +57,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             early: early.into(),
             connections: HashMap::new(),
             calls: HashSet::new(),
-            refused: HashSet::new(),
+            wished: HashSet::new(),
             calls_left: 0,
             notices: VecDeque::new(),
             waker: None,
@@ -145,18 +145,6 @@ impl<B: NetworkBehaviour> Gate<B> {
             .map(|(id, _)| *id)
     }
 
-    fn count_call(&mut self, id: ConnectionId) {
-        match self.calls_left.checked_sub(1) {
-            Some(left) => {
-                self.calls_left = left;
-                self.calls.insert(id);
-            }
-            None => {
-                self.refused.insert(id);
-            }
-        }
-    }
-
     fn changed(&mut self, change: AddressChange<'_>) {
         let Some(connection) = self.connections.get_mut(&change.connection_id) else {
             return;
@@ -202,8 +190,13 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         // The behaviour takes that as a peer that cannot be reached, and goes on without it.
-        if self.refused.remove(&id) {
-            return Err(ConnectionDenied::new(EnoughCalls));
+        // One with addresses makes a connection that there is already a direct one.
+        if self.wished.remove(&id) && addresses.is_empty() {
+            let Some(left) = self.calls_left.checked_sub(1) else {
+                return Err(ConnectionDenied::new(EnoughCalls));
+            };
+            self.calls_left = left;
+            self.calls.insert(id);
         }
         self.inner
             .handle_pending_outbound_connection(id, peer, addresses, role)
@@ -233,7 +226,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
             }
             FromSwarm::DialFailure(failure) => {
                 self.calls.remove(&failure.connection_id);
-                self.refused.remove(&failure.connection_id);
+                self.wished.remove(&failure.connection_id);
                 self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
             }
             FromSwarm::ConnectionClosed(event) => self.closed(event),
@@ -262,7 +255,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         // "Any" connection means one that is open.
         let wish = match wish {
             ToSwarm::Dial { opts } => {
-                self.count_call(opts.connection_id());
+                self.wished.insert(opts.connection_id());
                 ToSwarm::Dial { opts }
             }
             ToSwarm::NotifyHandler {

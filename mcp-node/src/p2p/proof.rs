@@ -18,6 +18,7 @@ pub(super) mod knock;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,6 +33,7 @@ use shared::jwks::{KeyLookup, RemoteKeySet};
 use shared::secret::random_bytes;
 use shared::signed_jwt::{JwtFault, SignedJwt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::OwnRecord;
 use crate::identity::Identity;
@@ -42,6 +44,8 @@ use crate::revocation::Revocation;
 const PROOF_TYPE: &str = "edge-hive-peer-proof+jwt";
 /// A longer proof is none.
 const MAX_PROOF_BYTES: usize = 2048;
+/// How long the other has to read why it is refused, and to close its side.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// A longer message is not read.
 const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + MAX_PROOF_BYTES + 1024;
 
@@ -158,8 +162,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 ..Message::default()
             };
             self.say(&last).await.ok();
+            self.stream.close().await.ok();
+            // Whoever is refused is disconnected, and over QUIC what is on its way then is lost.
+            timeout(LAST_WORD, self.stream.read(&mut [0])).await.ok();
+        } else {
+            self.stream.close().await.ok();
         }
-        self.stream.close().await.ok();
         held
     }
 
