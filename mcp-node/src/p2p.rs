@@ -21,6 +21,7 @@ mod quota;
 mod slots;
 mod spread;
 mod task;
+mod told;
 mod transport;
 mod turns;
 mod wire;
@@ -148,6 +149,7 @@ impl P2p {
                 keys: parts.keys,
                 record: parts.record,
                 peers: parts.peers.clone(),
+                revocation: parts.revocation.clone(),
             }),
             policy,
             quotas,

@@ -38,6 +38,7 @@ pub(crate) mod session;
 mod shelf;
 pub(crate) mod signing_key;
 pub(crate) mod status_list;
+pub(crate) mod status_node;
 pub(crate) mod status_revoked;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -350,6 +351,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         session::STATEMENTS,
         signing_key::STATEMENTS,
         status_list::STATEMENTS,
+        status_node::STATEMENTS,
         status_revoked::STATEMENTS,
         token_family::STATEMENTS,
         totp::STATEMENTS,

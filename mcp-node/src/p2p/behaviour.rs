@@ -24,6 +24,11 @@ use super::wire;
 const KADEMLIA: StreamProtocol = StreamProtocol::new("/edge-hive/kad/1");
 /// In the place of `meshsub`: this is no public network.
 const GOSSIP: &str = "/edge-hive/meshsub";
+/// The protocols that gossip speaks with that prefix.
+const GOSSIP_VERSIONS: [StreamProtocol; 2] = [
+    StreamProtocol::new("/edge-hive/meshsub/1.1.0"),
+    StreamProtocol::new("/edge-hive/meshsub/1.0.0"),
+];
 /// A longer message is not passed on by gossip; a larger list is asked for.
 pub(super) const MAX_GOSSIP_BYTES: usize = 256 * 1024;
 /// What a proven peer sends within one message at most.
@@ -114,12 +119,15 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             ping: ping::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
-            gate: Gate::before(Inner {
-                gossip: gossip(topics)?,
-                kad: kademlia(key),
-                exchange: exchange(),
-                dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
-            }),
+            gate: Gate::before(
+                Inner {
+                    gossip: gossip(topics)?,
+                    kad: kademlia(key),
+                    exchange: exchange(),
+                    dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
+                },
+                GOSSIP_VERSIONS.to_vec(),
+            ),
             relay: relay.into(),
             knocks: Knocks::default(),
         })

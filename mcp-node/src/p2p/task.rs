@@ -64,8 +64,8 @@ pub(super) enum Finding {
     Step(ConnectionId, Step),
     NotProven(ConnectionId, NotProven),
     Judged(Judged),
-    /// A peer has said what it has to say of itself.
-    Introduced(PeerId),
+    /// A peer has said what it has to say of itself, and perhaps that is news.
+    Introduced(PeerId, Option<String>),
     /// A peer has answered with what is no good.
     Misbehaved(PeerId),
     Answer(libp2p::request_response::ResponseChannel<Response>, Response),
@@ -133,7 +133,7 @@ impl Task {
                 _ = tick.tick() => self.look_around(),
                 Ok(()) = advice.changed() => self.call_some(),
                 Ok(()) = cut_off.changed() => self.let_go_of_the_cut_off(),
-                () = changed(&mut changes) => self.publish_lists(),
+                () = changed(&mut changes) => self.on_changed_lists(),
                 () = stopping.cancelled() => return,
             }
         }
@@ -257,7 +257,7 @@ impl Task {
             Finding::Step(id, Step::Begin(record)) => self.on_proven(id, record),
             Finding::NotProven(id, fault) => self.on_not_proven(id, &fault),
             Finding::Judged(judged) => self.on_judged(judged),
-            Finding::Introduced(peer) => self.place(&peer),
+            Finding::Introduced(peer, news) => self.introduced(&peer, news),
             Finding::Misbehaved(peer) => self.misbehaved(&peer),
             Finding::Answer(channel, response) => self.respond(channel, response),
             Finding::Search(search) => self.search(search),

@@ -17,6 +17,7 @@ pub mod cut;
 pub mod database;
 pub mod dpop;
 pub mod enrolled;
+pub mod exchange;
 pub mod fleet;
 pub mod forge;
 pub mod html;

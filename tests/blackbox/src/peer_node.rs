@@ -56,6 +56,8 @@ pub struct PeerNode {
     pub listens: Listens,
     /// Its libp2p name.
     pub peer_id: String,
+    /// Its name for people.
+    pub node_id: String,
     program: Option<Program>,
 }
 
@@ -94,6 +96,7 @@ impl PeerNode {
             p2p_port,
             listens,
             peer_id: report["peer_id"].as_str().unwrap().to_owned(),
+            node_id: report["node_id"].as_str().unwrap().to_owned(),
             program: None,
         }
     }
@@ -258,6 +261,22 @@ impl PeerNode {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.node.log()).unwrap_or_default()
+    }
+}
+
+impl Drop for PeerNode {
+    /// Shows the end of the log of a failed test.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the logs of a failed test belong under its message"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(30)..].join("\n");
+            eprintln!("--- the end of the log of {}\n{last}\n---", self.node_id);
+        }
     }
 }
 
