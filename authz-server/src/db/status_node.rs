@@ -1,4 +1,4 @@
-//! The places of nodes' records. A node's place is a block of its client, of one place (docs/decisions/0019): whatever ends
+//! The places of nodes' records. A node's place is a block of its client, of one place (docs/decisions/0020): whatever ends
 //! the client sets its bit in the same transaction ([`super::status_revoked::client`]).
 
 use shared::clock::UnixSeconds;

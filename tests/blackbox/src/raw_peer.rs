@@ -90,6 +90,7 @@ impl RawPeer {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
+            .with_quic()
             .with_behaviour(|pair| Speech {
                 ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(1))),
                 identify: identify::Behaviour::new(

@@ -1,8 +1,9 @@
-//! P2P: the ways on which peers speak, with peers of stock libp2p, and with peers that send frames which no library would (docs/fleet.md).
+//! P2P: the ways on which peers speak, TCP and QUIC, with peers of stock libp2p, nodes of ours, strangers, and peers that
+//! send frames which no library would (docs/fleet.md).
 
 use blackbox::Fleet;
 use blackbox::forge::Key;
-use blackbox::peer_node::{Listens, PATIENCE, PeerNode};
+use blackbox::peer_node::{Listens, PATIENCE, PeerNode, eventually};
 use blackbox::raw_peer::{RawPeer, SpeechEvent};
 use blackbox::raw_yamux::{FLOODS, Flood, connect};
 use libp2p::swarm::SwarmEvent;
@@ -54,6 +55,58 @@ fn interoperates(listens: Listens) {
 #[test]
 fn stock_libp2p_interoperates_over_tcp_sqlite() {
     interoperates(Listens::Tcp);
+}
+
+#[test]
+fn stock_libp2p_interoperates_over_quic_sqlite() {
+    interoperates(Listens::Quic);
+}
+
+#[test]
+fn nodes_prove_themselves_over_quic_and_nobody_else_is_taken_for_one_sqlite() {
+    let fleet = fleet();
+    let one = node_on(&fleet, Listens::Quic);
+    // At the address of the one, another is said to be.
+    let other = PeerNode::enrol_as(&fleet, Listens::Quic, &[], "");
+    let wrong = one.address().replace(&one.peer_id, &other.peer_id);
+    let fooled = PeerNode::start_as(&fleet, Listens::Quic, &[wrong], "");
+    let two = PeerNode::start_as(&fleet, Listens::Quic, &[one.address()], "");
+    eventually("they prove themselves", || {
+        one.proven() >= 1.0 && two.proven() >= 1.0
+    });
+    let proven = format!("\"address\":\"/ip4/127.0.0.1/udp/{}/quic-v1", one.p2p_port);
+    assert!(two.log().contains(&proven), "{}", two.log());
+    assert_eq!(two.peer(&one.peer_id)["state"], "connected");
+    let complaint = fooled.connect(&other.peer_id).unwrap_err();
+    assert!(complaint.contains("cannot be reached"), "{complaint}");
+    assert_eq!(fooled.proven(), 0.0);
+}
+
+#[test]
+fn p2p_03_a_stranger_over_quic_gets_nothing_and_is_let_go_sqlite() {
+    let fleet = fleet();
+    let node = node_on(&fleet, Listens::Quic);
+    run(async {
+        let mut stranger = RawPeer::new(&Key::ed25519("x"), "stock");
+        let id = stranger.call(&node.address()).await;
+        for protocol in BEHIND_THE_GATE {
+            assert!(stranger.open(id, protocol).await.is_none(), "{protocol}");
+        }
+        let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { .. });
+        stranger.until("it is let go", closed).await;
+        // With somebody else's record.
+        let (_, record) = enrolled(&fleet);
+        let key = Key::ed25519("y");
+        let mut thief = RawPeer::new(&key, "stock");
+        let id = thief.call(&node.address()).await;
+        assert_eq!(
+            thief.prove(id, &key, &record).await,
+            json!({"refused": "record_refused"})
+        );
+        let (mut peer, _) = believed(&fleet, &node).await;
+        peer.until_so("the node counts it", || node.proven() >= 1.0).await;
+    });
+    eventually("the peer is gone", || node.proven() == 0.0);
 }
 
 /// What the operating systems of both ends may have taken of a flood before the node closes.
