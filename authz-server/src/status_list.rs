@@ -22,7 +22,8 @@ use self::publish::{Directory, Published};
 use crate::app::App;
 use crate::changes::Memory;
 use crate::db::change::{Change, MANY, Noun};
-use crate::db::status_list::BlockOwner;
+use crate::db::status_list::{BlockOwner, Leased};
+use crate::db::status_node::{self, NODES};
 use crate::error::Failure;
 use crate::flight::Flights;
 use crate::registry::Resource;
@@ -43,6 +44,16 @@ const LISTS: usize = 4096;
 pub(crate) struct Place {
     pub(crate) list_id: Arc<str>,
     pub(crate) index: i64,
+}
+
+impl From<Leased> for Place {
+    /// The first of a block.
+    fn from(leased: Leased) -> Self {
+        Self {
+            list_id: Arc::from(leased.list_id),
+            index: leased.first_index,
+        }
+    }
 }
 
 impl Place {
@@ -106,6 +117,18 @@ impl StatusLists {
         now: UnixSeconds,
     ) -> Result<Place, Failure> {
         self.blocks.allot(&app.db, resource, owner, now).await
+    }
+
+    /// The place of the record of the node whose client this is; `None` when the client has ended.
+    pub(crate) async fn place_of_node(
+        &self,
+        app: &App,
+        client_id: &str,
+        now: UnixSeconds,
+    ) -> Result<Option<Place>, Failure> {
+        let new_list = new_list_id(NODES)?;
+        let leased = status_node::place(&app.db, (client_id, &new_list), now).await?;
+        Ok(leased.map(Place::from))
     }
 
     /// No answer waits for news any more.
@@ -173,7 +196,8 @@ fn is_list_id(text: &str) -> bool {
         .is_some_and(|rest| rest.len() == TAG_LENGTH + RANDOM_LENGTH && rest.bytes().all(is_plain))
 }
 
-fn new_list_id(resource: &str) -> Result<String, NoRandomness> {
+/// A name for a new list of a resource.
+pub(crate) fn new_list_id(resource: &str) -> Result<String, NoRandomness> {
     use base64::Engine;
 
     let random = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random_bytes::<12>()?);

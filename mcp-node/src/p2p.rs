@@ -17,9 +17,11 @@ mod keys;
 mod open;
 mod proof;
 mod questions;
+mod quota;
 mod slots;
 mod spread;
 mod task;
+mod told;
 mod transport;
 mod turns;
 mod wire;
@@ -43,6 +45,7 @@ use self::behaviour::{Behaviour, Topics};
 use self::counts::Counts;
 use self::dial::DialPolicy;
 use self::proof::Trust;
+use self::quota::Quotas;
 use self::task::{Command, Task};
 use crate::advertisement::{Advertisement, Reach};
 use crate::config::P2pConfig;
@@ -102,6 +105,7 @@ struct Shared {
     peer: PeerId,
     trust: Arc<Trust>,
     policy: Arc<DialPolicy>,
+    quotas: Quotas,
     topics: Topics,
     revocation: Option<Revocation>,
     counts: Counts,
@@ -125,10 +129,11 @@ impl P2p {
                 (Some(transport), Some(behaviour))
             }
         };
+        let quotas = Quotas::new(relays.clone());
         let policy = Arc::new(DialPolicy::new(parts.config.dial.clone(), relays));
         let topics = Topics::of(parts.issuer.as_str());
         let transport =
-            transport::build(&key, &policy, relay_transport).map_err(|e| Misbuilt(e.to_string()))?;
+            transport::build(&key, &policy, &quotas, relay_transport).map_err(|e| Misbuilt(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &topics, parts.config.max_peers, relay)?;
         let swarm = Swarm::new(
             transport,
@@ -144,8 +149,10 @@ impl P2p {
                 keys: parts.keys,
                 record: parts.record,
                 peers: parts.peers.clone(),
+                revocation: parts.revocation.clone(),
             }),
             policy,
+            quotas,
             topics,
             revocation: parts.revocation,
             counts: Counts::of(&parts.metrics),
@@ -157,6 +164,11 @@ impl P2p {
         tokio::spawn(bootstrap::name_peers(
             shared.config.peers.clone(),
             parts.peers,
+            parts.stopping.clone(),
+        ));
+        tokio::spawn(bootstrap::name_relays(
+            shared.config.relays.clone(),
+            commands.clone(),
             parts.stopping.clone(),
         ));
         tokio::spawn(keys::fetch_signed(

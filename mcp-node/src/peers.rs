@@ -4,6 +4,7 @@
 //! issuer's signed record of it was shown over a connection that proved its key; only such nodes are told of in the news,
 //! and nothing that is merely heard pushes one out.
 
+mod choice;
 mod peer;
 mod table;
 
@@ -15,6 +16,7 @@ use shared::fleet::record::{SignedDirectory, SignedRecord};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use self::choice::Whom;
 pub(crate) use self::peer::{Peer, Source, State};
 use self::table::{Heard, Table};
 use crate::advertisement::Advertisement;
@@ -148,6 +150,22 @@ impl Peers {
         self.after_cut_off(left);
     }
 
+    /// How many nodes are connected that were not heard of on the local network.
+    pub(crate) fn connected_far(&self) -> usize {
+        choice::connected_far(self.table().rows.values())
+    }
+
+    /// Status lists have changed: nodes are cut off of whose record `is_revoked` says so.
+    pub(crate) fn judge(&self, is_revoked: impl Fn(&SignedRecord) -> bool) {
+        let left = self.table().judge(is_revoked);
+        self.after_cut_off(left);
+    }
+
+    /// How many nodes the fleet has, this one among them, as far as is known here.
+    pub(crate) fn fleet_size(&self) -> usize {
+        self.table().fleet_size()
+    }
+
     /// Whether a node has proved who it is, and its record still counts.
     pub(crate) fn is_known(&self, peer_id: &str) -> bool {
         self.table().is_known(peer_id)
@@ -158,10 +176,9 @@ impl Peers {
         self.table().is_revoked(peer_id)
     }
 
-    /// Nodes to try now, at most so many: those that the operator named first, then those that were tried least often.
-    /// Each is not offered again for a while.
-    pub(crate) fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
-        self.table().next_to_dial(at_most)
+    /// Nodes to try now, at most so many. Each is not offered again for a while.
+    pub(crate) fn to_dial(&self, whom: Whom, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
+        self.table().next_to_dial(whom, at_most)
     }
 
     /// Where a node is said to be, and by whom.

@@ -8,9 +8,10 @@ mod disk;
 mod follow;
 mod held;
 mod neighbours;
+mod nodes;
 mod others;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -78,6 +79,10 @@ struct Inner {
     is_asking_for_key: AtomicBool,
     /// Kept for neighbours.
     others: Mutex<Others>,
+    /// Those that are followed for neighbours are being asked for.
+    is_looking_again: AtomicBool,
+    /// Lists of records that are being looked for.
+    wanted: Mutex<HashSet<String>>,
 }
 
 /// What an operator wants to know.
@@ -147,6 +152,8 @@ impl Revocation {
             for_neighbours: Semaphore::new(FOR_NEIGHBOURS),
             is_asking_for_key: AtomicBool::new(false),
             others: Mutex::default(),
+            is_looking_again: AtomicBool::new(false),
+            wanted: Mutex::default(),
         }));
         disk::read(&revocation.0);
         if revocation.0.runtime.is_some() && !lock(&revocation.0.lists).is_empty() {
@@ -370,6 +377,9 @@ impl Inner {
         let confirmed_at = asked_at.unwrap_or_else(|| self.signed_at(verified.issued_at));
         let held = Arc::new(HeldList::new(verified, token, confirmed_at));
         lists.insert(uri.to_owned(), Arc::clone(&held));
+        drop(lists);
+        // So that the next change of it is one, for those who tell others.
+        self.changes.send_modify(|count| *count += 1);
         Ok(held)
     }
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::access_token::{Check, TokenFault};
@@ -34,7 +34,7 @@ pub const MAX_LIST_BYTES: usize = 1024 * 1024;
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The place of a token in a list (§6.2, `status.status_list`).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct StatusReference {
     /// The place.
     #[serde(rename = "idx")]
@@ -72,7 +72,8 @@ pub struct Claims<'a> {
     pub iss: &'a str,
     pub sub: &'a str,
     pub iat: UnixSeconds,
-    pub exp: UnixSeconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<UnixSeconds>,
     /// Seconds.
     pub ttl: u64,
     pub status_list: Packed<'a>,
@@ -86,7 +87,8 @@ pub struct Packed<'a> {
     /// The list, as [`pack`] makes it.
     pub lst: &'a str,
     /// Where the addresses of other lists are (§9.2).
-    pub aggregation_uri: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregation_uri: Option<&'a str>,
 }
 
 /// Compresses a list for `lst` (§4.1, §4.2): zlib, as small as it gets, base64url.

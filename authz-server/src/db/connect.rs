@@ -111,6 +111,8 @@ impl Db {
             .max_connections(4)
             .acquire_timeout(WAIT)
             .test_before_acquire(false);
+        // The first connection makes it a write-ahead log, for which SQLite waits for nobody.
+        let _lock = lock_beside(path).await.map_err(OpenFault::Connect)?;
         let pool = pool.connect_with(options).await.map_err(failed)?;
         Ok(Self::Lite(LitePool::new(pool)))
     }
@@ -122,7 +124,8 @@ impl Db {
             // sqlx takes an advisory lock on Postgres.
             Self::Pg(home) => MIGRATIONS.run(&home.pool).await.map_err(failed),
             Self::Lite(lite) => {
-                let _lock = tokio::task::block_in_place(|| lock_beside(url))?;
+                let path = sqlite_path(url).ok_or(OpenFault::Url)?;
+                let _lock = lock_beside(path).await.map_err(OpenFault::Migrate)?;
                 MIGRATIONS.run(lite.pool()).await.map_err(failed)
             }
         }
@@ -177,16 +180,17 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 }
 
 /// SQLite has no lock that spans several migrations; a file beside the database has. It is freed when closed.
-fn lock_beside(url: &str) -> Result<File, OpenFault> {
-    let path = sqlite_path(url).ok_or(OpenFault::Url)?;
-    let path = Path::new(&path).with_added_extension("lock");
-    let failed = |e: std::io::Error| OpenFault::Migrate(format!("{}: {e}", path.display()));
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    file.lock().map_err(failed)?;
-    Ok(file)
+async fn lock_beside(database: PathBuf) -> Result<File, String> {
+    let path = database.with_added_extension("lock");
+    let place = path.display().to_string();
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        file.lock().map(|()| file)
+    });
+    let locked = locked.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    locked.map_err(|e| format!("{place}: {e}"))
 }

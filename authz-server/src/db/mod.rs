@@ -41,6 +41,7 @@ mod shelf;
 pub(crate) mod signing_key;
 pub(crate) mod statistics;
 pub(crate) mod status_list;
+pub(crate) mod status_node;
 pub(crate) mod status_revoked;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -356,6 +357,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         signing_key::STATEMENTS,
         statistics::STATEMENTS,
         status_list::STATEMENTS,
+        status_node::STATEMENTS,
         status_revoked::STATEMENTS,
         token_family::STATEMENTS,
         totp::STATEMENTS,

@@ -36,13 +36,14 @@ const FORGET: &str = "DELETE FROM status_list WHERE list_id IN \
      (SELECT list_id FROM status_list WHERE window_end < $1 ORDER BY window_end, list_id LIMIT $2)";
 
 const RESOURCE_STANDS: &str = "SELECT uri FROM resource WHERE uri = $1";
-const CLIENT_ENDED: &str = "SELECT client_id FROM client WHERE client_id = $1 AND revoked_at IS NOT NULL";
+pub(super) const CLIENT_ENDED: &str =
+    "SELECT client_id FROM client WHERE client_id = $1 AND revoked_at IS NOT NULL";
 const USER_ENDED: &str = "SELECT user_id FROM user_account WHERE user_id = $1 AND disabled_at IS NOT NULL";
 const LIST_STANDS: &str = "SELECT list_id FROM status_list WHERE list_id = $1";
 // Held until the end of the transaction: whoever ends one of them comes before, and is seen here, or after, and sees
 // what was written here. SQLite has one writer at a time and needs no more.
 const HOLD_RESOURCE: &str = "SELECT uri FROM resource WHERE uri = $1 FOR SHARE";
-const HOLD_CLIENT: &str = "SELECT client_id FROM client WHERE client_id = $1 FOR SHARE";
+pub(super) const HOLD_CLIENT: &str = "SELECT client_id FROM client WHERE client_id = $1 FOR SHARE";
 const HOLD_USER: &str = "SELECT user_id FROM user_account WHERE user_id = $1 FOR SHARE";
 const HOLD_LIST: &str = "SELECT list_id FROM status_list WHERE list_id = $1 FOR SHARE";
 const WINDOW_END: &str = "SELECT window_end FROM status_list WHERE list_id = $1";
@@ -118,30 +119,35 @@ pub(crate) async fn lease(db: &Db, wanted: Wanted<'_>, now: UnixSeconds) -> Resu
         if !may_have_tokens(tx, wanted).await? {
             return Ok(None);
         }
-        loop {
-            if let Some(leased) = take(tx, wanted).await? {
-                if let Some(owner) = wanted.owner {
-                    add_block(tx, &leased, owner, wanted.length).await?;
-                }
-                return Ok(Some(leased));
-            }
-            let opened = on!(tx tx, c => async {
-                let open = sqlx::query(OPEN)
-                    .bind(wanted.new_list)
-                    .bind(wanted.resource)
-                    .bind(wanted.window_end.0)
-                    .bind(now.0)
-                    .bind(wanted.length)
-                    .bind(CAPACITY);
-                open.execute(c).await.map(|done| done.rows_affected())
-            })?;
-            if opened > 0 {
-                // Whoever waits for news of the resource's lists learns of it.
-                change::record(tx, Noun::Token, wanted.new_list, now);
-            }
-        }
+        lease_in(tx, wanted, now).await.map(Some)
     })
     .await
+}
+
+/// Leases a block for somebody who is known to stand.
+pub(super) async fn lease_in(tx: &mut Tx, wanted: Wanted<'_>, now: UnixSeconds) -> Result<Leased, DbFault> {
+    loop {
+        if let Some(leased) = take(tx, wanted).await? {
+            if let Some(owner) = wanted.owner {
+                add_block(tx, &leased, owner, wanted.length).await?;
+            }
+            return Ok(leased);
+        }
+        let opened = on!(tx tx, c => async {
+            let open = sqlx::query(OPEN)
+                .bind(wanted.new_list)
+                .bind(wanted.resource)
+                .bind(wanted.window_end.0)
+                .bind(now.0)
+                .bind(wanted.length)
+                .bind(CAPACITY);
+            open.execute(c).await.map(|done| done.rows_affected())
+        })?;
+        if opened > 0 {
+            // Whoever waits for news of the resource's lists learns of it.
+            change::record(tx, Noun::Token, wanted.new_list, now);
+        }
+    }
 }
 
 async fn take(tx: &mut Tx, wanted: Wanted<'_>) -> Result<Option<Leased>, DbFault> {
@@ -196,7 +202,7 @@ async fn may_have_tokens(tx: &mut Tx, wanted: Wanted<'_>) -> Result<bool, DbFaul
 }
 
 /// Holds a row where several can write, then asks about it.
-async fn held(
+pub(super) async fn held(
     tx: &mut Tx,
     (hold, ask): (&'static str, &'static str),
     id: &str,

@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use shared::clock::{self, UnixSeconds};
 use shared::fleet::name::is_node_id;
-use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE};
+use shared::fleet::record::{DIRECTORY_TYPE, NodeRecord, RECORD_TYPE, RecordStatus};
 use shared::jose::sha256_base64url;
 
 use super::{sign, sign_with};
@@ -25,6 +25,7 @@ use crate::db::{self};
 use crate::error::{self, Failure};
 use crate::flight::Flights;
 use crate::keys::KeyRing;
+use crate::status_list::Place;
 
 /// Others may keep the directory for a minute: so long a revoked node may stay in their copy.
 const CACHED: &str = "public, max-age=60";
@@ -121,7 +122,15 @@ pub(crate) async fn record(
         let Some(living) = living else {
             return Ok(::web::answer::not_found().await);
         };
-        let text = signed_record(&app, super::node::record(living)?, clock::now()).await?;
+        let now = clock::now();
+        let place = app
+            .status_lists
+            .place_of_node(&app, &living.client_id, now)
+            .await?;
+        let Some(place) = place else {
+            return Ok(::web::answer::not_found().await);
+        };
+        let text = signed_record(&app, (living, &place), now).await?;
         let etag = tag(&text);
         Ok(cacheable(&request, (text.into(), &etag), RECORD_TYPE))
     };
@@ -130,12 +139,16 @@ pub(crate) async fn record(
         .unwrap_or_else(|failure| error::answer(&app, &request, failure))
 }
 
-/// A record, signed for this hour and a day on.
+/// The record of a node, signed for this hour and a day on. Its place in a status list is what cuts it off before.
 pub(super) async fn signed_record(
     app: &App,
-    record: NodeRecord,
+    (node, place): (NodeRow, &Place),
     now: UnixSeconds,
 ) -> Result<String, Failure> {
+    let mut record = super::node::record(node)?;
+    record.status = Some(RecordStatus {
+        status_list: place.reference(&app.config.issuer),
+    });
     let iat = floor(now, HOUR);
     let claims = RecordClaims {
         iss: app.config.issuer.as_str(),

@@ -18,7 +18,7 @@ use shared::secret::{Secret, SecretHash};
 use shared::uri::ResourceUri;
 
 use super::directory::signed_record;
-use super::examine::{Candidate, Obstacle, examine, invite_refused};
+use super::examine::{Candidate, Obstacle, examine, invite_refused, resource};
 use super::invite::id_of;
 use crate::app::App;
 use crate::audit::{self, Actor, Event, Name, Target};
@@ -30,10 +30,12 @@ use crate::db::client::ClientRow;
 use crate::db::node::NodeRow;
 use crate::db::node_invite::InviteRow;
 use crate::db::resource::ResourceRow;
+use crate::db::status_node::NODES;
 use crate::db::{self, DbFault, Tx};
 use crate::error::{self, Failure};
 use crate::params::Params;
 use crate::resource::DEFAULT_SCOPES;
+use crate::status_list::{Place, new_list_id};
 
 /// A larger body is not read.
 const MAX_BODY: usize = 16 * 1024;
@@ -84,8 +86,8 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
     let outcome = app
         .db
         .write_unless(async |tx| plan.carry_out(tx, &invite, source, now).await);
-    let node = match outcome.await? {
-        Ok(node) => node,
+    let (node, place) = match outcome.await? {
+        Ok(enrolled) => enrolled,
         Err(obstacle) => {
             app.per_ip_failures
                 .check(ClientAddress::of(request).limit_key())?;
@@ -100,7 +102,7 @@ async fn admit(app: &App, request: &HttpRequest, payload: web::Payload) -> Resul
         client = %source,
         "a node enrolled"
     );
-    welcome(app, node, &plan.client.scopes, now).await
+    welcome(app, (node, &place), &plan.client.scopes, now).await
 }
 
 /// An invite that cannot be used. To the very node that has used it, the answer is given again: it may have been lost.
@@ -117,7 +119,9 @@ async fn again(
         && let Some(client) = app.client(client_id).await?
     {
         asked.verify(app, now)?;
-        return welcome(app, node, &client.scopes.to_string(), now).await;
+        let place = app.status_lists.place_of_node(app, client_id, now).await?;
+        let place = place.ok_or_else(|| invite_refused("the node was revoked meanwhile"))?;
+        return welcome(app, (node, &place), &client.scopes.to_string(), now).await;
     }
     // Whoever fails often is told to wait, as at every other door with a secret.
     app.per_ip_failures
@@ -130,21 +134,28 @@ async fn again(
     Err(invite_refused(reason).into())
 }
 
-async fn welcome(app: &App, node: NodeRow, scope: &str, now: UnixSeconds) -> Result<HttpResponse, Failure> {
+/// Reads nothing that may be out of reach: what has enrolled is told.
+async fn welcome(
+    app: &App,
+    (node, place): (NodeRow, &Place),
+    scope: &str,
+    now: UnixSeconds,
+) -> Result<HttpResponse, Failure> {
     let keys = app.keys().await?;
     let issuer = &app.config.issuer;
-    let record = super::node::record(node.clone())?;
+    let peer_id = super::node::record(node.clone())?.peer_id;
+    let record = signed_record(app, (node.clone(), place), now).await?;
     let welcome = Welcome {
         issuer: issuer.as_str(),
         jwks: serde_json::from_str(&keys.document).map_err(|e| Failure::Internal(e.to_string()))?,
         jwks_uri: issuer.endpoint("/.well-known/jwks.json"),
         node_id: &node.node_id,
-        peer_id: record.peer_id.clone(),
+        peer_id,
         client_id: &node.client_id,
         resource: &node.resource,
         name: &node.name,
         scope,
-        record: signed_record(app, record, now).await?,
+        record,
         directory_uri: issuer.endpoint("/fleet/nodes"),
     };
     Ok(HttpResponse::build(StatusCode::CREATED)
@@ -211,6 +222,8 @@ struct Plan {
     node: NodeRow,
     /// The resource, if it is not registered yet.
     new_resource: ResourceRow,
+    /// The name of the list for the record's place, should a new one be needed.
+    new_list: String,
 }
 
 impl Plan {
@@ -282,6 +295,7 @@ impl Plan {
             client,
             node,
             new_resource,
+            new_list: new_list_id(NODES)?,
         })
     }
 
@@ -292,7 +306,7 @@ impl Plan {
         invite: &InviteRow,
         source: IpAddr,
         now: UnixSeconds,
-    ) -> Result<Result<NodeRow, Obstacle>, DbFault> {
+    ) -> Result<Result<(NodeRow, Place), Obstacle>, DbFault> {
         let turn = change::take_turn(tx).await?;
         // A number without a change would make instances forget everything.
         change::record_at(tx, turn, (Noun::Client, &self.client.client_id), now).await?;
@@ -338,6 +352,7 @@ impl Plan {
             db::resource::insert_in(tx, &self.new_resource).await?;
         }
         db::node::insert(tx, &node).await?;
+        let place = db::status_node::allot(tx, (&node.client_id, &self.new_list), now).await?;
         let (actor, source) = (Actor::Client(&node.client_id), Some(source));
         if let Some(uri) = &forgotten {
             let event = Event {
@@ -361,28 +376,7 @@ impl Plan {
             ..Event::of_operator(Name::NodeEnrolled, Target::Node(&node.node_id))
         };
         db::audit_event::append(tx, &event, now).await?;
-        Ok(Ok(node))
-    }
-}
-
-/// The resource that the node will serve: what it names and what the invite names must not differ.
-fn resource(invite: &InviteRow, named: Option<&str>) -> Result<ResourceUri, OAuthError> {
-    let refusal = |sentence: String| OAuthError::new(ErrorCode::InvalidTarget, sentence);
-    let parse = |text: &str| {
-        text.parse::<ResourceUri>()
-            .map_err(|fault| refusal(format!("the resource cannot be registered: {fault}")))
-    };
-    match (named, &invite.resource) {
-        (None, None) => Err(refusal("name the resource that the node serves".to_owned())),
-        (Some(named), None) => parse(named),
-        (None, Some(invited)) => parse(invited),
-        (Some(named), Some(invited)) => {
-            let (named, invited) = (parse(named)?, parse(invited)?);
-            if named.lookup_key() == invited.lookup_key() {
-                return Ok(named);
-            }
-            Err(refusal("the invite is for another resource".to_owned()))
-        }
+        Ok(Ok((node, place.into())))
     }
 }
 

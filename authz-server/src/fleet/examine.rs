@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use shared::oauth_error::{ErrorCode, OAuthError};
+use shared::uri::ResourceUri;
 
 use crate::db::node::NodeRow;
 use crate::db::node_invite::InviteRow;
@@ -70,6 +71,27 @@ pub(super) fn invite_refused(reason: &'static str) -> OAuthError {
         "the invite is unknown, used or expired; ask the operator for a new one",
     )
     .because(reason)
+}
+
+/// The resource that the node will serve: what it names and what the invite names must not differ.
+pub(super) fn resource(invite: &InviteRow, named: Option<&str>) -> Result<ResourceUri, OAuthError> {
+    let refusal = |sentence: String| OAuthError::new(ErrorCode::InvalidTarget, sentence);
+    let parse = |text: &str| {
+        text.parse::<ResourceUri>()
+            .map_err(|fault| refusal(format!("the resource cannot be registered: {fault}")))
+    };
+    match (named, &invite.resource) {
+        (None, None) => Err(refusal("name the resource that the node serves".to_owned())),
+        (Some(named), None) => parse(named),
+        (None, Some(invited)) => parse(invited),
+        (Some(named), Some(invited)) => {
+            let (named, invited) = (parse(named)?, parse(invited)?);
+            if named.lookup_key() == invited.lookup_key() {
+                return Ok(named);
+            }
+            Err(refusal("the invite is for another resource".to_owned()))
+        }
+    }
 }
 
 /// Decides. `others` are the enrolments with the candidate's key, id or resource that live or were revoked.

@@ -107,6 +107,7 @@ pub(super) fn record(row: NodeRow) -> Result<NodeRecord, DbFault> {
         node_id: row.node_id,
         name: row.name,
         resource: row.resource,
+        status: None,
     })
 }
 

@@ -5,6 +5,8 @@
 //! signs has been in every instance's key set before, because whatever answers has caught up with the change that published
 //! it ([`crate::changes`]).
 
+mod done;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +14,13 @@ use serde_json::{Value, json};
 use shared::clock::{self, UnixSeconds};
 use shared::jose::Algorithm;
 
+use self::done::{Done, write_events};
 use super::{ALGORITHMS, KeyFault, KeyState, MasterKey, State, make};
 use crate::app::App;
-use crate::audit::{Actor, Event, Name, Outcome, Target};
+use crate::audit::{Actor, Name};
 use crate::db::change::{self, MANY, Noun};
 use crate::db::signing_key::{self, NewKey};
-use crate::db::{Db, DbFault, Tx, audit_event};
+use crate::db::{Db, DbFault, Tx};
 use crate::error::Failure;
 
 /// How often an instance looks whether something is due.
@@ -352,58 +355,6 @@ async fn make_all(master: &Arc<MasterKey>, algorithms: Vec<Algorithm>) -> Result
     let making =
         tokio::task::spawn_blocking(move || algorithms.into_iter().map(|alg| make(&sealer, alg)).collect());
     making.await.map_err(|_| KeyFault::Interrupted)?
-}
-
-/// What happened to one key.
-struct Done {
-    name: Name,
-    kid: String,
-    details: Value,
-}
-
-impl Done {
-    fn new(name: Name, kid: &str, details: Value) -> Self {
-        Self {
-            name,
-            kid: kid.to_owned(),
-            details,
-        }
-    }
-
-    fn published(key: &NewKey, signs_from: UnixSeconds) -> Self {
-        let details = json!({ "alg": key.algorithm.as_str(), "signs_from": signs_from.0 });
-        Self::new(Name::KeyPublished, &key.kid, details)
-    }
-
-    fn log(&self) {
-        let (event, kid, details) = (self.name.as_str(), &self.kid, &self.details);
-        if self.name == Name::KeyCompromised {
-            tracing::error!(
-                event,
-                kid,
-                "a signing key is no longer good, nor is anything that it signed"
-            );
-        } else {
-            tracing::info!(event, kid, %details, "signing key");
-        }
-    }
-}
-
-async fn write_events(tx: &mut Tx, done: &[Done], actor: Actor<'_>, now: UnixSeconds) -> Result<(), DbFault> {
-    for Done { name, kid, details } in done {
-        let event = Event {
-            name: *name,
-            actor,
-            on_behalf_of: None,
-            target: Target::Key(kid),
-            source: None,
-            outcome: Outcome::Done,
-            reason: None,
-            details: details.as_object().cloned().unwrap_or_default(),
-        };
-        audit_event::append(tx, &event, now).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::publish::{Directory, TTL};
 use super::{is_list_id, tag_of};
 use crate::app::App;
 use crate::conditional::{self, Tagged};
+use crate::db::status_node::NODES;
 use crate::error::{self, Failure};
 
 /// The longest wait for news (RFC 7240 §4.3, `wait`), in seconds: proxies give up after a minute.
@@ -54,7 +55,7 @@ pub(crate) async fn list(app: web::Data<App>, request: HttpRequest, name: web::P
     }
 }
 
-/// The lists of a resource, or all (§9.3). With `Prefer: wait=N` and the `ETag` that is known, the answer waits for a
+/// The lists of a resource, and with `nodes=true` those of the nodes' records too; or all (§9.3). With `Prefer: wait=N` and the `ETag` that is known, the answer waits for a
 /// change.
 pub(crate) async fn aggregation(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     match directory(&app, &request).await {
@@ -73,10 +74,11 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
         let sentence = "the query is too long for the name of a resource";
         return Err(OAuthError::new(ErrorCode::InvalidRequest, sentence).into());
     }
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    let resource = pairs
+    let pairs = || url::form_urlencoded::parse(query.as_bytes());
+    let resource = pairs()
         .find(|(name, _)| name == "resource")
         .map(|(_, value)| value.into_owned());
+    let has_nodes = pairs().any(|(name, value)| name == "nodes" && value == "true");
     let Some(resource) = resource else {
         app.catch_up().await?;
         return app.status_lists.whole_directory(app, clock::now()).await;
@@ -91,10 +93,16 @@ async fn directory(app: &App, request: &HttpRequest) -> Result<Arc<Directory>, F
     // Of another resource there is no news. Listened to before the state is read: nothing that changes after that is missed.
     let known = resources.find(&resource).filter(|found| found.uri == resource);
     let from = ClientAddress::of(request).limit_key();
-    let mut listener = known.and_then(|_| app.status_lists.news.listen(&tag_of(&resource), from));
+    let (tag, of_nodes) = (tag_of(&resource), has_nodes.then(|| tag_of(NODES)));
+    let tags = (&*tag, of_nodes.as_deref());
+    let mut listener = known.and_then(|_| app.status_lists.news.listen(tags, from));
     loop {
         app.catch_up().await?;
-        let directory = app.status_lists.directory(app, &resource, clock::now()).await?;
+        let mut directory = app.status_lists.directory(app, &resource, clock::now()).await?;
+        if has_nodes {
+            let of_nodes = app.status_lists.directory(app, NODES, clock::now()).await?;
+            directory = Arc::new(directory.and(&of_nodes)?);
+        }
         let Some(listener) = listener
             .as_mut()
             .filter(|_| conditional::is_known(request, &directory.etag))

@@ -35,6 +35,7 @@ pub(super) struct News {
 /// Somebody who waits.
 pub(super) struct Listener {
     changed: watch::Receiver<u64>,
+    also: Option<watch::Receiver<u64>>,
     stopped: watch::Receiver<bool>,
     _seat: Seat,
 }
@@ -66,9 +67,9 @@ impl News {
         }
     }
 
-    /// Begins to listen: whatever changes from now on ends the wait. `None` when too many wait, in all or at `address`, or
+    /// Begins to listen to one resource or two: whatever changes from now on ends the wait. `None` when too many wait, in all or at `address`, or
     /// the program is to stop.
-    pub(super) fn listen(&self, tag: &str, address: IpAddr) -> Option<Listener> {
+    pub(super) fn listen(&self, (tag, also): (&str, Option<&str>), address: IpAddr) -> Option<Listener> {
         if self.is_stopped.load(Ordering::Acquire) {
             return None;
         }
@@ -77,11 +78,13 @@ impl News {
         if topics.len() >= WAITING {
             topics.retain(|_, topic| topic.receiver_count() > 0);
         }
-        let changed = topics.entry(tag.to_owned()).or_default().subscribe();
+        let mut subscribe = |tag: &str| topics.entry(tag.to_owned()).or_default().subscribe();
+        let (changed, also) = (subscribe(tag), also.map(&mut subscribe));
         drop(topics);
         self.wanted.notify_one();
         Some(Listener {
             changed,
+            also,
             stopped: self.stopped.subscribe(),
             _seat: seat,
         })
@@ -148,8 +151,15 @@ impl Drop for Seat {
 impl Listener {
     /// Waits for a change; `false` when the program is to stop.
     pub(super) async fn changed(&mut self) -> bool {
+        let also = async {
+            match &mut self.also {
+                Some(also) => also.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             changed = self.changed.changed() => changed.is_ok(),
+            changed = also => changed,
             _ = self.stopped.wait_for(|stopped| *stopped) => false,
         }
     }
@@ -186,13 +196,13 @@ mod tests {
         let news = News::new();
         assert!(!news.is_waited_for());
         let mut mine: Vec<_> = (0..OF_ONE_ADDRESS)
-            .map(|_| news.listen("tag", address(0)).unwrap())
+            .map(|_| news.listen(("tag", None), address(0)).unwrap())
             .collect();
-        assert!(news.listen("tag", address(0)).is_none());
-        let other = news.listen("tag", address(1));
+        assert!(news.listen(("tag", None), address(0)).is_none());
+        let other = news.listen(("tag", None), address(1));
         assert!(other.is_some() && news.is_waited_for());
         mine.pop();
-        assert!(news.listen("tag", address(0)).is_some());
+        assert!(news.listen(("tag", None), address(0)).is_some());
         drop((mine, other));
         assert!(!news.is_waited_for());
         assert!(lock(&news.seats.0).by_address.is_empty());
@@ -202,10 +212,10 @@ mod tests {
     fn all_addresses_together_take_no_more_than_there_are() {
         let news = News::new();
         let seats: Vec<_> = (0..WAITING)
-            .map(|n| news.listen("tag", address(n / OF_ONE_ADDRESS)).unwrap())
+            .map(|n| news.listen(("tag", None), address(n / OF_ONE_ADDRESS)).unwrap())
             .collect();
-        assert!(news.listen("tag", address(999)).is_none());
+        assert!(news.listen(("tag", None), address(999)).is_none());
         drop(seats);
-        assert!(news.listen("tag", address(999)).is_some());
+        assert!(news.listen(("tag", None), address(999)).is_some());
     }
 }

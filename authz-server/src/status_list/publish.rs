@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::db;
 use crate::db::change::{Change, MANY, Noun};
 use crate::db::status_list::{CAPACITY, ListRow};
+use crate::db::status_node::NODES;
 use crate::db::status_revoked::GRACE;
 use crate::error::Failure;
 
@@ -40,6 +41,7 @@ pub(super) struct Published {
 
 /// The lists of one resource, as they are served.
 pub(super) struct Directory {
+    named: DirectoryDocument,
     pub(super) document: Bytes,
     pub(super) etag: String,
     resource: String,
@@ -47,7 +49,7 @@ pub(super) struct Directory {
 }
 
 /// Status List Aggregation (§9.3), and what each list says now.
-#[derive(Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 struct DirectoryDocument {
     status_lists: Vec<String>,
     /// In the same order: another text when a bit changed.
@@ -108,12 +110,13 @@ impl StatusLists {
             let epoch = app.epoch();
             let directory = Arc::new(self.gather(app, resource, now).await?);
             // A stranger could fill memory with names: what is not registered has no place in it.
-            if app
-                .resources()
-                .await?
-                .find(resource)
-                .is_some_and(|found| found.uri == resource)
-            {
+            let is_registered = resource == NODES
+                || app
+                    .resources()
+                    .await?
+                    .find(resource)
+                    .is_some_and(|found| found.uri == resource);
+            if is_registered {
                 let concerns = |change: &Change| {
                     let is_its_list = change.subject == MANY || tag_in(&change.subject) == Some(&tag);
                     change.is_of(&[Noun::Resource]) || (change.is_of(&[Noun::Token]) && is_its_list)
@@ -138,7 +141,7 @@ impl StatusLists {
                 document.versions.push(list.version.clone());
             }
         }
-        Directory::new(&document, resource, now)
+        Directory::new(document, resource, now)
     }
 
     /// Every list there is, for whoever has tokens for several resources. It says nothing of what is in them, and may be as
@@ -161,7 +164,7 @@ impl StatusLists {
                     .collect(),
                 versions: Vec::new(),
             };
-            let directory = Arc::new(Directory::new(&document, WHOLE, now)?);
+            let directory = Arc::new(Directory::new(document, WHOLE, now)?);
             self.directories.insert(WHOLE.to_owned(), Arc::clone(&directory));
             Ok(directory)
         };
@@ -172,12 +175,21 @@ impl StatusLists {
 impl Directory {
     /// That of a resource without lists.
     pub(super) fn empty() -> Result<Self, Failure> {
-        Self::new(&DirectoryDocument::default(), WHOLE, UnixSeconds(0))
+        Self::new(DirectoryDocument::default(), WHOLE, UnixSeconds(0))
     }
 
-    fn new(document: &DirectoryDocument, resource: &str, now: UnixSeconds) -> Result<Self, Failure> {
-        let document = serde_json::to_vec(document).map_err(|e| Failure::Internal(e.to_string()))?;
+    /// This one, and what `other` names.
+    pub(super) fn and(&self, other: &Self) -> Result<Self, Failure> {
+        let mut named = self.named.clone();
+        named.status_lists.extend_from_slice(&other.named.status_lists);
+        named.versions.extend_from_slice(&other.named.versions);
+        Self::new(named, &self.resource, self.made_at)
+    }
+
+    fn new(named: DirectoryDocument, resource: &str, now: UnixSeconds) -> Result<Self, Failure> {
+        let document = serde_json::to_vec(&named).map_err(|e| Failure::Internal(e.to_string()))?;
         Ok(Self {
+            named,
             etag: format!("\"{}\"", sha256_base64url(&document)),
             document: document.into(),
             resource: resource.to_owned(),
@@ -213,16 +225,17 @@ pub(super) async fn signed(
     // Every instance writes the same time for the same state.
     let issued_at = UnixSeconds(row.changed_at).max(signing_time(now));
     let ends = UnixSeconds(row.window_end) + GRACE;
+    let is_of_tokens = row.resource != NODES;
     let claims = Claims {
         iss: issuer.as_str(),
         sub: &address(issuer, &row.list_id),
         iat: issued_at,
-        exp: ends,
+        exp: Some(ends).filter(|_| is_of_tokens),
         ttl: TTL,
         status_list: Packed {
             bits: 1,
             lst: &lst,
-            aggregation_uri: aggregation_uri.as_str(),
+            aggregation_uri: Some(aggregation_uri.as_str()).filter(|_| is_of_tokens),
         },
     };
     let claims = serde_json::to_vec(&claims).map_err(|e| internal(e.to_string()))?;

@@ -479,6 +479,49 @@ async fn lists_die_with_their_tokens() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_has_one_place_that_ends_with_its_client() {
+    let places = Places::new();
+    for url in places.urls() {
+        let house = House::new(&url, "").await;
+        let (app, node) = (&house.app, node(&house).await);
+        let place =
+            async |client_id: &str| app.status_lists.place_of_node(app, client_id, NOW).await.unwrap();
+        let (mine, others) = (place("c_x").await.unwrap(), place("c_y").await.unwrap());
+        assert_eq!(place("c_x").await.as_ref(), Some(&mine));
+        assert_eq!(mine.list_id, others.list_id);
+        assert_ne!(mine.index, others.index);
+        let token = app
+            .status_lists
+            .allot(app, &node, of_client("c_x"), NOW)
+            .await
+            .unwrap();
+        assert_ne!(token.list_id, mine.list_id);
+        assert_eq!((bit(app, &mine).await, bit(app, &others).await), (0, 0));
+        // Whoever follows a resource may follow the nodes with it.
+        let directory = async |resource| app.status_lists.directory(app, resource, NOW).await.unwrap();
+        let both = directory(NODE)
+            .await
+            .and(&directory(NODES).await.clone())
+            .unwrap();
+        let both = String::from_utf8(both.document.to_vec()).unwrap();
+        for list_id in [&mine.list_id, &token.list_id] {
+            assert!(both.contains(&**list_id), "{both}");
+        }
+        let before = directory(NODES).await;
+        assert!(db::client::revoke(&app.db, "c_x", NOW).await.unwrap());
+        assert_eq!((bit(app, &mine).await, bit(app, &others).await), (1, 0));
+        assert_ne!(directory(NODES).await.etag, before.etag, "it is news");
+        // A century later it is still said.
+        let later = NOW + Duration::from_secs(100 * 365 * 86_400);
+        db::status_list::forget(&app.db, later).await.unwrap();
+        assert_eq!(bit(app, &mine).await, 1);
+        // Whoever has ended gets none.
+        assert!(db::client::revoke(&app.db, "c_y", NOW).await.unwrap());
+        assert_eq!(bit(app, &others).await, 1);
+    }
+}
+
 #[test]
 fn a_changed_list_names_its_resource() {
     let id = new_list_id("https://rs/mcp").unwrap();

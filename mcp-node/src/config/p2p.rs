@@ -61,9 +61,26 @@ impl P2pConfig {
         let mut section = reader.section("p2p");
         let enabled = section.value("enabled", "false");
         let listen = addresses(&mut section, "listen", LISTEN);
+        for address in listen.iter().filter(|address| relay_of(address).is_some()) {
+            let fault = format!("{address}: a relay is named in relays, without /p2p-circuit");
+            section.fault("listen", fault);
+        }
         let announce = addresses(&mut section, "announce", "");
         let peers = named(&mut section, "peers");
         let relays = named(&mut section, "relays");
+        for (_, address) in relays.iter().filter(|(_, address)| relay_of(address).is_some()) {
+            section.fault(
+                "relays",
+                format!("{address}: name the relay itself, without /p2p-circuit"),
+            );
+        }
+        for (_, address) in &peers {
+            let is_known = |relay: Option<PeerId>| relays.iter().any(|(known, _)| Some(*known) == relay);
+            if relay_of(address).is_some_and(|relay| !is_known(relay)) {
+                let fault = format!("{address}: it leads through a relay that is not in relays");
+                section.fault("peers", fault);
+            }
+        }
         let dial = section.list("dial", "");
         let max_peers = section.value("max_peers", "64");
         if max_peers.is_some_and(|max| !(MAX_PEERS.0..=MAX_PEERS.1).contains(&max)) {
@@ -90,6 +107,19 @@ fn addresses(section: &mut Section<'_>, key: &str, usual: &str) -> Vec<Multiaddr
         }
     }
     list
+}
+
+/// The relay that an address leads through: `None` when it leads straight there, `Some(None)` when the relay is not named.
+fn relay_of(address: &Multiaddr) -> Option<Option<PeerId>> {
+    let mut relay = None;
+    for part in address {
+        match part {
+            Protocol::P2p(peer) => relay = Some(peer),
+            Protocol::P2pCircuit => return Some(relay),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn named(section: &mut Section<'_>, key: &str) -> Vec<(PeerId, Multiaddr)> {

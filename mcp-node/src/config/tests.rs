@@ -240,3 +240,29 @@ fn how_mcp_is_served() {
         assert!(faults.contains(key), "{key}: {faults}");
     }
 }
+
+#[test]
+fn a_relay_is_named_before_anything_leads_through_it() {
+    let relay = "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let peer = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+    let circuit = format!("{relay}/p2p-circuit");
+    let through = format!("{circuit}/p2p/{peer}");
+    let of = |p2p: &str| format!("{ISSUER}[p2p]\n{p2p}");
+    let good = of(&format!(
+        "relays = [{relay:?}]\npeers = [{through:?}]\nlisten = []"
+    ));
+    let config = NodeConfig::from_text(&good).unwrap();
+    assert_eq!((config.p2p.relays.len(), config.p2p.peers.len()), (1, 1));
+    assert!(config.p2p.listen.is_empty());
+    for (text, fault) in [
+        (format!("peers = [{through:?}]"), "a relay that is not in relays"),
+        (format!("listen = [{circuit:?}]"), "a relay is named in relays"),
+        (format!("relays = [{through:?}]"), "name the relay itself"),
+    ] {
+        let faults = faults(&of(&text));
+        assert!(
+            faults.iter().any(|said| said.contains(fault)),
+            "{text}: {faults:?}"
+        );
+    }
+}

@@ -57,14 +57,14 @@ pub(super) fn sign(
     identity.key().sign_jwt(TYPE, &claims)
 }
 
-/// Checks an announcement, whoever brought it.
-pub(super) async fn verify(text: &str, trust: &Trust, now: UnixSeconds) -> Result<Announcement, NotProven> {
+/// Checks an announcement, whoever brought it. Asks nobody.
+pub(super) fn verify(text: &str, trust: &Trust, now: UnixSeconds) -> Result<Announcement, NotProven> {
     let jwt = SignedJwt::parse(text, MAX_BYTES)?;
     if !jwt.has_type(&[TYPE], false) {
         return Err(JwtFault("its typ is that of another kind of JWT").into());
     }
     let record = jwt.unverified("record").ok_or(JwtFault("it has no record"))?;
-    let record = trust.examine(record, now).await?;
+    let record = trust.examine_known(record, now)?;
     let jwt = jwt.verify(&record.record.key()?)?;
     if jwt.text("iss")? != Some(&record.record.peer_id) {
         return Err(NotProven::OtherPeer);
@@ -138,28 +138,28 @@ mod tests {
         let said = advertisement(identity, now);
         let at = |number, at| sign(identity, &of_author, &advertisement(identity, at), (number, at));
         let numbers = Numbers::default();
-        let read = async |text: &str, now| {
-            let announcement = verify(text, &reader.trust, now).await.ok()?;
+        let read = |text: &str, now| {
+            let announcement = verify(text, &reader.trust, now).ok()?;
             Some(numbers.take(&announcement, now))
         };
-        assert_eq!(read(&at(5, now), now).await, Some(true));
+        assert_eq!(read(&at(5, now), now), Some(true));
         // P2P-04: again, or an older one.
-        assert_eq!(read(&at(5, now), now).await, Some(false));
-        assert_eq!(read(&at(4, now), now).await, Some(false));
-        assert_eq!(read(&at(6, now), now).await, Some(true));
+        assert_eq!(read(&at(5, now), now), Some(false));
+        assert_eq!(read(&at(4, now), now), Some(false));
+        assert_eq!(read(&at(6, now), now), Some(true));
         let hour = Duration::from_secs(3600);
-        assert_eq!(read(&at(7, now - hour), now).await, None, "over");
-        let over = verify(&at(7, now - hour), &reader.trust, now).await;
+        assert_eq!(read(&at(7, now - hour), now), None, "over");
+        let over = verify(&at(7, now - hour), &reader.trust, now);
         assert!(matches!(over, Err(NotProven::Jwt(fault)) if fault.is_of_times()));
-        assert_eq!(read(&at(8, now + hour), now).await, None, "of the future");
+        assert_eq!(read(&at(8, now + hour), now), None, "of the future");
         // How long one counts is what it says, up to an hour.
         let mut long = advertisement(identity, now - hour / 2);
         long.expires_at = now + hour / 2;
         let in_the_middle = sign(identity, &of_author, &long, (8, now - hour / 2));
-        assert_eq!(read(&in_the_middle, now).await, Some(true));
+        assert_eq!(read(&in_the_middle, now), Some(true));
         long.expires_at = now + hour * 2;
         let too_long = sign(identity, &of_author, &long, (9, now));
-        assert_eq!(read(&too_long, now).await, None);
+        assert_eq!(read(&too_long, now), None);
         // In another's name, with another's record, of another node.
         let other = &reader.trust.identity;
         let of_other = record(&forge, other, now, |_| {});
@@ -174,10 +174,10 @@ mod tests {
                 .sign_jwt("edge-hive-peer-proof+jwt", &json!({"record": of_author})),
             "x".to_owned(),
         ] {
-            assert_eq!(read(&bad, now).await, None, "{bad}");
+            assert_eq!(read(&bad, now), None, "{bad}");
         }
-        assert_eq!(read(&at(10, now), now).await, Some(true));
+        assert_eq!(read(&at(10, now), now), Some(true));
         reader.trust.peers.revoked(&identity.peer_id());
-        assert_eq!(read(&at(11, now), now).await, None, "cut off");
+        assert_eq!(read(&at(11, now), now), None, "cut off");
     }
 }

@@ -2,7 +2,7 @@
 
 use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
-use shared::clock::UnixSeconds;
+use shared::clock::{self, UnixSeconds};
 
 use super::find::{Sought, find};
 use super::questions::{HOPS, named};
@@ -32,17 +32,22 @@ impl Task {
                 signed(newer.map(|ours| ours.token.clone()))
             }
             Request::Announcement => signed(self.spread.announcement.clone()),
+            Request::Announcements => Response::Several {
+                tokens: self.spread.told.some_for(&peer.to_base58(), clock::now()),
+            },
             Request::List {
                 uri,
                 iat,
                 digest,
                 hops,
             } => {
+                let revocation = self.shared.revocation.as_ref();
+                let costs = revocation.is_some_and(|revocation| revocation.would_look(&uri));
                 let sought = Sought {
                     uri,
                     had: iat.map(|iat| (iat, digest)),
                     hops: hops.min(HOPS),
-                    may_look: self.questions.looks.spend(peer),
+                    may_look: !costs || self.questions.looks.spend(peer),
                 };
                 return self.find_for(peer, sought, channel);
             }

@@ -18,12 +18,17 @@ use shared::jose::sha256_base64url;
 
 use super::gate::Gate;
 use super::proof::knock::Knocks;
-use super::slots::{MAX_STRANGERS, Slots};
+use super::slots::{MAX_STRANGERS, MAX_UNVALIDATED, Slots};
 use super::wire;
 
 const KADEMLIA: StreamProtocol = StreamProtocol::new("/edge-hive/kad/1");
 /// In the place of `meshsub`: this is no public network.
 const GOSSIP: &str = "/edge-hive/meshsub";
+/// The protocols that gossip speaks with that prefix.
+const GOSSIP_VERSIONS: [StreamProtocol; 2] = [
+    StreamProtocol::new("/edge-hive/meshsub/1.1.0"),
+    StreamProtocol::new("/edge-hive/meshsub/1.0.0"),
+];
 /// A longer message is not passed on by gossip; a larger list is asked for.
 pub(super) const MAX_GOSSIP_BYTES: usize = 256 * 1024;
 /// What a proven peer sends within one message at most.
@@ -64,6 +69,8 @@ pub(super) struct Inner {
     pub(super) gossip: Gossip,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) exchange: request_response::Behaviour<wire::Json>,
+    // Behind the gate too: it has us call where the other says.
+    dcutr: Toggle<dcutr::Behaviour>,
 }
 
 /// For everybody.
@@ -75,7 +82,6 @@ pub(super) struct Behaviour {
     ping: ping::Behaviour,
     identify: identify::Behaviour,
     relay: Toggle<relay::client::Behaviour>,
-    dcutr: Toggle<dcutr::Behaviour>,
     pub(super) gate: Gate<Inner>,
     knocks: Knocks,
 }
@@ -95,7 +101,7 @@ impl Behaviour {
         let peer = key.public().to_peer_id();
         let count = |number: usize| Some(u32::try_from(number).unwrap_or(u32::MAX));
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(count(MAX_STRANGERS))
+            .with_max_pending_incoming(count(MAX_STRANGERS + MAX_UNVALIDATED))
             .with_max_pending_outgoing(count(32))
             // Two that dial each other at once have two for a moment, and one that comes back before its old one is gone.
             .with_max_established_per_peer(Some(4))
@@ -113,13 +119,16 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             ping: ping::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
-            dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
+            gate: Gate::before(
+                Inner {
+                    gossip: gossip(topics)?,
+                    kad: kademlia(key),
+                    exchange: exchange(),
+                    dcutr: relay.as_ref().map(|_| dcutr::Behaviour::new(peer)).into(),
+                },
+                GOSSIP_VERSIONS.to_vec(),
+            ),
             relay: relay.into(),
-            gate: Gate::before(Inner {
-                gossip: gossip(topics)?,
-                kad: kademlia(key),
-                exchange: exchange(),
-            }),
             knocks: Knocks::default(),
         })
     }

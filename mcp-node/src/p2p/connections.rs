@@ -35,6 +35,8 @@ struct Link {
     address: Multiaddr,
     since: Instant,
     is_proven: bool,
+    /// It need not prove anything.
+    is_spared: bool,
     /// Where the peer says that it is, while it has proven nothing.
     says: Vec<Multiaddr>,
 }
@@ -71,9 +73,17 @@ impl Connections {
             address,
             since: Instant::now(),
             is_proven: false,
+            is_spared: false,
             says: Vec::new(),
         };
         self.links.insert(id, link);
+    }
+
+    /// A connection to one who proves nothing, and may stay all the same.
+    pub(super) fn spare(&mut self, id: ConnectionId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.is_spared = true;
+        }
     }
 
     /// Whose connection it is, and where it leads.
@@ -155,7 +165,8 @@ impl Connections {
 
     /// Connections that should have proven themselves by now.
     pub(super) fn overdue(&self) -> Vec<ConnectionId> {
-        let is_overdue = |link: &Link| !link.is_proven && link.since.elapsed() > TIME_FOR_PROOF;
+        let may_stay = |link: &Link| link.is_proven || link.is_spared;
+        let is_overdue = |link: &Link| !may_stay(link) && link.since.elapsed() > TIME_FOR_PROOF;
         let overdue = self.links.iter().filter(|(_, link)| is_overdue(link));
         overdue.map(|(id, _)| *id).collect()
     }
@@ -251,6 +262,8 @@ mod tests {
         for number in 0..3 {
             connections.established(id(number), peer, Multiaddr::empty());
         }
+        connections.established(id(3), PeerId::random(), Multiaddr::empty());
+        connections.spare(id(3));
         let place: Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
         assert!(connections.says(id(0), vec![place.clone()]).is_empty());
         assert!(connections.proven(id(0)) && !connections.proven(id(1)));

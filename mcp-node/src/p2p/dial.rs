@@ -148,13 +148,18 @@ impl DialPolicy {
         special_purpose(ip).is_none() && !self.told().missed.get(&ip).is_some_and(is_left_alone)
     }
 
+    /// Whether the operator named this relay.
+    pub(super) fn is_relay(&self, peer: &PeerId) -> bool {
+        self.relays.contains(peer)
+    }
+
     /// Whether the way leads through a relay that the operator named, and no other.
     fn is_own_relay(&self, address: &Multiaddr) -> bool {
         let mut relay = None;
         for part in address {
             match part {
                 Protocol::P2p(peer) => relay = Some(peer),
-                Protocol::P2pCircuit => return relay.is_some_and(|relay| self.relays.contains(&relay)),
+                Protocol::P2pCircuit => return relay.is_some_and(|relay| self.is_relay(&relay)),
                 _ => {}
             }
         }

@@ -37,7 +37,11 @@ pub(super) async fn find(
         may_look,
     } = sought;
     let looked = match may_look {
-        true => revocation.look_for_neighbour(&uri).await,
+        true => {
+            let looked = revocation.look_for_neighbour(&uri).await;
+            revocation.go_on_following(&uri);
+            looked
+        }
         false => Looked::Reached,
     };
     let found = revocation.newer(&uri, had.as_ref());

@@ -4,9 +4,11 @@
 //! A gate opens in two steps, since both sides open theirs on their own: first what the other begins is taken, then we
 //! begin ourselves. Whoever has told the other "you are welcome" took the first step before.
 
+mod early;
 mod passage;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p::core::transport::PortUse;
@@ -16,15 +18,27 @@ use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::oneshot;
 
+use self::early::Early;
 use self::passage::{Passage, Passed};
+
+/// The behaviour has no more calls now.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("enough peers are called")]
+struct EnoughCalls;
 
 /// `B`, for proven peers alone.
 pub(super) struct Gate<B: NetworkBehaviour> {
     inner: B,
+    /// Protocols of which a stream may wait until the gate is open.
+    early: Arc<[StreamProtocol]>,
     connections: HashMap<ConnectionId, Connection>,
+    /// Calls that the behaviour wishes to make, and those that go on.
+    wished: HashSet<ConnectionId>,
+    calls: HashSet<ConnectionId>,
+    calls_left: usize,
     notices: VecDeque<(PeerId, ConnectionId, Passed<THandler<B>>)>,
     waker: Option<Waker>,
 }
@@ -36,10 +50,15 @@ struct Connection {
 }
 
 impl<B: NetworkBehaviour> Gate<B> {
-    pub(super) fn before(inner: B) -> Self {
+    /// A gate before `inner`, at which one stream of each connection may wait, if it is of the protocols `early`.
+    pub(super) fn before(inner: B, early: Vec<StreamProtocol>) -> Self {
         Self {
             inner,
+            early: early.into(),
             connections: HashMap::new(),
+            calls: HashSet::new(),
+            wished: HashSet::new(),
+            calls_left: 0,
             notices: VecDeque::new(),
             waker: None,
         }
@@ -48,6 +67,16 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// The behaviour behind the gate.
     pub(super) fn inner(&mut self) -> &mut B {
         &mut self.inner
+    }
+
+    /// Calls that the behaviour made by itself, and that go on.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// From now on the behaviour may call so many peers by itself.
+    pub(super) fn allow_calls(&mut self, number: usize) {
+        self.calls_left = number;
     }
 
     /// The first step for a connection. `opened` is told once it is done. `false` when there is no such connection, or
@@ -150,7 +179,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Passage::closed())
+        Ok(Passage::closed(Early::new(&self.early)))
     }
 
     fn handle_pending_outbound_connection(
@@ -160,6 +189,15 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        // The behaviour takes that as a peer that cannot be reached, and goes on without it.
+        // One with addresses makes a connection that there is already a direct one.
+        if self.wished.remove(&id) && addresses.is_empty() {
+            let Some(left) = self.calls_left.checked_sub(1) else {
+                return Err(ConnectionDenied::new(EnoughCalls));
+            };
+            self.calls_left = left;
+            self.calls.insert(id);
+        }
         self.inner
             .handle_pending_outbound_connection(id, peer, addresses, role)
     }
@@ -172,7 +210,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Passage::closed())
+        Ok(Passage::closed(Early::new(&self.early)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -183,7 +221,13 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
                     endpoint: established.endpoint.clone(),
                     is_open: false,
                 };
+                self.calls.remove(&established.connection_id);
                 self.connections.insert(established.connection_id, connection);
+            }
+            FromSwarm::DialFailure(failure) => {
+                self.calls.remove(&failure.connection_id);
+                self.wished.remove(&failure.connection_id);
+                self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
             }
             FromSwarm::ConnectionClosed(event) => self.closed(event),
             FromSwarm::AddressChange(event) => self.changed(event),
@@ -210,6 +254,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         };
         // "Any" connection means one that is open.
         let wish = match wish {
+            ToSwarm::Dial { opts } => {
+                self.wished.insert(opts.connection_id());
+                ToSwarm::Dial { opts }
+            }
             ToSwarm::NotifyHandler {
                 peer_id,
                 handler: NotifyHandler::Any,

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Told,
     Keys,
     Announcement,
+    /// What it has heard of others.
+    Announcements,
     /// A part of a search.
     Search(u64),
 }

@@ -18,6 +18,7 @@ pub(super) mod knock;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,15 +33,19 @@ use shared::jwks::{KeyLookup, RemoteKeySet};
 use shared::secret::random_bytes;
 use shared::signed_jwt::{JwtFault, SignedJwt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::OwnRecord;
 use crate::identity::Identity;
 use crate::peers::Peers;
+use crate::revocation::Revocation;
 
 /// The type of a proof among JWTs: nothing else that the key signs can be taken for one.
 const PROOF_TYPE: &str = "edge-hive-peer-proof+jwt";
 /// A longer proof is none.
 const MAX_PROOF_BYTES: usize = 2048;
+/// How long the other has to read why it is refused, and to close its side.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// A longer message is not read.
 const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + MAX_PROOF_BYTES + 1024;
 
@@ -54,6 +59,8 @@ pub(super) struct Trust {
     pub(super) record: OwnRecord,
     /// Where it is known who was cut off.
     pub(super) peers: Peers,
+    /// The server's status lists, where there are some.
+    pub(super) revocation: Option<Revocation>,
 }
 
 /// Why a peer is not believed. Names nothing that it said.
@@ -155,8 +162,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conversation<S> {
                 ..Message::default()
             };
             self.say(&last).await.ok();
+            self.stream.close().await.ok();
+            // Whoever is refused is disconnected, and over QUIC what is on its way then is lost.
+            timeout(LAST_WORD, self.stream.read(&mut [0])).await.ok();
+        } else {
+            self.stream.close().await.ok();
         }
-        self.stream.close().await.ok();
         held
     }
 
@@ -286,11 +297,42 @@ impl Trust {
                 KeyLookup::Unavailable { .. } => return Err(NotProven::NoKeys),
             },
         };
-        let signed = unverified.verify((&self.issuer, &key), now)?;
-        if self.peers.is_revoked(&signed.record.peer_id) {
+        self.judge(unverified, &key, now)
+    }
+
+    /// The same of a record that others pass on: while they wait for it, nobody is asked.
+    pub(super) fn examine_known(&self, text: &str, now: UnixSeconds) -> Result<SignedRecord, NotProven> {
+        let unverified = UnverifiedRecord::parse(text)?;
+        let kid = unverified.kid().ok_or(JwtFault("its record names no key"))?;
+        let Some(key) = self.keys.known(kid) else {
+            // The issuer may have a new one; the next of its kind is judged by that.
+            if let Some(revocation) = &self.revocation {
+                revocation.ask_for_key(kid);
+            }
+            return Err(NotProven::UnknownKey);
+        };
+        self.judge(unverified, &key, now)
+    }
+
+    fn judge(
+        &self,
+        unverified: UnverifiedRecord<'_>,
+        key: &VerifyingKey,
+        now: UnixSeconds,
+    ) -> Result<SignedRecord, NotProven> {
+        let signed = unverified.verify((&self.issuer, key), now)?;
+        if self.peers.is_revoked(&signed.record.peer_id) || self.has_ended(&signed) {
             return Err(NotProven::Revoked);
         }
         Ok(signed)
+    }
+
+    /// Whether a status list says that a record stands no more.
+    pub(super) fn has_ended(&self, signed: &SignedRecord) -> bool {
+        match (&self.revocation, &signed.record.status) {
+            (Some(revocation), Some(status)) => revocation.has_ended(&status.status_list),
+            _ => false,
+        }
     }
 }
 

@@ -25,6 +25,8 @@ const ASK_LISTS: Duration = Duration::from_secs(3);
 const ASK_KEYS: Duration = Duration::from_secs(30);
 /// So often a peer is asked what it has, so that nothing that gossip lost stays lost.
 const COMPARE: Duration = Duration::from_secs(10);
+/// So often the issuer is asked for lists that neighbours wanted a short time ago.
+const FOLLOW: Duration = Duration::from_secs(2);
 /// Neighbours that are asked at once.
 const ASKED: usize = 3;
 /// How far a question goes: to a neighbour, and to its neighbours.
@@ -56,6 +58,7 @@ pub(super) struct Questions {
     lists_at: Instant,
     keys_at: Instant,
     compared_at: Instant,
+    followed_at: Instant,
     /// Something that this peer sent was passed over.
     passed_over: Option<PeerId>,
     again_at: Instant,
@@ -91,6 +94,7 @@ impl Questions {
             lists_at: now,
             keys_at: now,
             compared_at: now,
+            followed_at: now,
             passed_over: None,
             again_at: now,
         }
@@ -108,6 +112,7 @@ impl Task {
         let holdings = self.holdings();
         self.ask(peer, holdings, Purpose::Holdings);
         self.ask(peer, Request::Announcement, Purpose::Announcement);
+        self.ask(peer, Request::Announcements, Purpose::Announcements);
     }
 
     /// What is to be asked every now and then.
@@ -135,6 +140,9 @@ impl Task {
         let Some(revocation) = self.shared.revocation.clone() else {
             return;
         };
+        if due(&mut self.questions.followed_at, FOLLOW) {
+            revocation.look_again();
+        }
         if !revocation.is_alone() {
             return;
         }
@@ -268,6 +276,7 @@ impl Task {
                 }
             }
             (Purpose::Announcement, Response::Signed { token }) => self.judge_announcement(peer, token),
+            (Purpose::Announcements, Response::Several { tokens }) => self.judge_announcements(peer, tokens),
             (Purpose::Search(number), Response::Signed { token }) => self.offer(peer, token, Some(number)),
             (Purpose::Search(number), _) => self.searched(number),
             _ => {}

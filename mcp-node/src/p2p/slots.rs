@@ -1,6 +1,9 @@
 //! Room for strangers (P2P-08). Whoever connects is a stranger until it has proven itself: there is room for so many of
 //! them at once, for few from one address, and for addresses of known peers some room that strangers cannot take. Peers
 //! that have proven themselves are counted elsewhere and lose their place to nobody.
+//!
+//! Whoever calls over QUIC may write any address of others until the handshake is over (RFC 9000 §8.1), as nobody can over
+//! TCP. Until then it has a place in a room apart, so that packets of which nobody knows the sender fill no other.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use libp2p::core::Endpoint;
+use libp2p::core::multiaddr::Protocol;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
@@ -21,8 +25,10 @@ use super::dial::place_of;
 
 /// Strangers at once, those in the middle of their handshake included.
 pub(super) const MAX_STRANGERS: usize = 96;
-/// Of these for addresses that known peers came from within [`REMEMBERED`].
-const RESERVED: usize = 32;
+/// Strangers whose addresses may not be theirs, besides.
+pub(super) const MAX_UNVALIDATED: usize = 48;
+/// The part of a room that is for addresses that known peers came from within [`REMEMBERED`]: a third.
+const RESERVED: usize = 3;
 /// Strangers at once from one address: an IPv4 address, or the network of an IPv6 one (/64).
 const MAX_OF_ADDRESS: usize = 8;
 /// How long, and how many, addresses of known peers are remembered.
@@ -35,14 +41,39 @@ struct Full;
 
 #[derive(Default)]
 pub(super) struct Slots {
-    strangers: HashMap<ConnectionId, IpAddr>,
+    strangers: HashMap<ConnectionId, (Room, IpAddr)>,
     friends: HashMap<IpAddr, Instant>,
+}
+
+/// Where a stranger has its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    Unvalidated,
+    Validated,
+}
+
+impl Room {
+    fn of(address: &Multiaddr) -> Self {
+        let is_quic = address.iter().any(|part| part == Protocol::QuicV1);
+        if is_quic {
+            Self::Unvalidated
+        } else {
+            Self::Validated
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Self::Unvalidated => MAX_UNVALIDATED,
+            Self::Validated => MAX_STRANGERS,
+        }
+    }
 }
 
 impl Slots {
     /// A connection has proven itself: it is no stranger any more.
     pub(super) fn proven(&mut self, id: ConnectionId) {
-        let Some(address) = self.strangers.remove(&id) else {
+        let Some((_, address)) = self.strangers.remove(&id) else {
             return;
         };
         let now = Instant::now();
@@ -55,17 +86,18 @@ impl Slots {
         }
     }
 
-    fn admit(&mut self, id: ConnectionId, address: IpAddr) -> Result<(), Full> {
+    fn admit(&mut self, id: ConnectionId, room: Room, address: IpAddr) -> Result<(), Full> {
         let is_friend = |at: &Instant| at.elapsed() < REMEMBERED.0;
         let limit = match self.friends.get(&address).is_some_and(is_friend) {
-            true => MAX_STRANGERS,
-            false => MAX_STRANGERS - RESERVED,
+            true => room.size(),
+            false => room.size() - room.size() / RESERVED,
         };
-        let of_address = self.strangers.values().filter(|other| **other == address);
-        if self.strangers.len() >= limit || of_address.count() >= MAX_OF_ADDRESS {
+        let there = || self.strangers.values().filter(|(other, _)| *other == room);
+        let of_address = there().filter(|(_, other)| *other == address);
+        if there().count() >= limit || of_address.count() >= MAX_OF_ADDRESS {
             return Err(Full);
         }
-        self.strangers.insert(id, address);
+        self.strangers.insert(id, (room, address));
         Ok(())
     }
 }
@@ -93,16 +125,22 @@ impl NetworkBehaviour for Slots {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.admit(id, owner(remote)).map_err(ConnectionDenied::new)
+        self.admit(id, Room::of(remote), owner(remote))
+            .map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         _: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if Room::of(remote) == Room::Unvalidated {
+            // It has answered where it says that it is. If there is no room, its former place ends with the connection.
+            self.admit(id, Room::Validated, owner(remote))
+                .map_err(ConnectionDenied::new)?;
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -164,7 +202,41 @@ mod tests {
             let address = format!("/ip4/198.51.100.{}/tcp/1", number % 250);
             connect(&mut slots, *number, &address)
         });
-        assert_eq!(many.count(), MAX_STRANGERS - RESERVED - 2 * MAX_OF_ADDRESS);
+        assert_eq!(
+            many.count(),
+            MAX_STRANGERS - MAX_STRANGERS / RESERVED - 2 * MAX_OF_ADDRESS
+        );
         assert!(connect(&mut slots, 501, known), "a known peer comes back");
+    }
+
+    #[test]
+    fn p2p_08_senders_that_may_be_others_fill_a_room_apart() {
+        let mut slots = Slots::default();
+        let forged = |number: usize| format!("/ip4/198.51.100.{number}/udp/1/quic-v1");
+        let admitted = (1..=200).filter(|number| connect(&mut slots, *number, &forged(*number)));
+        let strangers = MAX_UNVALIDATED - MAX_UNVALIDATED / RESERVED;
+        assert_eq!(admitted.count(), strangers);
+        // Nobody who calls over TCP is kept out by them.
+        assert!(connect(&mut slots, 201, "/ip4/192.0.2.1/tcp/1"));
+        // Whoever answers leaves that room to others, and is counted among all strangers.
+        let answer = |slots: &mut Slots, number: usize| {
+            let from: Multiaddr = forged(number).parse().unwrap();
+            let id = ConnectionId::new_unchecked(number);
+            slots.handle_established_inbound_connection(id, PeerId::random(), &from, &from)
+        };
+        assert!(answer(&mut slots, 1).is_ok());
+        assert!(connect(&mut slots, 202, &forged(202)) && !connect(&mut slots, 203, &forged(203)));
+        (300..500).for_each(|number| {
+            connect(
+                &mut slots,
+                number,
+                &format!("/ip4/203.0.113.{}/tcp/1", number % 250),
+            );
+        });
+        assert!(answer(&mut slots, 2).is_err());
+        assert_eq!(
+            slots.strangers.len(),
+            MAX_STRANGERS - MAX_STRANGERS / RESERVED + strangers
+        );
     }
 }

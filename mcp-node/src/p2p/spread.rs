@@ -16,6 +16,7 @@ use super::announcement::{self, Announcement, Numbers};
 use super::behaviour::MAX_GOSSIP_BYTES;
 use super::proof::NotProven;
 use super::task::{Finding, Task};
+use super::told::{MAX_TOLD, Told};
 use super::turns::Turns;
 use crate::advertisement::Advertisement;
 use crate::peers::Source;
@@ -24,6 +25,9 @@ use crate::revocation::{Brought, Stamp};
 /// Messages that are judged at once, of all, and of each kind from each peer. Further ones are passed over: gossip does not
 /// bring them again, so others are asked what they have.
 const JUDGES: (usize, usize) = (32, 4);
+/// In a fleet of so many nodes, what each says of itself reaches all. At one announcement a minute from each, that is four a
+/// second for everybody.
+const PASSED_ON: usize = 250;
 
 /// What was told.
 pub(super) struct Spread {
@@ -33,9 +37,9 @@ pub(super) struct Spread {
     pub(super) announcement: Option<String>,
     numbers: Arc<Numbers>,
     number: u64,
+    /// What others say of themselves.
+    pub(super) told: Arc<Told>,
     judges: Turns<(PeerId, &'static str)>,
-    /// Of announcements: a record may name a key that the issuer must be asked for.
-    slow_judges: Turns<PeerId>,
 }
 
 impl Default for Spread {
@@ -45,8 +49,8 @@ impl Default for Spread {
             announcement: None,
             numbers: Arc::default(),
             number: 0,
+            told: Arc::default(),
             judges: Turns::new(JUDGES.0, JUDGES.1),
-            slow_judges: Turns::new(JUDGES.0, JUDGES.1),
         }
     }
 }
@@ -124,7 +128,8 @@ impl Task {
         let Some(revocation) = &self.shared.revocation else {
             return;
         };
-        let stamps = revocation.stamps();
+        let mut stamps = revocation.stamps();
+        stamps.extend(revocation.followed());
         let news = changed(&mut self.spread.lists, &stamps);
         let news: Vec<String> = news
             .iter()
@@ -198,21 +203,16 @@ impl Task {
         if !self.connections.may_send(&from) {
             return self.on_judged(judged(Verdict::PassedOver));
         }
-        let turn = match judge {
-            Judge::Announcement => self.spread.slow_judges.take(from),
-            Judge::List | Judge::Keys => self.spread.judges.take((from, kind)),
-        };
-        let Some(turn) = turn else {
+        let Some(turn) = self.spread.judges.take((from, kind)) else {
             return self.on_judged(judged(Verdict::PassedOver));
         };
         let Ok(text) = String::from_utf8(message.data) else {
             return self.on_judged(judged(Verdict::Bad("it is no text")));
         };
         self.shared.trust.peers.contacted(&from.to_base58());
-        let (shared, findings) = (Arc::clone(&self.shared), self.findings.clone());
-        let numbers = Arc::clone(&self.spread.numbers);
+        let (bench, findings) = (self.bench(), self.findings.clone());
         tokio::spawn(async move {
-            let verdict = judge.judge(&shared, &numbers, &text).await;
+            let verdict = judge.judge(&bench, &text);
             drop(turn);
             let judged = Judged {
                 id,
@@ -232,8 +232,14 @@ impl Task {
             verdict,
         } = judged;
         self.shared.counts.judged(kind, verdict.word());
+        let acceptance = match verdict.acceptance() {
+            MessageAcceptance::Accept if kind == "announcement" && !self.is_passed_on() => {
+                MessageAcceptance::Ignore
+            }
+            acceptance => acceptance,
+        };
         let gossip = &mut self.swarm.behaviour_mut().gate.inner().gossip;
-        gossip.report_message_validation_result(&id, &from, verdict.acceptance());
+        gossip.report_message_validation_result(&id, &from, acceptance);
         if let Verdict::Bad(reason) = verdict {
             tracing::warn!(peer = %from, kind, reason, event = "peer_message_refused", "security: what a peer sent is refused");
             self.misbehaved(&from);
@@ -248,18 +254,61 @@ impl Task {
         self.publish_lists();
     }
 
-    /// Takes what a peer said of itself when it was asked.
+    /// Whether announcements are passed on: in a large fleet each node would hear of all the others all the time, and there
+    /// they go to the peers of their author and no further.
+    fn is_passed_on(&self) -> bool {
+        self.shared.trust.peers.fleet_size() <= PASSED_ON
+    }
+
+    /// Takes what a peer said of itself when it was asked. To others here, it may be news.
     pub(super) fn judge_announcement(&self, peer: PeerId, text: String) {
-        let (shared, findings) = (Arc::clone(&self.shared), self.findings.clone());
-        let numbers = Arc::clone(&self.spread.numbers);
+        let (bench, findings) = (self.bench(), self.findings.clone());
         tokio::spawn(async move {
-            let finding = match Judge::Announcement.judge(&shared, &numbers, &text).await {
-                Verdict::Bad(_) => Finding::Misbehaved(peer),
-                _ => Finding::Introduced(peer),
+            let news = match Judge::Announcement.judge(&bench, &text) {
+                Verdict::Bad(_) => return drop(findings.send(Finding::Misbehaved(peer)).await),
+                Verdict::New => Some(text),
+                _ => None,
             };
-            findings.send(finding).await.ok();
+            findings.send(Finding::Introduced(peer, news)).await.ok();
         });
     }
+
+    /// Takes what a peer has heard of others.
+    pub(super) fn judge_announcements(&self, peer: PeerId, texts: Vec<String>) {
+        let (bench, findings) = (self.bench(), self.findings.clone());
+        tokio::spawn(async move {
+            for text in texts.iter().take(MAX_TOLD) {
+                if let Verdict::Bad(_) = Judge::Announcement.judge(&bench, text) {
+                    findings.send(Finding::Misbehaved(peer)).await.ok();
+                    return;
+                }
+            }
+        });
+    }
+
+    /// A peer has said of itself what it has to say.
+    pub(super) fn introduced(&mut self, peer: &PeerId, news: Option<String>) {
+        self.place(peer);
+        if let Some(text) = news.filter(|_| self.is_passed_on()) {
+            let topic = self.shared.topics.announcements.clone();
+            self.publish(&topic, text);
+        }
+    }
+
+    fn bench(&self) -> Bench {
+        Bench {
+            shared: Arc::clone(&self.shared),
+            numbers: Arc::clone(&self.spread.numbers),
+            told: Arc::clone(&self.spread.told),
+        }
+    }
+}
+
+/// What judges need.
+struct Bench {
+    shared: Arc<Shared>,
+    numbers: Arc<Numbers>,
+    told: Arc<Told>,
 }
 
 /// The lists that say something else than in `seen`, which is brought up to date.
@@ -282,7 +331,9 @@ enum Judge {
 }
 
 impl Judge {
-    async fn judge(self, shared: &Shared, numbers: &Numbers, text: &str) -> Verdict {
+    /// Never waits for the network: there are few judges, and whoever waits keeps others waiting.
+    fn judge(self, bench: &Bench, text: &str) -> Verdict {
+        let shared = &*bench.shared;
         match self {
             Self::List => match &shared.revocation {
                 Some(revocation) => revocation.offer(text).into(),
@@ -291,8 +342,11 @@ impl Judge {
             Self::Keys => judge_keys(shared, text),
             Self::Announcement => {
                 let now = clock::now();
-                match announcement::verify(text, &shared.trust, now).await {
-                    Ok(announcement) if numbers.take(&announcement, now) => take(shared, announcement, now),
+                match announcement::verify(text, &shared.trust, now) {
+                    Ok(announcement) if bench.numbers.take(&announcement, now) => {
+                        bench.told.keep(&announcement, text, now);
+                        take(shared, announcement, now)
+                    }
                     Ok(_) => Verdict::Known,
                     Err(NotProven::NoKeys | NotProven::UnknownKey) => Verdict::Unjudged,
                     // The node may have been cut off a moment ago, and whoever passes it on may not know.

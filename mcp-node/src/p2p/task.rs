@@ -1,6 +1,7 @@
 //! The one task that owns the swarm.
 
 mod calls;
+mod reach;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,23 +10,24 @@ use std::time::Duration;
 use libp2p::core::ConnectedPoint;
 use libp2p::futures::StreamExt;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
+use libp2p::{Multiaddr, PeerId, Swarm, dcutr, identify, kad};
 use shared::fleet::record::SignedRecord;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::calls::{Call, Waiting};
+use self::reach::Relays;
 use super::behaviour::{Behaviour, BehaviourEvent, InnerEvent};
 use super::connections::Connections;
-use super::dial::{Said, place_of};
+use super::dial::Said;
 use super::proof::knock::Knock;
 use super::proof::{Conversation, NotProven, Step};
 use super::questions::Questions;
 use super::spread::{Judged, Spread};
 use super::wire::Response;
 use super::{NotConnected, Shared};
-use crate::advertisement::{Advertisement, Reached};
+use crate::advertisement::Advertisement;
 use crate::revocation::Brought;
 
 /// How often the task looks around.
@@ -51,6 +53,8 @@ pub(super) enum Command {
         answer: oneshot::Sender<Result<(), NotConnected>>,
     },
     Announce(Box<Advertisement>),
+    /// A relay, and where it is now.
+    Relay(PeerId, Vec<Multiaddr>),
     /// A newer signed key set is there.
     KeysRenewed,
 }
@@ -60,8 +64,8 @@ pub(super) enum Finding {
     Step(ConnectionId, Step),
     NotProven(ConnectionId, NotProven),
     Judged(Judged),
-    /// A peer has said what it has to say of itself.
-    Introduced(PeerId),
+    /// A peer has said what it has to say of itself, and perhaps that is news.
+    Introduced(PeerId, Option<String>),
     /// A peer has answered with what is no good.
     Misbehaved(PeerId),
     Answer(libp2p::request_response::ResponseChannel<Response>, Response),
@@ -88,6 +92,7 @@ pub(super) struct Task {
     commands: mpsc::Receiver<Command>,
     waiting: Vec<Waiting>,
     calls: HashMap<ConnectionId, Call>,
+    relays: Relays,
 }
 
 impl Task {
@@ -109,6 +114,7 @@ impl Task {
             commands,
             waiting: Vec::new(),
             calls: HashMap::new(),
+            relays: Relays::default(),
         }
     }
 
@@ -127,27 +133,8 @@ impl Task {
                 _ = tick.tick() => self.look_around(),
                 Ok(()) = advice.changed() => self.call_some(),
                 Ok(()) = cut_off.changed() => self.let_go_of_the_cut_off(),
-                () = changed(&mut changes) => self.publish_lists(),
+                () = changed(&mut changes) => self.on_changed_lists(),
                 () = stopping.cancelled() => return,
-            }
-        }
-    }
-
-    /// Where nobody can be heard, the node still calls others.
-    fn listen(&mut self) {
-        for address in self.shared.config.listen.clone() {
-            if let Err(reason) = self.swarm.listen_on(address.clone()) {
-                tracing::error!(%address, %reason, "peers cannot be listened for");
-            }
-        }
-        for address in self.shared.config.announce.clone() {
-            self.swarm.add_external_address(address);
-        }
-        for (_, relay) in self.shared.config.relays.clone() {
-            self.shared.policy.admits(&relay, Said::ByOperator);
-            let circuit = relay.clone().with(libp2p::multiaddr::Protocol::P2pCircuit);
-            if let Err(reason) = self.swarm.listen_on(circuit) {
-                tracing::error!(%relay, %reason, "a relay cannot be used");
             }
         }
     }
@@ -162,11 +149,16 @@ impl Task {
                 ..
             } => {
                 self.calls.remove(&connection_id);
+                // A relay is no node of the fleet: it has nothing to prove, and gets nothing.
+                let is_relay = endpoint.is_dialer() && self.shared.policy.is_relay(&peer_id);
                 let address = match endpoint {
                     ConnectedPoint::Dialer { address, .. } => address,
                     ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
                 };
                 self.connections.established(connection_id, peer_id, address);
+                if is_relay {
+                    self.connections.spare(connection_id);
+                }
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id),
             SwarmEvent::OutgoingConnectionError {
@@ -180,26 +172,11 @@ impl Task {
             }
             SwarmEvent::ExpiredListenAddr { .. } => self.on_addresses(),
             SwarmEvent::ListenerClosed {
-                reason: Err(reason), ..
-            } => {
-                tracing::error!(%reason, "peers are no longer listened for");
-            }
+                listener_id, reason, ..
+            } => self.on_listener_closed(listener_id, reason),
             _ => {}
         }
         self.shared.counts.set_connected(self.connections.counts());
-    }
-
-    /// Tells where this node is reached now.
-    fn on_addresses(&self) {
-        let announced = self.shared.config.announce.iter();
-        let (loopback, others): (Vec<_>, Vec<_>) =
-            self.swarm.listeners().partition(|address| is_loopback(address));
-        let listened = if others.is_empty() { loopback } else { others };
-        let addresses = announced.chain(listened).take(MAX_ADDRESSES);
-        self.shared.reach.set(Reached {
-            protocols: PROTOCOLS.map(str::to_owned).to_vec(),
-            addresses: addresses.map(ToString::to_string).collect(),
-        });
     }
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
@@ -220,6 +197,16 @@ impl Task {
             BehaviourEvent::Gate(InnerEvent::Kad(kad::Event::OutboundQueryProgressed { result, .. })) => {
                 self.on_found(result);
             }
+            BehaviourEvent::Gate(InnerEvent::Dcutr(dcutr::Event {
+                remote_peer_id,
+                result,
+            })) => match result {
+                Ok(_) => tracing::info!(peer = %remote_peer_id, "a peer is reached without its relay"),
+                Err(reason) => {
+                    tracing::debug!(peer = %remote_peer_id, %reason, "a peer is reached through its relay only");
+                }
+            },
+            BehaviourEvent::Relay(event) => self.on_relay(event),
             _ => {}
         }
     }
@@ -260,13 +247,17 @@ impl Task {
                 let is_let_go = peer.is_some_and(|peer| self.connections.is_let_go(&peer));
                 // Dropping `opened` ends the conversation.
                 if !is_let_go && (!is_new || proven < self.shared.config.max_peers) {
+                    // Before the other hears that it may speak.
+                    if let Some(peer) = peer {
+                        self.shared.quotas.lift(&peer);
+                    }
                     self.swarm.behaviour_mut().gate.open(id, opened);
                 }
             }
             Finding::Step(id, Step::Begin(record)) => self.on_proven(id, record),
             Finding::NotProven(id, fault) => self.on_not_proven(id, &fault),
             Finding::Judged(judged) => self.on_judged(judged),
-            Finding::Introduced(peer) => self.place(&peer),
+            Finding::Introduced(peer, news) => self.introduced(&peer, news),
             Finding::Misbehaved(peer) => self.misbehaved(&peer),
             Finding::Answer(channel, response) => self.respond(channel, response),
             Finding::Search(search) => self.search(search),
@@ -356,6 +347,7 @@ impl Task {
             Command::Connect { peer, answer } => self.connect(peer, answer),
             Command::Announce(advertisement) => self.announce(&advertisement),
             Command::KeysRenewed => self.publish_keys(),
+            Command::Relay(relay, places) => self.listen_through(relay, &places),
         }
     }
 
@@ -383,11 +375,6 @@ impl Task {
             self.swarm.disconnect_peer_id(*peer).ok();
         }
     }
-}
-
-/// Others have a loopback of their own. Where nothing else is listened on, all peers are on this machine.
-fn is_loopback(address: &Multiaddr) -> bool {
-    place_of(address).is_some_and(|(ip, _)| ip.is_loopback())
 }
 
 async fn changed(changes: &mut Option<tokio::sync::watch::Receiver<u64>>) {

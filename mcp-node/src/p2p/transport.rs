@@ -11,24 +11,27 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport, noise, relay, tcp, yamux};
 
 use super::dial::{DialPolicy, Guarded};
+use super::quota::{Quotas, Security};
 
 /// Time for a whole handshake: Noise, and the choice of protocols (P2P-08, P2P-09).
 const HANDSHAKE: Duration = Duration::from_secs(8);
 /// Streams that a connection has at most.
-const MAX_STREAMS: usize = 64;
+const MAX_STREAMS: u16 = 64;
 
 type Peers = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// The transport of a node with this key. It calls whom `policy` permits.
+/// The transport of a node with this key. It calls whom `policy` permits, and reads of strangers what `quotas` leave them.
 pub(super) fn build(
     key: &Keypair,
     policy: &Arc<DialPolicy>,
+    quotas: &Quotas,
     relay: Option<relay::client::Transport>,
 ) -> Result<Peers, noise::Error> {
+    let security = Security::new(key, quotas)?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
     let direct = Guarded::new(tcp, policy)
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
+        .authenticate(security.clone())
         .multiplex(multiplexer())
         .timeout(HANDSHAKE)
         .boxed();
@@ -38,7 +41,7 @@ pub(super) fn build(
     };
     let relayed = Guarded::new(relay, policy)
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
+        .authenticate(security)
         .multiplex(multiplexer())
         .timeout(HANDSHAKE)
         .boxed();
@@ -50,9 +53,14 @@ pub(super) fn build(
 fn with_quic(direct: Peers, key: &Keypair, policy: &Arc<DialPolicy>) -> Peers {
     use libp2p::quic;
 
+    /// What one stream may have sent that nobody has read yet, as with yamux, and all streams of a connection: there is
+    /// no quota beside it, so it is less (P2P-10).
+    const UNREAD: (u32, u32) = (256 * 1024, 1024 * 1024);
+
     let mut config = quic::Config::new(key);
-    config.max_concurrent_stream_limit = MAX_STREAMS as u32;
     config.handshake_timeout = HANDSHAKE;
+    config.max_concurrent_stream_limit = MAX_STREAMS.into();
+    (config.max_stream_data, config.max_connection_data) = UNREAD;
     let quic = Guarded::new(quic::tokio::Transport::new(config), policy)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     direct
@@ -68,6 +76,6 @@ fn with_quic(direct: Peers, _: &Keypair, _: &Arc<DialPolicy>) -> Peers {
 
 fn multiplexer() -> yamux::Config {
     let mut config = yamux::Config::default();
-    config.set_max_num_streams(MAX_STREAMS);
+    config.set_max_num_streams(MAX_STREAMS.into());
     config
 }

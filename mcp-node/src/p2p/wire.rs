@@ -58,6 +58,8 @@ pub(super) enum Request {
     },
     /// What the peer says of itself.
     Announcement,
+    /// What others have said of themselves to the peer.
+    Announcements,
 }
 
 /// An answer.
@@ -72,6 +74,8 @@ pub(super) enum Response {
     },
     /// What was asked for, as it was signed.
     Signed { token: String },
+    /// What several have signed.
+    Several { tokens: Vec<String> },
     /// There is nothing newer.
     Nothing,
     /// The peer asks too much at once.

@@ -62,6 +62,8 @@ pub(crate) struct Peer {
     pub(super) since: Instant,
     /// How often it could not be reached since it could.
     pub(super) failures: u32,
+    /// Its turn among all that are tried ([`super::choice::turn_of`]).
+    pub(super) turn: u64,
     /// It is not tried before.
     pub(super) not_before: Instant,
     /// When that was last brought forward because somebody who may say anything spoke of another place.
@@ -89,6 +91,7 @@ impl Peer {
             since: now,
             failures: 0,
             not_before: now,
+            turn: 0,
             hurried_at: None,
         }
     }

@@ -9,14 +9,13 @@ use shared::fleet::name;
 use shared::fleet::record::{SignedDirectory, SignedRecord};
 use tokio::time::Instant;
 
+use super::choice::{pause, turn_of};
 use super::peer::{Peer, Sighting, Source, State, kept};
 use super::{MAX_ADDRESS_BYTES, MAX_PEERS, NotKnown};
 use crate::advertisement::Advertisement;
 
 /// Nodes that were cut off and are remembered, so that nobody tries them again. Each was signed for by the issuer once.
 const MAX_CUT_OFF: usize = 4096;
-/// The pause after the first attempt to reach a node; it doubles up to the second value.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 /// A directory must name a node that had enrolled this long before it was signed: its server may have read the list of nodes
 /// a moment earlier, or by another clock.
 const MUST_BE_NAMED: Duration = Duration::from_secs(60);
@@ -27,7 +26,7 @@ const ON_HEARSAY: Duration = Duration::from_secs(60);
 
 pub(super) struct Table {
     own: String,
-    rows: HashMap<Arc<str>, Peer>,
+    pub(super) rows: HashMap<Arc<str>, Peer>,
     cut_off: HashSet<Arc<str>>,
     /// The same, in order.
     cut_off_order: VecDeque<Arc<str>>,
@@ -287,32 +286,31 @@ impl Table {
         gone.iter().filter_map(|peer_id| self.revoke(peer_id)).collect()
     }
 
+    /// How many nodes the fleet has, as far as is known here.
+    pub(super) fn fleet_size(&self) -> usize {
+        let known = self.rows.values().filter(|row| row.record.is_some()).count();
+        let named = self.directory.as_ref().map_or(0, |held| held.nodes.len());
+        named.max(known + 1)
+    }
+
+    /// Drops nodes of whose record the issuer says that it is revoked. Returns the ids of those that were connected.
+    pub(super) fn judge(&mut self, is_revoked: impl Fn(&SignedRecord) -> bool) -> Vec<Arc<str>> {
+        let record_of = |row: &&Peer| row.record.as_ref().is_some_and(|record| is_revoked(record));
+        let gone = self.rows.values().filter(record_of);
+        let gone: Vec<Arc<str>> = gone.map(|row| Arc::clone(&row.peer_id)).collect();
+        // It is the record that has ended: with another one, the same key may come back.
+        let gone = gone.iter().filter_map(|peer_id| self.rows.remove(peer_id));
+        gone.filter(|row| row.is_connected)
+            .map(|row| row.node_id)
+            .collect()
+    }
+
     /// Whether the directory should name a node and does not: one that enrolled later is in the next one.
     fn has_left(&self, record: &SignedRecord) -> bool {
         self.directory.as_ref().is_some_and(|held| {
             record.record.enrolled_at + MUST_BE_NAMED <= held.issued_at
                 && !held.nodes.contains(&record.record.peer_id)
         })
-    }
-
-    pub(super) fn next_to_dial(&mut self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
-        let now = Instant::now();
-        let mut ready: Vec<&mut Peer> = self
-            .rows
-            .values_mut()
-            .filter(|row| !row.is_connected && row.not_before <= now && !row.addresses().is_empty())
-            .collect();
-        ready.sort_by_key(|row| {
-            let is_named = row.heard.contains_key(&Source::Configuration);
-            (!is_named, row.failures, row.not_before)
-        });
-        let chosen = ready.into_iter().take(at_most);
-        chosen
-            .map(|row| {
-                row.not_before = now + pause(row.failures + 1);
-                (row.peer_id.to_string(), row.sourced_addresses())
-            })
-            .collect()
     }
 
     pub(super) fn list(&self) -> Vec<Peer> {
@@ -364,7 +362,9 @@ impl Table {
             return None;
         }
         let key = name::public_key(peer_id)?;
-        Some(Peer::new(peer_id, name::node_id(&key), now))
+        let mut row = Peer::new(peer_id, name::node_id(&key), now);
+        row.turn = turn_of(&self.own, peer_id);
+        Some(row)
     }
 
     /// Makes room for `newcomer`, if there is a row that weighs less.
@@ -391,9 +391,4 @@ impl Table {
 /// Whether nobody speaks of the node any more, and nothing was proven.
 fn is_empty(row: &Peer) -> bool {
     row.heard.is_empty() && row.record.is_none()
-}
-
-fn pause(failures: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(10));
-    (PAUSE.0 * doubled).min(PAUSE.1)
 }

@@ -17,6 +17,13 @@ struct Site {
 }
 
 impl Site {
+    /// The operator's nodes first, then others.
+    fn to_dial(&self, at_most: usize) -> Vec<(String, Vec<(Source, String)>)> {
+        let mut all = self.peers.to_dial(Whom::Operators, at_most);
+        all.extend(self.peers.to_dial(Whom::Others, at_most - all.len()));
+        all
+    }
+
     fn new() -> Self {
         let news = News::new().unwrap();
         Self {
@@ -185,7 +192,7 @@ async fn one_source_leaves_room_for_the_others_and_hurries_nobody_all_the_time()
     for second in 0..120 {
         site.peers
             .heard(&peer_id, Source::Mdns, &many(100 + second), None);
-        for _ in site.peers.to_dial(1) {
+        for _ in site.to_dial(1) {
             tried += 1;
             site.peers.unreachable(&peer_id);
         }
@@ -193,15 +200,12 @@ async fn one_source_leaves_room_for_the_others_and_hurries_nobody_all_the_time()
     }
     assert!((2..=6).contains(&tried), "{tried}");
     // The operator's word counts at once.
-    site.peers.to_dial(1);
+    site.to_dial(1);
     site.peers.unreachable(&peer_id);
     let named = ["/ip4/10.0.0.7/tcp/4001".to_owned()];
     site.peers.heard(&peer_id, Source::Configuration, &named, None);
     advance(Duration::from_secs(5)).await;
-    assert_eq!(
-        site.peers.to_dial(1)[0].1[0],
-        (Source::Configuration, named[0].clone())
-    );
+    assert_eq!(site.to_dial(1)[0].1[0], (Source::Configuration, named[0].clone()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,19 +333,19 @@ async fn nodes_are_tried_again_and_again_but_not_all_the_time() {
     advice.mark_unchanged();
     site.hear([2; 32], Source::Mdns);
     assert!(!advice.has_changed().unwrap());
-    let first = site.peers.to_dial(1);
+    let first = site.to_dial(1);
     assert_eq!(first[0].0, name::peer_id(&[3; 32]));
-    assert_eq!(site.peers.to_dial(9).len(), 1);
-    assert!(site.peers.to_dial(9).is_empty());
+    assert_eq!(site.to_dial(9).len(), 1);
+    assert!(site.to_dial(9).is_empty());
     advance(Duration::from_secs(10)).await;
-    assert_eq!(site.peers.to_dial(9).len(), 2);
+    assert_eq!(site.to_dial(9).len(), 2);
     // Each failure makes the pause longer, up to ten minutes.
     for _ in 0..20 {
         site.peers.unreachable(&name::peer_id(&[2; 32]));
     }
     site.prove([3; 32]).unwrap();
     advance(Duration::from_secs(599)).await;
-    assert!(site.peers.to_dial(9).is_empty());
+    assert!(site.to_dial(9).is_empty());
     advance(Duration::from_secs(2)).await;
-    assert_eq!(site.peers.to_dial(9).len(), 1);
+    assert_eq!(site.to_dial(9).len(), 1);
 }

@@ -126,6 +126,18 @@ impl Revocation {
         is_newer(content.issued_at, &content.digest).then(|| content.token.to_string())
     }
 
+    /// Whether [`Self::look_for_neighbour`] would ask the issuer now: most of what neighbours want is known already.
+    pub(crate) fn would_look(&self, uri: &str) -> bool {
+        let inner = &self.0;
+        if self.is_alone() && inner.is_followed.load(Ordering::Acquire) {
+            return false;
+        }
+        match inner.held(uri) {
+            Some(held) => clock::now().since(held.issued_at()) > SIGNED_EVERY,
+            None => lock(&inner.others).asked_a_moment_ago(uri).is_none(),
+        }
+    }
+
     /// Makes sure that [`Self::newer`] says what the issuer says now, if it can be reached: for a neighbour that cannot.
     pub(crate) async fn look_for_neighbour(&self, uri: &str) -> Looked {
         let inner = &self.0;
@@ -170,6 +182,37 @@ impl Revocation {
         };
         lock(&inner.others).asked(uri, looked);
         looked
+    }
+
+    /// A neighbour has asked for a list: it is followed for a while.
+    pub(crate) fn go_on_following(&self, uri: &str) {
+        lock(&self.0.others).wished(uri);
+    }
+
+    /// The lists that are followed for neighbours.
+    pub(crate) fn followed(&self) -> Vec<Stamp> {
+        let others = lock(&self.0.others);
+        let stamps = others.followed().map(|(uri, content)| Stamp {
+            uri: uri.clone(),
+            issued_at: content.issued_at,
+            digest: content.digest.clone(),
+        });
+        stamps.collect()
+    }
+
+    /// Has the issuer asked for the lists that are followed for neighbours. Nobody waits for it.
+    pub(crate) fn look_again(&self) {
+        let followed = self.followed();
+        if followed.is_empty() || self.0.is_looking_again.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let revocation = self.clone();
+        self.spawn(async move {
+            for stamp in followed {
+                revocation.look_for_neighbour(&stamp.uri).await;
+            }
+            revocation.0.is_looking_again.store(false, Ordering::Release);
+        });
     }
 
     /// Takes up a list that a neighbour brought, or only judges it. Never waits: many may come at once.
@@ -217,7 +260,7 @@ impl Revocation {
     }
 
     /// Has the issuer asked for a key, by one at a time. Nobody waits for it.
-    fn ask_for_key(&self, kid: &str) {
+    pub(crate) fn ask_for_key(&self, kid: &str) {
         if self.0.is_asking_for_key.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -246,7 +289,7 @@ impl Inner {
     }
 
     /// A list was current when it was signed, whoever brought it.
-    fn confirm_by_signature(&self, list: &HeldList) {
+    pub(super) fn confirm_by_signature(&self, list: &HeldList) {
         list.confirm(self.signed_at(list.issued_at()));
     }
 
@@ -260,7 +303,7 @@ impl Inner {
 
     /// The address of a list that a neighbour may have the issuer asked for: written as it is sent, and in the place where
     /// our own authorization server has its lists. A neighbour does not choose what else is asked of the server.
-    fn address_for_neighbour(&self, uri: &str) -> Option<Url> {
+    pub(super) fn address_for_neighbour(&self, uri: &str) -> Option<Url> {
         let name = uri.strip_prefix(&self.prefix)?.strip_prefix(LISTS)?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_plain) {

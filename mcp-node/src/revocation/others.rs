@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use super::held::{Replaced, Whence, compare};
 use super::neighbours::{Brought, Looked};
 
+/// A list that a neighbour asked for is followed for so long: it may be cut off by now, and others may reach it.
+const FOLLOWED_FOR: Duration = Duration::from_secs(60);
+/// Lists that are followed for neighbours at once, at most.
+const MAX_FOLLOWED: usize = 32;
 /// Lists that are kept, at most: 12 MB of the largest that an issuer of ours signs.
 pub(super) const MAX_OTHERS: usize = 64;
 /// Questions to the issuer that are remembered, at most.
@@ -32,6 +36,8 @@ struct Kept {
     etag: Option<String>,
     /// A neighbour has had use for it; the others were only passed on.
     is_wanted: bool,
+    /// When a neighbour asked for it the last time.
+    wished_at: Option<Instant>,
     used_at: Instant,
 }
 
@@ -68,15 +74,10 @@ impl Others {
     /// asked just now.
     pub(super) fn begin_asking(&mut self, uri: &str) -> Result<Option<String>, Looked> {
         let now = Instant::now();
-        if let Some(asked) = self.asked.get(uri) {
-            let every = match asked.looked {
-                Looked::Missing => MISSING_EVERY,
-                Looked::Reached | Looked::Unreachable => ASKED_EVERY,
-            };
-            if now.duration_since(asked.at) < every {
-                return Err(asked.looked);
-            }
-        } else if self.asked.len() >= MAX_ASKED {
+        if let Some(looked) = self.asked_a_moment_ago(uri) {
+            return Err(looked);
+        }
+        if !self.asked.contains_key(uri) && self.asked.len() >= MAX_ASKED {
             let oldest = self.asked.iter().min_by_key(|(_, asked)| asked.at);
             if let Some(oldest) = oldest.map(|(uri, _)| uri.clone()) {
                 self.asked.remove(&oldest);
@@ -96,11 +97,37 @@ impl Others {
         }))
     }
 
+    /// What came of it when the issuer was asked about a list so short a time ago that it is not asked again.
+    pub(super) fn asked_a_moment_ago(&self, uri: &str) -> Option<Looked> {
+        let asked = self.asked.get(uri)?;
+        let every = match asked.looked {
+            Looked::Missing => MISSING_EVERY,
+            Looked::Reached | Looked::Unreachable => ASKED_EVERY,
+        };
+        (asked.at.elapsed() < every).then_some(asked.looked)
+    }
+
     /// What came of the question.
     pub(super) fn asked(&mut self, uri: &str, looked: Looked) {
         if let Some(asked) = self.asked.get_mut(uri) {
             asked.looked = looked;
         }
+    }
+
+    /// A neighbour has asked for a list.
+    pub(super) fn wished(&mut self, uri: &str) {
+        if let Some(kept) = self.kept.get_mut(uri) {
+            kept.wished_at = Some(Instant::now());
+        }
+    }
+
+    /// Lists that neighbours asked for a short time ago, and what they say.
+    pub(super) fn followed(&self) -> impl Iterator<Item = (&String, &Content)> {
+        let is_followed = |kept: &&Kept| kept.wished_at.is_some_and(|at| at.elapsed() < FOLLOWED_FOR);
+        let followed = self.kept.iter().filter(move |(_, kept)| is_followed(kept));
+        followed
+            .map(|(uri, kept)| (uri, &kept.content))
+            .take(MAX_FOLLOWED)
     }
 
     /// Takes up what was passed on.
@@ -140,6 +167,7 @@ impl Others {
                 content,
                 etag,
                 is_wanted,
+                wished_at: None,
                 used_at: now,
             };
             self.kept.insert(uri.to_owned(), kept);

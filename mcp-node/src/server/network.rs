@@ -14,6 +14,11 @@ pub(super) fn join_peers(config: &NodeConfig, node: &Arc<Node>) -> Result<(), Mi
         return Ok(());
     };
     let issuers = node.door.issuers();
+    let revocation = issuers.revocation(member.place());
+    if let Some(revocation) = &revocation {
+        // Peers are judged by them before any token is.
+        revocation.follow_nodes(&member.enrolment().resource);
+    }
     let network = P2p::start(Parts {
         config: config.p2p.clone(),
         identity: Arc::clone(member.identity()),
@@ -21,7 +26,7 @@ pub(super) fn join_peers(config: &NodeConfig, node: &Arc<Node>) -> Result<(), Mi
         peers: node.peers.clone(),
         issuer: member.enrolment().issuer.clone(),
         keys: member.keys(issuers).clone(),
-        revocation: issuers.revocation(member.place()),
+        revocation,
         client: member.client().clone(),
         reach: node.reach.clone(),
         metrics: Arc::clone(&node.metrics),

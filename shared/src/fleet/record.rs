@@ -13,6 +13,7 @@ use super::name;
 use crate::clock::UnixSeconds;
 use crate::jose::{Algorithm, KeySet, VerifyingKey};
 use crate::signed_jwt::{JwtFault, SignedJwt, Times, VerifiedJwt};
+use crate::status_list::StatusReference;
 
 /// The type of a record.
 pub const RECORD_TYPE: &str = "edge-hive-node+jwt";
@@ -46,6 +47,17 @@ pub struct NodeRecord {
     pub enrolled_at: UnixSeconds,
     /// Its key (RFC 7800 §3.2).
     pub cnf: Confirmation,
+    /// Where the server says whether the record still stands (draft-ietf-oauth-status-list §6.1). The directory names none: who
+    /// is in it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<RecordStatus>,
+}
+
+/// The place of a record in a status list.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecordStatus {
+    /// The list, and the place in it.
+    pub status_list: StatusReference,
 }
 
 /// The key that a node must prove to hold.

@@ -78,12 +78,12 @@ fn stat_01_what_the_server_writes_is_what_a_node_reads() {
         iss: ISSUER,
         sub: LIST,
         iat: NOW,
-        exp: NOW + Duration::from_secs(60),
+        exp: Some(NOW + Duration::from_secs(60)),
         ttl: 5,
         status_list: Packed {
             bits: 1,
             lst: &lst,
-            aggregation_uri: "https://as.example/oauth/status",
+            aggregation_uri: Some("https://as.example/oauth/status"),
         },
     };
     let read = read(&signed(7, TYPE, &serde_json::to_value(&claims).unwrap())).unwrap();

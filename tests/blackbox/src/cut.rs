@@ -18,7 +18,8 @@ pub struct Way {
 struct State {
     target: u16,
     cut: HashSet<u32>,
-    open: Vec<(SocketAddr, TcpStream)>,
+    /// By the socket of the client.
+    open: Vec<(String, TcpStream)>,
 }
 
 impl Way {
@@ -34,16 +35,9 @@ impl Way {
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(from) = client.peer_addr() else { continue };
-                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                if state.cut.iter().any(|program| holds(*program, from)) {
-                    continue;
-                }
-                if let Ok(server) = TcpStream::connect(("127.0.0.1", state.target)) {
-                    state.open.push((from, client.try_clone().unwrap()));
-                    drop(state);
-                    join(client, server);
-                }
+                let shared = Arc::clone(&shared);
+                // Whose it is takes a while to find out; others need not wait for that.
+                thread::spawn(move || lead(client, &shared));
             }
         });
         Arc::new(Self { port, state })
@@ -64,8 +58,9 @@ impl Way {
     pub fn cut(&self, program: u32) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.cut.insert(program);
-        state.open.retain(|(from, connection)| {
-            let is_cut = holds(program, *from);
+        let sockets = sockets_of(program);
+        state.open.retain(|(socket, connection)| {
+            let is_cut = sockets.contains(socket);
             if is_cut {
                 connection.shutdown(Shutdown::Both).ok();
             }
@@ -83,21 +78,56 @@ impl Way {
     }
 }
 
-/// Whether a program holds the socket with this address of its own (`/proc`, proc(5)).
-fn holds(program: u32, own: SocketAddr) -> bool {
-    let SocketAddr::V4(own) = own else { return false };
+/// Leads a connection on, unless its program is cut off.
+fn lead(client: TcpStream, shared: &Mutex<State>) {
+    let Some(socket) = client.peer_addr().ok().and_then(socket_at) else {
+        return;
+    };
+    loop {
+        let (cut, target) = {
+            let state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.cut.clone(), state.target)
+        };
+        if cut.iter().any(|program| sockets_of(*program).contains(&socket)) {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else {
+            return;
+        };
+        let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have been cut off since.
+        if state.cut == cut {
+            state.open.push((socket, client.try_clone().unwrap()));
+            drop(state);
+            return join(client, server);
+        }
+    }
+}
+
+/// The socket with this address of its own (`/proc`, proc(5)).
+fn socket_at(own: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(own) = own else { return None };
     let ip = u32::from_le_bytes(own.ip().octets());
     let local = format!("{ip:08X}:{:04X}", own.port());
-    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let sockets = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let inode = sockets.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         (words.nth(1) == Some(&local)).then(|| words.nth(7).map(str::to_owned))?
     });
-    let Some(inode) = inode else { return false };
-    let wanted = format!("socket:[{inode}]");
+    inode.map(|inode| format!("socket:[{inode}]"))
+}
+
+/// The sockets that a program holds.
+fn sockets_of(program: u32) -> HashSet<String> {
     let files = std::fs::read_dir(format!("/proc/{program}/fd"));
-    let mut files = files.into_iter().flatten().flatten();
-    files.any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+    let links = files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|file| std::fs::read_link(file.path()).ok());
+    links
+        .filter_map(|link| link.to_str().map(str::to_owned))
+        .collect()
 }
 
 fn join(client: TcpStream, server: TcpStream) {

@@ -12,6 +12,7 @@ use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::kad::store::MemoryStore;
+use libp2p::request_response::{self, Event, Message};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
@@ -25,6 +26,7 @@ use libp2p::{
 };
 use serde_json::{Value, json};
 
+use crate::exchange::{self, Json};
 use crate::forge::Key;
 
 /// The protocol in which peers prove themselves.
@@ -43,6 +45,8 @@ pub struct Speech {
     pub kad: kad::Behaviour<MemoryStore>,
     /// Under the name of Edge Hive.
     pub gossip: gossipsub::Behaviour,
+    /// What peers ask each other.
+    pub exchange: request_response::Behaviour<Json>,
     /// Streams of any protocol, to write to them whatever one likes.
     pub streams: Streams,
 }
@@ -53,7 +57,14 @@ pub struct RawPeer {
     pub swarm: Swarm<Speech>,
     /// Its name.
     pub id: PeerId,
+    /// What it answers when it is asked something (`/edge-hive/exchange/1`).
+    pub answer: Answer,
+    /// What it was asked.
+    pub asked: Vec<Value>,
 }
+
+/// What a peer answers.
+pub type Answer = Box<dyn Fn(&Value) -> Value + Send>;
 
 impl RawPeer {
     /// A peer with this key, and what it says of its program.
@@ -62,6 +73,15 @@ impl RawPeer {
     /// When libp2p does not take the key.
     #[must_use]
     pub fn new(key: &Key, agent: &str) -> Self {
+        Self::with_backoff(key, agent, Duration::from_secs(1))
+    }
+
+    /// The same; when it leaves a topic, others are not to take it up again before `backoff` is over.
+    ///
+    /// # Panics
+    /// When libp2p does not take the key.
+    #[must_use]
+    pub fn with_backoff(key: &Key, agent: &str, backoff: Duration) -> Self {
         let mut bytes = key.ed25519_bytes();
         let pair = Keypair::from(ed25519::Keypair::try_from_bytes(&mut bytes).unwrap());
         let id = pair.public().to_peer_id();
@@ -70,6 +90,7 @@ impl RawPeer {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
+            .with_quic()
             .with_behaviour(|pair| Speech {
                 ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(1))),
                 identify: identify::Behaviour::new(
@@ -86,6 +107,7 @@ impl RawPeer {
                         .protocol_id_prefix("/edge-hive/meshsub")
                         .validation_mode(gossipsub::ValidationMode::Anonymous)
                         .heartbeat_initial_delay(Duration::from_millis(200))
+                        .unsubscribe_backoff(backoff)
                         .max_transmit_size(4 * 1024 * 1024)
                         .message_id_fn(|message| {
                             gossipsub::MessageId::from(crate::enrolled::sha256(&String::from_utf8_lossy(
@@ -96,12 +118,40 @@ impl RawPeer {
                         .unwrap(),
                 )
                 .unwrap(),
+                exchange: exchange::behaviour(),
                 streams: Streams::default(),
             })
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
-        Self { swarm, id }
+        Self {
+            swarm,
+            id,
+            answer: Box::new(|_| json!({"answer": "nothing"})),
+            asked: Vec::new(),
+        }
+    }
+
+    /// The next thing that happens; questions are answered before.
+    pub async fn next(&mut self) -> SwarmEvent<SpeechEvent> {
+        loop {
+            let event = self.swarm.select_next_some().await;
+            let SwarmEvent::Behaviour(SpeechEvent::Exchange(Event::Message {
+                message: Message::Request { request, channel, .. },
+                ..
+            })) = event
+            else {
+                return event;
+            };
+            let answer = (self.answer)(&request);
+            self.asked.push(request);
+            // Whoever asked may be gone.
+            self.swarm
+                .behaviour_mut()
+                .exchange
+                .send_response(channel, answer)
+                .ok();
+        }
     }
 
     /// Calls a node.
@@ -134,7 +184,7 @@ impl RawPeer {
     ) -> SwarmEvent<SpeechEvent> {
         let waits = async {
             loop {
-                let event = self.swarm.select_next_some().await;
+                let event = self.next().await;
                 if is_it(&event) {
                     return event;
                 }
@@ -160,7 +210,7 @@ impl RawPeer {
     pub async fn go_on(&mut self, time: Duration) {
         let forever = async {
             loop {
-                self.swarm.select_next_some().await;
+                self.next().await;
             }
         };
         tokio::time::timeout(time, forever).await.unwrap_or(());

@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// How long each row is measured
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Tokens that are revoked, one after the other
+    #[arg(long, default_value_t = 1000)]
+    tokens: usize,
     /// Only the rows whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -44,6 +47,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         cluster,
         folder,
         seconds: options.seconds,
+        tokens: options.tokens,
         only: options.only.clone(),
     };
     let rows = bench.measure()?;

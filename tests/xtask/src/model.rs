@@ -23,6 +23,9 @@ const WAIT: f64 = 25.0;
 const ON_THE_WAY: (u64, u64) = (1_000, 120_000);
 /// For judging one list, in microseconds: a signature, and the comparison with what is held.
 const JUDGING: u64 = 1_500;
+/// In a fleet of so many nodes, what each says of itself every minute reaches all; in a larger one its peers, about so many
+/// (`PASSED_ON` in p2p/spread.rs; a node calls ten, and is called by ten).
+const ANNOUNCED: (usize, usize) = (250, 20);
 /// Each fleet is played with so many meshes; the worst counts.
 const MESHES: u64 = 5;
 
@@ -49,8 +52,17 @@ struct Played {
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     say("one list is changed and told to one node; what is gone is silently gone\n");
     say(format!(
-        "{:>7} {:>6} {:>10} {:>8} {:>8} {:>8} {:>7} {:>10} {:>14}",
-        "nodes", "gone", "reached", "99 % s", "last s", "copies", "worst", "KB a node", "AS asked, 1/s"
+        "{:>7} {:>6} {:>10} {:>8} {:>8} {:>8} {:>7} {:>10} {:>14} {:>14}",
+        "nodes",
+        "gone",
+        "reached",
+        "99 % s",
+        "last s",
+        "copies",
+        "worst",
+        "KB a node",
+        "AS asked, 1/s",
+        "announced, 1/s"
     ));
     for nodes in SIZES {
         for gone in GONE {
@@ -59,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 .max_by(|one, other| one.last.total_cmp(&other.last));
             let Some(played) = worst else { continue };
             say(format!(
-                "{nodes:>7} {:>6} {:>10} {:>8.2} {:>8.2} {:>8.1} {:>7} {:>10.0} {:>14.1}",
+                "{nodes:>7} {:>6} {:>10} {:>8.2} {:>8.2} {:>8.1} {:>7} {:>10.0} {:>14.1} {:>14.1}",
                 format!("{gone} %"),
                 format!("{}/{}", played.reached, played.there),
                 played.most,
@@ -68,6 +80,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 played.worst_copies,
                 played.copies * options.list_bytes as f64 / 1000.0,
                 nodes as f64 / WAIT,
+                announced(nodes),
             ));
         }
     }
@@ -75,6 +88,15 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         "\nquiet: each node asks the authorization server once in {WAIT} s, and gossip tells nothing"
     ));
     Ok(())
+}
+
+/// Announcements of others that reach a node each second.
+fn announced(nodes: usize) -> f64 {
+    let heard = match nodes <= ANNOUNCED.0 {
+        true => nodes - 1,
+        false => ANNOUNCED.1,
+    };
+    heard as f64 / 60.0
 }
 
 /// Plays one change in a fleet of `nodes`.
@@ -160,6 +182,17 @@ mod tests {
             assert!(played.last < 10.0, "{nodes}: {} s", played.last);
             assert!(played.worst_copies <= MESH.1, "{nodes}");
         }
+    }
+
+    #[test]
+    fn no_fleet_is_so_large_that_nodes_hear_of_each_other_all_the_time() {
+        assert!(
+            SIZES
+                .into_iter()
+                .chain([250, 251])
+                .all(|nodes| announced(nodes) < 5.0)
+        );
+        assert!(announced(20) > 0.3 && announced(10_000) > 0.3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! KEY: the life of the signing keys, on both databases.
 
 use super::*;
+use crate::db::audit_event;
 use crate::db::tests::{NOW, Places};
 use crate::keys::KeyRing;
 use crate::token::testing::all;

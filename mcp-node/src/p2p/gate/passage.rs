@@ -4,21 +4,31 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 
 use either::Either;
-use libp2p::core::upgrade::DeniedUpgrade;
-use libp2p::futures::future;
+use libp2p::futures::FutureExt;
+use libp2p::futures::future::{self, BoxFuture};
 use libp2p::swarm::handler::{
-    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, ListenUpgradeError,
-    SendWrapper,
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, InboundUpgradeSend,
+    ListenUpgradeError, SendWrapper, UpgradeInfoSend,
 };
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
 use tokio::sync::oneshot;
 
+use super::early::{Early, Waiting};
+
 /// A connection, with or without what is behind the gate.
-pub(in crate::p2p) struct Passage<H> {
+pub(in crate::p2p) struct Passage<H: ConnectionHandler> {
     inner: Option<H>,
     /// Whether we begin streams ourselves.
     begins: bool,
+    early: Early,
+    /// A stream that has waited, on its way to what is behind the gate.
+    admitted: Option<Admitted<H>>,
     waker: Option<Waker>,
+}
+
+struct Admitted<H: ConnectionHandler> {
+    info: H::InboundOpenInfo,
+    upgrade: BoxFuture<'static, Option<<H::InboundProtocol as InboundUpgradeSend>::Output>>,
 }
 
 /// What the gate says to a connection.
@@ -41,17 +51,69 @@ impl<H: ConnectionHandler> fmt::Debug for Passed<H> {
     }
 }
 
-impl<H> Passage<H> {
-    pub(super) fn closed() -> Self {
+impl<H: ConnectionHandler> Passage<H> {
+    /// Closed; streams of the protocols in `early` may wait at it.
+    pub(super) fn closed(early: Early) -> Self {
         Self {
             inner: None,
             begins: false,
+            early,
+            admitted: None,
             waker: None,
+        }
+    }
+
+    /// A stream that was begun before the gate was open. Until then nothing of it is read.
+    fn came_early(&mut self, waiting: Waiting) {
+        self.early.keep(waiting);
+        self.admit();
+    }
+
+    fn admit(&mut self) {
+        let Some(inner) = &self.inner else { return };
+        let Some((stream, protocol)) = self.early.take() else {
+            return;
+        };
+        let (upgrade, info) = inner.listen_protocol().into_upgrade();
+        let mut spoken = UpgradeInfoSend::protocol_info(&upgrade);
+        // What is spoken there no more is dropped.
+        if let Some(protocol) = spoken.find(|spoken| spoken.as_ref() == protocol.as_ref()) {
+            let upgrade = InboundUpgradeSend::upgrade_inbound(upgrade, stream, protocol);
+            self.admitted = Some(Admitted {
+                info,
+                upgrade: upgrade.map(Result::ok).boxed(),
+            });
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_admitted(&mut self, cx: &mut Context<'_>) {
+        let Some(admitted) = &mut self.admitted else {
+            return;
+        };
+        let Poll::Ready(upgraded) = admitted.upgrade.poll_unpin(cx) else {
+            return;
+        };
+        if let (Some(Admitted { info, .. }), Some(protocol), Some(inner)) =
+            (self.admitted.take(), upgraded, &mut self.inner)
+        {
+            let stream = FullyNegotiatedInbound { protocol, info };
+            inner.on_connection_event(ConnectionEvent::FullyNegotiatedInbound(stream));
         }
     }
 }
 
-type Inbound<H> = Either<SendWrapper<<H as ConnectionHandler>::InboundProtocol>, SendWrapper<DeniedUpgrade>>;
+type Inbound<H> = Either<SendWrapper<<H as ConnectionHandler>::InboundProtocol>, SendWrapper<Early>>;
+/// A stream for what is behind the gate, or one that was begun while the gate was closed.
+type Arrived<H> = Either<
+    FullyNegotiatedInbound<
+        <H as ConnectionHandler>::InboundProtocol,
+        <H as ConnectionHandler>::InboundOpenInfo,
+    >,
+    Waiting,
+>;
 type InboundInfo<H> = Either<<H as ConnectionHandler>::InboundOpenInfo, ()>;
 
 impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
@@ -68,7 +130,7 @@ impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
                 .listen_protocol()
                 .map_upgrade(|upgrade| Either::Left(SendWrapper(upgrade)))
                 .map_info(Either::Left),
-            None => SubstreamProtocol::new(Either::Right(SendWrapper(DeniedUpgrade)), Either::Right(())),
+            None => SubstreamProtocol::new(Either::Right(SendWrapper(self.early.offer())), Either::Right(())),
         }
     }
 
@@ -81,6 +143,7 @@ impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
         match event {
             Passed::Open(handler, opened) => {
                 self.inner = Some(*handler);
+                self.admit();
                 // Nobody may be waiting any more.
                 opened.send(()).ok();
             }
@@ -100,6 +163,7 @@ impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
+        self.poll_admitted(cx);
         match &mut self.inner {
             Some(inner) if self.begins => inner.poll(cx),
             _ => {
@@ -126,12 +190,10 @@ impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
             Self::OutboundOpenInfo,
         >,
     ) {
-        let Some(inner) = &mut self.inner else {
-            return;
-        };
         let event = match event {
             ConnectionEvent::FullyNegotiatedInbound(stream) => match inbound::<H>(stream) {
-                Some(stream) => ConnectionEvent::FullyNegotiatedInbound(stream),
+                Some(Either::Left(stream)) => ConnectionEvent::FullyNegotiatedInbound(stream),
+                Some(Either::Right(waiting)) => return self.came_early(waiting),
                 None => return,
             },
             ConnectionEvent::ListenUpgradeError(fault) => match listen_fault::<H>(fault) {
@@ -149,19 +211,22 @@ impl<H: ConnectionHandler> ConnectionHandler for Passage<H> {
             ConnectionEvent::RemoteProtocolsChange(change) => ConnectionEvent::RemoteProtocolsChange(change),
             _ => return,
         };
-        inner.on_connection_event(event);
+        if let Some(inner) = &mut self.inner {
+            inner.on_connection_event(event);
+        }
     }
 }
 
-/// A stream that was begun while the gate was closed has no protocol, and so never comes here.
 fn inbound<H: ConnectionHandler>(
     stream: FullyNegotiatedInbound<Inbound<H>, InboundInfo<H>>,
-) -> Option<FullyNegotiatedInbound<H::InboundProtocol, H::InboundOpenInfo>> {
+) -> Option<Arrived<H>> {
     match (stream.protocol, stream.info) {
         (future::Either::Left(protocol), Either::Left(info)) => {
-            Some(FullyNegotiatedInbound { protocol, info })
+            Some(Either::Left(FullyNegotiatedInbound { protocol, info }))
         }
-        _ => None,
+        (future::Either::Right(waiting), _) => Some(Either::Right(waiting)),
+        // The two come from one place.
+        (future::Either::Left(_), Either::Right(())) => None,
     }
 }
 

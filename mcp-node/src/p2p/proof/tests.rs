@@ -65,6 +65,7 @@ async fn side(forge: &Forge, shown: impl FnOnce(&Identity) -> Option<String>) ->
             record: watch::Sender::new(shown).subscribe(),
             peers: Peers::new(identity.peer_id(), News::new().unwrap()),
             identity,
+            revocation: None,
         }),
         _folder: folder,
     }

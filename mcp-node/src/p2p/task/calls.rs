@@ -1,5 +1,6 @@
 //! Whom the node calls, and who waits for that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -11,10 +12,17 @@ use tokio::time::Instant;
 use super::super::NotConnected;
 use super::super::dial::Said;
 use super::{MAX_ADDRESSES, Task};
-use crate::peers::Source;
+use crate::peers::{Source, Whom};
 
+/// Peers that a node has before it calls no more, the operator's aside; others may come by themselves. Gossip keeps a mesh of
+/// 4 to 12 of them.
+const ENOUGH: usize = 10;
+/// So many of them are to be elsewhere than on the local network, however many there are.
+const FAR: usize = 3;
 /// Calls that go on at once.
 const CALLS: usize = 8;
+/// Of these, those that the DHT makes by itself.
+const CALLS_OF_DHT: usize = 4;
 /// Addresses of a peer that has proven nothing, as far as others of whom nobody knows said them, that are called at once.
 const MAX_HEARSAY: usize = 2;
 /// Callers that wait for a connection.
@@ -114,17 +122,31 @@ impl Task {
         (by_strangers, others)
     }
 
-    /// Calls peers of the table while there are few. The others may come by themselves.
+    /// Calls peers of the table: the operator's always, others while there are few.
     pub(super) fn call_some(&mut self) {
         let (proven, _) = self.connections.counts();
-        let wanted = (self.shared.config.max_peers / 2).saturating_sub(proven);
-        let going_on = self.calls.values().filter(|call| call.is_by_table).count();
-        let at_most = wanted.min(CALLS.saturating_sub(going_on));
-        if at_most == 0 {
-            return;
-        }
+        let max_peers = self.shared.config.max_peers;
+        let of_table = self.calls.values().filter(|call| call.is_by_table).count();
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        let going_on = of_table + gate.calls();
+        let mut left = CALLS
+            .min(max_peers.saturating_sub(proven))
+            .saturating_sub(going_on);
         let peers = self.shared.trust.peers.clone();
-        for (text, places) in peers.to_dial(at_most) {
+        let mut chosen = peers.to_dial(Whom::Operators, left);
+        left -= chosen.len();
+        // Two full networks would never hear of each other.
+        let few_far = FAR.saturating_sub(peers.connected_far() + chosen.len());
+        let far = peers.to_dial(Whom::Far, few_far.min(left));
+        left -= far.len();
+        chosen.extend(far);
+        let has = proven + going_on + chosen.len();
+        let wanted = ENOUGH.min(max_peers / 2).saturating_sub(has).min(left);
+        let others = peers.to_dial(Whom::Others, wanted);
+        // Of what nobody in the table is called for, the DHT may have some for its searches.
+        gate.allow_calls((wanted - others.len()).min(CALLS_OF_DHT));
+        chosen.extend(others);
+        for (text, places) in chosen {
             let Ok(peer) = text.parse::<PeerId>() else {
                 continue;
             };
@@ -175,6 +197,13 @@ impl Task {
                 .peers
                 .heard(&peer.peer_id.to_base58(), Source::Gossip, &addresses, lasts);
         }
+    }
+
+    /// What something was revoked by is told before anybody is let go.
+    pub(super) fn on_changed_lists(&mut self) {
+        self.publish_lists();
+        let trust = Arc::clone(&self.shared.trust);
+        trust.peers.judge(|record| trust.has_ended(record));
     }
 
     pub(super) fn let_go_of_the_cut_off(&mut self) {

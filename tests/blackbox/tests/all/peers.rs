@@ -90,10 +90,36 @@ fn a_node_that_starts_without_its_server_works_with_lists_of_neighbours_sqlite()
     revoke(&fleet, &client, &revoked);
     late.serve();
     way.cut(late.id());
-    eventually("they prove themselves", || {
-        late.log().contains("a peer has proven itself")
+    eventually("it serves", || {
+        std::net::TcpStream::connect(("127.0.0.1", late.node.port)).is_ok()
     });
+    eventually("they prove themselves", || late.proven() >= 1.0);
     eventually("a good token is taken", || late.call(&keys).status == 200);
     assert_eq!(late.call(&revoked).status, 401);
     drop(near);
+}
+
+#[test]
+fn p2p_14_a_revoked_node_is_cut_off_by_nodes_that_reach_only_peers_sqlite() {
+    let (fleet, way) = fleet();
+    let near = PeerNode::start(&fleet, &[], "");
+    let cut_off = PeerNode::start(&fleet, &[&near], "");
+    let revoked = PeerNode::start(&fleet, &[&cut_off], "");
+    eventually("they prove themselves", || {
+        near.proven() >= 1.0 && cut_off.proven() >= 2.0 && revoked.proven() >= 1.0
+    });
+    way.cut(cut_off.id());
+    way.cut(revoked.id());
+    let mut revoke = fleet.server.command(&["node", "revoke", &revoked.node_id]);
+    assert!(revoke.output().unwrap().status.success());
+    eventually("its neighbour lets it go", || {
+        cut_off.log().contains("a peer was cut off")
+    });
+    // It comes again, and is not believed.
+    let refused = "edge_hive_node_p2p_proofs_total{outcome=\"revoked\"} ";
+    eventually("it is refused", || cut_off.metric(refused) >= 1.0);
+    assert!(
+        cut_off.proven() == 1.0 && near.proven() == 1.0,
+        "and the others stay"
+    );
 }

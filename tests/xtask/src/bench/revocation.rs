@@ -10,8 +10,6 @@ use xtask::{Explain, Fault, Outcome};
 
 use super::rows::{Bench, SCOPES, Target, pinned};
 
-/// Tokens that are revoked, one after the other.
-const TOKENS: usize = 1000;
 /// A node that takes longer does not learn of revocations at all.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -72,8 +70,8 @@ impl Bench {
         target.server.ensure_resource(&node.url(), &[])?;
         let mut program = node.serve_under(pinned(&node.program))?;
         program.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
-        let mut delays = Vec::with_capacity(TOKENS);
-        for _ in 0..TOKENS {
+        let mut delays = Vec::with_capacity(self.tokens);
+        for _ in 0..self.tokens {
             delays.push(delay(&target, &node)?);
         }
         delays.sort_unstable();

@@ -28,6 +28,7 @@ pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) folder: PathBuf,
     pub(crate) seconds: u64,
+    pub(crate) tokens: usize,
     pub(crate) only: Option<String>,
 }
 

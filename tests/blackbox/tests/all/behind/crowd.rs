@@ -227,7 +227,7 @@ fn load_12_names_that_callers_make_up_fill_nothing() {
     };
     each(100, made_up);
     // The first look is counted too.
-    behind.lone.get("/metrics");
+    assert_eq!(behind.lone.get("/metrics").status, 200);
     let (before, lines) = (
         memory(&behind),
         behind.lone.get("/metrics").text().lines().count(),
