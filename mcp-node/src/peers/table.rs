@@ -272,17 +272,19 @@ impl Table {
             self.cut_off.retain(|peer_id| !nodes.contains(&**peer_id));
             self.cut_off_order.retain(|peer_id| !nodes.contains(&**peer_id));
         }
+        // Those too that a status list has ended already.
+        let mut gone: Vec<Arc<str>> = Vec::new();
+        if let Some(held) = &self.directory {
+            gone.extend(held.nodes.difference(&nodes).map(|id| id.as_str().into()));
+        }
         self.directory = Some(Members {
             issued_at: directory.issued_at,
             expires_at: directory.expires_at,
             nodes,
         });
-        let gone: Vec<Arc<str>> = self
-            .rows
-            .values()
-            .filter(|row| row.record.as_ref().is_some_and(|record| self.has_left(record)))
-            .map(|row| Arc::clone(&row.peer_id))
-            .collect();
+        let left = |row: &&Peer| row.record.as_ref().is_some_and(|record| self.has_left(record));
+        let left = self.rows.values().filter(left);
+        gone.extend(left.map(|row| Arc::clone(&row.peer_id)));
         gone.iter().filter_map(|peer_id| self.revoke(peer_id)).collect()
     }
 
