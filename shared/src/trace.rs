@@ -21,7 +21,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
 pub use self::collector::{Collector, OtlpClient};
 use crate::config::Reader;
-use crate::http_client::{ClientFault, may_be_asked};
+use crate::http_client::{ClientFault, NOT_TO_BE_ASKED, may_be_asked};
 
 /// The header that names the trace and the span (W3C Trace Context §3.2).
 pub const TRACEPARENT: &str = "traceparent";
@@ -64,10 +64,7 @@ impl TraceSettings {
             section.fault("sample_ratio", "must be between 0 and 1");
         }
         if endpoint.as_ref().is_some_and(|url| !may_be_asked(url)) {
-            section.fault(
-                "otlp_endpoint",
-                "it must be https (plain http only on this machine), without a user name",
-            );
+            section.fault("otlp_endpoint", NOT_TO_BE_ASKED);
         }
         Some(Self {
             endpoint: endpoint?,
