@@ -25,8 +25,6 @@ use crate::http_client::{ClientFault, NOT_TO_BE_ASKED, may_be_asked};
 
 /// The header that names the trace and the span (W3C Trace Context §3.2).
 pub const TRACEPARENT: &str = "traceparent";
-/// And what vendors add to it (§3.3).
-const TRACESTATE: &str = "tracestate";
 
 /// One for the whole process, as for logs.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -100,7 +98,6 @@ pub fn serve<'h>(method: &str, header: impl Fn(&str) -> Option<&'h str>) -> Opti
     let tracer = TRACER.get()?;
     let headers = Headers {
         traceparent: header(TRACEPARENT),
-        tracestate: header(TRACESTATE),
     };
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     let span = tracer
@@ -162,20 +159,18 @@ fn known_method(method: &str) -> &'static str {
 
 struct Headers<'h> {
     traceparent: Option<&'h str>,
-    tracestate: Option<&'h str>,
 }
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             TRACEPARENT => self.traceparent,
-            TRACESTATE => self.tracestate,
             _ => None,
         }
     }
 
     fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT, TRACESTATE]
+        vec![TRACEPARENT]
     }
 }
 

@@ -7,7 +7,7 @@ use ::web::rates::Rate;
 use serde_json::json;
 use shared::clock::{self, UnixSeconds};
 
-use super::{HOUR, raise};
+use super::{HOUR, REPLAY, raise};
 use crate::app::App;
 use crate::audit::{self, Name, VerifyFault};
 use crate::db::{DbFault, audit_event};
@@ -50,15 +50,21 @@ impl Window {
         }
     }
 
-    /// How many there were since the window began, when that is as many as the rate or more.
+    /// How many there were since the window began, when that is as many as the rate or more. It begins anew only once that was
+    /// told ([`Self::begin`]), or when its time is over.
     fn reached(&mut self, total: u64, now: UnixSeconds) -> Option<u64> {
         let (count, span) = self.rate.count_and_window()?;
         let since = total.saturating_sub(self.before);
-        if since >= u64::from(count) || now >= self.began_at + span {
-            self.before = total;
-            self.began_at = now;
+        let is_reached = since >= u64::from(count);
+        if !is_reached && now >= self.began_at + span {
+            self.begin(total, now);
         }
-        (since >= u64::from(count)).then_some(since)
+        is_reached.then_some(since)
+    }
+
+    fn begin(&mut self, total: u64, now: UnixSeconds) {
+        self.before = total;
+        self.began_at = now;
     }
 }
 
@@ -90,8 +96,10 @@ pub(super) async fn run(app: &Arc<App>) {
 
 async fn look(app: &App, seen: &mut Seen, now: UnixSeconds) -> Result<(), DbFault> {
     for window in &mut seen.failures {
-        if let Some(count) = window.reached(app.metrics.refusals(window.reason), now) {
+        let total = app.metrics.refusals(window.reason);
+        if let Some(count) = window.reached(total, now) {
             raise(app, (window.kind, ""), json!({ "refused": count }), now).await?;
+            window.begin(total, now);
         }
     }
     events(app, seen, now).await?;
@@ -101,9 +109,9 @@ async fn look(app: &App, seen: &mut Seen, now: UnixSeconds) -> Result<(), DbFaul
             Ok(_) => seen.verified_at = Some(now),
             Err(VerifyFault::Db(fault)) => return Err(fault),
             Err(damage) => {
-                seen.verified_at = Some(now);
                 let details = json!({ "reason": damage.to_string() });
                 raise(app, ("audit_chain_broken", ""), details, now).await?;
+                seen.verified_at = Some(now);
             }
         }
     }
@@ -158,7 +166,7 @@ fn kind_of(event: &str) -> Option<&'static str> {
     .into_iter()
     .any(is)
     {
-        Some("replay")
+        Some(REPLAY)
     } else if is(Name::KeyCompromised) {
         Some("key_compromised")
     } else {
@@ -171,8 +179,9 @@ async fn keys(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     let Some(every) = app.config.key_schedule.every else {
         return Ok(());
     };
-    for key in &app.known_keys().states {
-        if key.state == State::Current && key.signs_from + every + HOUR < now {
+    let ring = app.known_keys();
+    for key in &ring.states {
+        if key.state == State::Current && key.signs_from + every + HOUR < now && !ring.has_heir(key, now) {
             let details =
                 json!({ "alg": key.algorithm.as_str(), "kid": key.kid, "signs_from": key.signs_from });
             raise(app, ("key_overdue", &key.kid), details, now).await?;
@@ -192,6 +201,8 @@ mod tests {
         let mut window = Window::new(("sign_in", "brute_force"), rate, at(0));
         assert_eq!(window.reached(9, at(5)), None);
         assert_eq!(window.reached(10, at(10)), Some(10));
+        assert_eq!(window.reached(10, at(10)), Some(10), "until it was told");
+        window.begin(10, at(10));
         // It begins anew.
         assert_eq!(window.reached(19, at(15)), None);
         assert_eq!(window.reached(19, at(75)), None);
