@@ -147,7 +147,9 @@ impl Collector for Watch {
             ages.push((labels, seconds(age)));
             overdue.push((
                 labels,
-                every.map_or(0, |every| seconds(age.saturating_sub(every))),
+                every
+                    .filter(|_| !ring.has_heir(key, now))
+                    .map_or(0, |every| seconds(age.saturating_sub(every))),
             ));
         }
         gauge(

@@ -263,6 +263,14 @@ impl KeyRing {
         self.current.iter().find(|key| key.algorithm() == algorithm)
     }
 
+    /// Whether the next key of the same algorithm is published and takes over in its time: nothing is late then.
+    pub(crate) fn has_heir(&self, key: &KeyState, now: UnixSeconds) -> bool {
+        let is_heir = |other: &KeyState| other.algorithm == key.algorithm && other.state == State::Next;
+        self.states
+            .iter()
+            .any(|other| is_heir(other) && now <= other.signs_from + life::LATE)
+    }
+
     /// How long whatever the key of `algorithm` signs must be able to count, before it signs what counts for `life`; `None`
     /// when that is known already. Whole days, so that this is rare.
     pub(crate) fn life_to_add(&self, algorithm: Algorithm, life: Duration) -> Option<(&str, i64)> {

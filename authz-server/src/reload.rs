@@ -105,6 +105,7 @@ async fn apply(
     }
     app.per_client.set_rate(config.per_client);
     app.per_ip_failures.set_rate(config.per_ip_failures);
+    app.sign_ins.set_address_rate(config.per_ip_failures);
     app.device_codes.set_rate(config.device_codes);
     app.registrations
         .set_rate(config.clients.registration.per_address);

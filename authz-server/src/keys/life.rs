@@ -25,6 +25,8 @@ use crate::error::Failure;
 
 /// How often an instance looks whether something is due.
 const EVERY: Duration = Duration::from_secs(10);
+/// A key that should sign is late after this time.
+pub(super) const LATE: Duration = Duration::from_secs(3600);
 /// A retired key stays this much longer than what it signed counts: requests that had begun to sign, and clocks of
 /// instances and of whoever verifies that differ.
 const MARGIN: Duration = Duration::from_secs(600);
