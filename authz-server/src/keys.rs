@@ -224,6 +224,11 @@ fn states(rows: &[SigningKeyRow]) -> Result<Vec<KeyState>, DbFault> {
     rows.iter().map(KeyState::read).collect()
 }
 
+/// Every key without its secret, oldest first.
+pub(crate) async fn all(db: &Db) -> Result<Vec<KeyState>, DbFault> {
+    states(&db::signing_key::all(db).await?)
+}
+
 impl KeyState {
     fn read(row: &SigningKeyRow) -> Result<Self, DbFault> {
         let damaged = || DbFault::Unexpected(format!("signing key {} is damaged", row.kid));

@@ -15,6 +15,7 @@ pub(crate) mod events;
 pub(crate) mod grants;
 mod id;
 mod input;
+pub(crate) mod keys;
 pub(crate) mod nodes;
 mod once;
 mod operation;
@@ -25,6 +26,7 @@ pub(crate) mod resources;
 mod right;
 pub(crate) mod running;
 mod tag;
+pub(crate) mod tokens;
 pub(crate) mod users;
 
 pub(crate) use self::ask::{Ask, Call};
@@ -62,12 +64,17 @@ pub(crate) static TABLE: &[&Operation] = &[
     &grants::LIST_FAMILIES,
     &grants::SHOW_FAMILY,
     &grants::REVOKE_FAMILY,
+    &tokens::INTROSPECT,
+    &tokens::REVOKE,
     &users::LIST,
     &users::CREATE,
     &users::SHOW,
     &users::UPDATE,
     &users::RESET,
-    &running::KEYS,
+    &keys::LIST,
+    &keys::SHOW,
+    &keys::ROTATE,
+    &keys::REMOVE,
     &events::LIST,
     &events::VERIFY,
     &running::POLICIES,

@@ -74,13 +74,18 @@ impl Wanted {
         rows.truncate(limit);
         let next_cursor = rows.last().filter(|_| has_more).map(|row| {
             let (at, id) = place(row);
-            URL_SAFE_NO_PAD.encode(format!("{at}:{id}"))
+            cursor(at, id)
         });
         Page {
             items: rows.into_iter().map(view).collect(),
             next_cursor,
         }
     }
+}
+
+/// Says where a list goes on.
+pub(super) fn cursor(at: i64, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{at}:{id}"))
 }
 
 fn position(cursor: &str) -> Option<(i64, String)> {

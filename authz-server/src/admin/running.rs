@@ -1,4 +1,4 @@
-//! The server as it runs: its configuration, the policies in it, its keys, and how much there is of everything.
+//! The server as it runs: its configuration, the policies in it, and how much there is of everything.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,6 @@ use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
 use super::page::Wanted;
 use super::right::Noun;
 use crate::db;
-use crate::db::signing_key::KeyView;
-
-pub(crate) static KEYS: Operation = Operation {
-    method: Method::Get,
-    path: "/keys",
-    name: "listKeys",
-    summary: "List the signing keys that are published, the oldest first",
-    noun: Noun::Keys,
-    query: &[LIMIT, CURSOR],
-    takes: None,
-    gives: (200, Some(Form::page_of::<KeyView>())),
-    is_conditional: false,
-    refuses: &[],
-    run: keys,
-};
 
 pub(crate) static CONFIGURATION: Operation = Operation {
     method: Method::Get,
@@ -127,22 +112,11 @@ pub(crate) struct StatisticsView {
     audit_events: i64,
 }
 
-fn keys<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
-    Box::pin(async {
-        let wanted = Wanted::read(&mut ask.query())?;
-        let place = |key: &KeyView| (key.created_at, key.kid.clone());
-        let all = db::signing_key::listed(ask.db).await?;
-        let rows = all.into_iter().filter(|key| place(key) > wanted.after);
-        let rows = rows.take(wanted.rows() as usize).collect();
-        let page = wanted.page(rows, |key: &KeyView| (key.created_at, &key.kid), |key| key);
-        Ok(Answer::list(&page)?)
-    })
-}
-
 fn configuration<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let wanted = Wanted::read(&mut ask.query())?;
-        let mut all: Vec<_> = ask.config.settings.iter().collect();
+        let settings = ask.settings();
+        let mut all: Vec<_> = settings.iter().collect();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         let rows = all.into_iter().filter(|setting| setting.path > wanted.after.1);
         let rows = rows.take(wanted.rows() as usize).collect();
@@ -162,7 +136,7 @@ fn policies<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         let kind = query.word("kind", KINDS)?;
         let wanted = Wanted::read(&mut query)?;
         let mut all: BTreeMap<(&str, u32), BTreeMap<String, String>> = BTreeMap::new();
-        for setting in &ask.config.settings {
+        for setting in ask.settings().iter() {
             if let Some((kind, index, key)) = place_of(&setting.path) {
                 let values = all.entry((kind, index)).or_default();
                 values.insert(key.to_owned(), setting.value.clone());

@@ -15,7 +15,7 @@ use shared::digest::canonical;
 use shared::jose::sha256_base64url;
 
 pub(crate) use self::prune::prune;
-pub(crate) use self::verify::{Verified, VerifyFault, verify};
+pub(crate) use self::verify::{VerifyFault, verify, verify_part};
 use crate::db::audit_event::{EventRow, Head};
 
 /// What happened, by the name under which the program's log has it too.
@@ -190,6 +190,8 @@ pub(crate) enum Target<'a> {
     Key(&'a str),
     Node(&'a str),
     Resource(&'a str),
+    /// An access token, by its `jti`.
+    Token(&'a str),
     User(&'a str),
     /// This log.
     Log,
@@ -206,6 +208,7 @@ impl<'a> Target<'a> {
             Self::Key(kid) => ("key", kid),
             Self::Node(id) => ("node", id),
             Self::Resource(uri) => ("resource", uri),
+            Self::Token(id) => ("access_token", id),
             Self::Configuration => ("configuration", ""),
             Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),

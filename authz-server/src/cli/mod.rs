@@ -142,11 +142,11 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         | Command::Resource(_)
         | Command::Node(_)
         | Command::User(_)
+        | Command::Key(_)
         | Command::Audit(_)) => {
             let place = Place::Here(open(&config).await?, Box::new(config));
             carry_out(command, &place).await
         }
-        Command::Key(command) => command.run(&open(&config).await?, &config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;
             Ok(Report::line("the database is up to date"))
@@ -188,6 +188,7 @@ async fn carry_out(command: Command, place: &Place) -> Outcome {
         Command::Resource(command) => Box::pin(command.run(place)).await,
         Command::Node(command) => Box::pin(command.run(place)).await,
         Command::User(command) => Box::pin(command.run(place)).await,
+        Command::Key(command) => Box::pin(command.run(place)).await,
         Command::Audit(command) => Box::pin(command.run(place)).await,
         _ => Err(NOT_FAR.into()),
     }
