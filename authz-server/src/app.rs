@@ -278,6 +278,11 @@ impl App {
         &self.master
     }
 
+    /// Where this server is itself, for whoever fetches what a stranger names.
+    pub(crate) fn own(&self) -> Own {
+        own(&self.config)
+    }
+
     /// The configuration in force, value by value ([`crate::reload`]).
     pub(crate) fn settings(&self) -> Arc<Vec<Setting>> {
         self.settings.load_full()
@@ -350,7 +355,6 @@ impl App {
     }
 }
 
-/// Where this server is itself.
 fn own(config: &Config) -> Own {
     Own {
         host: config.issuer.url().host_str().map(str::to_owned),

@@ -39,4 +39,5 @@ mod revocations;
 mod routes;
 mod server;
 mod status_list;
+mod tally;
 mod token;

@@ -5,10 +5,13 @@
 //! command line runs the same one on the database, or asks a server to ([`crate::cli`]). The OpenAPI document
 //! ([`document`]) is made of the same rows, so that nothing can be done that it does not tell.
 
+mod approvals;
 mod ask;
 mod by;
+pub(crate) mod client_invites;
 pub(crate) mod clients;
 mod document;
+pub(crate) mod documents;
 mod door;
 mod endpoint;
 pub(crate) mod events;
@@ -25,6 +28,7 @@ mod resource;
 pub(crate) mod resources;
 mod right;
 pub(crate) mod running;
+mod sessions;
 mod tag;
 pub(crate) mod tokens;
 pub(crate) mod users;
@@ -45,6 +49,13 @@ pub(crate) static TABLE: &[&Operation] = &[
     &clients::UPDATE,
     &clients::REVOKE,
     &clients::NEW_SECRET,
+    &client_invites::LIST,
+    &client_invites::CREATE,
+    &client_invites::SHOW,
+    &client_invites::REVOKE,
+    &documents::IMPORT,
+    &documents::SHOW,
+    &documents::UNPIN,
     &resources::LIST,
     &resources::CREATE,
     &resources::SHOW,
@@ -71,6 +82,12 @@ pub(crate) static TABLE: &[&Operation] = &[
     &users::SHOW,
     &users::UPDATE,
     &users::RESET,
+    &sessions::LIST,
+    &sessions::SHOW,
+    &sessions::END,
+    &approvals::LIST,
+    &approvals::SHOW,
+    &approvals::DECIDE,
     &keys::LIST,
     &keys::SHOW,
     &keys::ROTATE,
@@ -79,5 +96,6 @@ pub(crate) static TABLE: &[&Operation] = &[
     &events::VERIFY,
     &running::POLICIES,
     &running::STATISTICS,
+    &running::HISTORY,
     &running::CONFIGURATION,
 ];

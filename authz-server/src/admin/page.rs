@@ -33,18 +33,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Reads `limit` and `cursor`.
     pub(crate) fn read(query: &mut Query) -> Result<Self, Problem> {
-        let limit = match query.take("limit") {
-            None => USUAL,
-            Some(text) => {
-                let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-                number.ok_or_else(|| {
-                    Problem::new(
-                        Code::InvalidRequest,
-                        format!("limit is a number from 1 to {MOST}"),
-                    )
-                })?
-            }
-        };
+        let limit = query.number("limit", MOST)?.unwrap_or(USUAL);
         let after = match query.take("cursor") {
             None => (i64::MIN, String::new()),
             Some(text) => position(&text).ok_or_else(|| {

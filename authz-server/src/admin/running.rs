@@ -1,6 +1,7 @@
 //! The server as it runs: its configuration, the policies in it, and how much there is of everything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -99,16 +100,71 @@ pub(crate) struct PolicyView {
     values: BTreeMap<String, String>,
 }
 
+/// The minutes that are kept.
+const MOST_MINUTES: u32 = 24 * 60;
+/// Minutes, unless more or fewer are asked for.
+const USUAL_MINUTES: u32 = 60;
+
+pub(crate) static HISTORY: Operation = Operation {
+    method: Method::Get,
+    path: "/statistics/minutes",
+    name: "showHistory",
+    summary: "What happened minute by minute, of all instances together, the newest minute last; some seconds late",
+    noun: Noun::Statistics,
+    query: &[Parameter {
+        name: "minutes",
+        what: "How many minutes back; 60 unless it is said",
+        kind: Kind::Number(MOST_MINUTES),
+    }],
+    takes: None,
+    gives: (200, Some(Form::of::<HistoryView>())),
+    is_conditional: false,
+    refuses: &[],
+    run: history,
+};
+
+/// What happened minute by minute.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = History)]
+pub(crate) struct HistoryView {
+    /// Only minutes in which something happened, the oldest first.
+    minutes: Vec<MinuteView>,
+}
+
+/// What happened in a minute.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Minute)]
+pub(crate) struct MinuteView {
+    /// Unix seconds of its beginning.
+    minute: i64,
+    /// Access tokens, by grant.
+    issued: BTreeMap<String, i64>,
+    /// Refused requests, by reason.
+    refused: BTreeMap<String, i64>,
+    answers: i64,
+    /// How many microseconds all answers took together, each from request head to answer head.
+    answer_micros: i64,
+}
+
 /// How many there are.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Statistics)]
 pub(crate) struct StatisticsView {
     clients: i64,
+    /// Those that were not revoked.
     clients_active: i64,
+    /// Those that got a token since midnight UTC.
+    clients_used_today: i64,
     resources: i64,
+    /// Those that are enrolled.
     nodes: i64,
+    nodes_ended: i64,
     users: i64,
+    /// Those that are not disabled.
     users_active: i64,
+    /// Browsers that are signed in, half a minute ago.
+    sessions: i64,
+    approvals_waiting: i64,
     audit_events: i64,
 }
 
@@ -177,16 +233,47 @@ fn position(kind: &str, index: u32) -> String {
 
 fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
-        let counts = db::statistics::count(ask.db).await?;
+        let sessions = ask.server()?.counts.sessions();
+        let counts = db::statistics::count(ask.db, ask.now).await?;
         Ok(Answer::list(&StatisticsView {
             clients: counts.clients,
             clients_active: counts.clients_active,
+            clients_used_today: counts.clients_used_today,
             resources: counts.resources,
             nodes: counts.nodes,
+            nodes_ended: counts.nodes_ended,
             users: counts.users,
             users_active: counts.users_active,
+            sessions,
+            approvals_waiting: counts.approvals_waiting,
             audit_events: counts.audit_events,
         })?)
+    })
+}
+
+fn history<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let minutes = ask.query().number("minutes", MOST_MINUTES)?.unwrap_or(USUAL_MINUTES);
+        let from = ask.now - Duration::from_secs(u64::from(minutes) * 60);
+        let mut minutes: Vec<MinuteView> = Vec::new();
+        for row in db::tally::since(ask.db, from).await? {
+            if minutes.last().is_none_or(|last| last.minute != row.minute) {
+                minutes.push(MinuteView {
+                    minute: row.minute,
+                    ..MinuteView::default()
+                });
+            }
+            let Some(minute) = minutes.last_mut() else {
+                continue;
+            };
+            match row.kind.as_str() {
+                "issued" => drop(minute.issued.insert(row.name, row.count)),
+                "refused" => drop(minute.refused.insert(row.name, row.count)),
+                "answers" => minute.answers = row.count,
+                _ => minute.answer_micros = row.count,
+            }
+        }
+        Ok(Answer::list(&HistoryView { minutes })?)
     })
 }
 

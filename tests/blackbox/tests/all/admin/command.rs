@@ -118,7 +118,7 @@ fn what_cannot_be_done_from_far_says_so(db: Db) {
     let fleet = Fleet::shared(db);
     let far_away = far(&fleet);
     far_away.refused(&["db", "status"], "without --server");
-    far_away.refused(&["client", "invites"], "without --server");
+    far_away.refused(&["config", "check"], "without --server");
     far_away.refused(
         &["client", "create", "--name", "x", "--approve-as", "ada"],
         "without --server",
