@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared::config::Setting;
 use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply};
@@ -87,6 +88,16 @@ pub(crate) struct SettingView {
     pub(crate) value: String,
     /// Where it comes from: `default`, `file`, `environment` or `flag`.
     pub(crate) source: String,
+}
+
+impl From<&Setting> for SettingView {
+    fn from(setting: &Setting) -> Self {
+        Self {
+            key: setting.path.clone(),
+            value: setting.value.clone(),
+            source: setting.source.as_str().to_owned(),
+        }
+    }
 }
 
 /// One table of the configuration that says who may do what.
@@ -176,12 +187,7 @@ fn configuration<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         all.sort_by(|a, b| a.path.cmp(&b.path));
         let rows = all.into_iter().filter(|setting| setting.path > wanted.after.1);
         let rows = rows.take(wanted.rows() as usize).collect();
-        let view = |setting: &shared::config::Setting| SettingView {
-            key: setting.path.clone(),
-            value: setting.value.clone(),
-            source: setting.source.as_str().to_owned(),
-        };
-        let page = wanted.page(rows, |setting| (0, &setting.path), view);
+        let page = wanted.page(rows, |setting| (0, &setting.path), SettingView::from);
         Ok(Answer::list(&page)?)
     })
 }

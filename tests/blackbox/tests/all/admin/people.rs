@@ -56,8 +56,8 @@ fn a_browser_is_signed_out_from_far(db: Db) {
     assert_eq!(nobody, [] as [Value; 0]);
 }
 
-both!(a_call_that_waits_is_answered_from_far);
-fn a_call_that_waits_is_answered_from_far(db: Db) {
+both!(adm_03_a_call_that_waits_is_answered_by_whom_it_concerns);
+fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     let fleet = Fleet::shared(db);
     let node = EnrolledNode::start(&fleet, &[]);
     let boss = fleet.fresh_name();
