@@ -124,7 +124,11 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
     );
     // In this task, as their transactions stay in one.
     let beside = async {
-        tokio::join!(keys::life::run(Arc::clone(&app)), tally::run(Arc::clone(&app)), reloading);
+        tokio::join!(
+            keys::life::run(Arc::clone(&app)),
+            tally::run(Arc::clone(&app)),
+            reloading
+        );
         std::future::pending::<()>().await;
     };
     tokio::select! {

@@ -77,11 +77,20 @@ mod tests {
     #[test]
     fn what_was_told_is_not_told_again() {
         let totals = |pairs: &[(&'static str, u64)]| -> Totals {
-            pairs.iter().map(|(name, count)| (("issued", *name), *count)).collect()
+            pairs
+                .iter()
+                .map(|(name, count)| (("issued", *name), *count))
+                .collect()
         };
-        let (before, after) = (totals(&[("a", 1), ("b", 2)]), totals(&[("a", 1), ("b", 5), ("c", 1)]));
+        let (before, after) = (
+            totals(&[("a", 1), ("b", 2)]),
+            totals(&[("a", 1), ("b", 5), ("c", 1)]),
+        );
         let rows = rows(&before, &after, UnixSeconds(179));
-        let told: Vec<_> = rows.iter().map(|row| (row.minute, &*row.name, row.count)).collect();
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.minute, &*row.name, row.count))
+            .collect();
         assert_eq!(told, [(120, "b", 3), (120, "c", 1)]);
         assert!(super::rows(&after, &after, UnixSeconds(0)).is_empty());
     }

@@ -171,7 +171,9 @@ impl<'a> Ask<'a> {
             Place::Server(app) => Ok(Arc::clone(app.master_key())),
             Place::Machine(_, config) => {
                 let master = MasterKey::open(&config.master_key_file);
-                Ok(Arc::new(master.map_err(|fault| Problem::internal(fault.to_string()))?))
+                Ok(Arc::new(
+                    master.map_err(|fault| Problem::internal(fault.to_string()))?,
+                ))
             }
         }
     }

@@ -156,7 +156,9 @@ fn show<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let id = ask.id()?;
         let row = client_document::find(ask.db, id).await?;
-        Ok(Answer::one(&DocumentView::from(row.ok_or_else(|| no_document(id))?))?)
+        Ok(Answer::one(&DocumentView::from(
+            row.ok_or_else(|| no_document(id))?,
+        ))?)
     })
 }
 

@@ -259,7 +259,10 @@ fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
 
 fn history<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
-        let minutes = ask.query().number("minutes", MOST_MINUTES)?.unwrap_or(USUAL_MINUTES);
+        let minutes = ask
+            .query()
+            .number("minutes", MOST_MINUTES)?
+            .unwrap_or(USUAL_MINUTES);
         let from = ask.now - Duration::from_secs(u64::from(minutes) * 60);
         let mut minutes: Vec<MinuteView> = Vec::new();
         for row in db::tally::since(ask.db, from).await? {
@@ -273,8 +276,12 @@ fn history<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
                 continue;
             };
             match row.kind.as_str() {
-                "issued" => drop(minute.issued.insert(row.name, row.count)),
-                "refused" => drop(minute.refused.insert(row.name, row.count)),
+                "issued" => {
+                    minute.issued.insert(row.name, row.count);
+                }
+                "refused" => {
+                    minute.refused.insert(row.name, row.count);
+                }
                 "answers" => minute.answers = row.count,
                 _ => minute.answer_micros = row.count,
             }

@@ -132,7 +132,9 @@ fn show<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let id = ask.id()?;
         let row = session::find_by_id(ask.db, id, times(ask)).await?;
-        Ok(Answer::one(&SessionView::from(row.ok_or_else(|| no_session(id))?))?)
+        Ok(Answer::one(&SessionView::from(
+            row.ok_or_else(|| no_session(id))?,
+        ))?)
     })
 }
 

@@ -112,14 +112,21 @@ fn revoke<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         let (app, token) = (ask.server()?, value_of(ask)?);
         let found = Found::find(app, token, ask.now).await.map_err(Problem::from)?;
         let found = found.ok_or_else(|| {
-            Problem::new(Code::NotFound, "that is no token of this server, or it has expired")
+            Problem::new(
+                Code::NotFound,
+                "that is no token of this server, or it has expired",
+            )
         })?;
         let (target, client_id, user_id) = match &found {
             Found::Family {
                 family_id,
                 client_id,
                 user_id,
-            } => (Target::Family(family_id), client_id.as_str(), Some(user_id.as_str())),
+            } => (
+                Target::Family(family_id),
+                client_id.as_str(),
+                Some(user_id.as_str()),
+            ),
             Found::Token(claims, _) => {
                 let subject = claims.subject();
                 let person = Some(subject).filter(|subject| *subject != claims.client_id());
@@ -130,9 +137,10 @@ fn revoke<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             // What has ended is as revoked as can be (RFC 7009 §2.2).
             if found.end(tx, ask.now).await? {
                 let mut event = ask.by.event(Name::TokensRevoked, target);
-                event
-                    .details
-                    .extend(audit::details([("client_id", Some(client_id)), ("user_id", user_id)]));
+                event.details.extend(audit::details([
+                    ("client_id", Some(client_id)),
+                    ("user_id", user_id),
+                ]));
                 db::audit_event::append(tx, &event, ask.now).await?;
             }
             Ok(Answer::done())

@@ -48,8 +48,7 @@ impl Far {
         let Some(server) = &self.server else {
             let flags = [&self.token_file, &self.secret_file, &self.ca_file];
             if self.as_client.is_some() || flags.into_iter().any(Option::is_some) {
-                let sentence =
-                    "--token-file, --as-client, --secret-file and --ca-file are for a server: name it with --server";
+                let sentence = "--token-file, --as-client, --secret-file and --ca-file are for a server: name it with --server";
                 return Err(sentence.into());
             }
             return Ok(None);
@@ -70,21 +69,13 @@ impl Far {
                 return Err(sentence.into());
             }
         };
-        Ok(Some(Place::There {
-            client,
-            base,
-            token,
-        }))
+        Ok(Some(Place::There { client, base, token }))
     }
 }
 
 /// A token for the server's admin API, got by client credentials (OAuth 2.1 §4.2). What it is for the server says itself
 /// (RFC 9728 §3.1).
-async fn token_of(
-    client: &HttpClient,
-    server: &Url,
-    (id, secret): (&str, &Secret),
-) -> Result<Secret, Fault> {
+async fn token_of(client: &HttpClient, server: &Url, (id, secret): (&str, &Secret)) -> Result<Secret, Fault> {
     let path = server.path().trim_end_matches('/');
     let at = |path: String| {
         let mut url = server.clone();
@@ -92,11 +83,7 @@ async fn token_of(
         url
     };
     let metadata = at(format!("/.well-known/oauth-protected-resource{path}/admin/v1"));
-    let named = |what: &'static str| {
-        move |fault: FetchFault| -> Fault {
-            format!("{what}: the server {fault}").into()
-        }
-    };
+    let named = |what: &'static str| move |fault: FetchFault| -> Fault { format!("{what}: {fault}").into() };
     let metadata = client
         .fetch_json(&metadata, MAX_METADATA)
         .await

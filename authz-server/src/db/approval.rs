@@ -20,9 +20,8 @@ macro_rules! shown {
     };
 }
 /// Those that whoever asks may see: any administrator, or the one person whom they concern.
-const PAGE_OF_OPEN: &str = shown!(
-    "(a.created_at, a.approval_id) > ($3, $4) ORDER BY a.created_at, a.approval_id LIMIT $5"
-);
+const PAGE_OF_OPEN: &str =
+    shown!("(a.created_at, a.approval_id) > ($3, $4) ORDER BY a.created_at, a.approval_id LIMIT $5");
 const FIND_OPEN: &str = shown!("a.approval_id = $3");
 const FIND_POLLED: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
      resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval \

@@ -111,7 +111,10 @@ impl Metrics {
     /// How often something was refused since the program started, by reason.
     pub fn refusals_by_reason(&self) -> Vec<(&'static str, u64)> {
         let reasons = self.reasons();
-        reasons.iter().map(|reason| (*reason, self.refusals(reason))).collect()
+        reasons
+            .iter()
+            .map(|reason| (*reason, self.refusals(reason)))
+            .collect()
     }
 
     /// How many answers there were since the program started, and how many microseconds they took together, each from
@@ -161,8 +164,6 @@ impl Metrics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         // A registry cannot be left half-changed by a panic that would poison the lock.
-        self.registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

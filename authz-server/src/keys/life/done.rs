@@ -52,7 +52,9 @@ pub(super) async fn write_events(
 ) -> Result<(), DbFault> {
     for Done { name, kid, details } in done {
         let mut event = by.event(*name, Target::Key(kid));
-        event.details.extend(details.as_object().cloned().unwrap_or_default());
+        event
+            .details
+            .extend(details.as_object().cloned().unwrap_or_default());
         audit_event::append(tx, &event, now).await?;
     }
     Ok(())

@@ -21,7 +21,11 @@ fn an_invite_to_register_is_made_used_and_ended(db: Db) {
     let made = admin.made(INVITES, &json!({"name": "partners", "uses": 2, "ttl": "10m"}));
     let token = text(&made, "initial_access_token").to_owned();
     assert_eq!((text(&made, "state"), &made["uses_left"]), ("open", &json!(2)));
-    refused(&admin.post(INVITES, &json!({"name": "partners"})), 409, "conflict");
+    refused(
+        &admin.post(INVITES, &json!({"name": "partners"})),
+        409,
+        "conflict",
+    );
     assert_eq!(fleet.register(&public(&json!({})), Some(&token)).status, 201);
     let path = format!("{INVITES}/partners");
     let (shown, tag) = admin.read(&path);
@@ -62,7 +66,11 @@ fn an_invite_to_register_is_made_used_and_ended(db: Db) {
     ] {
         refused(&admin.post(INVITES, &bad), 400, "invalid_request");
     }
-    for bad in [json!({"ttl": "0s"}), json!({"name": ""}), json!({"name": "x".repeat(101)})] {
+    for bad in [
+        json!({"ttl": "0s"}),
+        json!({"name": ""}),
+        json!({"name": "x".repeat(101)}),
+    ] {
         refused(&admin.post(INVITES, &bad), 400, "invalid_client_metadata");
     }
 }
@@ -111,7 +119,10 @@ fn adm_16_a_document_is_taken_whole_or_not_at_all(db: Db) {
         400,
         "invalid_client_metadata",
     );
-    assert_eq!(bring(document(json!({"client_name": "Other"})), "pinned").status, 200);
+    assert_eq!(
+        bring(document(json!({"client_name": "Other"})), "pinned").status,
+        200
+    );
     let (shown, tag) = admin.read(&path);
     assert_eq!(
         (&shown["is_pinned"], &shown["document"]["client_name"]),
@@ -122,7 +133,11 @@ fn adm_16_a_document_is_taken_whole_or_not_at_all(db: Db) {
     refused(&admin.delete(&path, "*"), 404, "not_found");
     assert_eq!(admin.read(&path).0["is_pinned"], false);
     // A client of that id is there: nobody vouches for it as if it were new.
-    refused(&bring(document(json!({})), "vouched"), 400, "invalid_client_metadata");
+    refused(
+        &bring(document(json!({})), "vouched"),
+        400,
+        "invalid_client_metadata",
+    );
     let rows = admin.all(&format!("/admin/v1/audit/events?target={id}&order=oldest"));
     let events: Vec<_> = rows.iter().map(|row| text(row, "event")).collect();
     assert_eq!(events, ["client.imported", "client.imported", "client.unpinned"]);

@@ -151,18 +151,32 @@ fn a_client_gets_the_token_itself(db: Db) {
     let secret = secret.to_str().unwrap();
     let place = ["--server", &*fleet.server.issuer];
     let with = |words: &[&'static str], more: &[&str]| {
-        let line: Vec<&str> = words.iter().copied().chain(place).chain(more.iter().copied()).collect();
+        let line: Vec<&str> = words
+            .iter()
+            .copied()
+            .chain(place)
+            .chain(more.iter().copied())
+            .collect();
         run(&line)
     };
     let good = ["--as-client", &*client.id, "--secret-file", secret];
     let near = |words: &[&str]| fleet.server.json(words).unwrap();
-    assert_eq!(with(&["config", "show"], &good).0.unwrap(), near(&["config", "show"]));
+    assert_eq!(
+        with(&["config", "show"], &good).0.unwrap(),
+        near(&["config", "show"])
+    );
     assert_eq!(with(&["key", "list"], &good).0.unwrap(), near(&["key", "list"]));
     for (more, part) in [
-        (&["--as-client", "c_nobody", "--secret-file", secret][..], "status 401"),
+        (
+            &["--as-client", "c_nobody", "--secret-file", secret][..],
+            "status 401",
+        ),
         (&["--as-client", &*client.id], "--secret-file"),
         (&[], "--server needs a token"),
-        (&["--token-file", secret, "--as-client", &*client.id], "--server needs a token"),
+        (
+            &["--token-file", secret, "--as-client", &*client.id],
+            "--server needs a token",
+        ),
         (&["--token-file", "/nowhere/token"], "/nowhere/token"),
     ] {
         let (printed, fault) = with(&["key", "list"], more);
@@ -170,7 +184,14 @@ fn a_client_gets_the_token_itself(db: Db) {
     }
     let (printed, fault) = run(&["key", "list", "--token-file", secret]);
     assert!(printed.is_none() && fault.contains("--server"), "{fault}");
-    let far_away = ["key", "list", "--server", "http://192.0.2.1", "--token-file", secret];
+    let far_away = [
+        "key",
+        "list",
+        "--server",
+        "http://192.0.2.1",
+        "--token-file",
+        secret,
+    ];
     let (printed, fault) = run(&far_away);
     assert!(printed.is_none() && fault.contains("https"), "{fault}");
 }

@@ -525,7 +525,10 @@ fn adm_08_keys_are_rotated_and_taken_out_from_far(db: Db) {
     let expected = [("current", &first), ("next", &second)];
     let shown = states();
     assert_eq!(
-        shown.iter().map(|(state, kid)| (&**state, kid)).collect::<Vec<_>>(),
+        shown
+            .iter()
+            .map(|(state, kid)| (&**state, kid))
+            .collect::<Vec<_>>(),
         expected
     );
     // Now: the one that is known already. The old one stays, with what it signed.
@@ -541,7 +544,11 @@ fn adm_08_keys_are_rotated_and_taken_out_from_far(db: Db) {
     let new = fleet.token(&client, &node);
     // A key that signs cannot be taken out; one that has signed can, and everything that it signed is refused.
     refused(&admin.delete(&path(&second), "*"), 409, "conflict");
-    refused(&admin.delete(&path(&first), "\"old\""), 412, "precondition_failed");
+    refused(
+        &admin.delete(&path(&first), "\"old\""),
+        412,
+        "precondition_failed",
+    );
     assert_eq!(admin.delete(&path(&first), &tag).status, 204);
     refused(&admin.get(&path(&first)), 404, "not_found");
     refused(&admin.delete(&path(&first), "*"), 404, "not_found");
@@ -555,7 +562,11 @@ fn adm_08_keys_are_rotated_and_taken_out_from_far(db: Db) {
     let events = admin.all(&format!("/admin/v1/audit/events?target={second}&order=oldest"));
     let names: Vec<_> = events.iter().map(|row| text(row, "event")).collect();
     assert_eq!(names, ["key.published", "key.rotated", "key.compromised"]);
-    assert!(events.iter().all(|row| row["actor_type"] == "client" && row["source"].is_string()));
+    assert!(
+        events
+            .iter()
+            .all(|row| row["actor_type"] == "client" && row["source"].is_string())
+    );
     for bad in [
         json!({"alg": "HS256"}),
         json!({"alg": "ES512"}),
@@ -563,7 +574,11 @@ fn adm_08_keys_are_rotated_and_taken_out_from_far(db: Db) {
         json!({"way": true}),
         json!({"kid": first}),
     ] {
-        refused(&admin.post("/admin/v1/key-rotations", &bad), 400, "invalid_request");
+        refused(
+            &admin.post("/admin/v1/key-rotations", &bad),
+            400,
+            "invalid_request",
+        );
     }
 }
 
@@ -601,17 +616,28 @@ fn a_token_that_somebody_found_is_known_and_ended(db: Db) {
     let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
     let tokens = fleet.code_tokens(&mut fleet.person(), &username, &client_id);
     let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
-    assert_eq!((look(access)["active"].clone(), look(refresh)["active"].clone()), (json!(true), json!(true)));
+    assert_eq!(
+        (look(access)["active"].clone(), look(refresh)["active"].clone()),
+        (json!(true), json!(true))
+    );
     assert_eq!(text(&look(refresh), "client_id"), client_id);
     assert_eq!(end(refresh).status, 204);
-    assert_eq!((look(access), look(refresh)), (inactive.clone(), inactive.clone()));
+    assert_eq!(
+        (look(access), look(refresh)),
+        (inactive.clone(), inactive.clone())
+    );
     refused_400(&fleet.refresh(&client_id, refresh, &[]), "invalid_grant");
     // What is none of ours.
     for other in ["x", "ehr_AAAA", "eyJhbGciOiJub25lIn0.e30."] {
         assert_eq!(look(other), inactive);
         refused(&end(other), 404, "not_found");
     }
-    for bad in [json!({}), json!({"token": ""}), json!({"token": 1}), json!({"token": "x", "hint": "y"})] {
+    for bad in [
+        json!({}),
+        json!({"token": ""}),
+        json!({"token": 1}),
+        json!({"token": "x", "hint": "y"}),
+    ] {
         for path in ["/admin/v1/introspection", "/admin/v1/revocation"] {
             refused(&admin.post(path, &bad), 400, "invalid_request");
         }

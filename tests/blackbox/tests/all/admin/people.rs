@@ -70,7 +70,10 @@ fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     let (_, id) = pending(&call(&token, &json!({})));
     for admin in [&person, &program] {
         let waiting = admin.all("/admin/v1/approvals");
-        let mine = waiting.iter().find(|one| one["approval_id"] == id.as_str()).unwrap();
+        let mine = waiting
+            .iter()
+            .find(|one| one["approval_id"] == id.as_str())
+            .unwrap();
         assert_eq!(
             (text(mine, "tool"), &mine["arguments"], &mine["node_id"]),
             ("get_status", &json!({}), &node.report["node_id"]),
@@ -88,7 +91,11 @@ fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     assert_eq!(pending(&call(&token, &json!({}))).1, id, "nobody has answered");
     assert_eq!(person.post(&decision, &yes).status, 204);
     // Once, and no longer a question.
-    refused(&person.post(&decision, &json!({"decision": "denied"})), 404, "not_found");
+    refused(
+        &person.post(&decision, &json!({"decision": "denied"})),
+        404,
+        "not_found",
+    );
     refused(&person.get(&path), 404, "not_found");
     let ran = call(&token, &json!({}));
     assert!(ran["structuredContent"]["id"].is_string(), "{ran}");
@@ -100,7 +107,11 @@ fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     let rows = program.all(&format!("/admin/v1/audit/events?target={id}"));
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(
-        (text(&rows[0], "event"), text(&rows[0], "outcome"), text(&rows[0], "actor_type")),
+        (
+            text(&rows[0], "event"),
+            text(&rows[0], "outcome"),
+            text(&rows[0], "actor_type")
+        ),
         ("approval.decided", "approved", "user")
     );
 
@@ -110,7 +121,11 @@ fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     for admin in [&person, &program] {
         let waiting = admin.all("/admin/v1/approvals");
         assert!(waiting.iter().all(|one| one["approval_id"] != hers.as_str()));
-        refused(&admin.get(&format!("/admin/v1/approvals/{hers}")), 404, "not_found");
+        refused(
+            &admin.get(&format!("/admin/v1/approvals/{hers}")),
+            404,
+            "not_found",
+        );
         let decision = format!("/admin/v1/approvals/{hers}/decision");
         let answer = admin.post(&decision, &yes);
         assert!([403, 404].contains(&answer.status), "{answer}");
