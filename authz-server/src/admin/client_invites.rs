@@ -41,7 +41,7 @@ pub(crate) static CREATE: Operation = Operation {
     summary: "Make a token that lets somebody register clients; it is in the answer once and never again",
     noun: Noun::Clients,
     query: &[],
-    takes: Some(Form::of::<InviteInput>()),
+    takes: Some(Form::of::<ClientInviteInput>()),
     gives: (201, Some(Form::of::<InviteView>())),
     is_conditional: false,
     refuses: &[409],
@@ -79,7 +79,7 @@ pub(crate) static REVOKE: Operation = Operation {
 /// What is said of an invite.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct InviteInput {
+struct ClientInviteInput {
     /// What to call it; made up unless it is said.
     name: Option<String>,
     /// How many clients it registers; 1 unless it is said.
