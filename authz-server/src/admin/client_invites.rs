@@ -83,8 +83,10 @@ struct ClientInviteInput {
     /// What to call it; made up unless it is said.
     name: Option<String>,
     /// How many clients it registers; 1 unless it is said.
+    #[schema(minimum = 1)]
     uses: Option<u32>,
     /// How long it can be used, such as `12h`; `1d` unless it is said.
+    #[schema(pattern = "^[0-9]{1,9}(s|m|h|d)$")]
     ttl: Option<String>,
     /// Whether its clients may have tokens without a person (`client_credentials`).
     may_act_alone: Option<bool>,
