@@ -46,6 +46,9 @@ fn fault(page: &Page, link: &Link, known: &BTreeMap<&str, &Page>) -> Option<Stri
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
     }
+    if page.path.starts_with("docs/") && target.ends_with("README.md") {
+        return Some("mdBook makes another page of it, and does not follow".into());
+    }
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let place = if path.is_empty() {
         page.path.clone()

@@ -42,7 +42,7 @@ impl Tools {
             symlink(built.join(name), bin.join(name)).explain(name)?;
         }
         write_cargo(&bin.join("cargo"), &built)?;
-        let usual = std::env::var("PATH").unwrap_or_default();
+        let usual = std::env::var_os("PATH").unwrap_or_default();
         let path = [
             bin.display().to_string(),
             interop::venv()?.join("bin").display().to_string(),
@@ -50,7 +50,7 @@ impl Tools {
                 .join("node_modules/.bin")
                 .display()
                 .to_string(),
-            usual,
+            usual.to_string_lossy().into_owned(),
         ];
         Ok(Self {
             authz_server: bin.join("authz-server"),
@@ -70,13 +70,19 @@ impl Tools {
 
 /// Both programs and the example agent, with the features that the tests before this one have built them with.
 fn build() -> Outcome<PathBuf> {
+    // Cargo builds examples with the unit tests.
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "blackbox",
+        "--no-run",
+        "--quiet",
+    ]);
+    shell::run(cargo.args(shell::openssl_features("authz-server/")))?;
     program_files::build(false)?;
     let folder = program_files::target_folder()?.join("debug");
-    if !folder.join("examples/agent").is_file() {
-        let mut cargo = shell::cargo();
-        cargo.args(["test", "--workspace", "--exclude", "blackbox", "--no-run"]);
-        shell::run(cargo.args(shell::openssl_features("authz-server/")))?;
-    }
     Ok(folder)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -156,7 +156,7 @@ fn furnish(folder: &Path, page: &Page, tools: &Tools) -> Outcome<()> {
     Ok(())
 }
 
-fn failure(steps: &[Step<'_>], at: &str, aside: &PathBuf, log: String) -> Fault {
+fn failure(steps: &[Step<'_>], at: &str, aside: &Path, log: String) -> Fault {
     let number: usize = at.parse().unwrap_or(0);
     let place = steps
         .get(number)
