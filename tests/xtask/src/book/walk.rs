@@ -42,12 +42,12 @@ pub(super) fn apart() -> Command {
 const BEGINNING: &str = r#"set -e -o pipefail
 ip link set lo up
 until_it_answers() { # address, process, file
-  for _ in $(seq 1200); do
+  for _ in $(seq 2400); do
     if curl --silent --fail --max-time 2 --output /dev/null "$1"; then return 0; fi
     kill -0 "$2" 2>/dev/null || { echo "ended before $1 answered"; return 1; }
     sleep 0.05
   done
-  echo "no answer at $1 within a minute"; return 1
+  echo "no answer at $1 for two minutes"; return 1
 }
 "#;
 
