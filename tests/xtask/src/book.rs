@@ -64,6 +64,9 @@ fn check(options: &Options) -> Outcome<Verdict> {
         faults.extend(walker::walk_all(&wanted, &pages, &tools)?);
     }
     tell_what_did_not_run(&wanted);
+    // A page that others continue fails with each of them.
+    faults.sort();
+    faults.dedup();
     if !faults.is_empty() {
         for fault in &faults {
             say(format!("  {fault}"));
