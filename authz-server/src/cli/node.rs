@@ -1,8 +1,11 @@
 //! `authz-server node …`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use shared::clock::{self, UnixSeconds};
 use shared::config::Span;
+use shared::tls::write_private;
 
 use super::Outcome;
 use super::print::{Report, day};
@@ -40,6 +43,9 @@ pub(super) struct NewInvite {
     /// The node whose place it takes, for example because its disk is lost; that one is cut off
     #[arg(long, value_name = "NODE")]
     replace: Option<String>,
+    /// Write the code to this file, which only its owner can read, instead of printing it; make no invite if the file is there
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Let the node make invites itself, each with the yes of an administrator
     #[arg(long)]
     may_invite: bool,
@@ -52,7 +58,7 @@ pub(super) struct NewInvite {
 }
 
 /// What is said of a new invite.
-const MAKING: [&str; 5] = ["resource", "ttl", "name", "replace", "may_invite"];
+const MAKING: [&str; 6] = ["resource", "ttl", "name", "replace", "output", "may_invite"];
 
 impl Command {
     pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
@@ -75,6 +81,13 @@ impl Command {
                 invite::withdraw(db, &invite_id, now).await?;
                 Ok(Report::line("the invite is withdrawn; nobody can enrol with it"))
             }
+            // What is to be started again and again, a container for example, makes one invite all the same.
+            Self::Invite(NewInvite {
+                output: Some(file), ..
+            }) if file.exists() => {
+                let text = format!("{} is there already; no invite was made", file.display());
+                Ok(Report::line(&text))
+            }
             Self::Invite(new) => {
                 let invite = Invite {
                     resource: new.resource,
@@ -84,7 +97,11 @@ impl Command {
                     may_invite: new.may_invite,
                     asked_by: None,
                 };
-                Report::record(&invite::create(db, config.issuer.as_str(), invite, now).await?)
+                let made = invite::create(db, config.issuer.as_str(), invite, now).await?;
+                match new.output {
+                    None => Report::record(&made),
+                    Some(file) => write(db, &made, &file).await,
+                }
             }
             Self::List => Report::rows(&node::list(db).await?, |node| {
                 vec![
@@ -101,4 +118,16 @@ impl Command {
             }
         }
     }
+}
+
+/// Puts the code where nobody else reads it. One that is nowhere is no use to anybody, and is taken back.
+async fn write(db: &Db, made: &invite::NewInvite, file: &Path) -> Outcome {
+    if let Err(e) = write_private(file, made.invite.as_bytes(), false) {
+        invite::withdraw(db, &made.invite_id, clock::now()).await?;
+        return Err(format!("cannot write {}: {e}; the invite is withdrawn", file.display()).into());
+    }
+    Ok(Report::line(&format!(
+        "the code is in {}; enrol with: mcp-node enroll --issuer ISSUER --invite-file FILE",
+        file.display()
+    )))
 }

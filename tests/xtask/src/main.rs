@@ -1,13 +1,17 @@
 //! `cargo xtask`: bring the fleet up, test everything, examine it, measure it.
 
 mod bench;
+mod compose;
 mod conformance;
 mod faults;
 mod install;
 mod interop;
 mod model;
+mod packages;
 mod program_files;
 mod race;
+mod release;
+mod sbom;
 mod segments;
 mod test;
 mod up;
@@ -41,6 +45,14 @@ enum Command {
     RaceRunner(race::RunnerOptions),
     /// Five nodes on two segments of a network, and their server on a third, in network namespaces
     Fleet(segments::Options),
+    /// The fleet of compose/docker-compose.yml in containers, and the walk through it
+    Compose(compose::Options),
+    /// Prints what a program is made of (CycloneDX)
+    Sbom(sbom::Options),
+    /// Makes Debian packages of both programs
+    Packages(packages::Options),
+    /// Sets a version, packs everything that a release has, and tags it
+    Release(release::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
     /// Plays how what nodes tell each other spreads in fleets that no machine runs
@@ -56,6 +68,10 @@ fn main() -> ExitCode {
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Fleet(options) => segments::run(&options),
+        Command::Compose(options) => compose::run(&options),
+        Command::Sbom(options) => sbom::run(&options),
+        Command::Packages(options) => packages::run(&options),
+        Command::Release(options) => release::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),
     };

@@ -9,7 +9,7 @@ use clap::Args;
 use xtask::shell::{self, say};
 use xtask::{Fault, Outcome};
 
-use crate::{conformance, install, interop, program_files, segments, up};
+use crate::{compose, conformance, install, interop, program_files, segments, up};
 use table::Row;
 
 #[derive(Args)]
@@ -65,6 +65,7 @@ const PARTS: &[Part] = &[
 
 const SLOW_PARTS: &[Part] = &[
     ("fleet on segments", segments::part),
+    ("fleet in containers", compose::part),
     ("interop", || interop::run().map(|()| Verdict::Passed)),
     ("conformance", || conformance::run().map(|()| Verdict::Passed)),
 ];
@@ -81,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         say(format!("Only the parts with {text:?} in their name were run."));
     }
     if options.fast {
-        say("Left out by --fast: fleet on segments, interop, conformance.");
+        say("Left out by --fast: fleet on segments, fleet in containers, interop, conformance.");
     }
     let failed: Vec<&str> = rows
         .iter()
