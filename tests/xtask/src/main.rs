@@ -1,6 +1,7 @@
 //! `cargo xtask`: bring the fleet up, test everything, examine it, measure it.
 
 mod bench;
+mod book;
 mod compose;
 mod conformance;
 mod faults;
@@ -53,6 +54,8 @@ enum Command {
     Packages(packages::Options),
     /// Sets a version, packs everything that a release has, and tags it
     Release(release::Options),
+    /// Runs every command and reads every snippet of README and the book
+    Book(book::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
     /// Plays how what nodes tell each other spreads in fleets that no machine runs
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Sbom(options) => sbom::run(&options),
         Command::Packages(options) => packages::run(&options),
         Command::Release(options) => release::run(&options),
+        Command::Book(options) => book::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),
     };

@@ -1,6 +1,6 @@
 //! Building the two programs and finding what was built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xtask::shell;
 use xtask::{Explain, Outcome};
@@ -9,6 +9,16 @@ use xtask::{Explain, Outcome};
 pub(crate) struct Programs {
     pub(crate) authz_server: PathBuf,
     pub(crate) mcp_node: PathBuf,
+}
+
+impl Programs {
+    /// The programs in a folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            authz_server: folder.join("authz-server"),
+            mcp_node: folder.join("mcp-node"),
+        }
+    }
 }
 
 /// Builds both programs, with optimisation if asked.
@@ -33,7 +43,10 @@ pub(crate) struct Examples {
 /// Builds the benchmark's examples of the node, with optimisation.
 pub(crate) fn build_examples() -> Outcome<Examples> {
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--release", "-p", "mcp-node", "--features", "open-door"]);
+    // Of both programs, as [`build`] does, so that all share one set of compiled crates.
+    cargo.args(["build", "--release", "-p", "authz-server", "-p", "mcp-node"]);
+    cargo.args(["--features", "mcp-node/open-door"]);
+    cargo.args(shell::openssl_features("authz-server/"));
     cargo.args(["--example", "open_door", "--example", "signature_check"]);
     shell::run(&mut cargo)?;
     let folder = target_folder()?.join("release/examples");
@@ -77,10 +90,7 @@ fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {
     }
     shell::run(&mut cargo)?;
     let folder = target_folder()?.join(if release { "release" } else { "debug" });
-    Ok(Programs {
-        authz_server: folder.join("authz-server"),
-        mcp_node: folder.join("mcp-node"),
-    })
+    Ok(Programs::at(&folder))
 }
 
 /// Cargo's target folder, wherever the configuration puts it.
