@@ -142,11 +142,8 @@ fn set_version(version: &str) -> Outcome<()> {
             with_version(text, &format!("image: edge-hive/{name}:"), '\n', version)
         })?;
     }
-    if shell::workspace().join(CHANGELOG).exists() {
-        edit(CHANGELOG, &|text| {
-            Some(text.replacen("## Unreleased", &format!("## Unreleased\n\n## {version}"), 1))
-        })?;
-    }
+    let today = shell::read(shell::command("date").args(["--utc", "+%F"]))?;
+    edit(CHANGELOG, &|text| with_heading(text, version, today.trim()))?;
     shell::run(shell::cargo().args(["update", "--workspace", "--offline"]))
 }
 
@@ -155,6 +152,17 @@ fn with_version(text: &str, before: &str, after: char, version: &str) -> Option<
     let start = text.find(before)? + before.len();
     let end = start + text[start..].find(after)?;
     Some(format!("{}{version}{}", &text[..start], &text[end..]))
+}
+
+/// The changelog with what was not released yet below a heading of its own.
+fn with_heading(log: &str, version: &str, day: &str) -> Option<String> {
+    let start = log.find("## Unreleased")?;
+    let end = start + log[start..].find('\n')?;
+    Some(format!(
+        "{}## Unreleased\n\n## {version} - {day}{}",
+        &log[..start],
+        &log[end..]
+    ))
 }
 
 /// What a changelog says of a version: the lines below its heading.
@@ -222,5 +230,13 @@ mod tests {
         assert_eq!(notes(log, "0.1.0").as_deref(), Some("- one\n"));
         assert_eq!(notes(log, "Unreleased").as_deref(), Some("- new\n"));
         assert_eq!(notes(log, "0.3.0"), None);
+        let released = with_heading(
+            &log.replace("Unreleased", "Unreleased (soon)"),
+            "0.3.0",
+            "2026-12-24",
+        )
+        .unwrap();
+        assert_eq!(notes(&released, "0.3.0").as_deref(), Some("- new\n"));
+        assert_eq!(notes(&released, "Unreleased"), None);
     }
 }

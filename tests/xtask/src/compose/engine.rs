@@ -111,10 +111,13 @@ impl Fleet<'_> {
     /// Starts everything but some services, and tells when it began.
     pub(super) fn up(&self, without: &[String]) -> Outcome<Instant> {
         let started = Instant::now();
+        let known = shell::read(&mut self.compose(&["config", "--services"]))?;
+        // A service that is scaled to none has its image fetched all the same.
+        let wanted = known
+            .lines()
+            .filter(|service| !without.iter().any(|left_out| left_out == service));
         let mut up = self.compose(&["up", "--detach", "--no-build"]);
-        for service in without {
-            up.args(["--scale", &format!("{service}=0")]);
-        }
+        up.args(wanted);
         shell::run(&mut up)?;
         Ok(started)
     }
