@@ -58,12 +58,15 @@ fn check(options: &Options) -> Outcome<Verdict> {
     let is_wanted = |page: &&Page| options.only.as_ref().is_none_or(|text| page.path.contains(text));
     let wanted: Vec<&Page> = pages.iter().filter(is_wanted).collect();
     faults.extend(settings::check(&wanted, &tools)?);
-    faults.extend(reference::check(&tools)?);
+    faults.extend(reference::check(&tools, &pages)?);
     let obstacle = walk::obstacle();
     if obstacle.is_none() {
         faults.extend(walker::walk_all(&wanted, &pages, &tools)?);
     }
     tell_what_did_not_run(&wanted);
+    // A page that others continue fails with each of them.
+    faults.sort();
+    faults.dedup();
     if !faults.is_empty() {
         for fault in &faults {
             say(format!("  {fault}"));

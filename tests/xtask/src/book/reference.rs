@@ -1,13 +1,15 @@
 //! References are held against what they are about: every key of the configuration with its default, every error code,
-//! metric and alert.
+//! metric and alert, and the help texts of both programs.
 
 mod keys;
+mod voice;
 
 use std::path::Path;
 
 use xtask::shell;
 use xtask::{Explain, Outcome};
 
+use super::page::Page;
 use super::programs::Tools;
 
 /// Where metrics are registered.
@@ -19,8 +21,10 @@ const METRICS: [&str; 4] = [
 ];
 
 /// What is missing in a reference, or said of something that is not there.
-pub(super) fn check(tools: &Tools) -> Outcome<Vec<String>> {
+pub(super) fn check(tools: &Tools, pages: &[Page]) -> Outcome<Vec<String>> {
+    let texts: Outcome<Vec<String>> = pages.iter().map(|page| file(&page.path)).collect();
     let mut faults = keys::check(tools)?;
+    faults.extend(voice::check(tools, &texts?.concat())?);
     faults.extend(errors()?);
     faults.extend(metrics()?);
     faults.extend(alerts()?);
