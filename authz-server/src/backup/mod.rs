@@ -122,7 +122,7 @@ mod tests {
 
     const SECRET: &[u8] = b"a secret that nobody can try out";
     /// What a restored database has otherwise ([`crate::db::restored`]).
-    const SETTLED: [&str; 8] = [
+    const SETTLED: [&str; 9] = [
         "audit_event",
         "audit_head",
         "authorization_code",
@@ -131,6 +131,7 @@ mod tests {
         "interaction",
         "status_list",
         "status_revoked",
+        "token_family",
     ];
 
     /// Every row of a table, columns and rows in an order of their own.
@@ -200,6 +201,9 @@ mod tests {
                     lists.iter().all(|row| row.contains(&CAPACITY.to_string())),
                     "{lists:?}"
                 );
+                for table in ["token_family", "client"] {
+                    assert_eq!(rows(db, table).await.len(), rows(&filled, table).await.len());
+                }
                 let codes = rows(&filled, "authorization_code").await;
                 assert_eq!(codes.len(), rows(db, "authorization_code").await.len());
                 let again = restore(&config, &file, SECRET, false, now).await;

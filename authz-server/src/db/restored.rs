@@ -14,6 +14,11 @@ const REVOCATION: i64 = 0;
 
 const MOVE_HEAD: &str = "UPDATE change_head SET sequence = sequence + $1 WHERE id = 1";
 // Which tokens were taken back since is not known, nor which places were given out: none of them counts any more.
+// Refresh tokens go on, so what they came of counts as granted now; but not if it had ended already.
+const KEEP_FAMILIES: &str = "UPDATE token_family SET created_at = $1 WHERE revoked_at IS NULL AND created_at < $1 \
+     AND EXISTS (SELECT 1 FROM resource r WHERE r.uri = token_family.resource AND r.created_at <= token_family.created_at) \
+     AND EXISTS (SELECT 1 FROM client c WHERE c.client_id = token_family.client_id \
+     AND c.tokens_not_before <= token_family.created_at)";
 const END_TOKENS: &str = "UPDATE client SET tokens_not_before = $1 WHERE tokens_not_before < $1";
 const SET_ALL: &str = "INSERT INTO status_revoked (list_id, first_index, length, revocation) \
      SELECT list_id, 0, CAST($1 AS BIGINT), CAST($2 AS BIGINT) FROM status_list WHERE resource <> $3 \
@@ -41,6 +46,7 @@ const END_FAMILIES: &str =
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     MOVE_HEAD,
+    KEEP_FAMILIES,
     END_TOKENS,
     SET_ALL,
     SET_REST,
@@ -67,6 +73,7 @@ pub(crate) async fn settle(tx: &mut Tx, sign_out: bool, now: UnixSeconds) -> Res
     }
     on!(tx tx, c => async { sqlx::query(CLOSE).bind(CAPACITY).bind(now.0).execute(c).await.map(|_| ()) })?;
     let mut ends = vec![
+        KEEP_FAMILIES,
         END_TOKENS,
         END_CODES,
         END_DEVICES,
