@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod authorization_details;
 mod authorize;
+mod backup;
 #[cfg(test)]
 mod browsing;
 mod changes;

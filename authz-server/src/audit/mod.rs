@@ -59,11 +59,13 @@ pub(crate) enum Name {
     ConfigurationReloaded,
     /// Events whose time was over were removed.
     AuditPruned,
+    /// An operator filled an empty database from a backup.
+    DatabaseRestored,
 }
 
 impl Name {
     /// All of them, in the order of docs/audit.md.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::RefreshTokenReplayed,
         Self::AuthorizationCodeReplayed,
         Self::DeviceCodeReplayed,
@@ -83,6 +85,7 @@ impl Name {
         Self::KeyCompromised,
         Self::ConfigurationReloaded,
         Self::AuditPruned,
+        Self::DatabaseRestored,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -106,6 +109,7 @@ impl Name {
             Self::KeyCompromised => "key.compromised",
             Self::ConfigurationReloaded => "configuration.reloaded",
             Self::AuditPruned => "audit.pruned",
+            Self::DatabaseRestored => "database.restored",
         }
     }
 }
@@ -141,6 +145,8 @@ pub(crate) enum Target<'a> {
     Client(&'a str),
     /// That of this server.
     Configuration,
+    /// That of this server.
+    Database,
     /// Everything that came of one code or device code.
     Family(&'a str),
     /// See [`crate::fleet::invite::id_of`].
@@ -165,6 +171,7 @@ impl<'a> Target<'a> {
             Self::Node(id) => ("node", id),
             Self::Resource(uri) => ("resource", uri),
             Self::Configuration => ("configuration", ""),
+            Self::Database => ("database", ""),
             Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),
         }

@@ -7,6 +7,7 @@ mod client_details;
 mod client_document;
 mod client_invite;
 mod client_list;
+mod database;
 mod health;
 mod key;
 mod node;
@@ -64,7 +65,7 @@ enum Command {
     Key(key::Command),
     /// The database
     #[command(subcommand)]
-    Db(DbCommand),
+    Db(database::Command),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -77,14 +78,6 @@ struct Serve {
     /// Listen here instead of at server.listen; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-}
-
-#[derive(Subcommand)]
-enum DbCommand {
-    /// Apply what is missing
-    Migrate,
-    /// Show which migrations have been applied
-    Status,
 }
 
 #[derive(Subcommand)]
@@ -137,24 +130,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         Command::User(command) => command.run(&open(&config).await?, &config).await,
         Command::Audit(command) => command.run(&open(&config).await?).await,
         Command::Key(command) => command.run(&open(&config).await?, &config).await,
-        Command::Db(DbCommand::Migrate) => {
-            open(&config).await?;
-            Ok(Report::line("the database is up to date"))
-        }
-        Command::Db(DbCommand::Status) => {
-            let status = Db::connect(&config.database_url)
-                .await?
-                .migration_status()
-                .await?;
-            Report::rows(&status, |migration| {
-                let state = if migration.applied { "applied" } else { "missing" };
-                vec![
-                    migration.version.to_string(),
-                    state.to_owned(),
-                    migration.description.clone(),
-                ]
-            })
-        }
+        Command::Db(command) => Box::pin(command.run(&config)).await,
         Command::Config(ConfigCommand::Check) => Ok(Report::line("the configuration has no fault")),
         Command::Config(ConfigCommand::Show) => {
             let rows: Vec<_> = config

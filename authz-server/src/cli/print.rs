@@ -30,6 +30,11 @@ impl Report {
         }
     }
 
+    /// Data, and a sentence for people.
+    pub(super) fn told(json: Value, text: String) -> Self {
+        Self { json, text }
+    }
+
     /// One thing, member by member.
     pub(super) fn record(value: &impl Serialize) -> super::Outcome {
         let json = serde_json::to_value(value)?;

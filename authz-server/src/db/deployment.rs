@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 use shared::uri::Issuer;
 
-use super::{Db, DbFault, on};
+use super::{Db, DbFault, Tx, on};
 
 const CLAIM: &str =
     "INSERT INTO deployment (id, issuer, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING";
@@ -16,4 +16,9 @@ pub(super) const STATEMENTS: &[&str] = &[CLAIM, ISSUER];
 pub(crate) async fn claim(db: &Db, issuer: &Issuer, now: UnixSeconds) -> Result<String, DbFault> {
     on!(db, c => async { sqlx::query(CLAIM).bind(issuer.as_str()).bind(now.0).execute(c).await.map(|_| ()) })?;
     on!(db, c => sqlx::query_scalar(ISSUER).fetch_one(c))
+}
+
+/// The issuer that the data belongs to, if it belongs to any.
+pub(crate) async fn issuer(tx: &mut Tx) -> Result<Option<String>, DbFault> {
+    on!(tx tx, c => sqlx::query_scalar(ISSUER).fetch_optional(c))
 }
