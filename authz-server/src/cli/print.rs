@@ -33,15 +33,6 @@ impl Report {
         }
     }
 
-    /// Something that has a form of its own for people.
-    pub(super) fn of(value: &impl Serialize, text: String) -> super::Outcome {
-        Ok(Self {
-            json: serde_json::to_value(value)?,
-            text,
-            has_failed: false,
-        })
-    }
-
     /// What is printed is bad news, unless `good`: the process ends with 1.
     pub(super) fn failed_unless(self, good: bool) -> Self {
         Self {
@@ -52,7 +43,11 @@ impl Report {
 
     /// Data, and a sentence for people.
     pub(super) fn told(json: Value, text: String) -> Self {
-        Self { json, text }
+        Self {
+            json,
+            text,
+            has_failed: false,
+        }
     }
 
     /// One thing, member by member.
@@ -62,7 +57,7 @@ impl Report {
         for (name, value) in json.as_object().into_iter().flatten() {
             text.push_str(&format!("{name:<40}{}\n", plain(value)));
         }
-        Self::of(&json, text)
+        Ok(Self::told(json, text))
     }
 
     /// Several things, each as a line of columns.
@@ -91,7 +86,7 @@ impl Report {
             text.push_str(cells.join("  ").trim_end());
             text.push('\n');
         }
-        Self::of(&list, text)
+        Ok(Self::told(serde_json::to_value(list)?, text))
     }
 }
 
