@@ -20,6 +20,7 @@ mod config;
 mod counts;
 mod db;
 mod discovery;
+mod doctor;
 mod dpop;
 mod error;
 #[cfg(test)]

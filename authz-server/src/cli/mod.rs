@@ -8,6 +8,7 @@ mod client_document;
 mod client_invite;
 mod client_list;
 mod database;
+mod doctor;
 mod health;
 mod key;
 mod node;
@@ -69,6 +70,7 @@ enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Doctor(doctor::Doctor),
     /// Ask the running server whether it is ready; for container probes
     Healthcheck,
 }
@@ -143,6 +145,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
                 vec![text("key"), text("value"), text("source")]
             })
         }
+        Command::Doctor(doctor) => doctor.run(&config).await,
         Command::Healthcheck => health::check(&config).await,
     }
 }

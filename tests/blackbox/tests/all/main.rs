@@ -22,6 +22,7 @@ mod consent_shown;
 mod crash;
 mod device;
 mod discovery;
+mod doctor;
 mod documents;
 mod documents_change;
 mod documents_guard;
