@@ -9,6 +9,7 @@ mod app;
 mod audit;
 mod authorization_details;
 mod authorize;
+mod backup;
 #[cfg(test)]
 mod browsing;
 mod changes;
@@ -20,6 +21,7 @@ mod config;
 mod counts;
 mod db;
 mod discovery;
+mod doctor;
 mod dpop;
 mod error;
 #[cfg(test)]
