@@ -26,7 +26,7 @@ const VIEWS = [
   ['users', 'People', users, 'listUsers', 'users'],
   ['consents', 'Consents', grants, 'listGrants', 'grants'],
   ['tokens', 'Tokens', tokens, 'listTokens', 'tokens'],
-  ['approvals', 'Approvals', approvals, 'listApprovals', 'nodes'],
+  ['approvals', 'Approvals', approvals, 'listApprovals', 'approvals'],
   ['audit', 'Audit trail', audit, 'listAuditEvents', 'audit'],
   ['keys', 'Keys', keys, 'listKeys', 'keys'],
   ['settings', 'Settings', settings, 'listSettings', 'configuration'],

@@ -17,6 +17,7 @@ pub mod cli;
 mod client;
 mod conditional;
 mod config;
+mod console;
 mod counts;
 mod db;
 mod discovery;

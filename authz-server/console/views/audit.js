@@ -3,12 +3,12 @@
 import { all, ask, offered } from '../api.js';
 import { h, say, show as place } from '../dom.js';
 import { address, at, badge, button, card, code, facts, field, filters, heading, link, listing, progress } from '../parts.js';
-import { date, span } from '../time.js';
+import { date } from '../time.js';
 
 const ORDERS = [['', 'newest first'], ['oldest', 'oldest first']];
 const EVENTS = [
-  'client.created', 'client.updated', 'client.secret_rotated', 'client.revoked', 'user.created', 'user.updated', 'user.password_reset',
-  'user.disabled', 'user.enabled', 'grant.revoked', 'tokens.revoked', 'node.invited', 'node.invite_withdrawn', 'node.enrolled', 'node.revoked',
+  'client.created', 'client.updated', 'client.secret_rotated', 'client.revoked', 'client.invited', 'user.created', 'user.updated', 'user.password_reset',
+  'user.disabled', 'user.enabled', 'session.ended', 'grant.revoked', 'tokens.revoked', 'node.invited', 'node.invite_withdrawn', 'node.enrolled', 'node.revoked',
   'resource.created', 'resource.updated', 'resource.deleted', 'approval.decided', 'approval.used', 'key.published', 'key.rotated', 'key.removed',
   'key.compromised', 'configuration.reloaded', 'audit.pruned', 'refresh_token_replayed', 'authorization_code_replayed', 'device_code_replayed',
 ];
@@ -73,16 +73,23 @@ function details(event) {
   ]));
 }
 
+// Part by part, so that it can be seen how far it is.
 async function check(element) {
-  const shown = progress('The whole log is read …');
+  const shown = progress('Checking …');
   place(element, shown.element);
-  const began = Date.now();
+  const { body: counts } = await ask('showStatistics').catch(() => ({ body: {} }));
+  let [count, first, cursor, part] = [0, undefined, undefined, undefined];
   try {
-    const { body } = await ask('verifyAuditLog');
-    const seconds = Math.max(1, Math.round((Date.now() - began) / 1000));
-    place(element, h('p', { class: 'notice' }, `The log is whole: ${body.events} events, from number ${body.first} on, checked in ${span(seconds)}. Its head is `, code(body.head)));
+    do {
+      ({ body: part } = await ask('verifyAuditLog', { query: { cursor } }));
+      count += part.events;
+      first ??= part.first;
+      cursor = part.next_cursor;
+    } while (shown.tell(`${count} events are as they were written`, counts.audit_events && count / counts.audit_events) && cursor);
+    if (shown.isStopped()) return place(element);
+    return place(element, h('div', { class: 'notice' }, h('p', {}, `The log is whole: ${count} events, from number ${first} on. Its head is `, code(part.head))));
   } catch (refusal) {
-    place(element, h('p', { class: 'alert' }, refusal.message));
+    return place(element, h('p', { class: 'alert' }, refusal.message));
   }
 }
 

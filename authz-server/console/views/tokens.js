@@ -1,8 +1,8 @@
 // Tokens that came of a code: refresh tokens, and the access tokens beside them.
 
-import { ask } from '../api.js';
+import { ask, offered } from '../api.js';
 import { h, say } from '../dom.js';
-import { address, at, badge, button, card, code, confirm, facts, field, filters, heading, link, listing, words } from '../parts.js';
+import { address, at, badge, button, card, code, confirm, dialogue, facts, field, filters, form, heading, link, listing, words } from '../parts.js';
 import { userOf } from './people.js';
 
 export async function show({ id, query, may, again, go }) {
@@ -19,7 +19,8 @@ export async function show({ id, query, may, again, go }) {
     return go(address(['tokens'], { user_id: user, client_id: user ? undefined : said.client_id, state: said.state }));
   });
   return [
-    heading('Tokens', 'Those of one code are one line. Tokens that programs ask for in their own name are not stored: they end with the client.'),
+    heading('Tokens', 'Those of one code are one line. Tokens that programs ask for in their own name are not stored: they end with the client.',
+      offered('introspectToken') && button('What is this token?', () => look(may))),
     bar,
     card(null, whose
       ? await families({ [whose]: query[whose], state: query.state }, { may, again })
@@ -51,6 +52,30 @@ function revoke(family, then) {
     say('The tokens are revoked.');
     then();
   });
+}
+
+// A token by its value, from a log or a letter: what it is, and an end to it.
+function look(may) {
+  dialogue('What is this token?', (close) => form([
+    field('Token', 'token', { rows: 4, required: true, hint: 'An access token or a refresh token. It is sent to this server and kept nowhere.' }),
+  ], 'Look', async ({ token }) => {
+    const value = token.trim();
+    const { body: found } = await ask('introspectToken', { body: { token: value } });
+    close();
+    dialogue(found.active ? 'An active token' : 'No active token', (done) => [
+      found.active
+        ? facts(Object.entries(found).filter(([name]) => name !== 'active').map(([name, said]) => [
+          name, ['exp', 'iat'].includes(name) ? at(said) : code(typeof said === 'string' ? said : JSON.stringify(said))]))
+        : h('p', {}, 'It is none of this server\'s, has expired, or was revoked.'),
+      h('div', { class: 'buttons' },
+        found.active && offered('revokeToken') && may('write', 'tokens') && button('Revoke it', async () => {
+          await ask('revokeToken', { body: { token: value } });
+          done();
+          say('The token is revoked.');
+        }, { kind: 'danger' }),
+        h('button', { type: 'button', class: 'plain', onclick: done }, 'Close')),
+    ]);
+  }, { cancel: h('button', { type: 'button', class: 'plain', onclick: close }, 'Cancel') }));
 }
 
 async function one(id, { may, go }) {

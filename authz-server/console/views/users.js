@@ -2,7 +2,7 @@
 
 import { ask, offered } from '../api.js';
 import { h, say } from '../dom.js';
-import { address, at, badge, button, card, code, confirm, dialogue, facts, field, filters, form, heading, link, listing, secret, tick } from '../parts.js';
+import { address, at, badge, button, card, code, confirm, dialogue, facts, field, filters, form, heading, link, listing, secret, tick, words } from '../parts.js';
 
 export async function show({ id, query, may, again, go }) {
   if (id) return one(id, { may, again });
@@ -44,6 +44,14 @@ async function one(id, { may, again }) {
     again();
   };
   const canWrite = may('write');
+  const sessions = offered('listSessions') && await listing('listSessions', { user_id: id }, [
+    ['Browser', (session) => [session.user_agent || 'unnamed', h('span', { class: 'sub' }, session.session_id)]],
+    ['From', (session) => session.address],
+    ['Proved by', (session) => words(session.methods)],
+    ['Signed in', (session) => at(session.authenticated_at)],
+    ['Seen', (session) => at(session.last_seen_at)],
+    ['', (session) => canWrite && offered('endSession') && button('Sign out', () => end(session, again), { kind: 'danger small', label: `Sign out ${session.session_id}` })],
+  ], { none: 'Signed in nowhere.', label: 'Browsers' });
   return [
     heading(user.display_name, undefined,
       canWrite && button('Change', () => edit(user, tag, again)),
@@ -61,12 +69,20 @@ async function one(id, { may, again }) {
       ['Since', at(user.created_at)],
       user.disabled_at && ['Closed', at(user.disabled_at)],
     ])),
+    sessions && card('Browsers in which they are signed in', sessions),
     h('p', { class: 'links' },
       link(address(['consents'], { user_id: id }), 'What they have allowed'),
       link(address(['tokens'], { user_id: id }), 'Tokens'),
       link(address(['audit'], { actor: id }), 'What they did'),
       link(address(['audit'], { target: id }), 'What was done to the account')),
   ];
+}
+
+async function end({ session_id: id }, again) {
+  const { tag } = await ask('showSession', { id });
+  await ask('endSession', { id, tag });
+  say('That browser is signed out.');
+  again();
 }
 
 const cancel = (close) => ({ cancel: h('button', { type: 'button', class: 'plain', onclick: close }, 'Cancel') });
