@@ -27,3 +27,13 @@ CREATE INDEX token_family_user_created ON token_family (user_id, created_at, fam
 CREATE INDEX token_family_client_created ON token_family (client_id, created_at, family_id);
 CREATE INDEX audit_event_actor ON audit_event (actor, sequence);
 CREATE INDEX audit_event_target ON audit_event (target, sequence);
+
+-- What happened in a minute, of all instances together: tokens by grant, refusals by reason, answers. For a day.
+CREATE TABLE tally (
+    -- Unix seconds of its beginning.
+    minute BIGINT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('issued', 'refused', 'answers', 'answer_micros')),
+    name TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    PRIMARY KEY (minute, kind, name)
+);

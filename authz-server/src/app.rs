@@ -10,6 +10,7 @@ use actix_web::http::header::HOST;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::clock::UnixSeconds;
+use shared::config::Setting;
 use shared::dpop::Nonces;
 use shared::http_client::{ClientFault, GuardedClient, Own};
 use shared::tls::{ClientAuthorities, TlsFault};
@@ -59,6 +60,8 @@ pub(crate) enum AppFault {
 /// One authorization server.
 pub(crate) struct App {
     pub(crate) config: Config,
+    /// The configuration in force, value by value: some values change without a restart.
+    settings: ArcSwap<Vec<Setting>>,
     pub(crate) db: Db,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counts: Counts,
@@ -207,6 +210,7 @@ impl App {
             assertion_keys: AssertionKeys::new(&config.assertions),
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
+            settings: ArcSwap::from_pointee(config.settings.clone()),
             config,
             db,
             directory,
@@ -275,6 +279,21 @@ impl App {
         &self.master
     }
 
+    /// Where this server is itself, for whoever fetches what a stranger names.
+    pub(crate) fn own(&self) -> Own {
+        own(&self.config)
+    }
+
+    /// The configuration in force, value by value ([`crate::reload`]).
+    pub(crate) fn settings(&self) -> Arc<Vec<Setting>> {
+        self.settings.load_full()
+    }
+
+    /// Says what is in force from now on.
+    pub(crate) fn set_settings(&self, settings: Vec<Setting>) {
+        self.settings.store(Arc::new(settings));
+    }
+
     /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
     /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
@@ -337,7 +356,6 @@ impl App {
     }
 }
 
-/// Where this server is itself.
 fn own(config: &Config) -> Own {
     Own {
         host: config.issuer.url().host_str().map(str::to_owned),

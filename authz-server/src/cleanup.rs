@@ -11,6 +11,7 @@ use crate::audit;
 use crate::authorize::interaction;
 use crate::client::usage;
 use crate::db::{self, Db, DbFault};
+use crate::tally;
 
 /// Rows are kept this long after they stopped mattering: an hour more than any clock is wrong.
 const MARGIN: Duration = Duration::from_secs(3600);
@@ -74,6 +75,7 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
         ("alerts", db::alert::forget(db, now - alerts::KEPT).await),
         ("approvals", db::approval::forget(db, before).await),
         ("admin requests", db::admin_request::forget(db, before).await),
+        ("tallies", db::tally::forget(db, now - tally::KEPT).await),
         ("registrations", registrations(app, now).await),
         (
             "audit events",

@@ -84,6 +84,19 @@ impl Counts {
         scope.iter().for_each(|scope| self.by_scope.count(scope));
     }
 
+    /// How many tokens were issued by `grant` since the server started.
+    pub(crate) fn issued_by(&self, grant: GrantType) -> u64 {
+        let grant = Grant {
+            grant: grant.as_str(),
+        };
+        self.issued.get(&grant).map_or(0, |count| count.get())
+    }
+
+    /// Browsers that are signed in, half a minute ago.
+    pub(crate) fn sessions(&self) -> i64 {
+        self.sessions.get()
+    }
+
     fn set_nodes(&self, states: &[(String, i64)]) {
         for state in ["living", "replaced", "revoked"] {
             let count = states.iter().find(|(name, _)| name == state);
@@ -147,7 +160,9 @@ impl Collector for Watch {
             ages.push((labels, seconds(age)));
             overdue.push((
                 labels,
-                every.map_or(0, |every| seconds(age.saturating_sub(every))),
+                every
+                    .filter(|_| !ring.has_heir(key, now))
+                    .map_or(0, |every| seconds(age.saturating_sub(every))),
             ));
         }
         gauge(

@@ -224,6 +224,11 @@ fn states(rows: &[SigningKeyRow]) -> Result<Vec<KeyState>, DbFault> {
     rows.iter().map(KeyState::read).collect()
 }
 
+/// Every key without its secret, oldest first.
+pub(crate) async fn all(db: &Db) -> Result<Vec<KeyState>, DbFault> {
+    states(&db::signing_key::all(db).await?)
+}
+
 impl KeyState {
     fn read(row: &SigningKeyRow) -> Result<Self, DbFault> {
         let damaged = || DbFault::Unexpected(format!("signing key {} is damaged", row.kid));
@@ -261,6 +266,14 @@ impl KeyRing {
     /// The key that signs for `algorithm`.
     pub(crate) fn signer(&self, algorithm: Algorithm) -> Option<&SigningKey> {
         self.current.iter().find(|key| key.algorithm() == algorithm)
+    }
+
+    /// Whether the next key of the same algorithm is published and takes over in its time: nothing is late then.
+    pub(crate) fn has_heir(&self, key: &KeyState, now: UnixSeconds) -> bool {
+        let is_heir = |other: &KeyState| other.algorithm == key.algorithm && other.state == State::Next;
+        self.states
+            .iter()
+            .any(|other| is_heir(other) && now <= other.signs_from + life::LATE)
     }
 
     /// How long whatever the key of `algorithm` signs must be able to count, before it signs what counts for `life`; `None`

@@ -40,4 +40,5 @@ mod revocations;
 mod routes;
 mod server;
 mod status_list;
+mod tally;
 mod token;

@@ -59,11 +59,9 @@ pub(crate) async fn run(app: Arc<App>, source: Source, tls: Option<ServerTls>) {
         return;
     };
     let source = Arc::new(source);
-    // What is in force, as far as it can change.
-    let mut in_force = app.config.settings.clone();
     while hang_up.recv().await.is_some() {
         match read(&source, tls.as_ref()).await {
-            Ok(read) => Box::pin(apply(&app, &mut in_force, read, clock::now())).await,
+            Ok(read) => Box::pin(apply(&app, read, clock::now())).await,
             Err(reason) => tracing::error!(reason, "nothing is changed: the new configuration has faults"),
         }
     }
@@ -80,13 +78,9 @@ async fn read(source: &Arc<Source>, tls: Option<&ServerTls>) -> Result<(Config, 
     reading.await.map_err(|e| e.to_string())?
 }
 
-async fn apply(
-    app: &App,
-    in_force: &mut Vec<Setting>,
-    (config, renewal): (Config, Option<Renewal>),
-    now: UnixSeconds,
-) {
-    let (changed, waiting): (Vec<_>, Vec<_>) = differences(in_force, &config.settings)
+async fn apply(app: &App, (config, renewal): (Config, Option<Renewal>), now: UnixSeconds) {
+    let mut in_force = app.settings().as_ref().clone();
+    let (changed, waiting): (Vec<_>, Vec<_>) = differences(&in_force, &config.settings)
         .into_iter()
         .partition(Difference::is_at_once);
     let renewal = renewal.filter(Renewal::is_new);
@@ -105,6 +99,7 @@ async fn apply(
     }
     app.per_client.set_rate(config.per_client);
     app.per_ip_failures.set_rate(config.per_ip_failures);
+    app.sign_ins.set_address_rate(config.per_ip_failures);
     app.device_codes.set_rate(config.device_codes);
     app.registrations
         .set_rate(config.clients.registration.per_address);
@@ -129,6 +124,7 @@ async fn apply(
     in_force.retain(|setting| !AT_ONCE.contains(&setting.path.as_str()));
     let at_once = config.settings.into_iter();
     in_force.extend(at_once.filter(|setting| AT_ONCE.contains(&setting.path.as_str())));
+    app.set_settings(in_force);
 }
 
 /// Logs as the configuration says, unless the environment says otherwise.

@@ -19,7 +19,7 @@ use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::reload::Source;
-use crate::{alerts, counts, keys, reload, routes, status_list, token};
+use crate::{alerts, counts, keys, reload, routes, status_list, tally, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,11 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
     );
     // In this task, as their transactions stay in one.
     let beside = async {
-        tokio::join!(keys::life::run(Arc::clone(&app)), reloading);
+        tokio::join!(
+            keys::life::run(Arc::clone(&app)),
+            tally::run(Arc::clone(&app)),
+            reloading
+        );
         std::future::pending::<()>().await;
     };
     tokio::select! {

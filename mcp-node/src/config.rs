@@ -34,6 +34,7 @@ pub use self::limits::{CallLimits, Share, ToolLimit};
 pub use self::mcp::{McpConfig, SessionLimits};
 pub use self::offline::{OfflinePolicy, OnStale};
 pub use self::p2p::P2pConfig;
+pub(crate) use self::p2p::relay_of;
 pub use self::size::ByteCount;
 pub(crate) use self::upstream::header_value;
 pub use self::upstream::{IdentityForm, Program, UpstreamConfig, UpstreamTransport, User};

@@ -219,7 +219,7 @@ impl Issuers {
         self.all.get(issuer)?.revocation.clone()
     }
 
-    /// Changes whenever the issuer has taken tokens back.
+    /// Changes whenever the issuer has taken tokens back, and when more is known of what it has taken back.
     pub(crate) fn revocations(&self, issuer: usize) -> Option<watch::Receiver<u64>> {
         let revocation = self.all.get(issuer)?.revocation.as_ref()?;
         Some(revocation.changes())

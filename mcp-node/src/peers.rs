@@ -5,6 +5,7 @@
 //! and nothing that is merely heard pushes one out.
 
 mod choice;
+mod membership;
 mod peer;
 mod table;
 

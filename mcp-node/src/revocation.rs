@@ -180,7 +180,7 @@ impl Revocation {
         Ok(Some(mark))
     }
 
-    /// Waits until something of the issuer's was revoked.
+    /// Changes when something of the issuer's was revoked, and when a list is held that was not.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }

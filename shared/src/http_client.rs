@@ -260,6 +260,9 @@ pub fn may_be_asked(url: &Url) -> bool {
     is_allowed(url) && url.username().is_empty() && url.password().is_none()
 }
 
+/// What an operator is told of an address that fails [`may_be_asked`].
+pub const NOT_TO_BE_ASKED: &str = "it must be https (plain http only on this machine), without a user name";
+
 fn check_scheme(url: &Url) -> Result<(), FetchFault> {
     is_allowed(url).then_some(()).ok_or(FetchFault::Scheme)
 }

@@ -21,12 +21,10 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
 pub use self::collector::{Collector, OtlpClient};
 use crate::config::Reader;
-use crate::http_client::{ClientFault, may_be_asked};
+use crate::http_client::{ClientFault, NOT_TO_BE_ASKED, may_be_asked};
 
 /// The header that names the trace and the span (W3C Trace Context §3.2).
 pub const TRACEPARENT: &str = "traceparent";
-/// And what vendors add to it (§3.3).
-const TRACESTATE: &str = "tracestate";
 
 /// One for the whole process, as for logs.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -64,10 +62,7 @@ impl TraceSettings {
             section.fault("sample_ratio", "must be between 0 and 1");
         }
         if endpoint.as_ref().is_some_and(|url| !may_be_asked(url)) {
-            section.fault(
-                "otlp_endpoint",
-                "it must be https (plain http only on this machine), without a user name",
-            );
+            section.fault("otlp_endpoint", NOT_TO_BE_ASKED);
         }
         Some(Self {
             endpoint: endpoint?,
@@ -103,7 +98,6 @@ pub fn serve<'h>(method: &str, header: impl Fn(&str) -> Option<&'h str>) -> Opti
     let tracer = TRACER.get()?;
     let headers = Headers {
         traceparent: header(TRACEPARENT),
-        tracestate: header(TRACESTATE),
     };
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     let span = tracer
@@ -165,20 +159,18 @@ fn known_method(method: &str) -> &'static str {
 
 struct Headers<'h> {
     traceparent: Option<&'h str>,
-    tracestate: Option<&'h str>,
 }
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             TRACEPARENT => self.traceparent,
-            TRACESTATE => self.tracestate,
             _ => None,
         }
     }
 
     fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT, TRACESTATE]
+        vec![TRACEPARENT]
     }
 }
 

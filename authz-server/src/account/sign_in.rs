@@ -196,7 +196,10 @@ async fn check(app: &App, request: &HttpRequest, body: web::Payload) -> Result<H
         address: ClientAddress::of(request).limit_key(),
         known_browser: mark.as_deref(),
     };
-    app.sign_ins.enter(&who, now)?;
+    // Whoever is made to wait is guessing still, for those who watch.
+    app.sign_ins
+        .enter(&who, now)
+        .inspect_err(|_| app.metrics.refused("sign_in"))?;
     let is_right = match password::verify(app, user.as_ref(), secret).await {
         Ok(is_right) => is_right,
         Err(failure) => {

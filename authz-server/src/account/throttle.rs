@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::web::rates::{Exceeded, Rate};
@@ -45,6 +45,15 @@ impl Throttle {
         }
     }
 
+    /// Another rate for addresses from now on. What was counted stays.
+    pub(crate) fn set_address_rate(&self, rate: Rate) {
+        *self
+            .addresses
+            .rate
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = rate;
+    }
+
     /// Counts one failure for who tries, or says how long to wait.
     pub(crate) fn enter(&self, who: &Try<'_>, now: UnixSeconds) -> Result<(), Exceeded> {
         if let Some(mark) = who.known_browser {
@@ -67,7 +76,7 @@ impl Throttle {
 
 /// Failures by key.
 struct Counts {
-    rate: Rate,
+    rate: RwLock<Rate>,
     /// Keys are hashed with a random state, so that an entry is small whatever the key.
     hasher: RandomState,
     streaks: Mutex<HashMap<u64, Streak>>,
@@ -85,14 +94,19 @@ struct Streak {
 impl Counts {
     fn new(rate: Rate) -> Self {
         Self {
-            rate,
+            rate: RwLock::new(rate),
             hasher: RandomState::new(),
             streaks: Mutex::default(),
         }
     }
 
+    fn rate(&self) -> Rate {
+        *self.rate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn charge(&self, key: impl Hash, now: UnixSeconds) -> Result<(), Exceeded> {
-        let Some((allowed, window)) = self.rate.count_and_window() else {
+        let rate = self.rate();
+        let Some((allowed, window)) = rate.count_and_window() else {
             return Ok(());
         };
         let is_over = |streak: &Streak| now >= streak.closed_until.max(streak.last) + window;
@@ -114,7 +128,7 @@ impl Counts {
             *streak = fresh;
         }
         if now < streak.closed_until {
-            return Err(Exceeded::new(streak.closed_until.since(now), self.rate));
+            return Err(Exceeded::new(streak.closed_until.since(now), rate));
         }
         streak.failures = streak.failures.saturating_add(1);
         streak.last = now;
@@ -127,7 +141,7 @@ impl Counts {
     }
 
     fn refund(&self, key: impl Hash) {
-        let Some((allowed, _)) = self.rate.count_and_window() else {
+        let Some((allowed, _)) = self.rate().count_and_window() else {
             return;
         };
         let mut streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);

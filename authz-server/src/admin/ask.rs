@@ -2,10 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use shared::clock::{self, UnixSeconds};
+use shared::config::Setting;
 
 use super::by::By;
 use super::id::path_of;
@@ -15,14 +18,26 @@ use super::operation::Operation;
 use super::problem::{Code, Problem};
 use super::resource::PATH;
 use super::tag::{self, Condition};
+use crate::app::App;
 use crate::config::Config;
 use crate::db::{Db, DbFault, Tx};
+use crate::keys::MasterKey;
 
 /// What an operation does, in time.
 pub(super) type Reply<'a> = Pin<Box<dyn Future<Output = Result<Answer, Stop>> + 'a>>;
 
+/// Where an operation is carried out.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// By the running server.
+    Server(&'a App),
+    /// By the command line, on the database of this machine.
+    Machine(&'a Db, &'a Config),
+}
+
 /// An operation that is asked for.
 pub(crate) struct Ask<'a> {
+    place: Place<'a>,
     pub(super) db: &'a Db,
     pub(super) config: &'a Config,
     pub(super) by: By,
@@ -97,8 +112,13 @@ impl From<Stop> for Problem {
 
 impl<'a> Ask<'a> {
     /// As the endpoint has it.
-    pub(super) fn new((db, config): (&'a Db, &'a Config), said: Said<'a>, now: UnixSeconds) -> Self {
+    pub(super) fn new(place: Place<'a>, said: Said<'a>, now: UnixSeconds) -> Self {
+        let (db, config) = match place {
+            Place::Server(app) => (&app.db, &app.config),
+            Place::Machine(db, config) => (db, config),
+        };
         Self {
+            place,
             db,
             config,
             by: said.by,
@@ -125,8 +145,37 @@ impl<'a> Ask<'a> {
             condition: Condition::None,
             once: None,
         };
-        let ask = Ask::new(place, said, clock::now());
+        let ask = Ask::new(Place::Machine(place.0, place.1), said, clock::now());
         Ok((operation.run)(&ask).await?)
+    }
+
+    /// The running server, for what only it knows.
+    pub(super) fn server(&self) -> Result<&'a App, Problem> {
+        match self.place {
+            Place::Server(app) => Ok(app),
+            Place::Machine(..) => Err(Problem::internal("only a running server can be asked for this")),
+        }
+    }
+
+    /// The configuration in force, value by value.
+    pub(super) fn settings(&self) -> Arc<Vec<Setting>> {
+        match self.place {
+            Place::Server(app) => app.settings(),
+            Place::Machine(_, config) => Arc::new(config.settings.clone()),
+        }
+    }
+
+    /// The key under which signing keys are sealed.
+    pub(super) fn master_key(&self) -> Result<Arc<MasterKey>, Problem> {
+        match self.place {
+            Place::Server(app) => Ok(Arc::clone(app.master_key())),
+            Place::Machine(_, config) => {
+                let master = MasterKey::open(&config.master_key_file);
+                Ok(Arc::new(
+                    master.map_err(|fault| Problem::internal(fault.to_string()))?,
+                ))
+            }
+        }
     }
 
     /// What stands for `{id}`.
@@ -229,6 +278,11 @@ impl Answer {
             etag: Some(tag::of(seen)?),
             location: Some(format!("{PATH}{}/{}", at.0, path_of(at.1))),
         })
+    }
+
+    /// What it says, as what it is.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_value(self.body.clone()).map_err(|e| Problem::internal(e.to_string()))
     }
 
     /// 204.

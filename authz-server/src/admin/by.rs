@@ -20,6 +20,8 @@ pub(crate) struct By {
 enum Who {
     /// Whoever has the command line here has the database, and may do everything.
     Operator,
+    /// This server, by its configuration.
+    Server,
     /// A program in its own name.
     Client { client_id: String, scope: Scope },
     /// A person, through a program.
@@ -35,6 +37,14 @@ impl By {
     pub(crate) fn operator() -> Self {
         Self {
             who: Who::Operator,
+            source: None,
+        }
+    }
+
+    /// This server, by its configuration.
+    pub(crate) fn server() -> Self {
+        Self {
+            who: Who::Server,
             source: None,
         }
     }
@@ -64,14 +74,14 @@ impl By {
     pub(super) fn user_id(&self) -> Option<&str> {
         match &self.who {
             Who::User { user_id, .. } => Some(user_id),
-            Who::Operator | Who::Client { .. } => None,
+            Who::Operator | Who::Server | Who::Client { .. } => None,
         }
     }
 
     /// Names who asks among all who can, for limits and repeated requests.
     pub(super) fn key(&self) -> [&str; 2] {
         match &self.who {
-            Who::Operator => ["", ""],
+            Who::Operator | Who::Server => ["", ""],
             Who::Client { client_id, .. } => [client_id, ""],
             Who::User {
                 user_id, client_id, ..
@@ -95,6 +105,7 @@ impl By {
             source: self.source,
             actor: match &self.who {
                 Who::Operator => Actor::Operator,
+                Who::Server => Actor::Server,
                 Who::Client { client_id, .. } => Actor::Client(client_id),
                 Who::User { user_id, .. } => Actor::User(user_id),
             },

@@ -83,7 +83,7 @@ pub(crate) fn openapi(base: &str) -> OpenApi {
         }
         let method = match operation.method {
             Method::Get => HttpMethod::Get,
-            Method::Post => HttpMethod::Post,
+            Method::Ask | Method::Post => HttpMethod::Post,
             Method::Patch => HttpMethod::Patch,
             Method::Delete => HttpMethod::Delete,
         };

@@ -14,7 +14,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, guard, web};
 use shared::clock;
 
-use super::ask::{Answer, Ask, Said, Stop};
+use super::ask::{Answer, Ask, Place, Said, Stop};
 use super::by::By;
 use super::id::id_of;
 use super::input::{Body, Query};
@@ -81,7 +81,7 @@ fn address(path: &str, operations: &[&'static Operation]) -> actix_web::Resource
     for operation in operations.iter().copied() {
         let route = match operation.method {
             Method::Get => ::web::answer::get(),
-            Method::Post => web::route().guard(guard::Post()),
+            Method::Ask | Method::Post => web::route().guard(guard::Post()),
             Method::Patch => web::route().guard(guard::Patch()),
             Method::Delete => web::route().guard(guard::Delete()),
         };
@@ -143,7 +143,7 @@ async fn carry_out(
         }
     };
     let said = read(app, request, payload, (operation, by)).await?;
-    let ask = Ask::new((&app.db, &app.config), said, now);
+    let ask = Ask::new(Place::Server(app), said, now);
     let answer = (operation.run)(&ask).await?;
     Ok(sent(app, answer))
 }

@@ -45,6 +45,17 @@ impl Query {
         Some(self.0.swap_remove(at).1)
     }
 
+    /// A whole number from 1 to `most`.
+    pub(super) fn number(&mut self, name: &str, most: u32) -> Result<Option<u32>, Problem> {
+        let Some(text) = self.take(name) else {
+            return Ok(None);
+        };
+        let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+        number
+            .map(Some)
+            .ok_or_else(|| wrong(format!("{name} is a number from 1 to {most}")))
+    }
+
     /// One of these words.
     pub(super) fn word(
         &mut self,
@@ -104,6 +115,15 @@ impl Body {
         text.parse()
             .map(Some)
             .map_err(|fault| wrong(format!("{name}: {fault}")))
+    }
+
+    /// An object, whatever is in it.
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(_) => Err(wrong(format!("{name} is an object"))),
+        }
     }
 
     /// A time such as `10m`.

@@ -5,16 +5,20 @@
 //! command line runs the same one on the database, or asks a server to ([`crate::cli`]). The OpenAPI document
 //! ([`document`]) is made of the same rows, so that nothing can be done that it does not tell.
 
+mod approvals;
 mod ask;
 mod by;
+pub(crate) mod client_invites;
 pub(crate) mod clients;
 mod document;
+pub(crate) mod documents;
 mod door;
 mod endpoint;
 pub(crate) mod events;
 pub(crate) mod grants;
 mod id;
 mod input;
+pub(crate) mod keys;
 pub(crate) mod nodes;
 mod once;
 mod operation;
@@ -24,7 +28,9 @@ mod resource;
 pub(crate) mod resources;
 mod right;
 pub(crate) mod running;
+mod sessions;
 mod tag;
+pub(crate) mod tokens;
 pub(crate) mod users;
 
 pub(crate) use self::ask::{Ask, Call};
@@ -43,6 +49,13 @@ pub(crate) static TABLE: &[&Operation] = &[
     &clients::UPDATE,
     &clients::REVOKE,
     &clients::NEW_SECRET,
+    &client_invites::LIST,
+    &client_invites::CREATE,
+    &client_invites::SHOW,
+    &client_invites::REVOKE,
+    &documents::IMPORT,
+    &documents::SHOW,
+    &documents::UNPIN,
     &resources::LIST,
     &resources::CREATE,
     &resources::SHOW,
@@ -62,15 +75,27 @@ pub(crate) static TABLE: &[&Operation] = &[
     &grants::LIST_FAMILIES,
     &grants::SHOW_FAMILY,
     &grants::REVOKE_FAMILY,
+    &tokens::INTROSPECT,
+    &tokens::REVOKE,
     &users::LIST,
     &users::CREATE,
     &users::SHOW,
     &users::UPDATE,
     &users::RESET,
-    &running::KEYS,
+    &sessions::LIST,
+    &sessions::SHOW,
+    &sessions::END,
+    &approvals::LIST,
+    &approvals::SHOW,
+    &approvals::DECIDE,
+    &keys::LIST,
+    &keys::SHOW,
+    &keys::ROTATE,
+    &keys::REMOVE,
     &events::LIST,
     &events::VERIFY,
     &running::POLICIES,
     &running::STATISTICS,
+    &running::HISTORY,
     &running::CONFIGURATION,
 ];

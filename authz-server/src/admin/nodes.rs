@@ -10,8 +10,8 @@ use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
 use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
+use crate::db;
 use crate::db::node_invite::ListedRow;
-use crate::db::{self, DbFault};
 use crate::fleet::invite::{self, Invite, InviteView, NewInvite};
 use crate::fleet::node::{self, NodeFault, NodeView};
 
@@ -277,14 +277,17 @@ fn show_invite<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
 
 fn withdraw_invite<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
-        let row = invite_of(ask).await?;
-        ask.check_condition(&invite::view(row.clone(), ask.now))?;
+        let id = ask.id()?;
+        let missing = || NodeFault::NoSuchInvite(id.to_owned());
+        let (first, last) = invite::hashes_of(id).ok_or_else(missing)?;
         ask.write(async |tx| {
-            let id = ask.id()?;
+            let row = db::node_invite::between_in(tx, (&first, &last)).await?;
+            let row = row.ok_or_else(missing)?;
+            ask.check_condition(&invite::view(row.clone(), ask.now))?;
             if !invite::withdraw_in(tx, &row.invite_hash, &ask.by, ask.now).await? {
                 return Err(NodeFault::InviteOver(id.to_owned()).into());
             }
-            Ok::<_, DbFault>(Answer::done()).map_err(Stop::from)
+            Ok(Answer::done())
         })
         .await
     })

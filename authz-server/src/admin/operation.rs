@@ -13,6 +13,8 @@ use super::right::{Noun, Right};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Method {
     Get,
+    /// `POST` that reads: what it asks about must not stand in an address.
+    Ask,
     Post,
     Patch,
     Delete,
@@ -22,16 +24,16 @@ impl Method {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
-            Self::Post => "POST",
+            Self::Ask | Self::Post => "POST",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
     }
 
-    /// What it does to its noun. There is no `POST` that only reads.
+    /// What it does to its noun.
     pub(super) fn right(self) -> Right {
         match self {
-            Self::Get => Right::Read,
+            Self::Get | Self::Ask => Right::Read,
             Self::Post | Self::Patch | Self::Delete => Right::Write,
         }
     }

@@ -33,18 +33,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Reads `limit` and `cursor`.
     pub(crate) fn read(query: &mut Query) -> Result<Self, Problem> {
-        let limit = match query.take("limit") {
-            None => USUAL,
-            Some(text) => {
-                let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-                number.ok_or_else(|| {
-                    Problem::new(
-                        Code::InvalidRequest,
-                        format!("limit is a number from 1 to {MOST}"),
-                    )
-                })?
-            }
-        };
+        let limit = query.number("limit", MOST)?.unwrap_or(USUAL);
         let after = match query.take("cursor") {
             None => (i64::MIN, String::new()),
             Some(text) => position(&text).ok_or_else(|| {
@@ -74,13 +63,18 @@ impl Wanted {
         rows.truncate(limit);
         let next_cursor = rows.last().filter(|_| has_more).map(|row| {
             let (at, id) = place(row);
-            URL_SAFE_NO_PAD.encode(format!("{at}:{id}"))
+            cursor(at, id)
         });
         Page {
             items: rows.into_iter().map(view).collect(),
             next_cursor,
         }
     }
+}
+
+/// Says where a list goes on.
+pub(super) fn cursor(at: i64, id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{at}:{id}"))
 }
 
 fn position(cursor: &str) -> Option<(i64, String)> {

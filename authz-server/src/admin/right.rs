@@ -11,6 +11,7 @@ pub(crate) enum Noun {
     Grants,
     Tokens,
     Users,
+    Approvals,
     Keys,
     Audit,
     Policies,
@@ -19,13 +20,14 @@ pub(crate) enum Noun {
 }
 
 impl Noun {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Clients,
         Self::Resources,
         Self::Nodes,
         Self::Grants,
         Self::Tokens,
         Self::Users,
+        Self::Approvals,
         Self::Keys,
         Self::Audit,
         Self::Policies,
@@ -42,6 +44,7 @@ impl Noun {
             Self::Grants => "grants",
             Self::Tokens => "tokens",
             Self::Users => "users",
+            Self::Approvals => "approvals",
             Self::Keys => "keys",
             Self::Audit => "audit",
             Self::Policies => "policies",

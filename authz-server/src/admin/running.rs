@@ -1,8 +1,10 @@
-//! The server as it runs: its configuration, the policies in it, its keys, and how much there is of everything.
+//! The server as it runs: its configuration, the policies in it, and how much there is of everything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared::config::Setting;
 use utoipa::ToSchema;
 
 use super::ask::{Answer, Ask, Reply};
@@ -10,21 +12,6 @@ use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
 use super::page::Wanted;
 use super::right::Noun;
 use crate::db;
-use crate::db::signing_key::KeyView;
-
-pub(crate) static KEYS: Operation = Operation {
-    method: Method::Get,
-    path: "/keys",
-    name: "listKeys",
-    summary: "List the signing keys that are published, the oldest first",
-    noun: Noun::Keys,
-    query: &[LIMIT, CURSOR],
-    takes: None,
-    gives: (200, Some(Form::page_of::<KeyView>())),
-    is_conditional: false,
-    refuses: &[],
-    run: keys,
-};
 
 pub(crate) static CONFIGURATION: Operation = Operation {
     method: Method::Get,
@@ -103,6 +90,16 @@ pub(crate) struct SettingView {
     pub(crate) source: String,
 }
 
+impl From<&Setting> for SettingView {
+    fn from(setting: &Setting) -> Self {
+        Self {
+            key: setting.path.clone(),
+            value: setting.value.clone(),
+            source: setting.source.as_str().to_owned(),
+        }
+    }
+}
+
 /// One table of the configuration that says who may do what.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Policy)]
@@ -114,44 +111,83 @@ pub(crate) struct PolicyView {
     values: BTreeMap<String, String>,
 }
 
+/// The minutes that are kept.
+const MOST_MINUTES: u32 = 24 * 60;
+/// Minutes, unless more or fewer are asked for.
+const USUAL_MINUTES: u32 = 60;
+
+pub(crate) static HISTORY: Operation = Operation {
+    method: Method::Get,
+    path: "/statistics/minutes",
+    name: "showHistory",
+    summary: "What happened minute by minute, of all instances together, the newest minute last; some seconds late",
+    noun: Noun::Statistics,
+    query: &[Parameter {
+        name: "minutes",
+        what: "How many minutes back; 60 unless it is said",
+        kind: Kind::Number(MOST_MINUTES),
+    }],
+    takes: None,
+    gives: (200, Some(Form::of::<HistoryView>())),
+    is_conditional: false,
+    refuses: &[],
+    run: history,
+};
+
+/// What happened minute by minute.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = History)]
+pub(crate) struct HistoryView {
+    /// Only minutes in which something happened, the oldest first.
+    minutes: Vec<MinuteView>,
+}
+
+/// What happened in a minute.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Minute)]
+pub(crate) struct MinuteView {
+    /// Unix seconds of its beginning.
+    minute: i64,
+    /// Access tokens, by grant.
+    issued: BTreeMap<String, i64>,
+    /// Refused requests, by reason.
+    refused: BTreeMap<String, i64>,
+    answers: i64,
+    /// How many microseconds all answers took together, each from request head to answer head.
+    answer_micros: i64,
+}
+
 /// How many there are.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Statistics)]
 pub(crate) struct StatisticsView {
     clients: i64,
+    /// Those that were not revoked.
     clients_active: i64,
+    /// Those that got a token since midnight UTC.
+    clients_used_today: i64,
     resources: i64,
+    /// Those that are enrolled.
     nodes: i64,
+    nodes_ended: i64,
     users: i64,
+    /// Those that are not disabled.
     users_active: i64,
+    /// Browsers that are signed in, half a minute ago.
+    sessions: i64,
+    approvals_waiting: i64,
     audit_events: i64,
-}
-
-fn keys<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
-    Box::pin(async {
-        let wanted = Wanted::read(&mut ask.query())?;
-        let place = |key: &KeyView| (key.created_at, key.kid.clone());
-        let all = db::signing_key::listed(ask.db).await?;
-        let rows = all.into_iter().filter(|key| place(key) > wanted.after);
-        let rows = rows.take(wanted.rows() as usize).collect();
-        let page = wanted.page(rows, |key: &KeyView| (key.created_at, &key.kid), |key| key);
-        Ok(Answer::list(&page)?)
-    })
 }
 
 fn configuration<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let wanted = Wanted::read(&mut ask.query())?;
-        let mut all: Vec<_> = ask.config.settings.iter().collect();
+        let settings = ask.settings();
+        let mut all: Vec<_> = settings.iter().collect();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         let rows = all.into_iter().filter(|setting| setting.path > wanted.after.1);
         let rows = rows.take(wanted.rows() as usize).collect();
-        let view = |setting: &shared::config::Setting| SettingView {
-            key: setting.path.clone(),
-            value: setting.value.clone(),
-            source: setting.source.as_str().to_owned(),
-        };
-        let page = wanted.page(rows, |setting| (0, &setting.path), view);
+        let page = wanted.page(rows, |setting| (0, &setting.path), SettingView::from);
         Ok(Answer::list(&page)?)
     })
 }
@@ -162,7 +198,7 @@ fn policies<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         let kind = query.word("kind", KINDS)?;
         let wanted = Wanted::read(&mut query)?;
         let mut all: BTreeMap<(&str, u32), BTreeMap<String, String>> = BTreeMap::new();
-        for setting in &ask.config.settings {
+        for setting in ask.settings().iter() {
             if let Some((kind, index, key)) = place_of(&setting.path) {
                 let values = all.entry((kind, index)).or_default();
                 values.insert(key.to_owned(), setting.value.clone());
@@ -203,16 +239,54 @@ fn position(kind: &str, index: u32) -> String {
 
 fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
-        let counts = db::statistics::count(ask.db).await?;
+        let sessions = ask.server()?.counts.sessions();
+        let counts = db::statistics::count(ask.db, ask.now).await?;
         Ok(Answer::list(&StatisticsView {
             clients: counts.clients,
             clients_active: counts.clients_active,
+            clients_used_today: counts.clients_used_today,
             resources: counts.resources,
             nodes: counts.nodes,
+            nodes_ended: counts.nodes_ended,
             users: counts.users,
             users_active: counts.users_active,
+            sessions,
+            approvals_waiting: counts.approvals_waiting,
             audit_events: counts.audit_events,
         })?)
+    })
+}
+
+fn history<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
+    Box::pin(async {
+        let minutes = ask
+            .query()
+            .number("minutes", MOST_MINUTES)?
+            .unwrap_or(USUAL_MINUTES);
+        let from = ask.now - Duration::from_secs(u64::from(minutes) * 60);
+        let mut minutes: Vec<MinuteView> = Vec::new();
+        for row in db::tally::since(ask.db, from).await? {
+            if minutes.last().is_none_or(|last| last.minute != row.minute) {
+                minutes.push(MinuteView {
+                    minute: row.minute,
+                    ..MinuteView::default()
+                });
+            }
+            let Some(minute) = minutes.last_mut() else {
+                continue;
+            };
+            match row.kind.as_str() {
+                "issued" => {
+                    minute.issued.insert(row.name, row.count);
+                }
+                "refused" => {
+                    minute.refused.insert(row.name, row.count);
+                }
+                "answers" => minute.answers = row.count,
+                _ => minute.answer_micros = row.count,
+            }
+        }
+        Ok(Answer::list(&HistoryView { minutes })?)
     })
 }
 

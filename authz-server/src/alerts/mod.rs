@@ -17,8 +17,11 @@ pub(crate) use self::deliver::KEPT;
 use crate::app::App;
 use crate::db::{self, DbFault};
 
-/// So many alerts an hour are raised at most: nobody reads more.
+/// So many alerts an hour are raised at most of those that anybody can have by the dozen, with a client each: nobody reads
+/// more. The others have few subjects.
 const MOST: i64 = 200;
+/// Of these, each client is one.
+const REPLAY: &str = "replay";
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Raises and sends alerts, if there is a webhook, until the program ends.
@@ -42,7 +45,7 @@ async fn raise(
     let body = json!({
         "id": id, "type": kind, "timestamp": now.to_rfc3339(), "issuer": app.config.issuer.as_str(), "data": details,
     });
-    let bounds = (now - HOUR, MOST);
+    let bounds = (now - HOUR, if kind == REPLAY { MOST } else { i64::MAX });
     if db::alert::raise(&app.db, (&id, &topic, &body.to_string()), bounds, now).await? {
         tracing::warn!(event = "alert", kind, subject, "an alert is raised");
     }

@@ -7,10 +7,9 @@ use ::web::rates::Rate;
 use serde_json::json;
 use shared::clock::{self, UnixSeconds};
 
-use super::{HOUR, raise};
+use super::{HOUR, REPLAY, raise};
 use crate::app::App;
 use crate::audit::{self, Name, VerifyFault};
-use crate::config::Alerts;
 use crate::db::{DbFault, audit_event};
 use crate::keys::State;
 
@@ -33,30 +32,39 @@ struct Seen {
 struct Window {
     reason: &'static str,
     kind: &'static str,
+    /// Of how many an alert tells.
+    rate: Rate,
     began_at: UnixSeconds,
     /// How many there had been before.
     before: u64,
 }
 
 impl Window {
-    fn new(reason: &'static str, kind: &'static str, now: UnixSeconds) -> Self {
+    fn new((reason, kind): (&'static str, &'static str), rate: Rate, now: UnixSeconds) -> Self {
         Self {
             reason,
             kind,
+            rate,
             began_at: now,
             before: 0,
         }
     }
 
-    /// How many there were since the window began, when that is as many as `rate` or more.
-    fn reached(&mut self, total: u64, rate: Rate, now: UnixSeconds) -> Option<u64> {
-        let (count, span) = rate.count_and_window()?;
+    /// How many there were since the window began, when that is as many as the rate or more. It begins anew only once that was
+    /// told ([`Self::begin`]), or when its time is over.
+    fn reached(&mut self, total: u64, now: UnixSeconds) -> Option<u64> {
+        let (count, span) = self.rate.count_and_window()?;
         let since = total.saturating_sub(self.before);
-        if since >= u64::from(count) || now >= self.began_at + span {
-            self.before = total;
-            self.began_at = now;
+        let is_reached = since >= u64::from(count);
+        if !is_reached && now >= self.began_at + span {
+            self.begin(total, now);
         }
-        (since >= u64::from(count)).then_some(since)
+        is_reached.then_some(since)
+    }
+
+    fn begin(&mut self, total: u64, now: UnixSeconds) {
+        self.before = total;
+        self.began_at = now;
     }
 }
 
@@ -71,29 +79,27 @@ pub(super) async fn run(app: &Arc<App>) {
         sequence: 0,
         verified_at: None,
         failures: [
-            Window::new("sign_in", "brute_force.sign_in", now),
-            Window::new("invalid_client", "brute_force.client", now),
-            Window::new("registrations", "registration_flood", now),
+            Window::new(("sign_in", "brute_force.sign_in"), alerts.failures, now),
+            Window::new(("invalid_client", "brute_force.client"), alerts.failures, now),
+            Window::new(("registrations", "registration_flood"), alerts.registrations, now),
         ],
     };
     let mut timer = tokio::time::interval(EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        if let Err(fault) = look(app, alerts, &mut seen, clock::now()).await {
+        if let Err(fault) = look(app, &mut seen, clock::now()).await {
             tracing::warn!(reason = %fault, "alerts could not be raised; it will be tried again");
         }
     }
 }
 
-async fn look(app: &App, alerts: &Alerts, seen: &mut Seen, now: UnixSeconds) -> Result<(), DbFault> {
+async fn look(app: &App, seen: &mut Seen, now: UnixSeconds) -> Result<(), DbFault> {
     for window in &mut seen.failures {
-        let rate = match window.reason {
-            "registrations" => alerts.registrations,
-            _ => alerts.failures,
-        };
-        if let Some(count) = window.reached(app.metrics.refusals(window.reason), rate, now) {
+        let total = app.metrics.refusals(window.reason);
+        if let Some(count) = window.reached(total, now) {
             raise(app, (window.kind, ""), json!({ "refused": count }), now).await?;
+            window.begin(total, now);
         }
     }
     events(app, seen, now).await?;
@@ -103,9 +109,9 @@ async fn look(app: &App, alerts: &Alerts, seen: &mut Seen, now: UnixSeconds) -> 
             Ok(_) => seen.verified_at = Some(now),
             Err(VerifyFault::Db(fault)) => return Err(fault),
             Err(damage) => {
-                seen.verified_at = Some(now);
                 let details = json!({ "reason": damage.to_string() });
                 raise(app, ("audit_chain_broken", ""), details, now).await?;
+                seen.verified_at = Some(now);
             }
         }
     }
@@ -160,7 +166,7 @@ fn kind_of(event: &str) -> Option<&'static str> {
     .into_iter()
     .any(is)
     {
-        Some("replay")
+        Some(REPLAY)
     } else if is(Name::KeyCompromised) {
         Some("key_compromised")
     } else {
@@ -173,8 +179,9 @@ async fn keys(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     let Some(every) = app.config.key_schedule.every else {
         return Ok(());
     };
-    for key in &app.known_keys().states {
-        if key.state == State::Current && key.signs_from + every + HOUR < now {
+    let ring = app.known_keys();
+    for key in &ring.states {
+        if key.state == State::Current && key.signs_from + every + HOUR < now && !ring.has_heir(key, now) {
             let details =
                 json!({ "alg": key.algorithm.as_str(), "kid": key.kid, "signs_from": key.signs_from });
             raise(app, ("key_overdue", &key.kid), details, now).await?;
@@ -191,14 +198,17 @@ mod tests {
     fn as_many_as_the_rate_in_its_time_are_an_alert() {
         let at = UnixSeconds;
         let rate: Rate = "10/min".parse().unwrap();
-        let mut window = Window::new("sign_in", "brute_force", at(0));
-        assert_eq!(window.reached(9, rate, at(5)), None);
-        assert_eq!(window.reached(10, rate, at(10)), Some(10));
+        let mut window = Window::new(("sign_in", "brute_force"), rate, at(0));
+        assert_eq!(window.reached(9, at(5)), None);
+        assert_eq!(window.reached(10, at(10)), Some(10));
+        assert_eq!(window.reached(10, at(10)), Some(10), "until it was told");
+        window.begin(10, at(10));
         // It begins anew.
-        assert_eq!(window.reached(19, rate, at(15)), None);
-        assert_eq!(window.reached(19, rate, at(75)), None);
-        assert_eq!(window.reached(28, rate, at(80)), None);
-        assert_eq!(window.reached(29, rate, at(81)), Some(10));
-        assert_eq!(window.reached(1_000_000, "off".parse().unwrap(), at(82)), None);
+        assert_eq!(window.reached(19, at(15)), None);
+        assert_eq!(window.reached(19, at(75)), None);
+        assert_eq!(window.reached(28, at(80)), None);
+        assert_eq!(window.reached(29, at(81)), Some(10));
+        let mut off = Window::new(("sign_in", "brute_force"), "off".parse().unwrap(), at(0));
+        assert_eq!(off.reached(1_000_000, at(1)), None);
     }
 }

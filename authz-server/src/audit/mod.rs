@@ -4,6 +4,7 @@
 //! [`crate::db::audit_event::append`] writes one in the transaction that does what it tells: either both happened or
 //! neither. Ids only; secrets and what people typed are never in it.
 
+mod name;
 mod prune;
 mod verify;
 
@@ -14,141 +15,10 @@ use shared::clock::UnixSeconds;
 use shared::digest::canonical;
 use shared::jose::sha256_base64url;
 
+pub(crate) use self::name::Name;
 pub(crate) use self::prune::prune;
-pub(crate) use self::verify::{Verified, VerifyFault, verify};
+pub(crate) use self::verify::{VerifyFault, verify, verify_part};
 use crate::db::audit_event::{EventRow, Head};
-
-/// What happened, by the name under which the program's log has it too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Name {
-    /// A refresh token came back after its time; its family ended.
-    RefreshTokenReplayed,
-    /// A code was redeemed twice; what came of it ended.
-    AuthorizationCodeReplayed,
-    /// The same of a device code.
-    DeviceCodeReplayed,
-    /// Somebody made an invite for a node.
-    NodeInvited,
-    /// An invite was taken back before a node used it.
-    NodeInviteWithdrawn,
-    /// A node became a member, with an invite.
-    NodeEnrolled,
-    /// An operator cut a node off.
-    NodeRevoked,
-    /// A person answered for a call.
-    ApprovalDecided,
-    /// An answer that lets this server do something was used up.
-    ApprovalUsed,
-    /// An operator registered a resource.
-    ResourceCreated,
-    /// An operator changed a resource.
-    ResourceUpdated,
-    /// A resource was forgotten.
-    ResourceDeleted,
-    /// An operator made a client.
-    ClientCreated,
-    /// An operator changed a client.
-    ClientUpdated,
-    /// An operator gave a client a new secret.
-    ClientSecretRotated,
-    /// An operator revoked a client.
-    ClientRevoked,
-    /// An operator ended a grant.
-    GrantRevoked,
-    /// An operator ended the tokens of a code.
-    TokensRevoked,
-    /// An operator made an account.
-    UserCreated,
-    /// An operator changed an account.
-    UserUpdated,
-    /// An operator took a password away, or set another.
-    UserPasswordReset,
-    /// An operator closed an account.
-    UserDisabled,
-    /// An operator opened an account again.
-    UserEnabled,
-    /// A signing key was made, and will sign.
-    KeyPublished,
-    /// A signing key took over from another.
-    KeyRotated,
-    /// A signing key was removed, as all that it signed was over.
-    KeyRemoved,
-    /// A signing key was taken out at once, with all that it signed.
-    KeyCompromised,
-    /// The configuration was read again.
-    ConfigurationReloaded,
-    /// Events whose time was over were removed.
-    AuditPruned,
-}
-
-impl Name {
-    /// All of them, in the order of docs/audit.md.
-    pub(crate) const ALL: [Self; 29] = [
-        Self::RefreshTokenReplayed,
-        Self::AuthorizationCodeReplayed,
-        Self::DeviceCodeReplayed,
-        Self::NodeInvited,
-        Self::NodeInviteWithdrawn,
-        Self::NodeEnrolled,
-        Self::NodeRevoked,
-        Self::ApprovalDecided,
-        Self::ApprovalUsed,
-        Self::ResourceCreated,
-        Self::ResourceUpdated,
-        Self::ResourceDeleted,
-        Self::ClientCreated,
-        Self::ClientUpdated,
-        Self::ClientSecretRotated,
-        Self::ClientRevoked,
-        Self::GrantRevoked,
-        Self::TokensRevoked,
-        Self::UserCreated,
-        Self::UserUpdated,
-        Self::UserPasswordReset,
-        Self::UserDisabled,
-        Self::UserEnabled,
-        Self::KeyPublished,
-        Self::KeyRotated,
-        Self::KeyRemoved,
-        Self::KeyCompromised,
-        Self::ConfigurationReloaded,
-        Self::AuditPruned,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::RefreshTokenReplayed => "refresh_token_replayed",
-            Self::AuthorizationCodeReplayed => "authorization_code_replayed",
-            Self::DeviceCodeReplayed => "device_code_replayed",
-            Self::NodeInvited => "node.invited",
-            Self::NodeInviteWithdrawn => "node.invite_withdrawn",
-            Self::NodeEnrolled => "node.enrolled",
-            Self::NodeRevoked => "node.revoked",
-            Self::ApprovalDecided => "approval.decided",
-            Self::ApprovalUsed => "approval.used",
-            Self::ResourceCreated => "resource.created",
-            Self::ResourceUpdated => "resource.updated",
-            Self::ResourceDeleted => "resource.deleted",
-            Self::ClientCreated => "client.created",
-            Self::ClientUpdated => "client.updated",
-            Self::ClientSecretRotated => "client.secret_rotated",
-            Self::ClientRevoked => "client.revoked",
-            Self::GrantRevoked => "grant.revoked",
-            Self::TokensRevoked => "tokens.revoked",
-            Self::UserCreated => "user.created",
-            Self::UserUpdated => "user.updated",
-            Self::UserPasswordReset => "user.password_reset",
-            Self::UserDisabled => "user.disabled",
-            Self::UserEnabled => "user.enabled",
-            Self::KeyPublished => "key.published",
-            Self::KeyRotated => "key.rotated",
-            Self::KeyRemoved => "key.removed",
-            Self::KeyCompromised => "key.compromised",
-            Self::ConfigurationReloaded => "configuration.reloaded",
-            Self::AuditPruned => "audit.pruned",
-        }
-    }
-}
 
 /// Who did it.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +49,8 @@ impl<'a> Actor<'a> {
 pub(crate) enum Target<'a> {
     Approval(&'a str),
     Client(&'a str),
+    /// To register clients, by its name.
+    ClientInvite(&'a str),
     /// That of this server.
     Configuration,
     /// Everything that came of one code or device code.
@@ -190,6 +62,10 @@ pub(crate) enum Target<'a> {
     Key(&'a str),
     Node(&'a str),
     Resource(&'a str),
+    /// A browser that is signed in.
+    Session(&'a str),
+    /// An access token, by its `jti`.
+    Token(&'a str),
     User(&'a str),
     /// This log.
     Log,
@@ -200,12 +76,15 @@ impl<'a> Target<'a> {
         match self {
             Self::Approval(id) => ("approval", id),
             Self::Client(id) => ("client", id),
+            Self::ClientInvite(name) => ("client_invite", name),
             Self::Family(id) => ("token_family", id),
             Self::Grant(id) => ("grant", id),
             Self::Invite(id) => ("node_invite", id),
             Self::Key(kid) => ("key", kid),
             Self::Node(id) => ("node", id),
             Self::Resource(uri) => ("resource", uri),
+            Self::Session(id) => ("session", id),
+            Self::Token(id) => ("access_token", id),
             Self::Configuration => ("configuration", ""),
             Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),

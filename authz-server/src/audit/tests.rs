@@ -121,6 +121,35 @@ async fn what_was_rolled_back_was_never_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_verified_part_by_part() {
+    let places = Places::new();
+    for url in places.urls() {
+        let db = open(&url).await;
+        for n in 0..5 {
+            disabled(&db, &format!("u_{n}")).await;
+        }
+        let mut parts = Vec::new();
+        let mut after = 0;
+        loop {
+            let part = verify_part(&db, after, 2).await.unwrap();
+            parts.push((part.verified.first, part.verified.events));
+            match part.continues_after {
+                Some(row) => after = row,
+                None => break assert_eq!(part.verified.head, verify(&db).await.unwrap().head),
+            }
+        }
+        assert_eq!(parts, [(1, 2), (3, 2), (5, 1)], "{url}");
+        // Where the log has ended meanwhile there is nothing to check but its end.
+        assert_eq!(verify_part(&db, 99, 2).await.unwrap().verified.events, 0);
+        // Damage is found in its own part, and a row that another part follows is not taken on trust twice.
+        sql(&db, "UPDATE audit_event SET reason = 'x' WHERE sequence = 4").await;
+        assert!(verify_part(&db, 0, 2).await.is_ok());
+        let fault = verify_part(&db, 2, 2).await.unwrap_err().to_string();
+        assert!(fault.contains("row 4 is not"), "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_what_was_done_to_the_log_and_where() {
     let damages = [
         (

@@ -1,18 +1,16 @@
 //! Whether the audit log is as it was written.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
 use super::{Name, digest, prune};
 use crate::db::audit_event::{self, EventRow, Head};
 use crate::db::{Db, DbFault};
 
 /// Rows that are read at once.
 const PAGE: u32 = 1000;
+/// So often it begins anew because the beginning of the log has moved.
+const MOVES: usize = 8;
 
 /// A log without damage.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = AuditVerification)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verified {
     /// How many events it has.
     pub(crate) events: i64,
@@ -48,14 +46,47 @@ pub(crate) enum VerifyFault {
     Db(#[from] DbFault),
 }
 
+/// A part of the log, as much as one answer is about.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) verified: Verified,
+    /// The last row of this part, if there are more.
+    pub(crate) continues_after: Option<i64>,
+}
+
 /// Checks every row, and the end of the log against its head.
 pub(crate) async fn verify(db: &Db) -> Result<Verified, VerifyFault> {
+    Ok(verify_part(db, 0, i64::MAX).await?.verified)
+}
+
+/// Checks at most `most` rows after the row `after`, which an earlier part has checked; and where the log ends among them,
+/// its end against its head.
+pub(crate) async fn verify_part(db: &Db, after: i64, most: i64) -> Result<Part, VerifyFault> {
+    for _ in 0..MOVES {
+        let begins_after = begins_after(db).await?.sequence;
+        match verify_once(db, after, most).await {
+            Err(VerifyFault::Db(fault)) => return Err(fault.into()),
+            // Rows that were there when it began have been let go of meanwhile ([`super::prune`]).
+            Err(_) if self::begins_after(db).await?.sequence > begins_after => {}
+            verdict => return verdict,
+        }
+    }
+    verify_once(db, after, most).await
+}
+
+async fn verify_once(db: &Db, after: i64, most: i64) -> Result<Part, VerifyFault> {
     // What is written from now on is not looked at.
     let head = audit_event::head(db).await?.ok_or(VerifyFault::NoHead)?;
     let begins_after = begins_after(db).await?;
-    let mut last = (begins_after.sequence, begins_after.hash);
-    while last.0 < head.sequence {
-        let rows = page(db, last.0, &head).await?;
+    let start = match after.min(head.sequence) {
+        after if after > begins_after.sequence => row_at(db, after).await?,
+        _ => (begins_after.sequence, begins_after.hash),
+    };
+    let end = head.sequence.min(start.0.saturating_add(most));
+    let first = start.0 + 1;
+    let mut last = start;
+    while last.0 < end {
+        let rows = page(db, last.0, end).await?;
         if rows.is_empty() {
             return Err(VerifyFault::Missing(last.0 + 1));
         }
@@ -64,17 +95,28 @@ pub(crate) async fn verify(db: &Db) -> Result<Verified, VerifyFault> {
             last = (row.sequence, row.hash);
         }
     }
-    if last.1 != head.hash {
+    let is_end = last.0 == head.sequence;
+    if is_end && last.1 != head.hash {
         return Err(VerifyFault::Head(last.0));
     }
-    if let Some(row) = audit_event::beyond(db, begins_after.sequence).await? {
+    if is_end && let Some(row) = audit_event::beyond(db, begins_after.sequence).await? {
         return Err(VerifyFault::Beyond(row));
     }
-    Ok(Verified {
-        events: head.sequence - begins_after.sequence,
-        first: begins_after.sequence + 1,
-        head: head.hash,
+    Ok(Part {
+        continues_after: (!is_end).then_some(last.0),
+        verified: Verified {
+            events: last.0 + 1 - first,
+            first,
+            head: last.1,
+        },
     })
+}
+
+/// The number and the hash of a row that was checked before.
+async fn row_at(db: &Db, sequence: i64) -> Result<(i64, String), VerifyFault> {
+    let row = page(db, sequence - 1, sequence).await?.pop();
+    row.map(|row| (row.sequence, row.hash))
+        .ok_or(VerifyFault::Missing(sequence))
 }
 
 /// The last row that was removed because its time was over, as the newest removal says; nothing, where none was.
@@ -93,12 +135,12 @@ async fn begins_after(db: &Db) -> Result<Head, VerifyFault> {
 }
 
 /// A row that cannot be read, because somebody wrote a value of another type, is found one by one.
-async fn page(db: &Db, last: i64, head: &Head) -> Result<Vec<EventRow>, VerifyFault> {
-    match audit_event::after(db, (last, head.sequence), PAGE).await {
+async fn page(db: &Db, last: i64, end: i64) -> Result<Vec<EventRow>, VerifyFault> {
+    match audit_event::after(db, (last, end), PAGE).await {
         Err(DbFault::Unexpected(_)) => {}
         read => return Ok(read?),
     }
-    match audit_event::after(db, (last, head.sequence), 1).await {
+    match audit_event::after(db, (last, end), 1).await {
         Err(DbFault::Unexpected(_)) => Err(VerifyFault::Changed(last + 1)),
         read => Ok(read?),
     }

@@ -12,7 +12,7 @@ use super::Outcome;
 use super::place::{Pages, Place};
 use super::print::Report;
 use crate::admin::Call;
-use crate::admin::events::{self, EventView, VERIFY};
+use crate::admin::events::{self, EventView, VERIFY, VerificationView};
 use crate::audit::Name;
 use crate::pages;
 
@@ -57,9 +57,27 @@ impl Command {
                 Report::columns(&rows, shown.iter().map(columns).collect())
             }
             Self::Export => export(place).await,
-            Self::Verify => Report::record(&place.ask(&VERIFY, Call::default()).await?),
+            Self::Verify => verify(place).await,
         }
     }
+}
+
+/// The whole log, part by part.
+async fn verify(place: &Place) -> Outcome {
+    let mut whole: VerificationView = place.get(&VERIFY, Call::default()).await?;
+    while let Some(cursor) = whole.next_cursor.take() {
+        let call = Call {
+            query: vec![("cursor", cursor)],
+            ..Call::default()
+        };
+        let part: VerificationView = place.get(&VERIFY, call).await?;
+        whole = VerificationView {
+            events: whole.events + part.events,
+            first: whole.first,
+            ..part
+        };
+    }
+    Report::record(&whole)
 }
 
 /// Written page by page: a log may be larger than memory.

@@ -115,8 +115,8 @@ impl Command {
         match self {
             Self::Create(create) => create.run(place).await,
             Self::List(list) => list.run(place, now).await,
-            Self::Invite(invite) => invite.run(place.here()?.0, now).await,
-            Self::Invites => client_invite::list(place.here()?.0, now).await,
+            Self::Invite(invite) => invite.run(place).await,
+            Self::Invites => client_invite::list(place).await,
             Self::Show { client_id } => Report::record(&place.ask(&clients::SHOW, of(&client_id)).await?),
             Self::Update(update) => {
                 let mut body = update.metadata.read(update.name)?;
@@ -137,9 +137,9 @@ impl Command {
                 };
                 Report::record(&place.ask(&clients::NEW_SECRET, call).await?)
             }
-            Self::Import(import) => import.run(place.here()?).await,
-            Self::Pin(address) => address.pin(place.here()?).await,
-            Self::Unpin(address) => address.unpin(place.here()?.0).await,
+            Self::Import(import) => import.run(place).await,
+            Self::Pin(address) => address.pin(place).await,
+            Self::Unpin(address) => address.unpin(place).await,
             Self::Revoke { client_id } => {
                 place.ask(&clients::REVOKE, of(&client_id)).await?;
                 Ok(Report::line("the client is revoked; its tokens are inactive"))

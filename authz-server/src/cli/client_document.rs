@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::clock;
+use serde_json::{Map, Value};
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::Report;
-use crate::client::document::{self, Standing};
-use crate::client::view;
-use crate::config::Config;
-use crate::db::Db;
+use crate::admin::documents;
 
 /// Take a client's metadata document from a file instead of from its address
 #[derive(Args)]
@@ -34,27 +32,32 @@ pub(super) struct Address {
 }
 
 impl Import {
-    pub(super) async fn run(self, (db, config): (&Db, &Config)) -> Outcome {
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         let content = std::fs::read(&self.document)
             .map_err(|fault| format!("cannot read {}: {fault}", self.document.display()))?;
+        let document = shared::json::object(&content)
+            .map_err(|fault| format!("{}: {fault}", self.document.display()))?;
         let standing = match (self.pin, self.vouch) {
-            (true, _) => Standing::Pinned,
-            (_, true) => Standing::Registered,
-            _ => Standing::Fetched,
+            (true, _) => "pinned",
+            (_, true) => "vouched",
+            _ => "fetched",
         };
-        let client_id = document::import((db, config), &content, standing, clock::now()).await?;
-        Report::record(&view::show(db, &client_id).await?)
+        let body = Map::from_iter([
+            ("document".to_owned(), Value::Object(document)),
+            ("standing".to_owned(), Value::from(standing)),
+        ]);
+        Report::record(&place.ask(&documents::IMPORT, saying(body)).await?)
     }
 }
 
 impl Address {
-    pub(super) async fn pin(self, (db, config): (&Db, &Config)) -> Outcome {
-        let client_id = document::pin((db, config), &self.client_id, clock::now()).await?;
-        Report::record(&view::show(db, &client_id).await?)
+    pub(super) async fn pin(self, place: &Place) -> Outcome {
+        let body = Map::from_iter([("client_id".to_owned(), Value::from(self.client_id))]);
+        Report::record(&place.ask(&documents::IMPORT, saying(body)).await?)
     }
 
-    pub(super) async fn unpin(self, db: &Db) -> Outcome {
-        document::unpin(db, &self.client_id, clock::now()).await?;
+    pub(super) async fn unpin(self, place: &Place) -> Outcome {
+        place.ask(&documents::UNPIN, of(&self.client_id)).await?;
         Ok(Report::line(
             "the document is fetched again when the client is next seen",
         ))

@@ -1,13 +1,14 @@
 //! `authz-server client invite` and `invites`.
 
 use clap::Args;
-use shared::clock::UnixSeconds;
+use serde_json::{Map, Value};
 use shared::config::Span;
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::{Report, day};
-use crate::client::invite;
-use crate::db::Db;
+use crate::admin::client_invites::{CREATE, LIST, REVOKE};
+use crate::client::invite::InviteView;
 
 #[derive(Args)]
 pub(super) struct Invite {
@@ -29,36 +30,30 @@ pub(super) struct Invite {
 }
 
 impl Invite {
-    pub(super) async fn run(self, db: &Db, now: UnixSeconds) -> Outcome {
+    pub(super) async fn run(self, place: &Place) -> Outcome {
         if let Some(name) = self.revoke {
-            invite::revoke(db, &name, now).await?;
+            place.ask(&REVOKE, of(&name)).await?;
             return Ok(Report::line("the invite is revoked"));
         }
-        let invite = invite::Invite {
-            name: self.name,
-            uses: self.uses,
-            ttl: self.ttl.0,
-            may_act_alone: self.client_credentials,
-        };
-        Report::record(&invite::create(db, invite, now).await?)
+        let mut body = Map::from_iter([
+            ("uses".to_owned(), Value::from(self.uses)),
+            ("ttl".to_owned(), format!("{}s", self.ttl.0.as_secs()).into()),
+            ("may_act_alone".to_owned(), self.client_credentials.into()),
+        ]);
+        if let Some(name) = self.name {
+            body.insert("name".to_owned(), Value::from(name));
+        }
+        Report::record(&place.ask(&CREATE, saying(body)).await?)
     }
 }
 
 /// Every invite that has not been forgotten.
-pub(super) async fn list(db: &Db, now: UnixSeconds) -> Outcome {
-    Report::rows(&invite::list(db).await?, |invite| {
-        let state = if invite.revoked_at.is_some() {
-            "revoked"
-        } else if invite.uses_left == 0 {
-            "used up"
-        } else if invite.expires_at <= now.0 {
-            "expired"
-        } else {
-            "open"
-        };
+pub(super) async fn list(place: &Place) -> Outcome {
+    let invites: Vec<InviteView> = place.all(&LIST, &[]).await?;
+    Report::rows(&invites, |invite| {
         vec![
             invite.name.clone(),
-            state.to_owned(),
+            invite.state.clone(),
             format!("{} left", invite.uses_left),
             format!("until {}", day(Some(invite.expires_at))),
         ]

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Map, Value};
 use shared::clock::{self, UnixSeconds};
 use shared::jose::Algorithm;
 
 use super::Outcome;
+use super::place::{Place, of, saying};
 use super::print::Report;
-use crate::audit::Actor;
-use crate::config::Config;
-use crate::db::Db;
-use crate::keys::life::{self, Way};
-use crate::keys::{ALGORITHMS, KeyRing, MasterKey};
+use crate::admin::keys::{self, KeyView, RotationView};
+use crate::keys::{KeyRing, MasterKey};
 use crate::pages;
 
 #[derive(Subcommand)]
@@ -22,6 +20,12 @@ pub(super) enum Command {
     List,
     /// Publish a new key, which takes over when everybody can know it
     Rotate(Rotate),
+    /// Take out a key that does not sign: all tokens that it signed are refused
+    Remove {
+        /// The key's id
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
 }
 
 #[derive(Args)]
@@ -38,76 +42,62 @@ pub(super) struct Rotate {
 }
 
 impl Command {
-    pub(super) async fn run(self, db: &Db, config: &Config) -> Outcome {
-        let now = clock::now();
-        let master = Arc::new(MasterKey::open(&config.master_key_file)?);
-        let ring = KeyRing::load_or_make(db, &master, now).await?;
+    pub(super) async fn run(self, place: &Place) -> Outcome {
+        make_missing(place).await?;
         match self {
-            Self::List => list(&ring),
-            Self::Rotate(asked) => {
-                let algorithms = asked.algorithms()?;
-                let schedule = config.key_schedule;
-                let way = (asked.way(), schedule);
-                let rotated = life::rotate((db, &master), &algorithms, way, Actor::Operator, now).await?;
-                Report::rows(&rotated, |rotated| {
-                    let when = match rotated.signs_from <= now.0 {
-                        true => "signs now".to_owned(),
-                        false => format!("signs from {}", pages::iso(UnixSeconds(rotated.signs_from))),
-                    };
-                    let removed = match rotated.removed.as_slice() {
-                        [] => String::new(),
-                        removed => format!("removed: {}", removed.join(" ")),
-                    };
-                    vec![rotated.alg.to_owned(), rotated.kid.clone(), when, removed]
-                })
+            Self::List => {
+                let list: Vec<KeyView> = place.all(&keys::LIST, &[]).await?;
+                Report::rows(&list, row)
+            }
+            Self::Rotate(asked) => asked.run(place).await,
+            Self::Remove { kid } => {
+                place.ask(&keys::REMOVE, of(&kid)).await?;
+                Ok(Report::line("the key is gone; what it signed is refused"))
             }
         }
     }
 }
 
+/// Before the first start there are none yet.
+async fn make_missing(place: &Place) -> Result<(), Box<dyn std::error::Error>> {
+    if let Place::Here(db, config) = place {
+        let master = Arc::new(MasterKey::open(&config.master_key_file)?);
+        KeyRing::load_or_make(db, &master, clock::now()).await?;
+    }
+    Ok(())
+}
+
 impl Rotate {
-    fn algorithms(&self) -> Result<Vec<Algorithm>, String> {
-        match self.alg {
-            None => Ok(ALGORITHMS.to_vec()),
-            Some(algorithm) if ALGORITHMS.contains(&algorithm) => Ok(vec![algorithm]),
-            Some(other) => Err(format!(
-                "{other} is not signed here; --alg is EdDSA, RS256 or ES256"
-            )),
+    async fn run(self, place: &Place) -> Outcome {
+        let way = match (self.now, self.compromised) {
+            (_, true) => "compromised",
+            (true, false) => "now",
+            (false, false) => "planned",
+        };
+        let mut body = Map::from_iter([("way".to_owned(), Value::from(way))]);
+        if let Some(algorithm) = self.alg {
+            body.insert("alg".to_owned(), Value::from(algorithm.as_str()));
         }
-    }
-
-    fn way(&self) -> Way {
-        match (self.now, self.compromised) {
-            (_, true) => Way::Compromised,
-            (true, false) => Way::Now,
-            (false, false) => Way::Planned,
-        }
-    }
-}
-
-fn list(ring: &KeyRing) -> Outcome {
-    let rows: Vec<_> = ring
-        .states
-        .iter()
-        .map(|key| {
-            json!({
-                "kid": key.kid, "alg": key.algorithm.as_str(), "state": key.state, "created_at": key.created_at,
-                "signs_from": key.signs_from, "ends_at": key.ends_at,
-            })
+        let done: RotationView = place.get(&keys::ROTATE, saying(body)).await?;
+        let now = clock::now();
+        Report::rows(&done.keys, |rotated| {
+            let when = match rotated.signs_from <= now.0 {
+                true => "signs now".to_owned(),
+                false => format!("signs from {}", pages::iso(UnixSeconds(rotated.signs_from))),
+            };
+            let removed = match rotated.removed.as_slice() {
+                [] => String::new(),
+                removed => format!("removed: {}", removed.join(" ")),
+            };
+            vec![rotated.alg.clone(), rotated.kid.clone(), when, removed]
         })
-        .collect();
-    Report::columns(&rows, ring.states.iter().map(columns).collect())
+    }
 }
 
-fn columns(key: &crate::keys::KeyState) -> Vec<String> {
+fn row(key: &KeyView) -> Vec<String> {
     let when = match key.ends_at {
-        Some(ends_at) => format!("until {}", pages::iso(ends_at)),
-        None => format!("from {}", pages::iso(key.signs_from)),
+        Some(ends_at) => format!("until {}", pages::iso(UnixSeconds(ends_at))),
+        None => format!("from {}", pages::iso(UnixSeconds(key.signs_from))),
     };
-    vec![
-        key.algorithm.as_str().to_owned(),
-        key.kid.clone(),
-        key.state.as_str().to_owned(),
-        when,
-    ]
+    vec![key.alg.clone(), key.kid.clone(), key.state.clone(), when]
 }

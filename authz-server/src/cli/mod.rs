@@ -23,6 +23,7 @@ use shared::clock;
 
 use self::place::{Far, NOT_FAR, Place};
 use self::print::{Printer, Report};
+use crate::admin::running::{self, SettingView};
 use crate::config::Config;
 use crate::db::Db;
 use crate::reload::{self, Source};
@@ -120,7 +121,7 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Outcome {
-    if let Some(place) = arguments.far.open()? {
+    if let Some(place) = arguments.far.open().await? {
         return carry_out(arguments.command, &place).await;
     }
     let flags = match &arguments.command {
@@ -142,11 +143,11 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         | Command::Resource(_)
         | Command::Node(_)
         | Command::User(_)
+        | Command::Key(_)
         | Command::Audit(_)) => {
             let place = Place::Here(open(&config).await?, Box::new(config));
             carry_out(command, &place).await
         }
-        Command::Key(command) => command.run(&open(&config).await?, &config).await,
         Command::Db(DbCommand::Migrate) => {
             open(&config).await?;
             Ok(Report::line("the database is up to date"))
@@ -167,15 +168,8 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         }
         Command::Config(ConfigCommand::Check) => Ok(Report::line("the configuration has no fault")),
         Command::Config(ConfigCommand::Show) => {
-            let rows: Vec<_> = config
-                .settings
-                .iter()
-                .map(|s| serde_json::json!({"key": s.path, "value": s.value, "source": s.source.as_str()}))
-                .collect();
-            Report::rows(&rows, |row| {
-                let text = |member: &str| row[member].as_str().unwrap_or_default().to_owned();
-                vec![text("key"), text("value"), text("source")]
-            })
+            let rows = config.settings.iter().map(SettingView::from).collect();
+            settings(rows)
         }
         Command::Healthcheck => health::check(&config).await,
     }
@@ -188,9 +182,17 @@ async fn carry_out(command: Command, place: &Place) -> Outcome {
         Command::Resource(command) => Box::pin(command.run(place)).await,
         Command::Node(command) => Box::pin(command.run(place)).await,
         Command::User(command) => Box::pin(command.run(place)).await,
+        Command::Key(command) => Box::pin(command.run(place)).await,
         Command::Audit(command) => Box::pin(command.run(place)).await,
+        Command::Config(ConfigCommand::Show) => settings(place.all(&running::CONFIGURATION, &[]).await?),
         _ => Err(NOT_FAR.into()),
     }
+}
+
+fn settings(rows: Vec<SettingView>) -> Outcome {
+    Report::rows(&rows, |row| {
+        vec![row.key.clone(), row.value.clone(), row.source.clone()]
+    })
 }
 
 async fn open(config: &Config) -> Result<Db, Box<dyn std::error::Error>> {

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use shared::config::read_secret_text;
-use shared::http_client::{HttpClient, Message};
+use shared::http_client::{FetchFault, HttpClient, Message, NOT_TO_BE_ASKED, may_be_asked};
 use shared::secret::Secret;
 use url::Url;
 
@@ -17,6 +17,8 @@ use crate::db::Db;
 
 /// No answer is larger: a page of whole documents.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Neither metadata nor tokens are larger.
+const MAX_METADATA: usize = 64 * 1024;
 /// Things on a page of a list that is read to its end.
 const PAGE: &str = "200";
 
@@ -24,27 +26,80 @@ const PAGE: &str = "200";
 #[derive(Args)]
 pub(super) struct Far {
     /// Ask the server at this address instead of working on the configured database
-    #[arg(long, global = true, value_name = "URL", requires = "token_file")]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<Url>,
     /// A file with an access token for that server's admin API
-    #[arg(long, global = true, value_name = "FILE", requires = "server")]
+    #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The client as which to get such a token, instead of a file with one
+    #[arg(long, global = true, value_name = "ID")]
+    as_client: Option<String>,
+    /// A file with that client's secret
+    #[arg(long, global = true, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// A PEM file with the authorities of that server's certificate, beside the public ones
-    #[arg(long, global = true, value_name = "FILE", requires = "server")]
+    #[arg(long, global = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
 impl Far {
     /// The server, if one is named.
-    pub(super) fn open(&self) -> Result<Option<Place>, Box<dyn std::error::Error>> {
-        let (Some(server), Some(token_file)) = (&self.server, &self.token_file) else {
+    pub(super) async fn open(&self) -> Result<Option<Place>, Fault> {
+        let Some(server) = &self.server else {
+            let flags = [&self.token_file, &self.secret_file, &self.ca_file];
+            if self.as_client.is_some() || flags.into_iter().any(Option::is_some) {
+                let sentence = "--token-file, --as-client, --secret-file and --ca-file are for a server: name it with --server";
+                return Err(sentence.into());
+            }
             return Ok(None);
         };
-        Ok(Some(Place::There {
-            client: HttpClient::new(self.ca_file.as_deref())?,
-            base: server.as_str().trim_end_matches('/').to_owned(),
-            token: read_secret_text(token_file)?,
-        }))
+        if !may_be_asked(server) {
+            return Err(format!("--server: {NOT_TO_BE_ASKED}").into());
+        }
+        let client = HttpClient::new(self.ca_file.as_deref())?;
+        let base = server.as_str().trim_end_matches('/').to_owned();
+        let token = match (&self.token_file, &self.as_client, &self.secret_file) {
+            (Some(file), None, None) => read_secret_text(file)?,
+            (None, Some(id), Some(file)) => {
+                let secret = read_secret_text(file)?;
+                token_of(&client, server, (id, &secret)).await?
+            }
+            _ => {
+                let sentence = "--server needs a token: --token-file, or --as-client with --secret-file";
+                return Err(sentence.into());
+            }
+        };
+        Ok(Some(Place::There { client, base, token }))
+    }
+}
+
+/// A token for the server's admin API, got by client credentials (OAuth 2.1 §4.2). What it is for the server says itself
+/// (RFC 9728 §3.1).
+async fn token_of(client: &HttpClient, server: &Url, (id, secret): (&str, &Secret)) -> Result<Secret, Fault> {
+    let path = server.path().trim_end_matches('/');
+    let at = |path: String| {
+        let mut url = server.clone();
+        url.set_path(&path);
+        url
+    };
+    let metadata = at(format!("/.well-known/oauth-protected-resource{path}/admin/v1"));
+    let named = |what: &'static str| move |fault: FetchFault| -> Fault { format!("{what}: {fault}").into() };
+    let metadata = client
+        .fetch_json(&metadata, MAX_METADATA)
+        .await
+        .map_err(named("the address of the admin API"))?;
+    let metadata: Value = serde_json::from_slice(&metadata.body)?;
+    let resource = metadata["resource"].as_str().unwrap_or_default();
+    let form = [("grant_type", "client_credentials"), ("resource", resource)];
+    let endpoint = at(format!("{path}/oauth/token"));
+    let answer = client
+        .post_form(&endpoint, &form, Some((id, secret)), MAX_METADATA)
+        .await
+        .map_err(named("a token for the admin API"))?;
+    let answer: Value = serde_json::from_slice(&answer.body)?;
+    match answer["access_token"].as_str() {
+        Some(token) => Ok(Secret::from(token.to_owned())),
+        None => Err("the server answered without a token".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use shared::config::{Reader, read_secret_file};
-use shared::http_client::HttpClient;
+use shared::http_client::{HttpClient, NOT_TO_BE_ASKED, may_be_asked};
 use url::Url;
 use web::rates::Rate;
 
@@ -47,9 +47,8 @@ impl Alerts {
             }
             return None;
         };
-        if !shared::http_client::may_be_asked(&url) {
-            let reason = "it must be https (plain http only on this machine), without a user name";
-            section.fault("url", reason);
+        if !may_be_asked(&url) {
+            section.fault("url", NOT_TO_BE_ASKED);
         }
         let Some(secret_file) = secret_file else {
             section.fault("secret_file", "is missing: with what are alerts signed?");

@@ -7,6 +7,22 @@ use super::{Db, DbFault, Tx, delete_in_batches, node, on};
 
 const FIND: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
      resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval WHERE approval_id = $1";
+macro_rules! shown {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.approval_id, a.node_client, a.tool, a.summary, a.arguments, a.arguments_sha256, a.caller_iss, \
+             a.caller_sub, a.caller_client, a.resource, a.user_id, a.created_at, a.expires_at, a.decision, a.decided_at, \
+             a.decided_by, n.node_id, n.name AS node_name \
+             FROM approval a JOIN node n ON n.client_id = a.node_client \
+             WHERE a.decision IS NULL AND a.expires_at > $1 AND (a.user_id IS NULL OR a.user_id = $2) AND ",
+            $rest
+        )
+    };
+}
+/// Those that whoever asks may see: any administrator, or the one person whom they concern.
+const PAGE_OF_OPEN: &str =
+    shown!("(a.created_at, a.approval_id) > ($3, $4) ORDER BY a.created_at, a.approval_id LIMIT $5");
+const FIND_OPEN: &str = shown!("a.approval_id = $3");
 const FIND_POLLED: &str = "SELECT approval_id, node_client, tool, summary, arguments, arguments_sha256, caller_iss, caller_sub, caller_client, \
      resource, user_id, created_at, expires_at, decision, decided_at, decided_by FROM approval \
      WHERE approval_id = $1 AND poll_hash = $2";
@@ -26,7 +42,17 @@ const FORGET: &str = "DELETE FROM approval WHERE approval_id IN \
      (SELECT approval_id FROM approval WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, FIND_POLLED, COUNT_OPEN, INSERT, DECIDE, USE, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[
+    FIND,
+    PAGE_OF_OPEN,
+    FIND_OPEN,
+    FIND_POLLED,
+    COUNT_OPEN,
+    INSERT,
+    DECIDE,
+    USE,
+    FORGET,
+];
 
 /// One row. `arguments` is JSON, as the person sees it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -48,6 +74,45 @@ pub(crate) struct ApprovalRow {
     pub(crate) decision: Option<String>,
     pub(crate) decided_at: Option<i64>,
     pub(crate) decided_by: Option<String>,
+}
+
+/// A question that waits, and whose node it is.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct OpenRow {
+    #[sqlx(flatten)]
+    pub(crate) approval: ApprovalRow,
+    pub(crate) node_id: String,
+    pub(crate) node_name: String,
+}
+
+/// At most `limit` questions that wait, after `(created_at, approval_id)`, oldest first: those that any administrator may
+/// answer, and those for `user_id`.
+pub(crate) async fn page_of_open(
+    db: &Db,
+    (user_id, (created_at, approval_id)): (&str, (i64, &str)),
+    now: UnixSeconds,
+    limit: u32,
+) -> Result<Vec<OpenRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(PAGE_OF_OPEN)
+            .bind(now.0)
+            .bind(user_id)
+            .bind(created_at)
+            .bind(approval_id)
+            .bind(i64::from(limit))
+            .fetch_all(c)
+    })
+}
+
+/// One of those.
+pub(crate) async fn find_open(
+    db: &Db,
+    (user_id, approval_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<Option<OpenRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(FIND_OPEN).bind(now.0).bind(user_id).bind(approval_id).fetch_optional(c)
+    })
 }
 
 /// The question of that id, decided or not, over or not.

@@ -64,6 +64,7 @@ pub(crate) async fn approved_always(db: &Db) -> Result<Option<String>, DbFault> 
 }
 
 /// Creates a client, with its first secret unless it is public.
+#[cfg(test)]
 pub(crate) async fn insert(
     db: &Db,
     client: &ClientRow,
@@ -73,7 +74,7 @@ pub(crate) async fn insert(
         .await
 }
 
-/// As [`insert`], as a part of something larger.
+/// Creates a client, with its first secret unless it is public, as a part of something larger.
 pub(crate) async fn insert_in(
     tx: &mut Tx,
     client: &ClientRow,

@@ -68,7 +68,8 @@ pub(crate) async fn write(
     }
 }
 
-async fn write_in(
+/// As [`write`], as a part of something larger. Of two who write a new client at once, one collides.
+pub(crate) async fn write_in(
     tx: &mut Tx,
     (client, document): (&ClientRow, &DocumentRow),
     impact: &impl Fn(&ClientRow, &ClientRow) -> Impact,
@@ -124,16 +125,18 @@ async fn apply(tx: &mut Tx, client_id: &str, impact: Impact, now: UnixSeconds) -
     }
 }
 
-/// Lets a pinned document be fetched again; `false` when there is no such one.
-pub(crate) async fn unpin(db: &Db, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    db.write(async |tx| {
-        let rows = on!(tx tx, c => async {
-            sqlx::query(UNPIN).bind(client_id).execute(c).await.map(|done| done.rows_affected())
-        })?;
-        if rows > 0 {
-            change::record(tx, Noun::Client, client_id, now);
-        }
-        Ok(rows > 0)
-    })
-    .await
+/// Lets a pinned document be fetched again, as a part of something larger; `false` when there is no such one.
+pub(crate) async fn unpin(tx: &mut Tx, client_id: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    let rows = on!(tx tx, c => async {
+        sqlx::query(UNPIN).bind(client_id).execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows > 0 {
+        change::record(tx, Noun::Client, client_id, now);
+    }
+    Ok(rows > 0)
+}
+
+/// The document of a client, inside a transaction.
+pub(crate) async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<DocumentRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(client_id).fetch_optional(c))
 }

@@ -1,6 +1,5 @@
 //! Table `initial_access_token`: invites to register (RFC 7591 §3).
 
-use serde::Serialize;
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 
@@ -12,17 +11,19 @@ const USE: &str = "UPDATE initial_access_token SET uses_left = uses_left - 1 \
      WHERE token_hash = $1 AND uses_left > 0 AND revoked_at IS NULL AND expires_at > $2";
 const INSERT: &str = "INSERT INTO initial_access_token (token_hash, name, uses_left, may_act_alone, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6)";
-const LIST: &str = "SELECT name, uses_left, may_act_alone, created_at, expires_at, revoked_at FROM initial_access_token \
-     ORDER BY created_at, name";
+const PAGE: &str = "SELECT name, uses_left, may_act_alone, created_at, expires_at, revoked_at FROM initial_access_token \
+     WHERE (created_at, name) > ($1, $2) ORDER BY created_at, name LIMIT $3";
+const FIND: &str = "SELECT name, uses_left, may_act_alone, created_at, expires_at, revoked_at FROM initial_access_token \
+     WHERE name = $1";
 const REVOKE: &str = "UPDATE initial_access_token SET revoked_at = $2 WHERE name = $1 AND revoked_at IS NULL";
 const FORGET: &str = "DELETE FROM initial_access_token WHERE token_hash IN \
      (SELECT token_hash FROM initial_access_token WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, LIST, REVOKE, FORGET];
+pub(super) const STATEMENTS: &[&str] = &[STANDING, USE, INSERT, PAGE, FIND, REVOKE, FORGET];
 
 /// An invite, without what proves it.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct InviteRow {
     /// What operators call it; not a secret.
     pub(crate) name: String,
@@ -48,8 +49,8 @@ pub(crate) async fn take(tx: &mut Tx, token: &SecretHash, now: UnixSeconds) -> R
 }
 
 /// Writes a new invite.
-pub(crate) async fn insert(db: &Db, token: &SecretHash, invite: &InviteRow) -> Result<(), DbFault> {
-    on!(db, c => async {
+pub(crate) async fn insert(tx: &mut Tx, token: &SecretHash, invite: &InviteRow) -> Result<(), DbFault> {
+    on!(tx tx, c => async {
         let insert = sqlx::query(INSERT)
             .bind(token.as_bytes())
             .bind(&invite.name)
@@ -61,14 +62,30 @@ pub(crate) async fn insert(db: &Db, token: &SecretHash, invite: &InviteRow) -> R
     })
 }
 
-/// Every invite that has not been forgotten, oldest first.
-pub(crate) async fn list(db: &Db) -> Result<Vec<InviteRow>, DbFault> {
-    on!(db, c => sqlx::query_as(LIST).fetch_all(c))
+/// At most `limit` invites after `(created_at, name)`, oldest first, until they are forgotten.
+pub(crate) async fn page(
+    db: &Db,
+    (created_at, name): (i64, &str),
+    limit: u32,
+) -> Result<Vec<InviteRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(PAGE).bind(created_at).bind(name).bind(i64::from(limit)).fetch_all(c)
+    })
+}
+
+/// The invite of that name.
+pub(crate) async fn find(db: &Db, name: &str) -> Result<Option<InviteRow>, DbFault> {
+    on!(db, c => sqlx::query_as(FIND).bind(name).fetch_optional(c))
+}
+
+/// The same inside a transaction.
+pub(crate) async fn find_in(tx: &mut Tx, name: &str) -> Result<Option<InviteRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(FIND).bind(name).fetch_optional(c))
 }
 
 /// Ends an invite; `false` when there is no such living one.
-pub(crate) async fn revoke(db: &Db, name: &str, now: UnixSeconds) -> Result<bool, DbFault> {
-    on!(db, c => async {
+pub(crate) async fn revoke(tx: &mut Tx, name: &str, now: UnixSeconds) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
         sqlx::query(REVOKE).bind(name).bind(now.0).execute(c).await.map(|done| done.rows_affected() > 0)
     })
 }

@@ -43,6 +43,7 @@ pub(crate) mod statistics;
 pub(crate) mod status_list;
 pub(crate) mod status_node;
 pub(crate) mod status_revoked;
+pub(crate) mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod token_family;
@@ -359,6 +360,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         status_list::STATEMENTS,
         status_node::STATEMENTS,
         status_revoked::STATEMENTS,
+        tally::STATEMENTS,
         token_family::STATEMENTS,
         totp::STATEMENTS,
         used_proof::STATEMENTS,

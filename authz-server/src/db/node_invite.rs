@@ -89,6 +89,14 @@ pub(crate) async fn between(db: &Db, (first, last): (&[u8], &[u8])) -> Result<Op
     on!(db, c => sqlx::query_as(BETWEEN).bind(first).bind(last).fetch_optional(c))
 }
 
+/// The same inside a transaction.
+pub(crate) async fn between_in(
+    tx: &mut Tx,
+    (first, last): (&[u8], &[u8]),
+) -> Result<Option<ListedRow>, DbFault> {
+    on!(tx tx, c => sqlx::query_as(BETWEEN).bind(first).bind(last).fetch_optional(c))
+}
+
 /// An invite that can still be used.
 pub(crate) async fn standing(
     db: &Db,

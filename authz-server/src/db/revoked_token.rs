@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 
 use super::change::{self, Noun};
-use super::{Db, DbFault, delete_in_batches, on, status_revoked};
+use super::{Db, DbFault, Tx, delete_in_batches, on, status_revoked};
 
 const INSERT: &str = "INSERT INTO revoked_token (token_id, client_id, expires_at, revoked_at) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (token_id) DO NOTHING";
@@ -26,27 +26,34 @@ pub(crate) struct Revocation<'a> {
 
 /// Takes a token back. Once this returns, no instance calls it active.
 pub(crate) async fn insert(db: &Db, revocation: &Revocation<'_>, now: UnixSeconds) -> Result<(), DbFault> {
-    db.write(async |tx| {
-        let Revocation {
-            token_id,
-            client_id,
-            expires_at,
-            status,
-        } = revocation;
-        let rows = on!(tx tx, c => async {
-            let insert = sqlx::query(INSERT).bind(*token_id).bind(*client_id).bind(expires_at.0).bind(now.0);
-            insert.execute(c).await.map(|done| done.rows_affected())
-        })?;
-        if rows == 0 {
-            return Ok(());
-        }
-        if let Some(place) = status {
-            status_revoked::place(tx, *place, now).await?;
-        }
-        change::record(tx, Noun::Token, token_id, now);
-        Ok(())
-    })
-    .await
+    db.write(async |tx| insert_in(tx, revocation, now).await.map(|_| ()))
+        .await
+}
+
+/// The same as a part of something larger; `false` when it was taken back before.
+pub(crate) async fn insert_in(
+    tx: &mut Tx,
+    revocation: &Revocation<'_>,
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    let Revocation {
+        token_id,
+        client_id,
+        expires_at,
+        status,
+    } = revocation;
+    let rows = on!(tx tx, c => async {
+        let insert = sqlx::query(INSERT).bind(*token_id).bind(*client_id).bind(expires_at.0).bind(now.0);
+        insert.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows == 0 {
+        return Ok(false);
+    }
+    if let Some(place) = status {
+        status_revoked::place(tx, *place, now).await?;
+    }
+    change::record(tx, Noun::Token, token_id, now);
+    Ok(true)
 }
 
 /// Whether a token was taken back.

@@ -13,6 +13,11 @@ const COUNT_LIVING: &str =
     "SELECT COUNT(*) FROM session WHERE ended_at IS NULL AND expires_at > $1 AND last_seen_at > $2";
 const OF_USER: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
      FROM session WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_seen_at DESC";
+const PAGE_OF_USER: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
+     FROM session WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3 \
+     AND (authenticated_at, session_id) > ($4, $5) ORDER BY authenticated_at, session_id LIMIT $6";
+const FIND_BY_ID: &str = "SELECT session_id, user_id, methods, user_agent, address, authenticated_at, last_seen_at, expires_at \
+     FROM session WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3";
 const SEEN: &str = "UPDATE session SET last_seen_at = $2 WHERE cookie_hash = $1 AND last_seen_at < $2";
 const INSERT: &str = "INSERT INTO session (cookie_hash, session_id, user_id, methods, user_agent, address, authenticated_at, \
      last_seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -30,6 +35,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     IS_LIVE,
     COUNT_LIVING,
     OF_USER,
+    PAGE_OF_USER,
+    FIND_BY_ID,
     SEEN,
     INSERT,
     END_BY_COOKIE,
@@ -85,6 +92,48 @@ pub(crate) async fn stands(
 /// The living sessions of a person, the one seen last first.
 pub(crate) async fn of_user(db: &Db, user_id: &str, now: UnixSeconds) -> Result<Vec<SessionRow>, DbFault> {
     on!(db, c => sqlx::query_as(OF_USER).bind(user_id).bind(now.0).fetch_all(c))
+}
+
+/// At most `limit` living sessions of a person after `(authenticated_at, session_id)`, oldest first; not ended, not
+/// expired, seen after `idle_since`.
+pub(crate) async fn page_of_user(
+    db: &Db,
+    (user_id, (authenticated_at, session_id)): (&str, (i64, &str)),
+    (now, idle_since): (UnixSeconds, UnixSeconds),
+    limit: u32,
+) -> Result<Vec<SessionRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(PAGE_OF_USER)
+            .bind(user_id)
+            .bind(now.0)
+            .bind(idle_since.0)
+            .bind(authenticated_at)
+            .bind(session_id)
+            .bind(i64::from(limit))
+            .fetch_all(c)
+    })
+}
+
+/// The living session of that id.
+pub(crate) async fn find_by_id(
+    db: &Db,
+    session_id: &str,
+    (now, idle_since): (UnixSeconds, UnixSeconds),
+) -> Result<Option<SessionRow>, DbFault> {
+    on!(db, c => {
+        sqlx::query_as(FIND_BY_ID).bind(session_id).bind(now.0).bind(idle_since.0).fetch_optional(c)
+    })
+}
+
+/// The same inside a transaction.
+pub(crate) async fn find_by_id_in(
+    tx: &mut Tx,
+    session_id: &str,
+    (now, idle_since): (UnixSeconds, UnixSeconds),
+) -> Result<Option<SessionRow>, DbFault> {
+    on!(tx tx, c => {
+        sqlx::query_as(FIND_BY_ID).bind(session_id).bind(now.0).bind(idle_since.0).fetch_optional(c)
+    })
 }
 
 /// Notes that a session is in use.
@@ -144,6 +193,18 @@ pub(crate) async fn end_one(
     now: UnixSeconds,
 ) -> Result<bool, DbFault> {
     on!(db, c => async {
+        let end = sqlx::query(END_ONE).bind(user_id).bind(session_id).bind(now.0);
+        end.execute(c).await.map(|done| done.rows_affected() > 0)
+    })
+}
+
+/// As [`end_one`], as a part of something larger.
+pub(crate) async fn end_one_in(
+    tx: &mut Tx,
+    (user_id, session_id): (&str, &str),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
         let end = sqlx::query(END_ONE).bind(user_id).bind(session_id).bind(now.0);
         end.execute(c).await.map(|done| done.rows_affected() > 0)
     })

@@ -1,15 +1,12 @@
 //! Table `signing_key`: sealed private keys. Only [`crate::keys`] can open them.
 
-use serde::{Deserialize, Serialize};
 use shared::clock::UnixSeconds;
 use shared::jose::Algorithm;
-use utoipa::ToSchema;
 
 use super::{Db, DbFault, Tx, change, on};
 
 const ALL: &str = "SELECT kid, alg, state, sealed_jwk, created_at, signs_from, longest_life, ends_at \
      FROM signing_key ORDER BY created_at, kid";
-const LISTED: &str = "SELECT kid, alg, state, created_at FROM signing_key ORDER BY created_at, kid";
 const CURRENT: &str = "SELECT COUNT(*) FROM signing_key WHERE alg = $1 AND state = 'current'";
 const INSERT: &str = "INSERT INTO signing_key (kid, alg, state, sealed_jwk, created_at, signs_from, longest_life) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -25,7 +22,6 @@ const REMOVE: &str = "DELETE FROM signing_key WHERE kid = $1";
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
     ALL,
-    LISTED,
     CURRENT,
     INSERT,
     RETIRE,
@@ -48,22 +44,6 @@ pub(crate) struct SigningKeyRow {
     /// Seconds.
     pub(crate) longest_life: i64,
     pub(crate) ends_at: Option<i64>,
-}
-
-/// A key as operators see it.
-#[derive(Debug, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
-#[schema(as = Key)]
-pub(crate) struct KeyView {
-    pub(crate) kid: String,
-    pub(crate) alg: String,
-    /// `next` will sign, `current` does, `retired` is published until the last token that it signed has expired.
-    pub(crate) state: String,
-    pub(crate) created_at: i64,
-}
-
-/// Every key without what signs, oldest first.
-pub(crate) async fn listed(db: &Db) -> Result<Vec<KeyView>, DbFault> {
-    on!(db, c => sqlx::query_as(LISTED).fetch_all(c))
 }
 
 /// A key to be kept.

@@ -1,12 +1,19 @@
 //! How many rows there are of everything that operators count. Tables that grow with every token are left out: nobody
 //! waits for a count of millions.
 
+use shared::clock::UnixSeconds;
+
 use super::{Db, DbFault, on};
+
+const DAY: i64 = 24 * 60 * 60;
 
 const COUNT: &str = "SELECT (SELECT COUNT(*) FROM client) AS clients, \
      (SELECT COUNT(*) FROM client WHERE revoked_at IS NULL) AS clients_active, \
      (SELECT COUNT(*) FROM resource) AS resources, \
+     (SELECT COUNT(*) FROM client WHERE last_used_at >= $1) AS clients_used_today, \
      (SELECT COUNT(*) FROM node WHERE ended_at IS NULL) AS nodes, \
+     (SELECT COUNT(*) FROM node WHERE ended_at IS NOT NULL) AS nodes_ended, \
+     (SELECT COUNT(*) FROM approval WHERE decision IS NULL AND expires_at > $2) AS approvals_waiting, \
      (SELECT COUNT(*) FROM user_account) AS users, \
      (SELECT COUNT(*) FROM user_account WHERE disabled_at IS NULL) AS users_active, \
      (SELECT sequence FROM audit_head WHERE id = 1) - COALESCE((SELECT MIN(sequence) FROM audit_event), 1) + 1 AS audit_events";
@@ -19,14 +26,19 @@ pub(super) const STATEMENTS: &[&str] = &[COUNT];
 pub(crate) struct Counts {
     pub(crate) clients: i64,
     pub(crate) clients_active: i64,
+    /// Since midnight UTC.
+    pub(crate) clients_used_today: i64,
     pub(crate) resources: i64,
     pub(crate) nodes: i64,
+    pub(crate) nodes_ended: i64,
+    pub(crate) approvals_waiting: i64,
     pub(crate) users: i64,
     pub(crate) users_active: i64,
     pub(crate) audit_events: i64,
 }
 
 /// Counts them.
-pub(crate) async fn count(db: &Db) -> Result<Counts, DbFault> {
-    on!(db, c => sqlx::query_as(COUNT).fetch_one(c))
+pub(crate) async fn count(db: &Db, now: UnixSeconds) -> Result<Counts, DbFault> {
+    let midnight = now.0.div_euclid(DAY) * DAY;
+    on!(db, c => sqlx::query_as(COUNT).bind(midnight).bind(now.0).fetch_one(c))
 }

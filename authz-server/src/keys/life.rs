@@ -10,14 +10,17 @@ mod done;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::clock::{self, UnixSeconds};
 use shared::jose::Algorithm;
+use utoipa::ToSchema;
 
 use self::done::{Done, write_events};
 use super::{ALGORITHMS, KeyFault, KeyState, MasterKey, State, make};
+use crate::admin::By;
 use crate::app::App;
-use crate::audit::{Actor, Name};
+use crate::audit::Name;
 use crate::db::change::{self, MANY, Noun};
 use crate::db::signing_key::{self, NewKey};
 use crate::db::{Db, DbFault, Tx};
@@ -25,6 +28,8 @@ use crate::error::Failure;
 
 /// How often an instance looks whether something is due.
 const EVERY: Duration = Duration::from_secs(10);
+/// A key that should sign is late after this time.
+pub(super) const LATE: Duration = Duration::from_secs(3600);
 /// A retired key stays this much longer than what it signed counts: requests that had begun to sign, and clocks of
 /// instances and of whoever verifies that differ.
 const MARGIN: Duration = Duration::from_secs(600);
@@ -52,15 +57,36 @@ pub(crate) enum Way {
 }
 
 /// What became of one algorithm.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RotatedKey)]
 pub(crate) struct Rotated {
-    pub(crate) alg: &'static str,
+    pub(crate) alg: String,
     /// The key that signs, or will.
     pub(crate) kid: String,
     /// From when on, Unix seconds.
     pub(crate) signs_from: i64,
     /// Keys whose tokens are refused from now on.
     pub(crate) removed: Vec<String>,
+}
+
+impl Rotated {
+    /// Tells the log what was done.
+    pub(crate) fn log(&self, now: UnixSeconds) {
+        let name = match UnixSeconds(self.signs_from) <= now {
+            true => Name::KeyRotated,
+            false => Name::KeyPublished,
+        };
+        let details = json!({ "alg": self.alg, "signs_from": self.signs_from });
+        Done::new(name, &self.kid, details).log();
+        for kid in &self.removed {
+            log_removed(kid);
+        }
+    }
+}
+
+/// Tells the log that a key is gone with all that it signed.
+pub(crate) fn log_removed(kid: &str) {
+    Done::new(Name::KeyCompromised, kid, Value::Null).log();
 }
 
 /// Why keys are not rotated.
@@ -71,17 +97,16 @@ pub(crate) enum RotateFault {
         "{0} keys of {1} are published already, and what they signed still counts; wait until one of them ends (authz-server key list)"
     )]
     TooMany(usize, Algorithm),
-    /// See [`KeyFault`].
+    /// Its place must be taken first.
+    #[error("the key {0} signs; rotate it, and then it can be taken out")]
+    Signs(String),
+    /// See [`DbFault`].
     #[error(transparent)]
-    Key(#[from] KeyFault),
+    Db(#[from] DbFault),
 }
 
-/// Why nothing was written. It is rolled back: a turn without a change would have every instance forget all that it knows.
-enum Undone {
-    /// Each algorithm has its next key already.
-    Known,
-    TooMany(usize, Algorithm),
-}
+/// Nothing is due any more. It is rolled back: a turn without a change would have every instance forget all that it knows.
+struct NothingDue;
 
 /// What is due for one algorithm.
 #[derive(PartialEq, Eq, Debug)]
@@ -180,10 +205,10 @@ pub(crate) async fn advance(
                 done.extend(take(tx, step, (&made, now + schedule.ahead), now).await?);
             }
             if done.is_empty() {
-                return Ok(Err(Undone::Known));
+                return Ok(Err(NothingDue));
             }
             change::record_at(tx, turn, (Noun::Key, MANY), now).await?;
-            write_events(tx, &done, Actor::Server, now).await?;
+            write_events(tx, &done, &By::server(), now).await?;
             Ok(Ok(done))
         })
         .await?;
@@ -230,62 +255,65 @@ async fn rotate_to(
     Ok(is_done.then(|| Done::new(Name::KeyRotated, next, json!({ "former": former }))))
 }
 
-/// Rotates the keys of `algorithms`, as an operator says.
-pub(crate) async fn rotate(
-    (db, master): (&Db, &Arc<MasterKey>),
+/// A new key for each of `algorithms`, for [`rotate`]. Made once, however often the transaction is tried.
+pub(crate) async fn prepare(
+    master: &Arc<MasterKey>,
     algorithms: &[Algorithm],
-    (way, schedule): (Way, Schedule),
-    actor: Actor<'_>,
-    now: UnixSeconds,
-) -> Result<Vec<Rotated>, RotateFault> {
-    let made = make_all(master, algorithms.to_vec()).await?;
-    let rotated = db
-        .write_unless(async |tx| {
-            let turn = change::take_turn(tx).await?;
-            let states = super::states(&signing_key::all_in_turn(tx).await?)?;
-            let (mut all, mut done) = (Vec::new(), Vec::new());
-            for key in &made {
-                match one(tx, key, (&states, way, schedule), now).await? {
-                    Ok((rotated, more)) => {
-                        all.push(rotated);
-                        done.extend(more);
-                    }
-                    Err(count) => return Ok(Err(Undone::TooMany(count, key.algorithm))),
-                }
-            }
-            if done.is_empty() {
-                return Ok(Err(Undone::Known));
-            }
-            change::record_at(tx, turn, (Noun::Key, MANY), now).await?;
-            write_events(tx, &done, actor, now).await?;
-            Ok(Ok((all, done)))
-        })
-        .await
-        .map_err(KeyFault::Db)?;
-    match rotated {
-        Ok((all, done)) => {
-            done.iter().for_each(Done::log);
-            Ok(all)
-        }
-        Err(Undone::Known) => Ok(waiting(db, algorithms).await?),
-        Err(Undone::TooMany(count, algorithm)) => Err(RotateFault::TooMany(count, algorithm)),
-    }
+) -> Result<Vec<NewKey>, KeyFault> {
+    make_all(master, algorithms.to_vec()).await
 }
 
-/// The keys that are published already and will sign.
-async fn waiting(db: &Db, algorithms: &[Algorithm]) -> Result<Vec<Rotated>, KeyFault> {
-    let states = super::states(&signing_key::all(db).await?)?;
-    let waiting = algorithms
-        .iter()
-        .filter_map(|algorithm| of(&states, *algorithm, State::Next));
-    Ok(waiting
-        .map(|next| rotated(next.algorithm, &next.kid, next.signs_from))
-        .collect())
+/// Every key, in the turn of whoever changes them.
+pub(crate) async fn hold(tx: &mut Tx) -> Result<(i64, Vec<KeyState>), DbFault> {
+    let turn = change::take_turn(tx).await?;
+    Ok((turn, super::states(&signing_key::all_in_turn(tx).await?)?))
+}
+
+/// Rotates the keys of the algorithms of which `fresh` are, as an operator says. Where the next key of each is published
+/// already, a planned rotation says which it is, and changes nothing.
+pub(crate) async fn rotate(
+    tx: &mut Tx,
+    fresh: &[NewKey],
+    (way, schedule): (Way, Schedule),
+    by: &By,
+    now: UnixSeconds,
+) -> Result<Vec<Rotated>, RotateFault> {
+    let (turn, states) = hold(tx).await?;
+    let (mut all, mut done) = (Vec::new(), Vec::new());
+    for key in fresh {
+        match one(tx, key, (&states, way, schedule), now).await? {
+            Ok((rotated, more)) => {
+                all.push(rotated);
+                done.extend(more);
+            }
+            Err(count) => return Err(RotateFault::TooMany(count, key.algorithm)),
+        }
+    }
+    // A turn without a change would have every instance forget all that it knows.
+    change::record_at(tx, turn, (Noun::Key, MANY), now).await?;
+    write_events(tx, &done, by, now).await?;
+    Ok(all)
+}
+
+/// Takes out a key that does not sign, in the turn of [`hold`]: nothing that it signed counts any more.
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    (turn, key): (i64, &KeyState),
+    by: &By,
+    now: UnixSeconds,
+) -> Result<(), RotateFault> {
+    if key.state == State::Current {
+        return Err(RotateFault::Signs(key.kid.clone()));
+    }
+    signing_key::remove(tx, &key.kid).await?;
+    change::record_at(tx, turn, (Noun::Key, &key.kid), now).await?;
+    let done = [Done::new(Name::KeyCompromised, &key.kid, Value::Null)];
+    Ok(write_events(tx, &done, by, now).await?)
 }
 
 fn rotated(algorithm: Algorithm, kid: &str, signs_from: UnixSeconds) -> Rotated {
     Rotated {
-        alg: algorithm.as_str(),
+        alg: algorithm.as_str().to_owned(),
         kid: kid.to_owned(),
         signs_from: signs_from.0,
         removed: Vec::new(),

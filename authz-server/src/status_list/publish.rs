@@ -119,7 +119,8 @@ impl StatusLists {
             if is_registered {
                 let concerns = |change: &Change| {
                     let is_its_list = change.subject == MANY || tag_in(&change.subject) == Some(&tag);
-                    change.is_of(&[Noun::Resource]) || (change.is_of(&[Noun::Token]) && is_its_list)
+                    change.is_of(&[Noun::Resource, Noun::Key])
+                        || (change.is_of(&[Noun::Token]) && is_its_list)
                 };
                 app.keep(epoch, concerns, || {
                     self.directories.insert(tag.clone(), Arc::clone(&directory));

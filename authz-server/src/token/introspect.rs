@@ -149,6 +149,26 @@ async fn may_know(app: &App, caller: &Client, claims: &VerifiedClaims) -> Result
     Ok(resource.is_some_and(|resource| resource.client_id.as_deref() == Some(&caller.client_id)))
 }
 
+/// The answer for an operator, who may know of any token.
+pub(crate) async fn look_up(app: &App, token: Secret, now: UnixSeconds) -> Result<Vec<u8>, Failure> {
+    if !own::is_refresh_token(token.reveal()) {
+        let claims = match own::verify(app, token.reveal(), now).await? {
+            Some(claims) if is_active(app, &claims, now).await? => Some(claims),
+            _ => None,
+        };
+        return answer(claims.as_ref());
+    }
+    let known = db::refresh_token::find(&app.db, &token.hash(), now).await?;
+    let client = match &known {
+        Some(known) => app.client(&known.client_id).await?,
+        None => None,
+    };
+    match client.filter(|client| !client.is_revoked) {
+        Some(client) => refresh_token(app, &client, &token, now).await,
+        None => Ok(INACTIVE.to_vec()),
+    }
+}
+
 /// The answer for a refresh token: active for its own client alone, while it is the newest of a living family and a
 /// refresh would give something. The scope is what it would give.
 async fn refresh_token(

@@ -45,11 +45,11 @@ use shared::scope::Scope;
 use shared::secret::Secret;
 
 pub(crate) use self::device_authorization::device_authorization;
-pub(crate) use self::introspect::{introspect, is_active};
+pub(crate) use self::introspect::{introspect, is_active, look_up};
 pub(crate) use self::named::warn_of_unknown;
 pub(crate) use self::request::GrantType;
 use self::request::{PARAMETERS, TokenRequest};
-pub(crate) use self::revoke::revoke;
+pub(crate) use self::revoke::{Found, revoke};
 use crate::app::App;
 use crate::client::authenticate::{AuthenticatedClient, authenticate};
 use crate::client::{Client, Origin};

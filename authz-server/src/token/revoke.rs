@@ -1,6 +1,9 @@
 //! Token revocation (RFC 7009). A 200 is a promise: from then on no instance calls the token active.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::access_token::VerifiedClaims;
 use shared::clock::{self, UnixSeconds};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::secret::Secret;
@@ -11,6 +14,7 @@ use crate::client::authenticate::{AuthenticatedClient, authenticate};
 use crate::db;
 use crate::db::revoked_token::Revocation;
 use crate::db::token_family::Of;
+use crate::db::{DbFault, Tx};
 use crate::error::{self, Failure};
 use crate::params::{MAX_FORM_BYTES, Params};
 use crate::status_list::Place;
@@ -43,15 +47,8 @@ async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Resu
     if claims.client_id() != client.client_id {
         return not_its_own(&caller);
     }
-    let place = claims
-        .status()
-        .and_then(|status| Place::named(&app.config.issuer, status));
-    let revocation = Revocation {
-        token_id: claims.token_id(),
-        client_id: &client.client_id,
-        expires_at: claims.expires_at(),
-        status: place.as_ref().map(Place::stored),
-    };
+    let place = place_of(app, &claims);
+    let revocation = revocation(&claims, place.as_ref());
     db::revoked_token::insert(&app.db, &revocation, now).await?;
     tracing::info!(
         client_id = client.client_id,
@@ -59,6 +56,66 @@ async fn take_back(app: &App, request: &HttpRequest, body: web::Payload) -> Resu
         "token revoked"
     );
     Ok(())
+}
+
+fn place_of(app: &App, claims: &VerifiedClaims) -> Option<Place> {
+    let status = claims.status()?;
+    Place::named(&app.config.issuer, status)
+}
+
+fn revocation<'a>(claims: &'a VerifiedClaims, place: Option<&'a Place>) -> Revocation<'a> {
+    Revocation {
+        token_id: claims.token_id(),
+        client_id: claims.client_id(),
+        expires_at: claims.expires_at(),
+        status: place.map(Place::stored),
+    }
+}
+
+/// What an operator ends by the value of a token.
+pub(crate) enum Found {
+    /// A refresh token: its family ends with it.
+    Family {
+        family_id: String,
+        client_id: String,
+        user_id: String,
+    },
+    /// An access token, which ends alone.
+    Token(Arc<VerifiedClaims>, Option<Place>),
+}
+
+impl Found {
+    /// A token of ours, whoever has it, that has not expired.
+    pub(crate) async fn find(app: &App, token: Secret, now: UnixSeconds) -> Result<Option<Self>, Failure> {
+        if !own::is_refresh_token(token.reveal()) {
+            let claims = own::verify(app, token.reveal(), now).await?;
+            return Ok(claims.map(|claims| {
+                let place = place_of(app, &claims);
+                Self::Token(claims, place)
+            }));
+        }
+        let known = db::refresh_token::find(&app.db, &token.hash(), now).await?;
+        Ok(known.map(|known| Self::Family {
+            family_id: known.family_id,
+            client_id: known.client_id,
+            user_id: known.user_id,
+        }))
+    }
+
+    /// Ends it, as a part of something larger; `false` when it had ended.
+    pub(crate) async fn end(&self, tx: &mut Tx, now: UnixSeconds) -> Result<bool, DbFault> {
+        match self {
+            Self::Family { family_id, .. } => {
+                let why = "an operator revoked it";
+                let ended = db::token_family::revoke(tx, Of::Family(family_id), why, now).await?;
+                Ok(ended > 0)
+            }
+            Self::Token(claims, place) => {
+                let revocation = revocation(claims, place.as_ref());
+                db::revoked_token::insert_in(tx, &revocation, now).await
+            }
+        }
+    }
 }
 
 /// A refresh token ends its family with it, access tokens included (RFC 7009 §2.1); so does one that was used before.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use shared::config::Reader;
+use shared::http_client::{NOT_TO_BE_ASKED, may_be_asked};
 use url::Url;
 
-use super::issuer::may_be_fetched;
 use crate::audit::{AuditConfig, AuditTarget};
 
 /// Reads the section. Faults stay in the reader.
@@ -21,11 +21,8 @@ pub(super) fn read(reader: &mut Reader) -> AuditConfig {
     {
         section.fault("on_failure", "write \"refuse\" or \"continue\"");
     }
-    if endpoint.as_ref().is_some_and(|url| !may_be_fetched(url)) {
-        section.fault(
-            "otlp_endpoint",
-            "it must be https (plain http only on this machine), without a user name",
-        );
+    if endpoint.as_ref().is_some_and(|url| !may_be_asked(url)) {
+        section.fault("otlp_endpoint", NOT_TO_BE_ASKED);
     }
     let target = match (file, endpoint) {
         (None, None) => None,

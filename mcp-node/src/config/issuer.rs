@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use shared::access_token::{ClaimPath, Shape};
 use shared::config::{Reader, Section, Span};
+use shared::http_client::{NOT_TO_BE_ASKED, may_be_asked};
 use shared::jwks::MIN_MAX_STALE;
 use shared::scope::Scope;
-use shared::uri::{Issuer, ResourceUri, is_loopback};
+use shared::uri::{Issuer, ResourceUri};
 use url::Url;
 
 pub use self::kind::IssuerKind;
@@ -177,22 +178,12 @@ fn read_url(section: &mut Section<'_>, kind: Option<IssuerKind>) -> Option<Issue
 
 fn read_address(section: &mut Section<'_>, key: &str) -> Option<Url> {
     section.optional(key).filter(|url| {
-        let may_be_fetched = may_be_fetched(url);
-        if !may_be_fetched {
-            section.fault(
-                key,
-                "it must be https (plain http only on this machine), without a user name",
-            );
+        let is_good = may_be_asked(url);
+        if !is_good {
+            section.fault(key, NOT_TO_BE_ASKED);
         }
-        may_be_fetched
+        is_good
     })
-}
-
-/// A password in it would stand in logs and in the status, which callers may read.
-pub(super) fn may_be_fetched(url: &Url) -> bool {
-    let is_local = url.host().is_some_and(|host| is_loopback(&host));
-    let is_protected = url.scheme() == "https" || url.scheme() == "http" && is_local;
-    is_protected && url.username().is_empty() && url.password().is_none()
 }
 
 #[cfg(test)]

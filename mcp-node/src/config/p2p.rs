@@ -110,7 +110,7 @@ fn addresses(section: &mut Section<'_>, key: &str, usual: &str) -> Vec<Multiaddr
 }
 
 /// The relay that an address leads through: `None` when it leads straight there, `Some(None)` when the relay is not named.
-fn relay_of(address: &Multiaddr) -> Option<Option<PeerId>> {
+pub(crate) fn relay_of(address: &Multiaddr) -> Option<Option<PeerId>> {
     let mut relay = None;
     for part in address {
         match part {

@@ -16,6 +16,8 @@ use libp2p::{Multiaddr, PeerId, Transport};
 use shared::http_client::{reached_address, special_purpose};
 use tokio::time::Instant;
 
+use crate::config::relay_of;
+
 /// Addresses that are kept as told by one of the two, at most.
 const MAX_TOLD: usize = 2048;
 /// How long a word counts for an address.
@@ -155,15 +157,9 @@ impl DialPolicy {
 
     /// Whether the way leads through a relay that the operator named, and no other.
     fn is_own_relay(&self, address: &Multiaddr) -> bool {
-        let mut relay = None;
-        for part in address {
-            match part {
-                Protocol::P2p(peer) => relay = Some(peer),
-                Protocol::P2pCircuit => return relay.is_some_and(|relay| self.is_relay(&relay)),
-                _ => {}
-            }
-        }
-        false
+        relay_of(address)
+            .flatten()
+            .is_some_and(|relay| self.is_relay(&relay))
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -29,6 +29,11 @@ use self::passage::{Passage, Passed};
 #[error("enough peers are called")]
 struct EnoughCalls;
 
+/// A peer with which there is a way through a relay tells us where it can be called directly: of so many addresses at most,
+/// which is as many as libp2p itself tells, and so many peers at once. They may all be somebody else's, and silent.
+const DIRECT_ADDRESSES: usize = 20;
+const DIRECT_CALLS: usize = 4;
+
 /// `B`, for proven peers alone.
 pub(super) struct Gate<B: NetworkBehaviour> {
     inner: B,
@@ -39,6 +44,8 @@ pub(super) struct Gate<B: NetworkBehaviour> {
     wished: HashSet<ConnectionId>,
     calls: HashSet<ConnectionId>,
     calls_left: usize,
+    /// Those that make a direct connection of one through a relay, and go on.
+    direct: HashSet<ConnectionId>,
     notices: VecDeque<(PeerId, ConnectionId, Passed<THandler<B>>)>,
     waker: Option<Waker>,
 }
@@ -59,6 +66,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             calls: HashSet::new(),
             wished: HashSet::new(),
             calls_left: 0,
+            direct: HashSet::new(),
             notices: VecDeque::new(),
             waker: None,
         }
@@ -77,6 +85,25 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// From now on the behaviour may call so many peers by itself.
     pub(super) fn allow_calls(&mut self, number: usize) {
         self.calls_left = number;
+    }
+
+    fn count_call(&mut self, id: ConnectionId, addresses: &[Multiaddr]) -> Result<(), ConnectionDenied> {
+        // One with addresses makes a connection that there is already a direct one.
+        if addresses.is_empty() {
+            let left = self.calls_left.checked_sub(1);
+            self.calls_left = left.ok_or_else(|| ConnectionDenied::new(EnoughCalls))?;
+            self.calls.insert(id);
+        } else if addresses.len() > DIRECT_ADDRESSES || self.direct.len() >= DIRECT_CALLS {
+            return Err(ConnectionDenied::new(EnoughCalls));
+        } else {
+            self.direct.insert(id);
+        }
+        Ok(())
+    }
+
+    fn forget_call(&mut self, id: ConnectionId) {
+        self.calls.remove(&id);
+        self.direct.remove(&id);
     }
 
     /// The first step for a connection. `opened` is told once it is done. `false` when there is no such connection, or
@@ -190,13 +217,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         // The behaviour takes that as a peer that cannot be reached, and goes on without it.
-        // One with addresses makes a connection that there is already a direct one.
-        if self.wished.remove(&id) && addresses.is_empty() {
-            let Some(left) = self.calls_left.checked_sub(1) else {
-                return Err(ConnectionDenied::new(EnoughCalls));
-            };
-            self.calls_left = left;
-            self.calls.insert(id);
+        if self.wished.remove(&id) {
+            self.count_call(id, addresses)?;
         }
         self.inner
             .handle_pending_outbound_connection(id, peer, addresses, role)
@@ -221,11 +243,11 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
                     endpoint: established.endpoint.clone(),
                     is_open: false,
                 };
-                self.calls.remove(&established.connection_id);
+                self.forget_call(established.connection_id);
                 self.connections.insert(established.connection_id, connection);
             }
             FromSwarm::DialFailure(failure) => {
-                self.calls.remove(&failure.connection_id);
+                self.forget_call(failure.connection_id);
                 self.wished.remove(&failure.connection_id);
                 self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
             }

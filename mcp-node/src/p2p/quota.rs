@@ -85,10 +85,12 @@ pub(super) struct Metered<S> {
 impl<S> Drop for Metered<S> {
     fn drop(&mut self) {
         let mut peers = self.quotas.0.peers();
-        // The others of this peer are made and dropped under the same lock.
-        if Arc::strong_count(&self.is_lifted) == 1 {
+        // Those of this peer are made and dropped under the same lock.
+        let mine = std::mem::take(&mut self.is_lifted);
+        if Arc::strong_count(&mine) == 1 {
             peers.remove(&self.peer);
         }
+        drop(mine);
     }
 }
 

@@ -275,6 +275,10 @@ impl Task {
             return;
         };
         let address = address.clone();
+        // A list may have come while they spoke; one that comes later finds the peer among those that are known.
+        if self.shared.trust.has_ended(&record) {
+            return self.on_not_proven(id, &NotProven::Revoked);
+        }
         if let Err(reason) = self
             .shared
             .trust

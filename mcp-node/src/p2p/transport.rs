@@ -1,4 +1,4 @@
-//! The ways on which peers speak: TCP with Noise and yamux; QUIC where it is compiled in; and through relays that the
+//! The ways on which peers speak: TCP with Noise and yamux; QUIC, unless it is left out; and through relays that the
 //! operator named.
 
 use std::sync::Arc;

@@ -34,7 +34,8 @@ impl Whom {
 }
 
 impl Table {
-    /// At most so many nodes that may be tried now: those that failed least often first, and of these each node tries others.
+    /// At most so many nodes that may be tried now: first those that the issuer or their own record speaks for, since anybody
+    /// can make names up; then those that failed least often, and of these each node tries others.
     pub(super) fn next_to_dial(
         &mut self,
         whom: Whom,
@@ -50,7 +51,8 @@ impl Table {
             .filter(|row| !row.is_connected && row.not_before <= now && whom.includes(row))
             .filter(|row| !row.addresses().is_empty())
             .collect();
-        ready.sort_by_key(|row| (row.failures, row.turn));
+        let is_made_up = |row: &Peer| row.record.is_none() && !row.heard.contains_key(&Source::Directory);
+        ready.sort_by_key(|row| (is_made_up(row), row.failures, row.turn));
         let chosen = ready.into_iter().take(at_most);
         chosen
             .map(|row| {

@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use shared::clock::UnixSeconds;
 use shared::fleet::name;
-use shared::fleet::record::{SignedDirectory, SignedRecord};
+use shared::fleet::record::SignedRecord;
 use tokio::time::Instant;
 
 use super::choice::{pause, turn_of};
+use super::membership::Members;
 use super::peer::{Peer, Sighting, Source, State, kept};
 use super::{MAX_ADDRESS_BYTES, MAX_PEERS, NotKnown};
 use crate::advertisement::Advertisement;
 
 /// Nodes that were cut off and are remembered, so that nobody tries them again. Each was signed for by the issuer once.
 const MAX_CUT_OFF: usize = 4096;
-/// A directory must name a node that had enrolled this long before it was signed: its server may have read the list of nodes
-/// a moment earlier, or by another clock.
-const MUST_BE_NAMED: Duration = Duration::from_secs(60);
 /// A node that is heard of at another place is tried there, but not all the time.
 const AT_NEW_PLACE: Duration = Duration::from_secs(5);
 /// On the word of those who may say anything, no more often than this.
@@ -27,17 +25,10 @@ const ON_HEARSAY: Duration = Duration::from_secs(60);
 pub(super) struct Table {
     own: String,
     pub(super) rows: HashMap<Arc<str>, Peer>,
-    cut_off: HashSet<Arc<str>>,
+    pub(super) cut_off: HashSet<Arc<str>>,
     /// The same, in order.
-    cut_off_order: VecDeque<Arc<str>>,
-    directory: Option<Members>,
-}
-
-/// The nodes of the issuer's directory, by peer id.
-struct Members {
-    issued_at: UnixSeconds,
-    expires_at: UnixSeconds,
-    nodes: HashSet<String>,
+    pub(super) cut_off_order: VecDeque<Arc<str>>,
+    pub(super) directory: Option<Members>,
 }
 
 /// What became of a sighting.
@@ -257,60 +248,6 @@ impl Table {
 
     pub(super) fn is_known(&self, peer_id: &str) -> bool {
         self.rows.get(peer_id).is_some_and(|row| row.record.is_some())
-    }
-
-    /// Returns the ids of nodes that were connected and are cut off now.
-    pub(super) fn directory(&mut self, directory: &SignedDirectory) -> Vec<Arc<str>> {
-        let is_older = |held: &Members| directory.issued_at < held.issued_at;
-        if self.directory.as_ref().is_some_and(is_older) {
-            return Vec::new();
-        }
-        let nodes: HashSet<String> = directory.nodes.iter().map(|node| node.peer_id.clone()).collect();
-        let is_newer = |held: &Members| held.issued_at < directory.issued_at;
-        if self.directory.as_ref().is_none_or(is_newer) {
-            // What the server says last counts, be it that a node was cut off by mistake.
-            self.cut_off.retain(|peer_id| !nodes.contains(&**peer_id));
-            self.cut_off_order.retain(|peer_id| !nodes.contains(&**peer_id));
-        }
-        self.directory = Some(Members {
-            issued_at: directory.issued_at,
-            expires_at: directory.expires_at,
-            nodes,
-        });
-        let gone: Vec<Arc<str>> = self
-            .rows
-            .values()
-            .filter(|row| row.record.as_ref().is_some_and(|record| self.has_left(record)))
-            .map(|row| Arc::clone(&row.peer_id))
-            .collect();
-        gone.iter().filter_map(|peer_id| self.revoke(peer_id)).collect()
-    }
-
-    /// How many nodes the fleet has, as far as is known here.
-    pub(super) fn fleet_size(&self) -> usize {
-        let known = self.rows.values().filter(|row| row.record.is_some()).count();
-        let named = self.directory.as_ref().map_or(0, |held| held.nodes.len());
-        named.max(known + 1)
-    }
-
-    /// Drops nodes of whose record the issuer says that it is revoked. Returns the ids of those that were connected.
-    pub(super) fn judge(&mut self, is_revoked: impl Fn(&SignedRecord) -> bool) -> Vec<Arc<str>> {
-        let record_of = |row: &&Peer| row.record.as_ref().is_some_and(|record| is_revoked(record));
-        let gone = self.rows.values().filter(record_of);
-        let gone: Vec<Arc<str>> = gone.map(|row| Arc::clone(&row.peer_id)).collect();
-        // It is the record that has ended: with another one, the same key may come back.
-        let gone = gone.iter().filter_map(|peer_id| self.rows.remove(peer_id));
-        gone.filter(|row| row.is_connected)
-            .map(|row| row.node_id)
-            .collect()
-    }
-
-    /// Whether the directory should name a node and does not: one that enrolled later is in the next one.
-    fn has_left(&self, record: &SignedRecord) -> bool {
-        self.directory.as_ref().is_some_and(|held| {
-            record.record.enrolled_at + MUST_BE_NAMED <= held.issued_at
-                && !held.nodes.contains(&record.record.peer_id)
-        })
     }
 
     pub(super) fn list(&self) -> Vec<Peer> {

@@ -100,16 +100,17 @@ fn write(inner: &Inner) {
     let Some(file) = &inner.file else {
         return;
     };
-    let lists = lock(&inner.lists);
-    let lists = lists
-        .iter()
-        .map(|(uri, list)| KeptList {
+    // Nobody waits for the disk.
+    let lists = {
+        let held = lock(&inner.lists);
+        let kept = held.iter().map(|(uri, list)| KeptList {
             uri: uri.clone(),
             version: list.version(),
             confirmed_at: list.confirmed_at().millis(),
             token: list.token(),
-        })
-        .collect();
+        });
+        kept.collect()
+    };
     let kept = Kept {
         issuer: inner.issuer.clone(),
         directory: lock(&inner.directory).as_ref().map(ToString::to_string),

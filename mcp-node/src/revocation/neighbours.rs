@@ -191,8 +191,9 @@ impl Revocation {
 
     /// The lists that are followed for neighbours.
     pub(crate) fn followed(&self) -> Vec<Stamp> {
+        let own = lock(&self.0.lists).keys().cloned().collect();
         let others = lock(&self.0.others);
-        let stamps = others.followed().map(|(uri, content)| Stamp {
+        let stamps = others.followed(&own).into_iter().map(|(uri, content)| Stamp {
             uri: uri.clone(),
             issued_at: content.issued_at,
             digest: content.digest.clone(),

@@ -14,8 +14,9 @@ use super::{Inner, Revocation, lock};
 /// Lists of records that are looked for at once, at most: an issuer of ours begins another when there are half a million
 /// nodes.
 const MAX_WANTED: usize = 8;
-/// One that could not be had is looked for again after this time.
+/// One that could not be had is looked for again after this time, and so often; then only when a record names it again.
 const AGAIN: Duration = Duration::from_secs(5);
+const TRIES: usize = 120;
 
 impl Revocation {
     /// Follows the lists of the node's own resource, and those of records, from now on; other nodes do so from the first
@@ -62,9 +63,10 @@ impl Revocation {
     }
 }
 
-/// Looks for a list at the issuer and at the neighbours, until it is held or nobody has use for it.
+/// Looks for a list at the issuer and at the neighbours, until it is held, or does not seem to exist.
 async fn obtain(owner: Weak<Inner>, uri: String, url: Url) {
-    while let Some(inner) = owner.upgrade() {
+    for _ in 0..TRIES {
+        let Some(inner) = owner.upgrade() else { return };
         if inner.held(&uri).is_some() || inner.obtain(&uri, &url).await {
             lock(&inner.wanted).remove(&uri);
             inner.changes.send_modify(|count| *count += 1);
@@ -77,6 +79,9 @@ async fn obtain(owner: Weak<Inner>, uri: String, url: Url) {
         }
         drop(inner);
         sleep(AGAIN).await;
+    }
+    if let Some(inner) = owner.upgrade() {
+        lock(&inner.wanted).remove(&uri);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lists that this node has no tokens for: kept for neighbours that cannot reach the issuer.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::neighbours::{Brought, Looked};
 
 /// A list that a neighbour asked for is followed for so long: it may be cut off by now, and others may reach it.
 const FOLLOWED_FOR: Duration = Duration::from_secs(60);
-/// Lists that are followed for neighbours at once, at most.
-const MAX_FOLLOWED: usize = 32;
+/// Lists that are followed for neighbours at once, at most: the issuer is asked for each every two seconds.
+const MAX_FOLLOWED: usize = 8;
 /// Lists that are kept, at most: 12 MB of the largest that an issuer of ours signs.
 pub(super) const MAX_OTHERS: usize = 64;
 /// Questions to the issuer that are remembered, at most.
@@ -121,13 +122,17 @@ impl Others {
         }
     }
 
-    /// Lists that neighbours asked for a short time ago, and what they say.
-    pub(super) fn followed(&self) -> impl Iterator<Item = (&String, &Content)> {
-        let is_followed = |kept: &&Kept| kept.wished_at.is_some_and(|at| at.elapsed() < FOLLOWED_FOR);
-        let followed = self.kept.iter().filter(move |(_, kept)| is_followed(kept));
-        followed
-            .map(|(uri, kept)| (uri, &kept.content))
-            .take(MAX_FOLLOWED)
+    /// Lists that neighbours asked for a short time ago, and what they say; not those that the node has for itself, which it
+    /// follows anyway. Who asked last comes first.
+    pub(super) fn followed(&self, own: &HashSet<String>) -> Vec<(&String, &Content)> {
+        let wished = self.kept.iter().filter(|(uri, _)| !own.contains(*uri));
+        let mut wished: Vec<_> = wished
+            .filter_map(|(uri, kept)| Some((kept.wished_at?, uri, &kept.content)))
+            .filter(|(at, ..)| at.elapsed() < FOLLOWED_FOR)
+            .collect();
+        wished.sort_unstable_by_key(|(at, ..)| Reverse(*at));
+        let wished = wished.into_iter().take(MAX_FOLLOWED);
+        wished.map(|(_, uri, content)| (uri, content)).collect()
     }
 
     /// Takes up what was passed on.

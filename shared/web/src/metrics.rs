@@ -3,7 +3,9 @@
 
 mod names;
 
-use std::sync::Mutex;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -49,6 +51,10 @@ pub struct Metrics {
     answers: Family<Answered, Counter>,
     seconds: Seconds,
     refusals: Family<Reason, Counter>,
+    /// The reasons that there have been: words of the program, so not many.
+    reasons: RwLock<BTreeSet<&'static str>>,
+    /// Answers, and the microseconds that they took.
+    totals: (AtomicU64, AtomicU64),
     panics: Counter,
 }
 
@@ -77,6 +83,8 @@ impl Metrics {
             answers,
             seconds,
             refusals,
+            reasons: RwLock::default(),
+            totals: (AtomicU64::new(0), AtomicU64::new(0)),
             panics,
         }
     }
@@ -94,6 +102,30 @@ impl Metrics {
     /// Counts a refusal. `reason` is a word of the program's own.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&Reason { reason }).inc();
+        if !self.reasons().contains(reason) {
+            let mut reasons = self.reasons.write().unwrap_or_else(PoisonError::into_inner);
+            reasons.insert(reason);
+        }
+    }
+
+    /// How often something was refused since the program started, by reason.
+    pub fn refusals_by_reason(&self) -> Vec<(&'static str, u64)> {
+        let reasons = self.reasons();
+        reasons
+            .iter()
+            .map(|reason| (*reason, self.refusals(reason)))
+            .collect()
+    }
+
+    /// How many answers there were since the program started, and how many microseconds they took together, each from
+    /// request head to answer head.
+    pub fn answers(&self) -> (u64, u64) {
+        let (count, micros) = &self.totals;
+        (count.load(Ordering::Relaxed), micros.load(Ordering::Relaxed))
+    }
+
+    fn reasons(&self) -> RwLockReadGuard<'_, BTreeSet<&'static str>> {
+        self.reasons.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often something was refused for this reason since the program started.
@@ -104,6 +136,9 @@ impl Metrics {
     }
 
     pub(crate) fn answered(&self, route: String, status: u16, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.totals.0.fetch_add(1, Ordering::Relaxed);
+        self.totals.1.fetch_add(micros, Ordering::Relaxed);
         let by_route = Route { route: route.clone() };
         self.seconds.get_or_create(&by_route).observe(time.as_secs_f64());
         self.answers.get_or_create(&Answered { route, status }).inc();
@@ -129,8 +164,6 @@ impl Metrics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         // A registry cannot be left half-changed by a panic that would poison the lock.
-        self.registry
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

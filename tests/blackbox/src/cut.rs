@@ -80,7 +80,8 @@ impl Way {
 
 /// Leads a connection on, unless its program is cut off.
 fn lead(client: TcpStream, shared: &Mutex<State>) {
-    let Some(socket) = client.peer_addr().ok().and_then(socket_at) else {
+    let ends = client.peer_addr().and_then(|own| Ok((own, client.local_addr()?)));
+    let Some(socket) = ends.ok().and_then(socket_between) else {
         return;
     };
     loop {
@@ -104,17 +105,26 @@ fn lead(client: TcpStream, shared: &Mutex<State>) {
     }
 }
 
-/// The socket with this address of its own (`/proc`, proc(5)).
-fn socket_at(own: SocketAddr) -> Option<String> {
-    let SocketAddr::V4(own) = own else { return None };
-    let ip = u32::from_le_bytes(own.ip().octets());
-    let local = format!("{ip:08X}:{:04X}", own.port());
+/// The socket that goes from one address to the other (`/proc`, proc(5)). The first alone would not do: others may have the
+/// same port, to other places or since a moment ago.
+fn socket_between((own, other): (SocketAddr, SocketAddr)) -> Option<String> {
+    let [own, other] = [written(own)?, written(other)?];
     let sockets = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let inode = sockets.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.nth(1) == Some(&local)).then(|| words.nth(7).map(str::to_owned))?
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_it = words.get(1) == Some(&own.as_str()) && words.get(2) == Some(&other.as_str());
+        words.get(9).filter(|_| is_it).map(|inode| (*inode).to_owned())
     });
     inode.map(|inode| format!("socket:[{inode}]"))
+}
+
+/// An address as `/proc/net/tcp` writes it.
+fn written(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else {
+        return None;
+    };
+    let ip = u32::from_le_bytes(address.ip().octets());
+    Some(format!("{ip:08X}:{:04X}", address.port()))
 }
 
 /// The sockets that a program holds.

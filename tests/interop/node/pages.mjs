@@ -27,6 +27,8 @@ const server = new URL(ISSUER).origin;
 await step('a person without script: sign-in, consent and denial, by keyboard', async () => {
   const page = await open({ javaScriptEnabled: false });
   await page.goto(`${request('mcp:read')}&prompt=consent`);
+  // The first field has the focus once the page has been drawn, which may be after it was loaded.
+  await page.locator('input[name=username]:focus').waitFor();
   await page.keyboard.type(somebody.username);
   await page.keyboard.press('Tab');
   await page.keyboard.type(somebody.password);

@@ -1,6 +1,7 @@
 //! The two programs as an operator meets them: a folder, a configuration file, command lines, a port.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -55,6 +56,18 @@ pub struct Node {
     pub extra: String,
     /// Environment variables of the running node.
     pub environment: Vec<(String, String)>,
+}
+
+/// An environment variable. With it every command line that can asks the running server, and does not touch its database:
+/// so the tests of the command line are tests of it from far away too.
+pub const FAR: &str = "COMMANDS_FROM_FAR";
+
+/// Whether a command does the same from far away.
+fn is_same_from_far(words: &[&str]) -> bool {
+    let nouns = ["client", "resource", "node", "user", "key", "keys", "audit"];
+    let near_only = ["--password-file", "--approve-as", "--server"];
+    words.first().is_some_and(|noun| nouns.contains(noun))
+        && !words.iter().any(|word| near_only.contains(word))
 }
 
 /// A client id with its secret.
@@ -138,6 +151,7 @@ impl AuthzServer {
     pub fn serve_ready(&self) -> Outcome<Program> {
         let mut program = self.serve()?;
         program.wait_ready(&format!("http://localhost:{}/readyz", self.port), START)?;
+        self.make_far_client()?;
         Ok(program)
     }
 
@@ -147,9 +161,16 @@ impl AuthzServer {
         self.folder.join("authz-server.log")
     }
 
-    /// A command line of the program on this configuration.
+    /// A command line of the program on this configuration; with [`FAR`] one that asks the running server, where it can.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
+        match self.far_client() {
+            Some(client) if is_same_from_far(words) => self.far(words, &client),
+            _ => self.near(words),
+        }
+    }
+
+    fn near(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(words)
@@ -157,6 +178,58 @@ impl AuthzServer {
             .arg(self.config())
             .current_dir(&self.folder);
         command
+    }
+
+    fn far(&self, words: &[&str], client_id: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(words)
+            .args([
+                "--server",
+                &self.issuer,
+                "--as-client",
+                client_id,
+                "--secret-file",
+            ])
+            .arg(self.far_secret())
+            .current_dir(&self.folder);
+        command
+    }
+
+    fn far_secret(&self) -> PathBuf {
+        self.folder.join("far.secret")
+    }
+
+    /// The client as which commands ask the server, if they do.
+    fn far_client(&self) -> Option<String> {
+        std::env::var_os(FAR)?;
+        std::fs::read_to_string(self.folder.join("far.client")).ok()
+    }
+
+    /// Makes that client, where the server is asked ([`FAR`]).
+    fn make_far_client(&self) -> Outcome<()> {
+        if std::env::var_os(FAR).is_none() || self.far_client().is_some() {
+            return Ok(());
+        }
+        let resource = format!("{}/admin/v1", self.issuer);
+        let words = [
+            "client",
+            "create",
+            "--name",
+            "far away",
+            "--scopes",
+            "admin:read admin:write",
+            "--resource",
+            &resource,
+        ];
+        let text = shell::read(self.near(&words).arg("--json"))?;
+        let made: Value = serde_json::from_str(&text).explain("client create --json")?;
+        let member = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+        let secret = self.far_secret();
+        std::fs::write(&secret, member("client_secret")).explain("far.secret")?;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&secret, private).explain("far.secret")?;
+        std::fs::write(self.folder.join("far.client"), member("client_id")).explain("far.client")
     }
 
     /// Runs a command line with `--json` and parses what it prints.

@@ -129,7 +129,8 @@ pub(crate) async fn authenticate(
             // secret of 256 bits needs no other protection from guessing.
             if refusal.code == ErrorCode::InvalidClient {
                 app.per_ip_failures
-                    .check(ClientAddress::of(request).limit_key())?;
+                    .check(ClientAddress::of(request).limit_key())
+                    .inspect_err(|_| app.metrics.refused(refusal.code.as_str()))?;
             }
             Err(refusal.into())
         }

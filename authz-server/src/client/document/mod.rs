@@ -25,7 +25,7 @@ use url::Url;
 
 use self::address::address;
 pub(crate) use self::fetched::Documents;
-pub(crate) use self::stored::{Standing, import, pin, unpin};
+pub(crate) use self::stored::{Standing, bring, prepare};
 use super::{Client, Origin};
 use crate::app::App;
 use crate::db::client::ClientRow;

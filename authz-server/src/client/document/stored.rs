@@ -9,8 +9,9 @@ use super::{address, content, fetched};
 use crate::client::register::RegisterFault;
 use crate::client::{Origin, metadata};
 use crate::config::Config;
+use crate::db::client::ClientRow;
 use crate::db::client_document::DocumentRow;
-use crate::db::{self, Db, client_document};
+use crate::db::{self, Tx, client_document};
 
 /// What becomes of a document that an operator brings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,13 +24,20 @@ pub(crate) enum Standing {
     Registered,
 }
 
-/// Writes the client of a document down, or a newer document of it; returns its id.
-pub(crate) async fn import(
-    (db, config): (&Db, &Config),
+/// A document that is not in the database yet.
+pub(crate) struct Prepared {
+    row: ClientRow,
+    /// `None` where the operator vouches for the client: then it is as one that they created.
+    document: Option<DocumentRow>,
+}
+
+/// Checks a document that an operator brings.
+pub(crate) fn prepare(
+    config: &Config,
     document: &[u8],
     standing: Standing,
     now: UnixSeconds,
-) -> Result<String, RegisterFault> {
+) -> Result<Prepared, RegisterFault> {
     let members = metadata::object(document).map_err(|fault| refused(&fault.to_string()))?;
     let client_id = members.get("client_id").and_then(Value::as_str);
     let client_id = client_id
@@ -37,15 +45,9 @@ pub(crate) async fn import(
         .ok_or_else(|| refused("client_id must be the https address at which the document is published"))?;
     let row = content::read(client_id, document, &config.clients.scopes, now);
     let mut row = row.map_err(|reason| refused(&reason))?;
-    let taken =
-        || refused("there is another client of that id, or it is revoked, or pinned and would not be");
     if standing == Standing::Registered {
         Origin::Operator.as_str().clone_into(&mut row.origin);
-        if db::client::find(db, client_id).await?.is_some() {
-            return Err(taken());
-        }
-        db::client::insert(db, &row, None).await?;
-        return Ok(row.client_id);
+        return Ok(Prepared { row, document: None });
     }
     let document = DocumentRow {
         client_id: client_id.to_owned(),
@@ -54,22 +56,44 @@ pub(crate) async fn import(
         fetched_at: now.0,
         fresh_until: (now + fetched::FRESH).0,
     };
-    if client_document::write(db, (&row, &document), content::impact, now).await? {
-        Ok(row.client_id)
-    } else {
-        Err(taken())
+    Ok(Prepared {
+        row,
+        document: Some(document),
+    })
+}
+
+impl Prepared {
+    /// Its client's id.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.row.client_id
+    }
+
+    /// Writes the client of the document down, or a newer document of it, as a part of something larger.
+    pub(crate) async fn write(&self, tx: &mut Tx, now: UnixSeconds) -> Result<(), RegisterFault> {
+        let is_written = match &self.document {
+            Some(document) => {
+                client_document::write_in(tx, (&self.row, document), &content::impact, now).await?
+            }
+            None if db::client::find_in(tx, self.client_id()).await?.is_some() => false,
+            None => {
+                db::client::insert_in(tx, &self.row, None).await?;
+                true
+            }
+        };
+        match is_written {
+            true => Ok(()),
+            false => Err(refused(
+                "there is another client of that id, or it is revoked, or pinned and would not be",
+            )),
+        }
     }
 }
 
-/// Fetches the document at `client_id` and keeps it as it is now.
-pub(crate) async fn pin(
-    (db, config): (&Db, &Config),
-    client_id: &str,
-    now: UnixSeconds,
-) -> Result<String, RegisterFault> {
+/// Fetches the document at `client_id` as it is now. `own` is where this server is itself.
+pub(crate) async fn bring(config: &Config, own: Own, client_id: &str) -> Result<Vec<u8>, RegisterFault> {
     let url =
         address(client_id).ok_or_else(|| refused("the client's id is no https address of a document"))?;
-    let outbound = GuardedClient::new(config.fetch_rules.clone(), Own::default());
+    let outbound = GuardedClient::new(config.fetch_rules.clone(), own);
     let outbound = outbound.map_err(|fault| refused(&fault.to_string()))?;
     let answer = outbound.fetch_json(&url, fetched::MAX_BYTES).await;
     // An operator may know why.
@@ -77,18 +101,7 @@ pub(crate) async fn pin(
     if !answer.is_json() {
         return Err(refused(&format!("{client_id}: {}", fetched::NOT_JSON)));
     }
-    import((db, config), &answer.body, Standing::Pinned, now).await
-}
-
-/// Lets a pinned document be fetched again.
-pub(crate) async fn unpin(db: &Db, client_id: &str, now: UnixSeconds) -> Result<(), RegisterFault> {
-    if client_document::unpin(db, client_id, now).await? {
-        Ok(())
-    } else {
-        Err(refused(
-            "there is no pinned document of that id; see: authz-server client list",
-        ))
-    }
+    Ok(answer.body)
 }
 
 fn refused(reason: &str) -> RegisterFault {

@@ -99,7 +99,11 @@ async fn cimd_a_fetch_does_not_undo_a_pin_that_came_meanwhile() {
         assert_eq!(put("Pinned", true).await, is(true, "Pinned", true), "{url}");
         assert_eq!(put("Late", false).await, is(false, "Pinned", true), "{url}");
         assert_eq!(put("Again", true).await, is(true, "Again", true), "{url}");
-        assert!(client_document::unpin(&db, ID, NOW).await.unwrap());
+        assert!(
+            db.write(async |tx| client_document::unpin(tx, ID, NOW).await)
+                .await
+                .unwrap()
+        );
         assert_eq!(put("Free", false).await, is(true, "Free", false), "{url}");
     }
 }

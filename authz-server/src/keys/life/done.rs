@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use shared::clock::UnixSeconds;
 
-use crate::audit::{Actor, Event, Name, Outcome, Target};
+use crate::admin::By;
+use crate::audit::{Name, Target};
 use crate::db::signing_key::NewKey;
 use crate::db::{DbFault, Tx, audit_event};
 
@@ -42,23 +43,18 @@ impl Done {
     }
 }
 
+/// Tells the audit log, as a part of what was done.
 pub(super) async fn write_events(
     tx: &mut Tx,
     done: &[Done],
-    actor: Actor<'_>,
+    by: &By,
     now: UnixSeconds,
 ) -> Result<(), DbFault> {
     for Done { name, kid, details } in done {
-        let event = Event {
-            name: *name,
-            actor,
-            on_behalf_of: None,
-            target: Target::Key(kid),
-            source: None,
-            outcome: Outcome::Done,
-            reason: None,
-            details: details.as_object().cloned().unwrap_or_default(),
-        };
+        let mut event = by.event(*name, Target::Key(kid));
+        event
+            .details
+            .extend(details.as_object().cloned().unwrap_or_default());
         audit_event::append(tx, &event, now).await?;
     }
     Ok(())

@@ -45,15 +45,16 @@ impl Stage {
     }
 
     async fn rotate(&self, way: Way, now: UnixSeconds) -> Result<Rotated, RotateFault> {
-        let algorithms = [Algorithm::EdDSA];
-        let mut rotated = rotate(
-            (&self.db, &self.master),
-            &algorithms,
-            (way, SCHEDULE),
-            Actor::Operator,
-            now,
-        )
-        .await?;
+        let fresh = prepare(&self.master, &[Algorithm::EdDSA]).await.unwrap();
+        let way = (way, SCHEDULE);
+        let rotated =
+            self.db.write_unless(
+                async |tx| match rotate(tx, &fresh, way, &By::operator(), now).await {
+                    Err(RotateFault::Db(fault)) => Err(fault),
+                    other => Ok(other),
+                },
+            );
+        let mut rotated = rotated.await.unwrap()?;
         assert_eq!(rotated.len(), 1);
         Ok(rotated.remove(0))
     }

@@ -1,8 +1,11 @@
 //! ADM: the operators' REST API: who may use it, and what holds for every operation.
 
+mod brought;
 mod clients;
 mod command;
 mod nouns;
+mod overview;
+mod people;
 
 use blackbox::admin::{BASE, token_of_person};
 use blackbox::answers::{granted, refused_400};

@@ -260,13 +260,3 @@ fn key_05_a_compromised_key_ends_with_all_that_it_signed(db: Db) {
     assert_eq!(events.len(), 6);
     assert!(events.iter().all(|row| row["actor_type"] == "operator"));
 }
-
-both!(key_08_each_resource_has_the_algorithm_that_its_servers_know);
-fn key_08_each_resource_has_the_algorithm_that_its_servers_know(db: Db) {
-    let fleet = Fleet::shared(db);
-    let client = fleet.client_for_any(&["--scopes", SCOPES]);
-    for alg in ["RS256", "ES256", "EdDSA"] {
-        let resource = fleet.resource(&["--alg", alg]);
-        assert_eq!(part(&fleet.token(&client, &resource), 0)["alg"], alg);
-    }
-}

@@ -51,6 +51,20 @@ pub(crate) async fn believed(fleet: &Fleet, node: &PeerNode) -> (RawPeer, libp2p
     (peer, id)
 }
 
+/// Whoever shows somebody else's record is refused, and a peer with its own is believed.
+pub(crate) async fn only_the_owner_is_believed(fleet: &Fleet, node: &PeerNode) {
+    let (_, record) = enrolled(fleet);
+    let key = Key::ed25519("y");
+    let mut thief = RawPeer::new(&key, "stock");
+    let id = thief.call(&node.address()).await;
+    assert_eq!(
+        thief.prove(id, &key, &record).await,
+        json!({"refused": "record_refused"})
+    );
+    let (mut peer, _) = believed(fleet, node).await;
+    peer.until_so("the node counts it", || node.proven() >= 1.0).await;
+}
+
 #[test]
 fn p2p_03_whoever_has_proven_nothing_gets_nothing_and_is_let_go_sqlite() {
     let fleet = fleet();
@@ -75,18 +89,7 @@ fn p2p_03_whoever_has_proven_nothing_gets_nothing_and_is_let_go_sqlite() {
         };
         stranger.until("it is let go", closed).await;
         assert_eq!(node.metric("edge_hive_node_p2p_messages_total"), 0.0);
-        // With somebody else's record.
-        let (_, record) = enrolled(&fleet);
-        let key = Key::ed25519("y");
-        let mut thief = RawPeer::new(&key, "stock");
-        let id = thief.call(&node.address()).await;
-        assert_eq!(
-            thief.prove(id, &key, &record).await,
-            json!({"refused": "record_refused"})
-        );
-        let (mut peer, _) = believed(&fleet, &node).await;
-        peer.until_so("the node counts it", || node.proven() >= 1.0).await;
-        drop(peer);
+        only_the_owner_is_believed(&fleet, &node).await;
     });
     eventually("the peer is gone", || node.proven() == 0.0);
 }

@@ -17,7 +17,7 @@ const PEERS: f64 = 8.0;
 /// All are on one machine, where nobody's word but the operator's leads.
 const ON_LOOPBACK: &str = "dial = [\"127.0.0.0/8\"]\n[discovery]\nenabled = false\n";
 
-/// Every other node that `node` knows of, and whether it is connected.
+/// The peer ids of all other nodes that `node` knows of.
 fn heard(node: &PeerNode, token: &str) -> Vec<String> {
     let url = format!("http://localhost:{}/discovery/peers", node.node.port);
     let answer = Request::new("GET", &url).unwrap().bearer(token).send().unwrap();

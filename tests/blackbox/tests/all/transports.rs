@@ -10,7 +10,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, identify, kad, ping};
 use serde_json::json;
 
-use crate::peers_hostile::{BEHIND_THE_GATE, believed, enrolled, fleet, run};
+use crate::peers_hostile::{BEHIND_THE_GATE, believed, enrolled, fleet, only_the_owner_is_believed, run};
 
 fn node_on(fleet: &Fleet, listens: Listens) -> PeerNode {
     PeerNode::start_as(fleet, listens, &[], "")
@@ -94,17 +94,7 @@ fn p2p_03_a_stranger_over_quic_gets_nothing_and_is_let_go_sqlite() {
         }
         let closed = |event: &SwarmEvent<SpeechEvent>| matches!(event, SwarmEvent::ConnectionClosed { .. });
         stranger.until("it is let go", closed).await;
-        // With somebody else's record.
-        let (_, record) = enrolled(&fleet);
-        let key = Key::ed25519("y");
-        let mut thief = RawPeer::new(&key, "stock");
-        let id = thief.call(&node.address()).await;
-        assert_eq!(
-            thief.prove(id, &key, &record).await,
-            json!({"refused": "record_refused"})
-        );
-        let (mut peer, _) = believed(&fleet, &node).await;
-        peer.until_so("the node counts it", || node.proven() >= 1.0).await;
+        only_the_owner_is_believed(&fleet, &node).await;
     });
     eventually("the peer is gone", || node.proven() == 0.0);
 }

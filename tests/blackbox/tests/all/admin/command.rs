@@ -118,7 +118,7 @@ fn what_cannot_be_done_from_far_says_so(db: Db) {
     let fleet = Fleet::shared(db);
     let far_away = far(&fleet);
     far_away.refused(&["db", "status"], "without --server");
-    far_away.refused(&["client", "invites"], "without --server");
+    far_away.refused(&["config", "check"], "without --server");
     far_away.refused(
         &["client", "create", "--name", "x", "--approve-as", "ada"],
         "without --server",
@@ -133,4 +133,65 @@ fn what_cannot_be_done_from_far_says_so(db: Db) {
     let open = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(reader.token_file(), open).unwrap();
     reader.refused(&["client", "list"], "chmod 600");
+}
+
+both!(a_client_gets_the_token_itself);
+fn a_client_gets_the_token_itself(db: Db) {
+    let fleet = Fleet::shared(db);
+    let client = fleet.admin_client("admin:read");
+    let far = Far::with(&fleet, &client.secret);
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&fleet.server.program);
+        command.args(words).arg("--json").current_dir(far.folder.path());
+        let output = command.output().unwrap();
+        let fault = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice::<Value>(&output.stdout).ok(), fault)
+    };
+    let secret = far.token_file();
+    let secret = secret.to_str().unwrap();
+    let place = ["--server", &*fleet.server.issuer];
+    let with = |words: &[&'static str], more: &[&str]| {
+        let line: Vec<&str> = words
+            .iter()
+            .copied()
+            .chain(place)
+            .chain(more.iter().copied())
+            .collect();
+        run(&line)
+    };
+    let good = ["--as-client", &*client.id, "--secret-file", secret];
+    let near = |words: &[&str]| fleet.server.json(words).unwrap();
+    assert_eq!(
+        with(&["config", "show"], &good).0.unwrap(),
+        near(&["config", "show"])
+    );
+    assert_eq!(with(&["key", "list"], &good).0.unwrap(), near(&["key", "list"]));
+    for (more, part) in [
+        (
+            &["--as-client", "c_nobody", "--secret-file", secret][..],
+            "status 401",
+        ),
+        (&["--as-client", &*client.id], "--secret-file"),
+        (&[], "--server needs a token"),
+        (
+            &["--token-file", secret, "--as-client", &*client.id],
+            "--server needs a token",
+        ),
+        (&["--token-file", "/nowhere/token"], "/nowhere/token"),
+    ] {
+        let (printed, fault) = with(&["key", "list"], more);
+        assert!(printed.is_none() && fault.contains(part), "{more:?}: {fault}");
+    }
+    let (printed, fault) = run(&["key", "list", "--token-file", secret]);
+    assert!(printed.is_none() && fault.contains("--server"), "{fault}");
+    let far_away = [
+        "key",
+        "list",
+        "--server",
+        "http://192.0.2.1",
+        "--token-file",
+        secret,
+    ];
+    let (printed, fault) = run(&far_away);
+    assert!(printed.is_none() && fault.contains("https"), "{fault}");
 }

@@ -412,8 +412,11 @@ fn adm_07_what_the_server_runs_with_is_shown_without_its_secrets(db: Db) {
     let keys = admin.all("/admin/v1/keys");
     let current = keys.iter().filter(|key| key["state"] == "current");
     assert_eq!(current.count(), 3, "{keys:?}");
+    let public = ["kid", "alg", "state", "created_at", "signs_from", "ends_at"];
     assert!(
-        keys.iter().all(|key| key.as_object().unwrap().len() == 4),
+        keys.iter()
+            .flat_map(|key| key.as_object().unwrap().keys())
+            .all(|name| public.contains(&&**name)),
         "{keys:?}"
     );
     assert_eq!(admin.all("/admin/v1/policies"), [] as [Value; 0]);
@@ -492,4 +495,160 @@ fn the_audit_log_is_read_and_verified_from_far(db: Db) {
     assert_eq!(verified["events"], newest.len());
     fleet.sql("UPDATE audit_event SET outcome = 'refused' WHERE sequence = 2");
     refused(&admin.get("/admin/v1/audit/verification"), 409, "conflict");
+}
+
+both!(adm_08_keys_are_rotated_and_taken_out_from_far);
+fn adm_08_keys_are_rotated_and_taken_out_from_far(db: Db) {
+    let fleet = Fleet::start(db, &blackbox::fleet::Wishes::default());
+    let admin = fleet.admin(BOTH);
+    let client = fleet.client(&[]);
+    let node = fleet.node.url();
+    let states = || -> Vec<(String, String)> {
+        let keys = admin.all("/admin/v1/keys");
+        let ed = keys.iter().filter(|key| key["alg"] == "EdDSA");
+        ed.map(|key| (text(key, "state").to_owned(), text(key, "kid").to_owned()))
+            .collect()
+    };
+    let rotate = |body: &Value| {
+        let answer = admin.post("/admin/v1/key-rotations", body);
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.json().unwrap()["keys"].clone()
+    };
+    let old = fleet.token(&client, &node);
+    assert_eq!(fleet.call(&old).status, 200);
+    let first = states()[0].1.clone();
+    // Planned: it is published, and signs later. Asked again, it is the same.
+    let planned = rotate(&json!({"alg": "EdDSA"}));
+    assert_eq!(planned.as_array().unwrap().len(), 1);
+    assert_eq!(rotate(&json!({"alg": "EdDSA", "way": "planned"})), planned);
+    let second = text(&planned[0], "kid").to_owned();
+    let expected = [("current", &first), ("next", &second)];
+    let shown = states();
+    assert_eq!(
+        shown
+            .iter()
+            .map(|(state, kid)| (&**state, kid))
+            .collect::<Vec<_>>(),
+        expected
+    );
+    // Now: the one that is known already. The old one stays, with what it signed.
+    assert_eq!(
+        text(&rotate(&json!({"alg": "EdDSA", "way": "now"}))[0], "kid"),
+        second
+    );
+    let path = |kid: &str| format!("/admin/v1/keys/{}", blackbox::admin::path_of(kid));
+    let (retired, tag) = admin.read(&path(&first));
+    assert_eq!(text(&retired, "state"), "retired");
+    assert!(retired["ends_at"].is_i64(), "{retired}");
+    assert_eq!(fleet.call(&old).status, 200);
+    let new = fleet.token(&client, &node);
+    // A key that signs cannot be taken out; one that has signed can, and everything that it signed is refused.
+    refused(&admin.delete(&path(&second), "*"), 409, "conflict");
+    refused(
+        &admin.delete(&path(&first), "\"old\""),
+        412,
+        "precondition_failed",
+    );
+    assert_eq!(admin.delete(&path(&first), &tag).status, 204);
+    refused(&admin.get(&path(&first)), 404, "not_found");
+    refused(&admin.delete(&path(&first), "*"), 404, "not_found");
+    assert_eq!(fleet.introspect(&client, &old)["active"], false);
+    assert_eq!(fleet.introspect(&client, &new)["active"], true);
+    // Compromised: whatever was signed before is refused, and who asks is too.
+    let removed = rotate(&json!({"alg": "EdDSA", "way": "compromised"}));
+    assert_eq!(removed[0]["removed"], json!([second]));
+    refused(&admin.get("/admin/v1/keys"), 401, "invalid_token");
+    let admin = fleet.admin(BOTH);
+    let events = admin.all(&format!("/admin/v1/audit/events?target={second}&order=oldest"));
+    let names: Vec<_> = events.iter().map(|row| text(row, "event")).collect();
+    assert_eq!(names, ["key.published", "key.rotated", "key.compromised"]);
+    assert!(
+        events
+            .iter()
+            .all(|row| row["actor_type"] == "client" && row["source"].is_string())
+    );
+    for bad in [
+        json!({"alg": "HS256"}),
+        json!({"alg": "ES512"}),
+        json!({"way": "later"}),
+        json!({"way": true}),
+        json!({"kid": first}),
+    ] {
+        refused(
+            &admin.post("/admin/v1/key-rotations", &bad),
+            400,
+            "invalid_request",
+        );
+    }
+}
+
+both!(a_token_that_somebody_found_is_known_and_ended);
+fn a_token_that_somebody_found_is_known_and_ended(db: Db) {
+    let fleet = Fleet::shared(db);
+    let admin = fleet.admin(BOTH);
+    let look = |token: &str| {
+        let answer = admin.post("/admin/v1/introspection", &json!({"token": token}));
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.json().unwrap()
+    };
+    let end = |token: &str| admin.post("/admin/v1/revocation", &json!({"token": token}));
+    let inactive = json!({"active": false});
+    // Of a client in its own name.
+    let client = fleet.client(&[]);
+    let token = fleet.token(&client, &fleet.node.url());
+    assert_eq!(look(&token), fleet.introspect(&client, &token));
+    let claims = look(&token);
+    assert_eq!(
+        (text(&claims, "client_id"), text(&claims, "aud")),
+        (&*client.id, &*fleet.node.url())
+    );
+    assert_eq!(end(&token).status, 204);
+    assert_eq!(look(&token), inactive);
+    assert_eq!(fleet.introspect(&client, &token), inactive);
+    assert_eq!(end(&token).status, 204, "it has ended already");
+    let rows = admin.all(&format!("/admin/v1/audit/events?target={}", text(&claims, "jti")));
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(
+        (text(&rows[0], "event"), text(&rows[0], "target_type")),
+        ("tokens.revoked", "access_token")
+    );
+    // Of a person: a refresh token ends with all that came of the same code.
+    let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
+    let tokens = fleet.code_tokens(&mut fleet.person(), &username, &client_id);
+    let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+    assert_eq!(
+        (look(access)["active"].clone(), look(refresh)["active"].clone()),
+        (json!(true), json!(true))
+    );
+    assert_eq!(text(&look(refresh), "client_id"), client_id);
+    assert_eq!(end(refresh).status, 204);
+    assert_eq!(
+        (look(access), look(refresh)),
+        (inactive.clone(), inactive.clone())
+    );
+    refused_400(&fleet.refresh(&client_id, refresh, &[]), "invalid_grant");
+    // What is none of ours.
+    for other in ["x", "ehr_AAAA", "eyJhbGciOiJub25lIn0.e30."] {
+        assert_eq!(look(other), inactive);
+        refused(&end(other), 404, "not_found");
+    }
+    for bad in [
+        json!({}),
+        json!({"token": ""}),
+        json!({"token": 1}),
+        json!({"token": "x", "hint": "y"}),
+    ] {
+        for path in ["/admin/v1/introspection", "/admin/v1/revocation"] {
+            refused(&admin.post(path, &bad), 400, "invalid_request");
+        }
+    }
+    // To know is not to end.
+    let reader = fleet.admin("admin:tokens:read");
+    let body = json!({"token": fleet.token(&client, &fleet.node.url())});
+    assert_eq!(reader.post("/admin/v1/introspection", &body).status, 200);
+    refused(
+        &reader.post("/admin/v1/revocation", &body),
+        403,
+        "insufficient_scope",
+    );
 }
