@@ -185,7 +185,7 @@ export function snippets(all) {
 // A list of the API, page by page. `columns` are [title, cell of a row]; `none` is said when there is nothing.
 export function listing(operation, query, columns, { none, items = (body) => body.items, label }) {
   const rows = h('tbody', { role: 'rowgroup' });
-  const head = h('tr', { role: 'row' }, columns.map(([title]) => h('th', { scope: 'col', role: 'columnheader' }, title)));
+  const head = h('tr', { role: 'row' }, columns.map(([title]) => h('th', { scope: 'col', role: 'columnheader' }, title || h('span', { class: 'away' }, 'What can be done'))));
   const table = h('table', { role: 'table', 'aria-label': label }, h('thead', { role: 'rowgroup' }, head), rows);
   const foot = h('div', { class: 'foot' });
   const place = h('div', { class: 'list' });

@@ -34,6 +34,6 @@ function question(call, canDecide, again) {
     h('h3', {}, 'Exactly what will be called'),
     h('pre', { class: 'arguments', tabindex: '0', 'aria-label': 'Arguments' }, JSON.stringify(call.arguments, null, 2)),
     canDecide && h('div', { class: 'buttons' },
-      button('Allow it once', decide('approved', 'The call is allowed, once.'), { kind: 'primary', label: `Allow ${call.tool} once` }),
-      button('Deny', decide('denied', 'The call is denied.'), { kind: 'plain', label: `Deny ${call.tool}` })));
+      button('Allow it once', decide('approved', 'The call is allowed, once.'), { kind: 'primary', label: `Allow it once: ${call.tool}` }),
+      button('Deny', decide('denied', 'The call is denied.'), { kind: 'plain', label: `Deny: ${call.tool}` })));
 }

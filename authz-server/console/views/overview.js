@@ -42,7 +42,7 @@ export async function show({ onStop, isCurrent }) {
 
 function tilesOf(counts) {
   return [
-    tile('Clients', counts.clients_active, `${counts.clients_used_today ?? '?'} used today`),
+    tile('Clients', counts.clients_active, counts.clients_used_today === undefined ? 'active' : `${counts.clients_used_today} used today`),
     tile('Nodes', counts.nodes, counts.nodes_ended === undefined ? 'enrolled' : `enrolled; ${counts.nodes_ended} ended`),
     tile('Resources', counts.resources),
     tile('People', counts.users_active, `of ${counts.users} accounts`),
@@ -56,11 +56,11 @@ function none() {
   return card('Rates', h('p', { class: 'quiet' }, 'The API of this server tells no rates. The metrics at /metrics do: give them to Prometheus.'));
 }
 
-// The API leaves out the minutes in which nothing happened: here they are nought. The last one is not over yet.
+// The API leaves out the minutes in which nothing happened: here they are nought. The last one goes on.
 function plots(minutes) {
   const known = new Map(minutes.map((minute) => [minute.minute, minute]));
   const last = Math.floor(now() / 60) * 60;
-  const times = Array.from({ length: MINUTES }, (_, index) => last - (MINUTES - index) * 60);
+  const times = Array.from({ length: MINUTES }, (_, index) => last - (MINUTES - 1 - index) * 60);
   const series = (count, name) => ({ name, values: times.map((time) => [time, known.has(time) ? count(known.get(time)) : 0]) });
   const sums = (member) => {
     const all = {};
@@ -69,7 +69,7 @@ function plots(minutes) {
   };
   const most = (member, shorten = (name) => name) => sums(member).slice(0, 6).map(([name]) => series((minute) => minute[member][name] ?? 0, shorten(name)));
   // Where nobody was answered there is no time to answer.
-  const latency = minutes.filter(({ answers, minute }) => answers > 0 && minute < last).map(({ minute, answers, answer_micros: micros }) => [minute, micros / answers / 1000]);
+  const latency = minutes.filter(({ answers, minute }) => answers > 0).map(({ minute, answers, answer_micros: micros }) => [minute, micros / answers / 1000]);
   return [
     card(null, lines('Tokens per minute, by grant', most('issued', shortGrant), { empty: 'No token was issued in the last hour.' })),
     card(null, lines('Time to answer, on average', [{ name: 'all answers', values: latency }], { unit: ' ms', empty: 'Fewer than two minutes with answers so far.' })),
