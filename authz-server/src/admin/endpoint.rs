@@ -23,7 +23,7 @@ use super::operation::{Method, Operation};
 use super::problem::{Code, Problem};
 use super::resource::PATH;
 use super::tag::Condition;
-use super::{TABLE, document, door, right};
+use super::{TABLE, document, door, explorer, right};
 use crate::app::App;
 use crate::dpop;
 use crate::error::Failure;
@@ -47,6 +47,9 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
         scope = scope.service(address(path, &operations));
     }
     let read = |path: &str| web::resource(path.to_owned()).wrap(from_fn(where_operators_are));
+    for (path, route) in explorer::files(base) {
+        config.service(read(&path).route(route).default_service(web::to(only_read)));
+    }
     config
         .service(scope)
         .service(

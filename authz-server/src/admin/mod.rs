@@ -15,6 +15,7 @@ pub(crate) mod documents;
 mod door;
 mod endpoint;
 pub(crate) mod events;
+mod explorer;
 pub(crate) mod grants;
 mod id;
 mod input;

@@ -7,6 +7,8 @@ mod nouns;
 mod overview;
 mod people;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use blackbox::admin::{BASE, token_of_person};
 use blackbox::answers::{granted, refused_400};
 use blackbox::dpop::Holder;
@@ -118,6 +120,45 @@ fn adm_02_every_route_refuses_everybody_but_whom_the_document_names(db: Db) {
                 refused(&answer, 403, "insufficient_scope");
             }
         }
+    }
+}
+
+both!(adm_02_an_address_knows_the_methods_of_the_document_and_no_other);
+fn adm_02_an_address_knows_the_methods_of_the_document_and_no_other(db: Db) {
+    let fleet = Fleet::shared(db);
+    let admin = fleet.admin("admin:read");
+    let mut addresses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for operation in admin.operations() {
+        addresses
+            .entry(operation.at("c_nobody"))
+            .or_default()
+            .insert(operation.method);
+    }
+    for (path, known) in addresses {
+        let mut allowed = known.clone();
+        if known.contains("GET") {
+            allowed.insert("HEAD".to_owned());
+        }
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let answer = admin.request(method, &path).send().unwrap();
+            assert_eq!(
+                answer.status == 405,
+                !known.contains(method),
+                "{method} {path}: {answer}"
+            );
+            if answer.status == 405 {
+                refused(&answer, 405, "method_not_allowed");
+                let allow = answer.header("allow").unwrap().split(", ").map(str::to_owned);
+                assert_eq!(allow.collect::<BTreeSet<_>>(), allowed, "{path}");
+            }
+        }
+    }
+    // What the document has for its forms is there.
+    let text = admin.document().to_string();
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        let schema = &admin.document()["components"]["schemas"][name];
+        assert!(schema.is_object(), "the document has no form {name}");
     }
 }
 
@@ -277,7 +318,7 @@ fn adm_10_the_api_is_at_its_own_address_where_it_has_one(db: Db) {
     };
     let (public, own) = (fleet.at(""), format!("http://localhost:{port}"));
     let well_known = format!("/.well-known/oauth-protected-resource{BASE}");
-    for path in [CLIENTS, "/admin/openapi.json", &*well_known] {
+    for path in [CLIENTS, "/admin/openapi.json", "/admin/explorer", &*well_known] {
         assert_eq!(at(&public, path).status, 404, "{path}");
         assert_eq!(at(&own, path).status, 200, "{path}");
     }
@@ -306,6 +347,37 @@ fn adm_10_the_api_is_at_its_own_address_where_it_has_one(db: Db) {
         .send()
         .unwrap();
     assert_eq!(answer.status, 200, "{answer}");
+}
+
+both!(a_page_shows_every_operation);
+fn a_page_shows_every_operation(db: Db) {
+    let fleet = Fleet::shared(db);
+    let admin = fleet.admin_with(None);
+    let get = |path: &str| admin.request("GET", path).send().unwrap();
+    let page = get("/admin/explorer");
+    assert_eq!(page.status, 200, "{page}");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    // Everything that it loads is here.
+    for (file, kind) in [("style.css", "text/css"), ("script.js", "text/javascript")] {
+        assert!(page.text().contains(&format!("explorer/{file}")), "{page}");
+        let answer = get(&format!("/admin/explorer/{file}"));
+        assert_eq!(answer.status, 200, "{answer}");
+        assert!(
+            answer.header("content-type").unwrap().starts_with(kind),
+            "{answer}"
+        );
+        assert!(!answer.text().contains("://"), "nothing of another origin");
+    }
+    assert!(!page.text().contains("://"), "nothing of another origin");
+    refused(
+        &admin.request("POST", "/admin/explorer").send().unwrap(),
+        405,
+        "method_not_allowed",
+    );
 }
 
 both!(adm_11_paths_have_one_reading);
