@@ -53,6 +53,7 @@ pub(crate) async fn allot(
 ) -> Result<Leased, DbFault> {
     let wanted = Wanted {
         resource: NODES,
+        is_built_in: true,
         window_end: NEVER,
         owner: Some(BlockOwner {
             client_id,

@@ -12,7 +12,7 @@ fn what_happens_is_counted_by_the_minute(db: Db) {
     let admin = fleet.admin("admin:read");
     let client = fleet.client(&[]);
     for _ in 0..3 {
-        fleet.token(&client, &fleet.node.url());
+        let _token = fleet.token(&client, &fleet.node.url());
     }
     let sum = |history: &Value, kind: &str, name: &str| -> i64 {
         let minutes = history["minutes"].as_array().unwrap();
