@@ -150,6 +150,7 @@ function refused({ code, sentence }) {
 async function signOut() {
   await signIn.end();
   stop();
+  history.replaceState(null, '', `${signIn.base}/console`);
   welcome('You are signed out of the console.', false, h('p', {}, 'This browser is still signed in at the server: ', h('a', { href: `${signIn.base}/logout` }, 'end that too'), '.'));
 }
 

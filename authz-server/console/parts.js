@@ -1,7 +1,7 @@
 // What views are put together from.
 
 import { ask } from './api.js';
-import { h, newId, put, say, show, svg } from './dom.js';
+import { h, newId, put, say, show } from './dom.js';
 import { ago, date, iso } from './time.js';
 
 // The heading of a view, with what can be done there.
@@ -99,7 +99,6 @@ export function form(children, submit, action, { cancel } = {}) {
   const fault = h('div', { role: 'alert' });
   const send = h('button', { type: 'submit', class: 'primary' }, submit);
   const element = h('form', {
-    novalidate: false,
     onsubmit: async (event) => {
       event.preventDefault();
       if (send.disabled) return;
@@ -146,7 +145,7 @@ export function confirm(title, sentence, word, action) {
 export function copyButton(text, what) {
   return button('Copy', async () => {
     await navigator.clipboard.writeText(text);
-    say(`${what} is copied.`);
+    say(`Copied: ${what}.`);
   }, { label: `Copy ${what}` });
 }
 
@@ -186,7 +185,7 @@ export function snippets(all) {
 export function listing(operation, query, columns, { none, items = (body) => body.items, label }) {
   const rows = h('tbody', { role: 'rowgroup' });
   const head = h('tr', { role: 'row' }, columns.map(([title]) => h('th', { scope: 'col', role: 'columnheader' }, title || h('span', { class: 'away' }, 'What can be done'))));
-  const table = h('table', { role: 'table', 'aria-label': label }, h('thead', { role: 'rowgroup' }, head), rows);
+  const table = h('table', { role: 'table', 'aria-label': label, class: columns.length > 6 ? 'many' : undefined }, h('thead', { role: 'rowgroup' }, head), rows);
   const foot = h('div', { class: 'foot' });
   const place = h('div', { class: 'list' });
   let cursor;
@@ -248,8 +247,4 @@ export function progress(sentence) {
     },
     isStopped: () => isStopped,
   };
-}
-
-export function icon(path) {
-  return svg('svg', { class: 'icon', viewBox: '0 0 24 24', width: '20', height: '20', 'aria-hidden': 'true', focusable: 'false' }, svg('path', { d: path }));
 }

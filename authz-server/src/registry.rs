@@ -12,8 +12,8 @@ use shared::uri::ResourceUri;
 use crate::changes::{Changes, Memory};
 use crate::client::{Client, Document, Origin};
 use crate::console;
-use crate::db::client::ClientRow;
 use crate::db::change::{Change, Noun};
+use crate::db::client::ClientRow;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
 

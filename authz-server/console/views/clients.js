@@ -2,7 +2,7 @@
 
 import { ask, offered } from '../api.js';
 import { h, say } from '../dom.js';
-import { address, at, badge, button, card, code, confirm, dialogue, facts, field, filters, form, heading, link, listing, secret, words } from '../parts.js';
+import { address, at, badge, button, card, code, confirm, dialogue, facts, field, filters, form, heading, link, listing, secret, tick, words } from '../parts.js';
 
 const ORIGINS = { operator: 'made here', registration: 'registered itself', document: 'publishes what it is' };
 // The client of this very page: the server refuses to change it.
@@ -28,7 +28,47 @@ export async function show({ id, query, may, again, go }) {
       field('Came', 'origin', { options: [['', 'any'], ...Object.entries(ORIGINS)], value: current.origin ?? '' }),
     ], query, (said) => go(address(['clients'], said.name ? { name: said.name, state: said.state } : said))),
     card(null, list),
+    offered('listClientInvites') && card('Invites to register', await invites({ may, again }),
+      may('write') && h('div', { class: 'buttons' }, button('Invite', () => invite(again)))),
   ];
+}
+
+// Tokens with which programs register themselves (RFC 7591 §3), where that takes an invite.
+function invites({ may, again }) {
+  return listing('listClientInvites', {}, [
+    ['Invite', ({ name }) => code(name)],
+    ['State', ({ state: word }) => badge(word, word === 'open' ? 'good' : '')],
+    ['Clients left', ({ uses_left: left }) => left],
+    ['Without people', ({ may_act_alone: alone }) => (alone ? 'yes' : 'no')],
+    ['Ends', ({ expires_at: end }) => at(end)],
+    ['', ({ name, state: word }) => may('write') && word === 'open' && button('End', () => end(name, again), { kind: 'danger small', label: `End ${name}` })],
+  ], { none: 'There is none.', label: 'Invites to register' });
+}
+
+function invite(again) {
+  dialogue('Invite a program to register', (close) => form([
+    field('Called', 'name', { maxlength: 100, hint: 'Made up unless you say it.' }),
+    field('For how many clients', 'uses', { value: '1', inputmode: 'numeric', pattern: '[0-9]+' }),
+    field('Good for', 'ttl', { options: [['1h', '1 hour'], ['1d', '1 day'], ['7d', '7 days'], ['30d', '30 days']], value: '1d' }),
+    tick('They may have tokens without a person', 'may_act_alone'),
+  ], 'Make the invite', async (said) => {
+    const body = { uses: Number(said.uses), ttl: said.ttl, may_act_alone: said.may_act_alone === 'on' };
+    if (said.name) body.name = said.name;
+    const { body: made } = await ask('createClientInvite', { body });
+    close();
+    dialogue('The invite', (done) => [
+      h('p', {}, 'This token is what the program registers with. It is shown now and never again.'),
+      secret('the token', made.initial_access_token),
+      h('div', { class: 'buttons' }, h('button', { type: 'button', class: 'primary', onclick: () => { done(); again(); } }, 'I have it')),
+    ]);
+  }, { cancel: h('button', { type: 'button', class: 'plain', onclick: close }, 'Cancel') }));
+}
+
+async function end(name, again) {
+  const { tag } = await ask('showClientInvite', { id: name });
+  await ask('revokeClientInvite', { id: name, tag });
+  say('The invite has ended; the clients that it registered stay.');
+  again();
 }
 
 function state(client) {

@@ -3,6 +3,7 @@
 import { all, offered } from '../api.js';
 import { h, show as place } from '../dom.js';
 import { badge, card, code, facts, field, heading, row } from '../parts.js';
+import { base } from '../signin.js';
 
 const COLUMNS = [
   ['Key', ({ key }) => code(key)],
@@ -31,5 +32,6 @@ export async function show() {
       ? h('p', { class: 'quiet' }, 'None: no exchange, no workload, no identity provider.')
       : policies.map(({ kind, index, values }) => h('div', {}, h('h3', {}, `${kind.replaceAll('_', ' ')} ${index}`),
         facts(Object.entries(values).map(([name, value]) => [name, code(value)]))))),
+    h('p', { class: 'hint' }, 'Everything here is asked of the API, which can be tried ', h('a', { href: `${base}/admin/explorer` }, 'by hand'), '.'),
   ];
 }

@@ -38,7 +38,9 @@ impl SignedIn {
 
     /// Whether they have shown something that is not known or told, but had: a passkey, or a second factor.
     pub(crate) fn has_second_factor(&self) -> bool {
-        self.methods.split(' ').any(|method| matches!(method, "hwk" | "otp"))
+        self.methods
+            .split(' ')
+            .any(|method| matches!(method, "hwk" | "otp"))
     }
 }
 

@@ -249,7 +249,8 @@ fn made(seen: ClientView, secret: Option<&str>) -> Result<Answer, Stop> {
 async fn held(ask: &Ask<'_>, tx: &mut Tx) -> Result<(i64, ClientRow), Stop> {
     let id = ask.id()?;
     if id == console::CLIENT_ID {
-        let sentence = "the client of the console is a part of the server; admin.console = false turns it off";
+        let sentence =
+            "the client of the console is a part of the server; admin.console = false turns it off";
         return Err(Problem::new(Code::Conflict, sentence).into());
     }
     let Some((turn, row)) = db::client::hold(tx, id).await? else {

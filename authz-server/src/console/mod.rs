@@ -57,7 +57,11 @@ pub(crate) fn client(config: &Config) -> Option<ClientRow> {
         return None;
     }
     let bases = [Some(&config.issuer), config.admin.url.as_ref()];
-    let redirect_uris: Vec<_> = bases.into_iter().flatten().map(|base| base.endpoint(PATH)).collect();
+    let redirect_uris: Vec<_> = bases
+        .into_iter()
+        .flatten()
+        .map(|base| base.endpoint(PATH))
+        .collect();
     Some(ClientRow {
         client_id: CLIENT_ID.to_owned(),
         name: NAME.to_owned(),
@@ -111,7 +115,10 @@ pub(crate) async fn keep(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
         created_at: now.0,
         ..own
     };
-    match db::client::insert(&app.db, &row, None).await {
+    let written = app
+        .db
+        .write(async |tx| db::client::insert_in(tx, &row, None).await);
+    match written.await {
         // Another administrator was faster.
         Err(DbFault::Constraint(_)) => Ok(()),
         written => written,
@@ -171,7 +178,10 @@ mod tests {
             ..own.clone()
         };
         let seen = as_kept(&own, Some(kept));
-        assert_eq!((&seen.redirect_uris, &seen.scopes), (&own.redirect_uris, &own.scopes));
+        assert_eq!(
+            (&seen.redirect_uris, &seen.scopes),
+            (&own.redirect_uris, &own.scopes)
+        );
         assert_eq!((seen.revoked_at, seen.created_at), (Some(7), 5));
         assert_eq!(as_kept(&own, None).created_at, 0);
     }
@@ -198,6 +208,9 @@ mod tests {
             let (code, _) = admit(&person(true, poor)).unwrap_err();
             assert_eq!(code, ErrorCode::UnmetAuthenticationRequirements, "{poor}");
         }
-        assert_eq!(admit(&person(false, "hwk")).unwrap_err().0, ErrorCode::AccessDenied);
+        assert_eq!(
+            admit(&person(false, "hwk")).unwrap_err().0,
+            ErrorCode::AccessDenied
+        );
     }
 }
