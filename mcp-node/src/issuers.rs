@@ -157,17 +157,14 @@ impl Issuers {
     /// Whose token it is. One that says nothing goes to the issuer that is asked about such; one that names somebody
     /// else goes to nobody: it would teach them a token that is not theirs.
     fn whose<'t>(&self, token: &'t str) -> Result<(usize, Option<UnverifiedToken<'t>>), TokenFault> {
-        let named = |unverified: &UnverifiedToken<'_>| unverified.issuer().map(str::to_owned);
+        let place = |issuer: &str| {
+            let mut all = self.all.iter();
+            let place = all.position(|known| *known.expectation.issuer == *issuer);
+            place.ok_or_else(|| TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts"))
+        };
         let (fault, unverified) = match UnverifiedToken::parse(token) {
-            Ok(unverified) => match named(&unverified) {
-                Ok(issuer) => {
-                    let mut all = self.all.iter();
-                    let place = all.position(|known| *known.expectation.issuer == *issuer);
-                    let place = place.ok_or_else(|| {
-                        TokenFault::new(Check::Issuer, "iss is not an issuer that this node trusts")
-                    })?;
-                    return Ok((place, Some(unverified)));
-                }
+            Ok(unverified) => match unverified.issuer().map(place) {
+                Ok(place) => return Ok((place?, Some(unverified))),
                 Err(fault) => (fault, Some(unverified)),
             },
             Err(fault) => (fault, None),

@@ -146,9 +146,14 @@ pub async fn run<H: ServerHandler>(
 }
 
 /// Serves the node's own tools and resources, with the program's log. With a token, **to everybody**, as if they had shown
-/// it: what a call costs without the door. Only where nobody else can call, and only in the benchmark.
+/// it: what a call costs without the door. With `checks_signature`, to whoever shows something that the token's key has
+/// signed: what a call costs with that check alone. Only where nobody else can call, and only in the benchmark.
 #[cfg(feature = "open-door")]
-pub async fn dangerous_serve(config: NodeConfig, everybody_shows: Option<&str>) -> Result<(), ServeFault> {
+pub async fn dangerous_serve(
+    config: NodeConfig,
+    everybody_shows: Option<&str>,
+    checks_signature: bool,
+) -> Result<(), ServeFault> {
     let refused = |reason: String| ServeFault::Listen(std::io::Error::other(reason));
     let ring = Ring::default();
     ring.start();
@@ -158,7 +163,7 @@ pub async fn dangerous_serve(config: NodeConfig, everybody_shows: Option<&str>) 
             let sentence = "without its door, a node listens on loopback only";
             return Err(refused(sentence.to_owned()));
         }
-        let opened = node.door.dangerous_open_as(token).await;
+        let opened = node.door.dangerous_open_as(token, checks_signature).await;
         opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
     }
     serve_built(config, node, |_| {}).await

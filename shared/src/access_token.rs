@@ -12,6 +12,7 @@ mod confirmation;
 mod introspected;
 mod marks;
 mod shape;
+mod texts;
 mod unverified;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::claims::ClaimPath;
 pub use self::confirmation::{Confirmation, is_thumbprint};
 pub use self::introspected::{AnswerFault, Introspected};
 pub use self::shape::{EntraVersion, Shape, TokenTypes};
+use self::texts::Texts;
 pub use self::unverified::UnverifiedToken;
 use crate::clock::UnixSeconds;
 use crate::jose::Algorithm;
@@ -122,16 +124,12 @@ pub struct Expectation {
 #[derive(Clone, Debug)]
 pub struct VerifiedClaims {
     issuer: Arc<str>,
-    subject: Box<str>,
-    client_id: Box<str>,
-    token_id: Box<str>,
+    texts: Texts,
     scope: Scope,
     expires_at: UnixSeconds,
     issued_at: UnixSeconds,
     audience: Arc<str>,
-    client_name: Option<Box<str>>,
-    client_type: Option<Box<str>>,
-    status: Option<StatusReference>,
+    status: Option<Box<StatusReference>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -155,16 +153,16 @@ impl VerifiedClaims {
     }
 
     pub fn subject(&self) -> &str {
-        &self.subject
+        self.texts.subject()
     }
 
     pub fn client_id(&self) -> &str {
-        &self.client_id
+        self.texts.client_id()
     }
 
     /// `jti` or `uti`; where the issuer gives none, the hash of what it signed.
     pub fn token_id(&self) -> &str {
-        &self.token_id
+        self.texts.token_id()
     }
 
     pub fn scope(&self) -> &Scope {
@@ -184,11 +182,11 @@ impl VerifiedClaims {
     }
 
     pub fn client_name(&self) -> Option<&str> {
-        self.client_name.as_deref()
+        self.texts.client_name()
     }
 
     pub fn client_type(&self) -> Option<&str> {
-        self.client_type.as_deref()
+        self.texts.client_type()
     }
 
     /// The key whose proof must come with the token (`cnf`). Whoever takes the token checks that proof.
@@ -213,7 +211,7 @@ impl VerifiedClaims {
 
     /// Its place in a list of its issuer that says whether it was revoked.
     pub fn status(&self) -> Option<&StatusReference> {
-        self.status.as_ref()
+        self.status.as_deref()
     }
 
     /// The same without that place, for whoever has found it and keeps it elsewhere.

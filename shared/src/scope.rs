@@ -10,9 +10,9 @@ pub const MAX_TOKENS: usize = 64;
 /// At most so many bytes in one scope token.
 pub const MAX_TOKEN_BYTES: usize = 128;
 
-/// A set of scope tokens in alphabetical order; may be empty.
+/// A set of scope tokens; may be empty. Kept as it prints: in alphabetical order, with single spaces between them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Scope(Vec<Box<str>>);
+pub struct Scope(Box<str>);
 
 /// Why a text is no scope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum ScopeFault {
 impl Scope {
     /// Builds a scope from tokens; each must satisfy the grammar of RFC 6749 §3.3.
     pub fn from_tokens<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Result<Self, ScopeFault> {
-        let mut set: Vec<Box<str>> = Vec::new();
+        let mut set: Vec<&str> = Vec::new();
         for token in tokens {
             if token.is_empty() {
                 return Err(ScopeFault::Spacing);
@@ -45,45 +45,47 @@ impl Scope {
             {
                 return Err(ScopeFault::Character);
             }
-            if let Err(at) = set.binary_search_by(|known| (**known).cmp(token)) {
-                set.insert(at, token.into());
+            if let Err(at) = set.binary_search(&token) {
+                set.insert(at, token);
             }
         }
-        Ok(Self(set))
+        Ok(Self::of_sorted(&set))
     }
 
     /// Whether `token` is in the set.
     pub fn contains(&self, token: &str) -> bool {
-        self.0.binary_search_by(|known| (**known).cmp(token)).is_ok()
+        self.iter().any(|known| known == token)
     }
 
     /// Whether every token of `self` is in `other`.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.0.iter().all(|token| other.contains(token))
+        // Both are sorted: each token is looked for behind the one before it.
+        let mut others = other.iter();
+        self.iter().all(|token| others.any(|other| other == token))
     }
 
     /// The tokens that both have.
     pub fn intersection(&self, other: &Self) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|token| other.contains(token))
-                .cloned()
-                .collect(),
-        )
+        let both: Vec<_> = self.iter().filter(|token| other.contains(token)).collect();
+        Self::of_sorted(&both)
     }
 
     /// The tokens that either has.
     pub fn union(&self, other: &Self) -> Self {
-        let mut all: Vec<_> = self.0.iter().chain(&other.0).cloned().collect();
+        let mut all: Vec<_> = self.iter().chain(other.iter()).collect();
         all.sort_unstable();
         all.dedup();
-        Self(all)
+        Self::of_sorted(&all)
     }
 
     /// The tokens in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|token| &**token)
+        // The empty text has no token, not an empty one.
+        self.0.split(' ').filter(|token| !token.is_empty())
+    }
+
+    fn of_sorted(tokens: &[&str]) -> Self {
+        Self(tokens.join(" ").into())
     }
 
     /// Whether there is no token.
@@ -106,19 +108,13 @@ impl FromStr for Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, token) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(token)?;
-        }
-        Ok(())
+        f.write_str(&self.0)
     }
 }
 
 impl Serialize for Scope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -166,5 +162,11 @@ mod tests {
         assert_eq!(both.intersection(&scope("mcp:read other")), read);
         assert_eq!(read.union(&scope("mcp:call")), both);
         assert!(both.contains("mcp:call") && !read.contains("mcp:call"));
+        let five = scope("e d c b a");
+        assert!(scope("d b").is_subset(&five) && !scope("b f").is_subset(&five));
+        assert!(scope("").is_subset(&read) && scope("").is_subset(&scope("")) && !read.is_subset(&scope("")));
+        // A token is a whole one.
+        assert!(!both.contains("mcp") && !both.contains("mcp:call mcp:read") && !both.contains(""));
+        assert_eq!(scope("").iter().count(), 0);
     }
 }

@@ -177,6 +177,21 @@ mod tests {
     }
 
     #[test]
+    fn another_rate_for_addresses_counts_from_the_next_guess_on() {
+        let throttle = throttle();
+        let guess = |name: &str| throttle.enter(&stranger(name, "192.0.2.1"), NOW);
+        for name in ["a", "b", "c"] {
+            assert!(guess(name).is_ok());
+        }
+        throttle.set_address_rate("3/min".parse().unwrap());
+        assert!(guess("d").is_ok());
+        assert!(guess("e").is_err());
+        assert!(throttle.enter(&stranger("e", "192.0.2.2"), NOW).is_ok());
+        throttle.set_address_rate("off".parse().unwrap());
+        assert!(guess("e").is_ok());
+    }
+
+    #[test]
     fn the_eleventh_guess_waits_and_each_further_one_waits_longer() {
         let throttle = throttle();
         let who = stranger("ada", "192.0.2.1");

@@ -89,6 +89,7 @@ pub(crate) struct ApprovalView {
 #[serde(deny_unknown_fields)]
 struct DecisionInput {
     /// `approved` or `denied`.
+    #[schema(pattern = "^(approved|denied)$")]
     decision: String,
 }
 

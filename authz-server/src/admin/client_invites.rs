@@ -41,7 +41,7 @@ pub(crate) static CREATE: Operation = Operation {
     summary: "Make a token that lets somebody register clients; it is in the answer once and never again",
     noun: Noun::Clients,
     query: &[],
-    takes: Some(Form::of::<InviteInput>()),
+    takes: Some(Form::of::<ClientInviteInput>()),
     gives: (201, Some(Form::of::<InviteView>())),
     is_conditional: false,
     refuses: &[409],
@@ -79,12 +79,14 @@ pub(crate) static REVOKE: Operation = Operation {
 /// What is said of an invite.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct InviteInput {
+struct ClientInviteInput {
     /// What to call it; made up unless it is said.
     name: Option<String>,
     /// How many clients it registers; 1 unless it is said.
+    #[schema(minimum = 1)]
     uses: Option<u32>,
     /// How long it can be used, such as `12h`; `1d` unless it is said.
+    #[schema(pattern = "^[0-9]{1,9}(s|m|h|d)$")]
     ttl: Option<String>,
     /// Whether its clients may have tokens without a person (`client_credentials`).
     may_act_alone: Option<bool>,

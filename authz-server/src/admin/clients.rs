@@ -139,6 +139,7 @@ struct ClientInput {
     /// What people see. A new client needs one.
     client_name: Option<String>,
     /// `ai-agent`, `service`, `native` or `web`.
+    #[schema(pattern = "^(ai-agent|service|native|web)$")]
     client_type: Option<String>,
     /// What it may ask for at most, separated by spaces.
     scope: Option<String>,
@@ -157,6 +158,7 @@ struct ClientInput {
 #[serde(deny_unknown_fields)]
 struct SecretInput {
     /// How long the old secret goes on working, such as `10m`; `1h` unless it is said, `0s` ends it now.
+    #[schema(pattern = "^[0-9]{1,9}(s|m|h|d)$")]
     overlap: Option<String>,
 }
 

@@ -134,7 +134,7 @@ fn described(operation: &Operation) -> OperationBuilder {
     if operation.is_repeatable() {
         let what =
             "A new one for each request; whoever sends a request again with it gets the first answer again";
-        let header = parameter("Idempotency-Key", ParameterIn::Header, text());
+        let header = parameter("Idempotency-Key", ParameterIn::Header, pattern("^[!-~]{1,255}$"));
         described = described.parameter(header.description(Some(what)));
     }
     if let Some(form) = &operation.takes {
@@ -207,9 +207,20 @@ fn text() -> Object {
     Object::with_type(SchemaType::Type(Type::String))
 }
 
+fn pattern(pattern: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .pattern(Some(pattern))
+        .build()
+}
+
 fn schema_of(parameter: &Parameter) -> Object {
     match parameter.kind {
-        Kind::Text => text(),
+        Kind::Text => ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .min_length(Some(1))
+            .build(),
+        Kind::Cursor => pattern("^[A-Za-z0-9_-]+$"),
         Kind::Words(words) => ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::String))
             .enum_values(Some(words.iter().copied()))

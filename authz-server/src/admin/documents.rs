@@ -71,6 +71,7 @@ struct DocumentInput {
     document: Option<Value>,
     /// `fetched`: as if it had been fetched just now. `pinned`: it stays as it is. `vouched`: it stays as it is, and the
     /// client is as one that an operator created. `fetched` unless it is said.
+    #[schema(pattern = "^(fetched|pinned|vouched)$")]
     standing: Option<String>,
     /// The address of a document, which is fetched now, and pinned.
     client_id: Option<String>,

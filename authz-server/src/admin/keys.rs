@@ -92,10 +92,12 @@ pub(crate) struct KeyView {
 #[serde(deny_unknown_fields)]
 struct RotationInput {
     /// Only the key of this algorithm, `EdDSA`, `RS256` or `ES256`; all of them unless it is said.
+    #[schema(pattern = "^(EdDSA|RS256|ES256)$")]
     alg: Option<String>,
     /// `planned`: a new key is published, and signs when everybody can know it. `now`: it signs at once, and the old one
     /// stays published. `compromised`: it signs at once, and every other one of the algorithm is gone, with all that it
     /// signed. `planned` unless it is said.
+    #[schema(pattern = "^(planned|now|compromised)$")]
     way: Option<String>,
 }
 

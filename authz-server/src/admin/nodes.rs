@@ -140,6 +140,7 @@ struct InviteInput {
     /// The node whose place it takes, and which is cut off then.
     replaces: Option<String>,
     /// How long the code can be used, such as `10m`; `1h` unless it is said.
+    #[schema(pattern = "^[0-9]{1,9}(s|m|h|d)$")]
     ttl: Option<String>,
     /// Whether the node may make invites itself, each with the yes of an administrator.
     may_invite: Option<bool>,

@@ -51,6 +51,8 @@ pub(crate) struct Parameter {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Text,
+    /// What an earlier page said.
+    Cursor,
     Words(&'static [&'static str]),
     /// From 1 to this.
     Number(u32),
@@ -159,5 +161,5 @@ pub(super) const LIMIT: Parameter = Parameter {
 pub(super) const CURSOR: Parameter = Parameter {
     name: "cursor",
     what: "The next_cursor of the page before",
-    kind: Kind::Text,
+    kind: Kind::Cursor,
 };

@@ -117,8 +117,10 @@ struct NewResource {
     /// The scopes that it knows, separated by spaces; those of a node unless it is said.
     scope: Option<String>,
     /// What its tokens are signed with: `EdDSA`, `RS256` or `ES256`.
+    #[schema(pattern = "^(EdDSA|RS256|ES256)$")]
     alg: Option<String>,
     /// How long its tokens live, in seconds.
+    #[schema(minimum = 1)]
     access_ttl: Option<u32>,
     /// The client as which the resource server introspects its tokens.
     client_id: Option<String>,
@@ -132,7 +134,9 @@ struct NewResource {
 struct ResourceInput {
     name: Option<String>,
     scope: Option<String>,
+    #[schema(pattern = "^(EdDSA|RS256|ES256)$")]
     alg: Option<String>,
+    #[schema(minimum = 1)]
     access_ttl: Option<u32>,
     /// `null` takes it away.
     client_id: Option<String>,

@@ -46,6 +46,7 @@ pub(crate) static REVOKE: Operation = Operation {
 #[serde(deny_unknown_fields)]
 struct TokenInput {
     /// An access token or a refresh token.
+    #[schema(min_length = 1)]
     token: String,
 }
 

@@ -280,6 +280,38 @@ async fn a_newer_directory_takes_back_a_mistake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p2p_14_whose_record_a_list_has_ended_is_revoked_when_the_directory_drops_it() {
+    let site = Site::new();
+    let (now, second) = (clock::now(), Duration::from_secs(1));
+    let [two, three] = [[2; 32], [3; 32]].map(|public| name::peer_id(&public));
+    site.peers.directory(&directory(&[[2; 32], [3; 32]], now));
+    site.prove([2; 32]).unwrap();
+    site.prove([3; 32]).unwrap();
+    site.peers.judge(|record| record.record.peer_id == two);
+    assert!(!site.peers.is_known(&two) && site.peers.is_known(&three));
+    // With another record the same key may come back; until the directory drops it, it has not left.
+    assert!(!site.peers.is_revoked(&two));
+    // Of two of one time, nobody knows which is the later.
+    site.peers.directory(&directory(&[[3; 32]], now));
+    assert!(!site.peers.is_revoked(&two));
+    site.peers.directory(&directory(&[[3; 32]], now + second));
+    assert!(site.peers.is_revoked(&two) && !site.peers.is_revoked(&three));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_made_up_is_called_after_those_that_the_issuer_names() {
+    let site = Site::new();
+    for n in 10..200 {
+        assert!(site.hear([n; 32], Source::Gossip));
+    }
+    assert!(site.hear([2; 32], Source::Directory));
+    let called = site.peers.to_dial(Whom::Others, 1);
+    assert_eq!(called[0].0, name::peer_id(&[2; 32]));
+    // Then the others have their turn.
+    assert_eq!(site.peers.to_dial(Whom::Others, 8).len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_expired_is_forgotten() {
     let mut site = Site::new();
     let peer_id = name::peer_id(&[2; 32]);

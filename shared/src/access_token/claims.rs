@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::shape::{Form, Rules};
+use super::texts::Parts;
 use super::{Check, Confirmation, Expectation, Rare, TokenFault, VerifiedClaims, printable};
 use crate::clock::UnixSeconds;
 use crate::scope::{Scope, ScopeFault};
@@ -62,31 +63,31 @@ impl Source<'_> {
         self.audience()?;
         let (issued_at, expires_at) = self.times(now)?;
         let missing = |name: &str| TokenFault::new(Check::Claims, format!("{name} is missing"));
+        let subject = self.text("sub")?.ok_or_else(|| missing("sub"))?;
+        let place = self.claims.get("status").map(StatusReference::read).transpose()?;
+        let hash;
+        let token_id = match self.token_id()? {
+            Some(id) => id,
+            None if self.rules.needs_id => return Err(missing(self.rules.ids[0])),
+            None => {
+                hash = unnamed();
+                &hash
+            }
+        };
         Ok(VerifiedClaims {
-            subject: self.text("sub")?.ok_or_else(|| missing("sub"))?.into(),
-            status: self
-                .claims
-                .get("status")
-                .map(StatusReference::read)
-                .transpose()?
-                .flatten(),
-            token_id: match self.token_id()? {
-                Some(id) => id.into(),
-                None if self.rules.needs_id => return Err(missing(self.rules.ids[0])),
-                None => unnamed().into(),
-            },
-            ..self.common((issued_at, expires_at))?
+            status: place.flatten().map(Box::new),
+            ..self.common((subject, token_id), (issued_at, expires_at))?
         })
     }
 
-    /// What is read alike from a token and from what its issuer says of it. `sub` and the token's name are left empty.
+    /// What is read alike from a token and from what its issuer says of it.
     pub(super) fn common(
         &self,
+        (subject, token_id): (&str, &str),
         (issued_at, expires_at): (UnixSeconds, UnixSeconds),
     ) -> Result<VerifiedClaims, TokenFault> {
         let fault = |reason: &str| TokenFault::new(Check::Claims, reason);
-        let client = self.client()?;
-        let client = client.ok_or_else(|| fault(&format!("{} is missing", self.rules.clients[0])))?;
+        let client_id = self.needed_client()?;
         let has = |name: &str, is: fn(&Value) -> bool| self.claims.get(name).is_none_or(is);
         if !has("act", Value::is_object) {
             return Err(fault("act is not an object"));
@@ -106,14 +107,17 @@ impl Source<'_> {
         };
         Ok(VerifiedClaims {
             issuer: Arc::clone(&self.expectation.issuer),
-            subject: Box::default(),
-            client_id: client.into(),
-            token_id: Box::default(),
+            texts: Parts {
+                subject,
+                client_id,
+                token_id,
+                client_name: self.text("client_name")?.unwrap_or_default(),
+                client_type: self.text("client_type")?.unwrap_or_default(),
+            }
+            .into(),
             expires_at,
             issued_at,
             audience: Arc::clone(&self.expectation.audience),
-            client_name: self.text("client_name")?.map(Into::into),
-            client_type: self.text("client_type")?.map(Into::into),
             // Who is asked about a token need not be asked about its place.
             status: None,
             scope: self.scope()?,
@@ -133,7 +137,7 @@ impl Source<'_> {
         let fault = |reason: String| Err(TokenFault::new(Check::Audience, reason));
         let client_is_ours = || -> Result<bool, TokenFault> {
             let client = self.client()?;
-            Ok(client.is_some_and(|client| expected.clients.contains(&client)))
+            Ok(client.is_some_and(|client| expected.clients.iter().any(|known| *known == client)))
         };
         match self.claims.get("aud") {
             // Cognito, without resource binding: the client is all that says for whom the token is.
@@ -203,10 +207,11 @@ impl Source<'_> {
         Ok((issued_at, expires_at))
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, TokenFault> {
+    /// A claim that is text with content.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, TokenFault> {
         match self.claims.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
             Some(_) => Err(TokenFault::new(
                 Check::Claims,
                 format!("{name} is not a string with content"),
@@ -214,13 +219,20 @@ impl Source<'_> {
         }
     }
 
+    /// The client, which must be named.
+    pub(super) fn needed_client(&self) -> Result<&str, TokenFault> {
+        let missing = || format!("{} is missing", self.rules.clients[0]);
+        self.client()?
+            .ok_or_else(|| TokenFault::new(Check::Claims, missing()))
+    }
+
     /// The client, by each of its names that is there.
-    fn client(&self) -> Result<Option<String>, TokenFault> {
-        let mut found: Option<String> = None;
+    fn client(&self) -> Result<Option<&str>, TokenFault> {
+        let mut found = None;
         for name in self.rules.clients {
-            match (self.text(name)?, &found) {
+            match (self.text(name)?, found) {
                 (Some(client), None) => found = Some(client),
-                (Some(client), Some(other)) if client != *other => {
+                (Some(client), Some(other)) if client != other => {
                     let reason = format!("{name} is not {}", printable(other));
                     return Err(TokenFault::new(Check::Claims, reason));
                 }
@@ -230,7 +242,8 @@ impl Source<'_> {
         Ok(found)
     }
 
-    pub(super) fn token_id(&self) -> Result<Option<String>, TokenFault> {
+    /// The token's name, if it has one.
+    pub(super) fn token_id(&self) -> Result<Option<&str>, TokenFault> {
         for name in self.rules.ids {
             if let Some(id) = self.text(name)? {
                 return Ok(Some(id));

@@ -106,11 +106,10 @@ impl Introspected {
         source.audience()?;
         let (issued_at, expires_at) = source.known_times(now)?;
         let (id, subject) = (source.token_id()?, source.text("sub")?);
-        let claims = source.common((issued_at.unwrap_or(now), expires_at.unwrap_or(now + kept)))?;
         // A client that acts for nobody may have no subject (RFC 7662 §2.2).
-        let own = format!("{CLIENT}{}", claims.client_id);
-        if let Some(other) = subject.as_ref().filter(|subject| subject.starts_with(CLIENT))
-            && *other != own
+        let own = format!("{CLIENT}{}", source.needed_client()?);
+        if let Some(other) = subject.filter(|subject| subject.starts_with(CLIENT))
+            && other != own
         {
             // Somebody who may choose a name would be taken for that client.
             return Err(TokenFault::new(
@@ -118,11 +117,11 @@ impl Introspected {
                 "sub begins with client: and is not that of its client",
             ));
         }
-        Ok(VerifiedClaims {
-            subject: subject.unwrap_or(own).into(),
-            token_id: id.unwrap_or_else(unnamed).into(),
-            ..claims
-        })
+        let hash = if id.is_none() { unnamed() } else { String::new() };
+        source.common(
+            (subject.unwrap_or(&own), id.unwrap_or(&hash)),
+            (issued_at.unwrap_or(now), expires_at.unwrap_or(now + kept)),
+        )
     }
 
     /// Whether the answer is about an access token: servers know refresh tokens and ID tokens too.

@@ -33,17 +33,6 @@ impl Listens {
             Self::Nowhere => None,
         }
     }
-
-    /// A port that was free a moment ago.
-    fn free_port(self) -> u16 {
-        match self {
-            Self::Quic => {
-                let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-                socket.local_addr().unwrap().port()
-            }
-            _ => free_port().unwrap(),
-        }
-    }
 }
 
 /// An enrolled node with a port for peers.
@@ -84,7 +73,7 @@ impl PeerNode {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{complaint}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let p2p_port = listens.free_port();
+        let p2p_port = free_port().unwrap();
         let listen: Vec<String> = listens.at(p2p_port).into_iter().collect();
         let mut config = std::fs::read_to_string(node.config()).unwrap();
         config.push_str(&format!(

@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -396,14 +398,23 @@ pub fn is_free(port: u16) -> bool {
         && (!has_ipv6() || TcpListener::bind(("::1", port)).is_ok())
 }
 
-/// A loopback port that was free a moment ago. Another program may take it first, so callers try again on failure.
+/// A loopback port that was free a moment ago, and that this program gets once. It lies below those that systems give to
+/// whoever asks for any: an outgoing connection of somebody else would take one of those before it is listened on.
 ///
 /// # Errors
-/// When the system has no port left.
+/// When none is free.
 pub fn free_port() -> Outcome<u16> {
-    for _ in 0..20 {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        if is_free(port) {
+    const FIRST: u32 = 15_000;
+    const COUNT: u32 = 17_000;
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    // Several programs may ask at once: those that were started one after the other begin far from each other.
+    let begin = || AtomicU32::new(std::process::id().wrapping_mul(4999) % COUNT);
+    let next = NEXT.get_or_init(begin);
+    for _ in 0..COUNT {
+        let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if let Ok(port) = u16::try_from(port)
+            && is_free(port)
+        {
             return Ok(port);
         }
     }

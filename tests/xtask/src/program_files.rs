@@ -33,7 +33,10 @@ pub(crate) struct Examples {
 /// Builds the benchmark's examples of the node, with optimisation.
 pub(crate) fn build_examples() -> Outcome<Examples> {
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--release", "-p", "mcp-node", "--features", "open-door"]);
+    // Of both programs, as [`build`] does, so that all share one set of compiled crates.
+    cargo.args(["build", "--release", "-p", "authz-server", "-p", "mcp-node"]);
+    cargo.args(["--features", "mcp-node/open-door"]);
+    cargo.args(shell::openssl_features("authz-server/"));
     cargo.args(["--example", "open_door", "--example", "signature_check"]);
     shell::run(&mut cargo)?;
     let folder = target_folder()?.join("release/examples");

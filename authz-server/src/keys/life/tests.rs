@@ -86,6 +86,11 @@ async fn key_01_a_key_is_published_signs_is_kept_and_goes() {
         let ring = KeyRing::load(&stage.db, &stage.master).await.unwrap();
         assert_eq!(ring.signer(Algorithm::EdDSA).unwrap().kid(), first);
         assert!(ring.published.find(&second).is_some());
+        // Nothing is late while the next one waits for its time, however long the first has been signing.
+        let late = published_at + DAY + LATE;
+        let current = |ring: &KeyRing| ring.states.iter().find(|key| key.kid == first).cloned().unwrap();
+        assert!(ring.has_heir(&current(&ring), late));
+        assert!(!ring.has_heir(&current(&ring), late + Duration::from_secs(1)));
 
         // Whoever looks again finds nothing to do, and nobody has to forget what they know.
         let head = change::head(&stage.db).await.unwrap();

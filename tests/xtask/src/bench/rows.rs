@@ -87,7 +87,7 @@ impl Bench {
             )?;
         }
         for era in ["modern", "legacy"] {
-            for shown in [Shown::Warm, Shown::Cold, Shown::Nothing] {
+            for shown in [Shown::Warm, Shown::Cold, Shown::Signature, Shown::Nothing] {
                 self.row(&mut rows, &format!("tool call, {era}, {shown}"), |bench, name| {
                     bench.calls(name, era, shown)
                 })?;
