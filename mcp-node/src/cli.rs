@@ -24,10 +24,10 @@ use crate::config::NodeConfig;
 #[derive(Parser)]
 #[command(name = "mcp-node", version, propagate_version = true)]
 struct CommandLine {
-    /// The configuration file [default: mcp-node.toml, if there is one]
+    /// The configuration file [default: mcp-node.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON where there is something to print
+    /// Print data as JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -36,29 +36,29 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until stopped
+    /// Serve until SIGTERM or Ctrl-C
     Serve,
     /// Write a configuration file that works
     Init(init::Arguments),
     /// Join a fleet with an invite of its authorization server
     Enroll(enroll::Arguments),
-    /// Tell who this node is
+    /// Show who this node is
     Identity,
-    /// Tell how a running node is
+    /// Show how the running node is
     Status(status::Arguments),
     /// List other nodes, or connect to one
     #[command(subcommand)]
     Peers(fleet::Peers),
-    /// Tell other nodes of this one, or list whom it has heard of
+    /// Announce this node, or list whom it has heard of
     #[command(subcommand)]
     Discovery(fleet::Discovery),
-    /// Look into access tokens
+    /// Access tokens
     #[command(subcommand)]
     Token(Box<token::Command>),
-    /// Check or show the configuration
+    /// The configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Ask a running node whether it is alive: for containers
+    /// Ask the running node whether it is alive; for container probes
     Healthcheck(healthcheck::Arguments),
     /// What a node starts by itself, to listen to the local network
     #[command(name = crate::discovery::COMMAND, hide = true)]

@@ -12,6 +12,9 @@ use crate::issuers::{Introspection, Said, Trust, check_bound};
 
 pub(crate) use self::proof::ShownProof;
 
+/// Why a place in a status list says nothing here.
+const NOT_LOOKED_AT: &str = "not looked at here; a running node that refuses the token for it says so";
+
 /// An issuer whose tokens would be taken, and where its keys are.
 pub(crate) struct Candidate {
     pub(crate) expectation: Expectation,
@@ -92,8 +95,12 @@ pub(crate) async fn explain(
         Err(fault) => (&Check::ALL[..], Err(fault)),
     };
     let failed = verdict.as_ref().err();
+    // The lists are with the node that runs, which follows them.
+    let is_on_a_list = verdict.as_ref().is_ok_and(|claims| claims.status().is_some());
     let steps = checks.iter().map(|&check| {
+        let is_left_out = is_on_a_list && check == Check::Status;
         let verdict = match failed {
+            None if is_left_out => Verdict::Skipped,
             None => Verdict::Passed,
             Some(fault) if check < fault.check => Verdict::Passed,
             Some(fault) if check == fault.check => Verdict::Failed,
@@ -101,7 +108,8 @@ pub(crate) async fn explain(
         };
         let reason = failed
             .filter(|fault| fault.check == check)
-            .map(|fault| fault.reason.clone());
+            .map(|fault| fault.reason.clone())
+            .or_else(|| is_left_out.then(|| NOT_LOOKED_AT.to_owned()));
         Step {
             check: check.as_str(),
             demands: check.describe(),

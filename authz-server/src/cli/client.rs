@@ -18,7 +18,7 @@ use crate::client::{AuthMethod, ClientType, DEVICE_CODE, JWT_BEARER, TOKEN_EXCHA
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Create a client; prints its id and, once and never again, its secret
+    /// Create a client; print its id and, once and never again, its secret
     Create(Create),
     /// List clients
     List(List),

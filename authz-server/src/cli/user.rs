@@ -19,11 +19,11 @@ const MAX_FILE_BYTES: u64 = 1024;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Create an account; without a password file, prints a link by which the person sets a password once
+    /// Create an account; without a password file, print a link by which the person sets a password once
     Create(Create),
     /// List every account
     List,
-    /// Set a password, which ends every session and grant of the person; without a file, prints a link for it
+    /// Set a password, which ends every session and grant of the person; without a file, print a link for it
     SetPassword {
         /// The account's username
         username: String,

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
+use shared::config::Setting;
 
 use super::{Failure, load, print};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Tell every fault at once, or that there is none
+    /// Name every fault of the configuration, or say that there is none
     Check,
-    /// Print what is in force, and where each value came from
+    /// Print every value in force and where it comes from
     Show,
 }
 
@@ -20,7 +21,7 @@ pub(super) fn run(file: Option<PathBuf>, command: &Command, json: bool) -> Resul
     let config = load(file)?;
     match command {
         Command::Check => print(json, &json!({"faults": []}), || {
-            "the configuration is good".to_owned()
+            "the configuration has no fault".to_owned()
         })?,
         Command::Show => {
             let settings: Vec<_> = config
@@ -29,9 +30,11 @@ pub(super) fn run(file: Option<PathBuf>, command: &Command, json: bool) -> Resul
                 .map(|s| json!({"key": s.path, "value": s.value, "source": s.source.as_str()}))
                 .collect();
             print(json, &settings, || {
-                let line = |s: &shared::config::Setting| {
-                    format!("{} = {}  # {}\n", s.path, s.value, s.source.as_str())
-                };
+                let width = |of: fn(&Setting) -> &str| config.settings.iter().map(|s| of(s).len()).max();
+                let path = width(|setting| &setting.path).unwrap_or(0);
+                let value = width(|setting| &setting.value).unwrap_or(0);
+                let line =
+                    |s: &Setting| format!("{:<path$}  {:<value$}  {}\n", s.path, s.value, s.source.as_str());
                 config.settings.iter().map(line).collect()
             })?;
         }

@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Subcommand)]
 pub(super) enum Discovery {
-    /// Tell other nodes of this one, now
+    /// Announce this node to others, now
     Announce(Asked),
     /// List every node that this one has heard of
     Peers(Asked),

@@ -18,9 +18,8 @@ pub(super) fn run(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(serve_with_ring(config, ring, |addresses| {
-        for address in addresses {
-            tracing::info!(%address, %resource, "listening");
-        }
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        tracing::info!(%resource, addresses = addresses.join(", "), "serving");
     }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ use crate::issuers::{LEEWAY, Trust, expectation};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Tell check by check why this node takes or refuses a token; exit 0 accepted, 1 refused
+    /// Explain, check by check, why this node takes or refuses a token; exit 0 accepted, 1 refused
     Explain(Arguments),
 }
 

@@ -50,6 +50,14 @@ pub(crate) fn for_interop() -> Outcome<()> {
     need(works.is_ok_and(|output| output.status.success()), "python3-venv")
 }
 
+/// What readers of the book type beside the two programs.
+pub(crate) fn for_walks() -> Outcome<()> {
+    need(shell::has("curl"), "curl")?;
+    need(shell::has("openssl"), "openssl")?;
+    need(shell::has("unshare"), "util-linux")?;
+    need(shell::has("ip"), "iproute2")
+}
+
 /// The load generator of the benchmark.
 pub(crate) fn for_bench() -> Outcome<()> {
     need(shell::has("wrk"), "wrk")?;

@@ -201,7 +201,8 @@ pub(crate) fn install_node() -> Outcome<()> {
     Ok(())
 }
 
-fn install_python() -> Outcome<()> {
+/// Installs the Python packages of the requirements unless exactly they are there.
+pub(crate) fn install_python() -> Outcome<()> {
     let requirements = shell::workspace().join("tests/interop/python/requirements.txt");
     let stamp = venv()?.join("installed-requirements.txt");
     if same(&requirements, &stamp) {
@@ -218,7 +219,8 @@ fn install_python() -> Outcome<()> {
     Ok(())
 }
 
-fn venv() -> Outcome<PathBuf> {
+/// The Python environment of these packages.
+pub(crate) fn venv() -> Outcome<PathBuf> {
     Ok(program_files::target_folder()?.join("interop-venv"))
 }
 

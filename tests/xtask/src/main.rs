@@ -1,6 +1,7 @@
 //! `cargo xtask`: bring the fleet up, test everything, examine it, measure it.
 
 mod bench;
+mod book;
 mod conformance;
 mod faults;
 mod install;
@@ -41,6 +42,8 @@ enum Command {
     RaceRunner(race::RunnerOptions),
     /// Five nodes on two segments of a network, and their server on a third, in network namespaces
     Fleet(segments::Options),
+    /// Runs every command and reads every snippet of README and the book
+    Book(book::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
     /// Plays how what nodes tell each other spreads in fleets that no machine runs
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Fleet(options) => segments::run(&options),
+        Command::Book(options) => book::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),
     };

@@ -1,6 +1,6 @@
 //! Building the two programs and finding what was built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xtask::shell;
 use xtask::{Explain, Outcome};
@@ -9,6 +9,16 @@ use xtask::{Explain, Outcome};
 pub(crate) struct Programs {
     pub(crate) authz_server: PathBuf,
     pub(crate) mcp_node: PathBuf,
+}
+
+impl Programs {
+    /// The programs in a folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            authz_server: folder.join("authz-server"),
+            mcp_node: folder.join("mcp-node"),
+        }
+    }
 }
 
 /// Builds both programs, with optimisation if asked.
@@ -56,10 +66,7 @@ fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {
     }
     shell::run(&mut cargo)?;
     let folder = target_folder()?.join(if release { "release" } else { "debug" });
-    Ok(Programs {
-        authz_server: folder.join("authz-server"),
-        mcp_node: folder.join("mcp-node"),
-    })
+    Ok(Programs::at(&folder))
 }
 
 /// Cargo's target folder, wherever the configuration puts it.

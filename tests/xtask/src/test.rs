@@ -9,7 +9,7 @@ use clap::Args;
 use xtask::shell::{self, say};
 use xtask::{Fault, Outcome};
 
-use crate::{conformance, install, interop, program_files, segments, up};
+use crate::{book, conformance, install, interop, program_files, segments, up};
 use table::Row;
 
 #[derive(Args)]
@@ -66,6 +66,7 @@ const PARTS: &[Part] = &[
 const SLOW_PARTS: &[Part] = &[
     ("fleet on segments", segments::part),
     ("interop", || interop::run().map(|()| Verdict::Passed)),
+    ("book", book::part),
     ("conformance", || conformance::run().map(|()| Verdict::Passed)),
 ];
 
@@ -81,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         say(format!("Only the parts with {text:?} in their name were run."));
     }
     if options.fast {
-        say("Left out by --fast: fleet on segments, interop, conformance.");
+        say("Left out by --fast: fleet on segments, interop, book, conformance.");
     }
     let failed: Vec<&str> = rows
         .iter()

@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Build with optimisation
     #[arg(long)]
     pub(crate) release: bool,
+    /// A folder with both programs, built already
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub(crate) programs: Option<PathBuf>,
     /// The server's port
     #[arg(long, default_value_t = 9000)]
     pub(crate) as_port: u16,
@@ -59,8 +62,13 @@ pub(crate) struct Fleet {
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     check_ports(options)?;
-    say("Building authz-server and mcp-node (the first time takes a few minutes) …");
-    let programs = program_files::build(options.release)?;
+    let programs = match &options.programs {
+        Some(folder) => Programs::at(folder),
+        None => {
+            say("Building authz-server and mcp-node (the first time takes a few minutes) …");
+            program_files::build(options.release)?
+        }
+    };
     let fleet = start(options, &programs)?;
     let walked = demo(&fleet);
     if options.once || walked.is_err() {
@@ -227,6 +235,7 @@ pub(crate) fn private(name: &str) -> Outcome<Options> {
         data,
         postgres: None,
         release: false,
+        programs: None,
         as_port,
         node_port,
     })

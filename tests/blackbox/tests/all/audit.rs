@@ -45,12 +45,17 @@ fn a_replayed_code_stands_in_the_audit_log_and_what_is_no_replay_does_not(db: Db
     );
     let other = fleet.web_client(CALLBACK, &[]);
     refused_400(&fleet.redeem(&other, &code, &pkce, &[]), "invalid_grant");
-    assert_eq!(list(&fleet, &[]), [] as [Value; 0]);
+    let told = || {
+        let mut rows = list(&fleet, &[]);
+        rows.retain(|row| row["actor_type"] != "operator");
+        rows
+    };
+    assert_eq!(told(), [] as [Value; 0]);
 
     for _ in 0..3 {
         refused_400(&fleet.redeem(&client_id, &code, &pkce, &[]), "invalid_grant");
     }
-    let rows = list(&fleet, &[]);
+    let rows = told();
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows[0];
     assert_eq!(row["event"], "authorization_code_replayed");
@@ -98,8 +103,11 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
         .map(|row| row["event"].as_str().unwrap())
         .collect();
     let expected = [
+        "resource.created",
         "node.invited",
         "node.enrolled",
+        "user.created",
+        "client.created",
         "resource.deleted",
         "node.revoked",
         "client.revoked",

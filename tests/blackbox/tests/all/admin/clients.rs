@@ -284,7 +284,7 @@ fn a_creation_that_is_repeated_happens_once(db: Db) {
     assert_ne!(answer.json().unwrap(), first.json().unwrap());
     // What was refused was not done, and may be tried again.
     let bad = json!({"client_name": "x", "grant_types": ["authorization_code"]});
-    refused(&repeated(&bad, "key-2"), 400, "invalid_client_metadata");
+    refused(&repeated(&bad, "key-2"), 400, "invalid_redirect_uri");
     assert_eq!(repeated(&body, "key-2").status, 201);
     for key in ["", " ", "a b", &"k".repeat(300)] {
         refused(&repeated(&body, key), 400, "invalid_request");
