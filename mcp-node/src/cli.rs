@@ -37,8 +37,8 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Serve until SIGTERM or Ctrl-C
-    Serve,
-    /// Write a configuration file that works
+    Serve(serve::Arguments),
+    /// Write a configuration that works, a systemd unit and a compose file
     Init(init::Arguments),
     /// Join a fleet with an invite of its authorization server
     Enroll(enroll::Arguments),
@@ -83,8 +83,8 @@ pub fn main() -> ExitCode {
         command,
     } = CommandLine::parse();
     let done = match command {
-        Command::Serve => serve::run(config),
-        Command::Init(arguments) => init::run(config, &arguments),
+        Command::Serve(arguments) => serve::run(config, &arguments),
+        Command::Init(arguments) => init::run(config, &arguments, json),
         Command::Enroll(arguments) => enroll::run(config, &arguments, json),
         Command::Identity => identity::run(config, json),
         Command::Status(arguments) => status::run(config, &arguments, json),

@@ -177,6 +177,12 @@ impl NodeConfig {
             if address.ip().is_loopback() {
                 names.push("localhost".to_owned());
             }
+            // Clients may know another port, a proxy's; the commands on this machine ask where the node listens.
+            names.extend(
+                url.host_str()
+                    .filter(|host| *host != "localhost")
+                    .map(str::to_owned),
+            );
             for name in names {
                 hosts.push(format!("{name}:{}", address.port()));
                 if address.port() == default_port {

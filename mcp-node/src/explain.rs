@@ -299,6 +299,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_said_of_a_status_list_that_nobody_looked_at() {
+        let forge = Forge::new("https://as.example");
+        let place =
+            serde_json::json!({"status_list": {"idx": 7, "uri": "https://as.example/oauth/status/1"}});
+        let token = forge.token(|claims| claims["status"] = place);
+        let explanation = explain(&token, &candidates(&forge), None, NOW).await;
+        let step = explanation
+            .steps
+            .iter()
+            .find(|step| step.check == "status")
+            .unwrap();
+        assert!(explanation.accepted);
+        assert_eq!(
+            (step.verdict, step.reason.as_deref()),
+            (Verdict::Skipped, Some(NOT_LOOKED_AT))
+        );
+    }
+
+    #[tokio::test]
     async fn the_first_failure_is_named_and_the_rest_is_skipped() {
         let forge = Forge::new("https://as.example");
         let token = forge.token(|claims| claims["aud"] = "https://other/mcp".into());

@@ -8,6 +8,7 @@ mod guard;
 mod rule;
 mod special_use;
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -125,14 +126,16 @@ pub struct HttpClient(reqwest::Client);
 impl HttpClient {
     /// A client that trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`.
     pub fn new(extra_authorities: Option<&Path>) -> Result<Self, ClientFault> {
-        let builder = builder(extra_authorities)?
-            .timeout(TOTAL_TIMEOUT)
-            .tcp_keepalive(ALIVE.0)
-            .tcp_keepalive_interval(Duration::from_secs(1))
-            .tcp_keepalive_retries(3);
-        #[cfg(target_os = "linux")]
-        let builder = builder.tcp_user_timeout(ALIVE.1);
-        built(builder).map(Self)
+        built(for_documents(extra_authorities)?).map(Self)
+    }
+
+    /// As [`Self::new`], but `host` is looked for at `address`, whatever the network says of the name: how a program on
+    /// this machine asks the one beside it, and not another that answers to the same name.
+    pub fn found_at(
+        extra_authorities: Option<&Path>,
+        (host, address): (&str, SocketAddr),
+    ) -> Result<Self, ClientFault> {
+        built(for_documents(extra_authorities)?.resolve(host, address)).map(Self)
     }
 
     /// The same for answers that come piece by piece, of a server that the operator named: a library's client without
@@ -216,6 +219,18 @@ impl HttpClient {
         }
         receive(request, max_bytes).await
     }
+}
+
+/// For answers that come whole and soon.
+fn for_documents(extra_authorities: Option<&Path>) -> Result<ClientBuilder, ClientFault> {
+    let builder = builder(extra_authorities)?
+        .timeout(TOTAL_TIMEOUT)
+        .tcp_keepalive(ALIVE.0)
+        .tcp_keepalive_interval(Duration::from_secs(1))
+        .tcp_keepalive_retries(3);
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(ALIVE.1);
+    Ok(builder)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door")]

@@ -24,7 +24,8 @@ pub(super) fn id_of(segment: &str) -> Option<String> {
     };
     let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
     let id = String::from_utf8(bytes).ok()?;
-    let is_one = !id.is_empty() && !is_plain(&id) && id.len() <= MAX_BYTES && !id.chars().any(char::is_control);
+    let is_one =
+        !id.is_empty() && !is_plain(&id) && id.len() <= MAX_BYTES && !id.chars().any(char::is_control);
     is_one.then_some(id)
 }
 

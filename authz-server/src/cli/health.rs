@@ -1,6 +1,7 @@
 //! `authz-server healthcheck`: exit code 0 when the server that this configuration describes is ready.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use shared::http_client::HttpClient;
 use shared::tls::TlsMode;
@@ -11,14 +12,15 @@ use super::print::Report;
 use crate::config::Config;
 
 pub(super) async fn check(config: &Config) -> Outcome {
+    let address = local(config)?;
     let (client, url) = match &config.tls {
-        TlsMode::Off => (HttpClient::new(None)?, probe("http", local(config)?)?),
-        TlsMode::SelfSigned { folder, .. } => (
-            HttpClient::new(Some(&folder.join("ca.pem")))?,
-            probe("https", local(config)?)?,
-        ),
-        // Somebody else's certificate names the public host, so that is asked.
-        TlsMode::Files { .. } => (HttpClient::new(None)?, config.issuer.url().join("/readyz")?),
+        TlsMode::Off => (HttpClient::new(None)?, probe("http", &address.to_string())?),
+        TlsMode::SelfSigned { folder, .. } => beside(&folder.join("ca.pem"), "localhost", address)?,
+        // The certificate is for the public name, which may lead to a balancer and from there to another instance.
+        TlsMode::Files { cert_file, .. } => {
+            let host = config.issuer.url().host_str().unwrap_or("localhost");
+            beside(cert_file, host, address)?
+        }
     };
     match client.fetch_json(&url, 1024).await {
         Ok(_) => Ok(Report::line("ready")),
@@ -26,8 +28,21 @@ pub(super) async fn check(config: &Config) -> Outcome {
     }
 }
 
-fn probe(scheme: &str, address: SocketAddr) -> Result<Url, url::ParseError> {
-    format!("{scheme}://{address}/readyz").parse()
+/// The server on this machine under the name that its certificate has. What is in `authorities` is trusted for that: a
+/// chain of the operator's own that has its authority in it vouches for itself.
+fn beside(
+    authorities: &Path,
+    host: &str,
+    address: SocketAddr,
+) -> Result<(HttpClient, Url), Box<dyn std::error::Error>> {
+    Ok((
+        HttpClient::found_at(Some(authorities), (host, address))?,
+        probe("https", &format!("{host}:{}", address.port()))?,
+    ))
+}
+
+fn probe(scheme: &str, authority: &str) -> Result<Url, url::ParseError> {
+    format!("{scheme}://{authority}/readyz").parse()
 }
 
 /// The first listen address, seen from this machine.

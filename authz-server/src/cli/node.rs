@@ -1,15 +1,18 @@
 //! `authz-server node …`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::config::Span;
+use shared::tls::write_private;
 
 use super::Outcome;
 use super::place::{Place, of, saying};
 use super::print::{Report, day};
 use crate::admin::nodes;
-use crate::fleet::invite::InviteView;
+use crate::fleet::invite::{self, InviteView};
 use crate::fleet::node::NodeView;
 use crate::pages;
 
@@ -41,6 +44,9 @@ pub(super) struct NewInvite {
     /// The node whose place it takes, for example because its disk is lost; that one is cut off
     #[arg(long, value_name = "NODE")]
     replace: Option<String>,
+    /// Write the code to this file, which only its owner can read, instead of printing it; make no invite if the file is there
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Let the node make invites itself, each with the yes of an administrator
     #[arg(long)]
     may_invite: bool,
@@ -53,7 +59,7 @@ pub(super) struct NewInvite {
 }
 
 /// What is said of a new invite.
-const MAKING: [&str; 5] = ["resource", "ttl", "name", "replace", "may_invite"];
+const MAKING: [&str; 6] = ["resource", "ttl", "name", "replace", "output", "may_invite"];
 
 impl Command {
     pub(super) async fn run(self, place: &Place) -> Outcome {
@@ -78,9 +84,21 @@ impl Command {
                 place.ask(&nodes::WITHDRAW_INVITE, of(&invite_id)).await?;
                 Ok(Report::line("the invite is withdrawn; nobody can enrol with it"))
             }
+            // What is to be started again and again, a container for example, makes one invite all the same.
+            Self::Invite(NewInvite {
+                output: Some(file), ..
+            }) if file.exists() => {
+                let text = format!("{} is there already; no invite was made", file.display());
+                Ok(Report::line(&text))
+            }
             Self::Invite(new) => {
+                let output = new.output.clone();
                 let body = new.said();
-                Report::record(&place.ask(&nodes::CREATE_INVITE, saying(body)).await?)
+                let made: invite::NewInvite = place.get(&nodes::CREATE_INVITE, saying(body)).await?;
+                match output {
+                    None => Report::record(&made),
+                    Some(file) => write(place, &made, &file).await,
+                }
             }
             Self::List => {
                 let list: Vec<NodeView> = place.all(&nodes::LIST, &[]).await?;
@@ -116,4 +134,16 @@ impl NewInvite {
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect()
     }
+}
+
+/// Puts the code where nobody else reads it. One that is nowhere is no use to anybody, and is taken back.
+async fn write(place: &Place, made: &invite::NewInvite, file: &Path) -> Outcome {
+    if let Err(e) = write_private(file, made.invite.as_bytes(), false) {
+        place.ask(&nodes::WITHDRAW_INVITE, of(&made.invite_id)).await?;
+        return Err(format!("cannot write {}: {e}; the invite is withdrawn", file.display()).into());
+    }
+    Ok(Report::line(&format!(
+        "the code is in {}; enrol with: mcp-node enroll --issuer ISSUER --invite-file FILE",
+        file.display()
+    )))
 }

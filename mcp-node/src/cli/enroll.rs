@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use shared::clock::now;
+use shared::config::read_secret_text;
 use shared::fleet::enrolment::{self, Description};
 use shared::fleet::record;
 use shared::http_client::HttpClient;
@@ -35,8 +36,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL")]
     issuer: String,
     /// The code that `authz-server node invite` printed
-    #[arg(long, value_name = "CODE")]
-    invite: String,
+    #[arg(long, value_name = "CODE", required_unless_present = "invite_file")]
+    invite: Option<String>,
+    /// A file with the code, which then appears on no command line
+    #[arg(long, value_name = "FILE", conflicts_with = "invite")]
+    invite_file: Option<PathBuf>,
     /// The node's own address, as clients type it and as tokens name it [default: what the configuration or the invite says]
     #[arg(long, value_name = "URL")]
     resource: Option<String>,
@@ -66,9 +70,21 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments, json: bool) -> R
         .issuer
         .parse()
         .map_err(|fault| format!("--issuer {}: {fault}", arguments.issuer))?;
+    let invite = match (&arguments.invite, &arguments.invite_file) {
+        (_, Some(file)) => read_secret_text(file)?,
+        (Some(code), None) => Secret::from(code.clone()),
+        (None, None) => return Err("the invite is missing".into()),
+    };
     let place = Place::find(&path, &issuer, arguments)?;
     let identity = Identity::ensure(&place.data_dir)?;
-    let enrolment = block_on(ask(&issuer, arguments, &place, &identity))??;
+    let applicant = Applicant {
+        issuer: &issuer,
+        ca_file: arguments.ca_file.as_deref(),
+        invite: &invite,
+        resource: place.resource.clone(),
+        name: place.name.clone(),
+    };
+    let enrolment = block_on(applicant.ask(&identity))??;
     // First what cannot be had again.
     enrolment.store(&place.data_dir)?;
     place.write(&path, &enrolment, arguments)?;
@@ -87,6 +103,24 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments, json: bool) -> R
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Enrols the node that `config` describes with the server that it names first, unless it has enrolled already.
+pub(super) fn ensure(config: &NodeConfig, invite_file: &Path) -> Result<(), Failure> {
+    if Enrolment::load(&config.data_dir)?.is_some() {
+        return Ok(());
+    }
+    let issuer = config.issuers.first().ok_or("no [[issuer]] to enrol with")?;
+    let invite = read_secret_text(invite_file)?;
+    let applicant = Applicant {
+        issuer: &issuer.issuer,
+        ca_file: issuer.ca_file.as_deref(),
+        invite: &invite,
+        resource: Some(config.resource.as_str().to_owned()),
+        name: config.name.clone(),
+    };
+    let enrolment = block_on(applicant.ask(&Identity::ensure(&config.data_dir)?))??;
+    Ok(enrolment.store(&config.data_dir)?)
 }
 
 /// The configuration that there is, or that there will be.
@@ -192,40 +226,51 @@ fn issuer_table(issuer: &Issuer, arguments: &Arguments) -> String {
     table
 }
 
-/// Enrols, and believes the answer only as far as its own signature goes.
-async fn ask(
-    issuer: &Issuer,
-    arguments: &Arguments,
-    place: &Place,
-    identity: &Identity,
-) -> Result<Enrolment, Failure> {
-    let invite = Secret::from(arguments.invite.trim().to_owned());
-    let description = Description {
-        resource: place.resource.clone(),
-        name: place.name.clone(),
-        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
-        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-    };
-    let now = now();
-    let proof = enrolment::sign(identity.key(), (issuer.as_str(), &invite), &description, now)?;
-    let request = json!({"invite": invite.reveal(), "jwk": identity.public_jwk(), "proof": proof});
-    let url: Url = issuer.endpoint("/fleet/enroll").parse()?;
-    let client = HttpClient::new(arguments.ca_file.as_deref())?;
-    let answer = client.exchange_json(&url, &request, MAX_BYTES).await;
-    let answer = answer.map_err(|fault| format!("{url}: {fault}"))?;
-    let body = answer.json().filter(|_| answer.status == 201);
-    let body = body.ok_or_else(|| format!("{issuer} does not enrol this node: {}", answer.complaint()))?;
-    let strange = |why: &str| format!("{issuer} answered strangely: {why}");
-    let enrolment: Enrolment = serde_json::from_value(body).map_err(|e| strange(&e.to_string()))?;
-    let keys = KeySet::parse(enrolment.jwks.to_string().as_bytes()).map_err(|e| strange(&e.to_string()))?;
-    let signed = record::verify_record(&enrolment.record, (issuer.as_str(), &keys), now);
-    let signed = signed.map_err(|fault| strange(&format!("the record: {fault}")))?;
-    let signed = signed.record;
-    let is_ours = signed.cnf.jwk.get("x") == identity.public_jwk().get("x");
-    if enrolment.issuer != *issuer || !is_ours || signed.resource != enrolment.resource {
-        return Err(strange("the record is another node's").into());
+/// A node that wants to become a member.
+struct Applicant<'a> {
+    issuer: &'a Issuer,
+    /// Certificate authorities of the server beside the public ones.
+    ca_file: Option<&'a Path>,
+    invite: &'a Secret,
+    /// What it says of itself; the invite says the rest.
+    resource: Option<String>,
+    name: Option<String>,
+}
+
+impl Applicant<'_> {
+    /// Enrols, and believes the answer only as far as its own signature goes.
+    async fn ask(self, identity: &Identity) -> Result<Enrolment, Failure> {
+        let issuer = self.issuer;
+        let invite = Secret::from(self.invite.reveal().trim().to_owned());
+        let description = Description {
+            resource: self.resource,
+            name: self.name,
+            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        let now = now();
+        let proof = enrolment::sign(identity.key(), (issuer.as_str(), &invite), &description, now)?;
+        let request = json!({"invite": invite.reveal(), "jwk": identity.public_jwk(), "proof": proof});
+        let url: Url = issuer.endpoint("/fleet/enroll").parse()?;
+        let client = HttpClient::new(self.ca_file)?;
+        let answer = client.exchange_json(&url, &request, MAX_BYTES).await;
+        let answer = answer.map_err(|fault| format!("{url}: {fault}"))?;
+        let body = answer.json().filter(|_| answer.status == 201);
+        let body =
+            body.ok_or_else(|| format!("{issuer} does not enrol this node: {}", answer.complaint()))?;
+        let strange = |why: &str| format!("{issuer} answered strangely: {why}");
+        let enrolment: Enrolment = serde_json::from_value(body).map_err(|e| strange(&e.to_string()))?;
+        let keys =
+            KeySet::parse(enrolment.jwks.to_string().as_bytes()).map_err(|e| strange(&e.to_string()))?;
+        let signed = record::verify_record(&enrolment.record, (issuer.as_str(), &keys), now);
+        let signed = signed.map_err(|fault| strange(&format!("the record: {fault}")))?;
+        let signed = signed.record;
+        let is_ours = signed.cnf.jwk.get("x") == identity.public_jwk().get("x");
+        if enrolment.issuer != *issuer || !is_ours || signed.resource != enrolment.resource {
+            return Err(strange("the record is another node's").into());
+        }
+        Ok(enrolment)
     }
-    Ok(enrolment)
 }
 
 #[cfg(test)]
@@ -235,7 +280,8 @@ mod tests {
     fn arguments() -> Arguments {
         Arguments {
             issuer: "https://as.example".to_owned(),
-            invite: "ehi_x".to_owned(),
+            invite: Some("ehi_x".to_owned()),
+            invite_file: None,
             resource: None,
             name: None,
             ca_file: None,

@@ -30,34 +30,46 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where this machine reaches the node.
+/// Where this machine reaches the node, under a name that its certificate has.
 pub(super) fn local_address(config: &NodeConfig) -> Result<Url, Failure> {
-    let address = config.listen.first().ok_or("there is no listen address")?;
-    let host = match (&config.tls, address.ip()) {
-        // The certificate of the operator names the resource's host, and ours names localhost.
-        (TlsMode::Files { .. }, _) => return Ok(config.resource.url().clone()),
-        (TlsMode::SelfSigned { .. }, _) => format!("localhost:{}", address.port()),
-        (TlsMode::Off, IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).to_string()
-        }
-        (TlsMode::Off, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => {
-            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())).to_string()
-        }
-        (TlsMode::Off, _) => address.to_string(),
+    let address = listen_address(config)?;
+    let (scheme, authority) = match &config.tls {
+        TlsMode::Off => ("http", address.to_string()),
+        _ => (
+            "https",
+            format!("{}:{}", certificate_host(config), address.port()),
+        ),
     };
-    let scheme = if config.tls == TlsMode::Off {
-        "http"
-    } else {
-        "https"
-    };
-    Ok(format!("{scheme}://{host}").parse()?)
+    Ok(format!("{scheme}://{authority}").parse()?)
 }
 
-/// A client that trusts the node's own certificate authority, if it has one.
+/// A client that finds the node's own name on this machine, and trusts the node's own certificate authority: the one that
+/// it made, or what is in the operator's chain.
 pub(super) fn client(config: &NodeConfig) -> Result<HttpClient, Failure> {
-    let authority = match &config.tls {
-        TlsMode::SelfSigned { folder, .. } => Some(folder.join("ca.pem")),
-        _ => None,
+    let authorities = match &config.tls {
+        TlsMode::Off => return Ok(HttpClient::new(None)?),
+        TlsMode::SelfSigned { folder, .. } => folder.join("ca.pem"),
+        TlsMode::Files { cert_file, .. } => cert_file.clone(),
     };
-    Ok(HttpClient::new(authority.as_deref())?)
+    let place = (certificate_host(config), listen_address(config)?);
+    Ok(HttpClient::found_at(Some(&authorities), place)?)
+}
+
+/// The certificate of the operator names the resource's host, and ours names localhost too.
+fn certificate_host(config: &NodeConfig) -> &str {
+    match &config.tls {
+        TlsMode::Files { .. } => config.resource.url().host_str().unwrap_or("localhost"),
+        _ => "localhost",
+    }
+}
+
+/// The first listen address, seen from this machine.
+fn listen_address(config: &NodeConfig) -> Result<SocketAddr, Failure> {
+    let address = config.listen.first().ok_or("there is no listen address")?;
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, address.port()))
 }

@@ -1,16 +1,19 @@
-//! `mcp-node init`: a configuration file that works.
+//! `mcp-node init`: a configuration file that works, and what starts the node with the machine.
 
+mod beside;
 mod upstream;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Failure, print};
-use crate::config::{DEFAULT_FILE, NodeConfig};
+use crate::config::{DEFAULT_FILE, NodeConfig, UpstreamConfig, UpstreamTransport};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -26,23 +29,83 @@ pub(super) struct Arguments {
     /// An MCP server to put behind the node: a command line or a URL; may be repeated
     #[arg(long, value_name = "COMMAND | URL")]
     upstream: Vec<String>,
-    /// Replace the file if it is there
+    /// Replace files that are there
     #[arg(long)]
     force: bool,
 }
 
-pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode, Failure> {
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    /// The configuration.
+    config: String,
+    /// Every file that was written.
+    written: Vec<String>,
+    /// Those that were there already, and stay as they are.
+    kept: Vec<String>,
+}
+
+pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments, json: bool) -> Result<ExitCode, Failure> {
     let path = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     let content = write(arguments)?;
     store(&path, &content, arguments.force).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => format!("{} is there already; --force replaces it", path.display()),
         _ => format!("cannot write {}: {e}", path.display()),
     })?;
-    let shown = path.display().to_string();
-    print(false, &shown, || {
-        format!("wrote {shown}; start the node with: mcp-node serve --config {shown}")
-    })?;
+    let place = place(&path, &content)?;
+    let mut report = Report {
+        config: path.display().to_string(),
+        written: vec![path.display().to_string()],
+        kept: Vec::new(),
+    };
+    make_private_folder(&place.folder().join("data"))?;
+    for file in place.files() {
+        let path = place.folder().join(&file.name);
+        match store(&path, &file.text, arguments.force) {
+            Ok(()) => report.written.push(file.name),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => report.kept.push(file.name),
+            Err(e) => return Err(format!("cannot write {}: {e}", path.display()).into()),
+        }
+    }
+    print(json, &report, || report.lines())?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn lines(&self) -> String {
+        let mut text = format!("wrote {}\n", self.written.join(", "));
+        if !self.kept.is_empty() {
+            text.push_str(&format!("kept {}, there already\n", self.kept.join(", ")));
+        }
+        text.push_str(&format!(
+            "start the node with: mcp-node serve --config {}",
+            self.config
+        ));
+        text
+    }
+}
+
+/// Where the node that `config` describes is, now that the file is there.
+fn place(config: &Path, content: &str) -> Result<beside::Place, Failure> {
+    let known = NodeConfig::from_text(content)?;
+    let is_program = |upstream: &UpstreamConfig| matches!(upstream.transport, UpstreamTransport::Program(_));
+    let metadata = std::fs::metadata(config)?;
+    Ok(beside::Place {
+        config: std::path::absolute(config)?,
+        program: std::env::current_exe()?,
+        owner: (metadata.uid(), metadata.gid()),
+        starts_programs: known.upstreams.iter().any(is_program),
+    })
+}
+
+/// The data folder, so that no container engine makes it for somebody else.
+fn make_private_folder(path: &Path) -> Result<(), Failure> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            Err(format!("cannot create {}: {e}", path.display()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The file's text, which is known to be good before it is written.
@@ -103,7 +166,6 @@ pub(super) fn toml_text(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UpstreamTransport;
 
     fn arguments(force: bool) -> Arguments {
         Arguments {
@@ -119,18 +181,32 @@ mod tests {
     fn the_file_works_and_is_not_overwritten_by_accident() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.toml");
-        run(Some(path.clone()), &arguments(false)).unwrap();
+        run(Some(path.clone()), &arguments(false), false).unwrap();
         let config = NodeConfig::from_text(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(config.name.as_deref(), Some("north \"1\""));
         assert_eq!(config.listen, ["127.0.0.1:8081".parse().unwrap()]);
         assert_eq!(config.issuers[0].issuer.as_str(), "https://as.example");
 
         std::fs::write(&path, "mine").unwrap();
-        let refused = run(Some(path.clone()), &arguments(false)).unwrap_err().0;
+        let refused = run(Some(path.clone()), &arguments(false), false).unwrap_err().0;
         assert!(refused.contains("--force"), "{refused}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-        run(Some(path.clone()), &arguments(true)).unwrap();
+        run(Some(path.clone()), &arguments(true), false).unwrap();
         assert_ne!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_is_beside_it_already_stays_unless_it_is_to_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("compose.yaml"), "mine").unwrap();
+        run(Some(at("node.toml")), &arguments(false), false).unwrap();
+        assert_eq!(std::fs::read_to_string(at("compose.yaml")).unwrap(), "mine");
+        assert!(at("mcp-node.service").is_file() && at(".env.example").is_file());
+        assert_eq!(std::fs::metadata(at("data")).unwrap().mode() & 0o777, 0o700);
+        run(Some(at("node.toml")), &arguments(true), false).unwrap();
+        let compose = std::fs::read_to_string(at("compose.yaml")).unwrap();
+        assert!(compose.contains("./node.toml:/mcp-node.toml:ro"), "{compose}");
     }
 
     #[test]
@@ -184,7 +260,7 @@ mod tests {
             ..arguments(false)
         };
         assert!(
-            run(Some(path.clone()), &bad)
+            run(Some(path.clone()), &bad, false)
                 .unwrap_err()
                 .0
                 .contains("issuer.0.url")

@@ -3,12 +3,24 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Failure, load};
+use clap::Args;
+
+use super::{Failure, enroll, load};
 use crate::logs::Ring;
 use crate::server::serve_with_ring;
 
-pub(super) fn run(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Enrol first, with the code in this file, unless the node has enrolled already. The server is the first [[issuer]]
+    #[arg(long, value_name = "FILE")]
+    invite_file: Option<PathBuf>,
+}
+
+pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = load(file)?;
+    if let Some(invite_file) = &arguments.invite_file {
+        enroll::ensure(&config, invite_file)?;
+    }
     let ring = Ring::default();
     ring.start();
     let resource = config.resource.clone();

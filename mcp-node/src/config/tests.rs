@@ -102,7 +102,10 @@ fn plain_http_to_the_network_needs_tls() {
         format!("[server]\nlisten = [\"0.0.0.0:8443\"]\nresource = \"https://node.example/mcp\"\n{ISSUER}");
     assert_eq!(faults(&open).len(), 1);
     let config = NodeConfig::from_text(&format!("{open}[tls]\nmode = \"self-signed\"\n")).unwrap();
-    assert_eq!(config.hosts(), ["node.example", "0.0.0.0:8443"]);
+    assert_eq!(
+        config.hosts(),
+        ["node.example", "0.0.0.0:8443", "node.example:8443"]
+    );
     assert!(
         matches!(config.tls, TlsMode::SelfSigned { names, .. } if names == ["localhost", "node.example"])
     );

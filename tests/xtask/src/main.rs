@@ -2,13 +2,17 @@
 
 mod bench;
 mod book;
+mod compose;
 mod conformance;
 mod faults;
 mod install;
 mod interop;
 mod model;
+mod packages;
 mod program_files;
 mod race;
+mod release;
+mod sbom;
 mod segments;
 mod test;
 mod up;
@@ -42,6 +46,14 @@ enum Command {
     RaceRunner(race::RunnerOptions),
     /// Five nodes on two segments of a network, and their server on a third, in network namespaces
     Fleet(segments::Options),
+    /// The fleet of compose/docker-compose.yml in containers, and the walk through it
+    Compose(compose::Options),
+    /// Prints what a program is made of (CycloneDX)
+    Sbom(sbom::Options),
+    /// Makes Debian packages of both programs
+    Packages(packages::Options),
+    /// Sets a version, packs everything that a release has, and tags it
+    Release(release::Options),
     /// Runs every command and reads every snippet of README and the book
     Book(book::Options),
     /// Measures tokens, introspections and tool calls per second on one core
@@ -59,6 +71,10 @@ fn main() -> ExitCode {
         Command::Race(options) => race::run(&options),
         Command::RaceRunner(options) => race::run_one(&options),
         Command::Fleet(options) => segments::run(&options),
+        Command::Compose(options) => compose::run(&options),
+        Command::Sbom(options) => sbom::run(&options),
+        Command::Packages(options) => packages::run(&options),
+        Command::Release(options) => release::run(&options),
         Command::Book(options) => book::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),

@@ -9,7 +9,7 @@ use clap::Args;
 use xtask::shell::{self, say};
 use xtask::{Fault, Outcome};
 
-use crate::{book, conformance, install, interop, program_files, segments, up};
+use crate::{book, compose, conformance, install, interop, program_files, segments, up};
 use table::Row;
 
 #[derive(Args)]
@@ -65,6 +65,7 @@ const PARTS: &[Part] = &[
 
 const SLOW_PARTS: &[Part] = &[
     ("fleet on segments", segments::part),
+    ("fleet in containers", compose::part),
     ("interop", || interop::run().map(|()| Verdict::Passed)),
     ("book", book::part),
     ("conformance", || conformance::run().map(|()| Verdict::Passed)),
@@ -82,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         say(format!("Only the parts with {text:?} in their name were run."));
     }
     if options.fast {
-        say("Left out by --fast: fleet on segments, interop, book, conformance.");
+        say("Left out by --fast: fleet on segments, fleet in containers, interop, book, conformance.");
     }
     let failed: Vec<&str> = rows
         .iter()

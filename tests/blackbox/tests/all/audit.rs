@@ -146,7 +146,7 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
     let verified = fleet.server.json(&["audit", "verify"]).unwrap();
     assert_eq!(
         verified,
-        json!({"events": 7, "first": 1, "head": rows[0]["hash"]})
+        json!({"events": 10, "first": 1, "head": rows[0]["hash"]})
     );
     fleet.sql("UPDATE audit_event SET target = 'c_other' WHERE sequence = 3");
     let (exit, out, sentence) = run(&fleet, &["audit", "verify"]);

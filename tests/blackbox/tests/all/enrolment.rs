@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use xtask::fleet::{START, UNLIMITED_NODE};
 use xtask::http::{self, Request};
 use xtask::journey;
+use xtask::program::Program;
 
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap().to_owned()
@@ -102,6 +103,72 @@ fn two_commands_make_a_node_that_serves(db: Db) {
         complaint.contains("already_enrolled") && complaint.contains("--replace"),
         "{complaint}"
     );
+}
+
+both!(a_node_enrols_as_it_starts_with_a_code_that_nobody_typed);
+fn a_node_enrols_as_it_starts_with_a_code_that_nobody_typed(db: Db) {
+    let fleet = Fleet::shared(db);
+    let node = bare_node(&fleet);
+    node.write_config().unwrap();
+    let file = node.folder.join("invite");
+    let path = file.display().to_string();
+    let url = node.url();
+    let words = [
+        "node",
+        "invite",
+        "--resource",
+        &url,
+        "--name",
+        &node.name,
+        "--output",
+        &path,
+    ];
+    let said = fleet.server.json(&words).unwrap().to_string();
+    let code = std::fs::read_to_string(&file).unwrap();
+    fleet.remember(&code);
+    assert!(code.starts_with("ehi_") && !said.contains("ehi_"), "{said}");
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    // Once more, as a container that is started again would: nothing is made.
+    let made = || {
+        let invites = fleet.server.json(&["node", "invite", "--list"]).unwrap();
+        let rows = invites.as_array().unwrap().clone();
+        rows.iter().filter(|row| row["resource"] == url.as_str()).count()
+    };
+    fleet.server.json(&words).unwrap();
+    assert_eq!(made(), 1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), code);
+
+    let line = ["serve", "--invite-file", &path];
+    let refused = |why: &str| {
+        let output = node.command(&line).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(why), "{text}");
+    };
+    mode(0o640);
+    refused("chmod 600");
+    mode(0o600);
+    std::fs::write(&file, "ehi_x").unwrap();
+    refused("invalid_invite");
+    std::fs::write(&file, format!("{code}\n")).unwrap();
+    let ready = format!("http://localhost:{}/readyz", node.port);
+    let serve = || Program::start("mcp-node", node.command(&line), &node.log()).unwrap();
+    let mut program = serve();
+    program.wait_ready(&ready, START).unwrap();
+    let listed = fleet.server.json(&["node", "list"]).unwrap();
+    let rows = listed.as_array().unwrap();
+    let row = rows.iter().find(|row| row["resource"] == url.as_str()).unwrap();
+    assert_eq!(
+        (&row["name"], &row["state"]),
+        (&json!(node.name), &json!("enrolled"))
+    );
+    assert!(program.terminate(START).unwrap().success());
+    // From then on it needs no code.
+    std::fs::remove_file(&file).unwrap();
+    serve().wait_ready(&ready, START).unwrap();
 }
 
 both!(p2p_03_an_invite_lets_in_one_node_and_says_nothing_else_of_itself);
