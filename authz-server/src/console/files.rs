@@ -159,7 +159,11 @@ mod tests {
         for file in scripts() {
             let folder = file.path.rsplit_once('/').unwrap().0;
             // Others stand in what is shown, as lines to copy.
-            for line in file.body.lines().filter(|line| line.starts_with("import ") && line.contains("from '.")) {
+            for line in file
+                .body
+                .lines()
+                .filter(|line| line.starts_with("import ") && line.contains("from '."))
+            {
                 let name = line.rsplit('\'').nth(1).unwrap();
                 let path = match name.strip_prefix("../") {
                     Some(above) => format!("/{above}"),
