@@ -24,6 +24,10 @@ const INTERACTIONS: Duration = Duration::from_secs(60);
 /// Changes are kept this long. An instance that was stopped for longer reads everything again.
 const CHANGES: Duration = Duration::from_secs(86_400);
 
+/// Which clients were used is written every ten minutes ([`usage`]), by each instance for itself: nobody is forgotten before
+/// all of them have.
+const NOTED: Duration = Duration::from_secs(1800);
+
 /// Revoked grants are kept this long: what somebody may ask about afterwards.
 const GRANTS: Duration = Duration::from_secs(30 * 86_400);
 
@@ -38,10 +42,22 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
-/// Takes every step, whatever became of the others; returns those that failed. What refers to other rows goes before them,
-/// so when it stays, they stay.
 async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
-    let (db, before) = (&app.db, now - MARGIN);
+    // First what was used: nobody is forgotten who was here today.
+    let noted = usage::write(app, now).await;
+    let mut failed = prune(&app.db, app.config.audit_retention, now).await;
+    failed.extend(noted.err().map(|fault| ("use of clients", fault)));
+    failed
+}
+
+/// Takes every step, whatever became of the others; returns those that failed. What refers to other rows goes before them,
+/// so when it stays, they stay. Any number of instances may do it at once.
+pub(crate) async fn prune(
+    db: &Db,
+    audit_retention: Option<Duration>,
+    now: UnixSeconds,
+) -> Vec<(&'static str, DbFault)> {
+    let before = now - MARGIN;
     let steps = [
         // A used code is evidence for as long as what came of it lives (OAuth 2.1 §4.1.3).
         ("codes", db::authorization_code::forget(db, before).await),
@@ -76,11 +92,8 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
         ("approvals", db::approval::forget(db, before).await),
         ("admin requests", db::admin_request::forget(db, before).await),
         ("tallies", db::tally::forget(db, now - tally::KEPT).await),
-        ("registrations", registrations(app, now).await),
-        (
-            "audit events",
-            audit_events(db, app.config.audit_retention, now).await,
-        ),
+        ("registrations", registrations(db, now).await),
+        ("audit events", audit_events(db, audit_retention, now).await),
         ("changes", db::change::forget(db, now - CHANGES).await),
     ];
     let failed = steps
@@ -89,14 +102,12 @@ async fn clean(app: &App, now: UnixSeconds) -> Vec<(&'static str, DbFault)> {
     failed.collect()
 }
 
-async fn registrations(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
-    // First what was used: nobody is forgotten who was here today.
-    usage::write(app, now).await?;
-    let ended = db::client_life::expire(&app.db, now).await?;
+async fn registrations(db: &Db, now: UnixSeconds) -> Result<(), DbFault> {
+    let ended = db::client_life::expire(db, now - NOTED, now).await?;
     if ended > 0 {
         tracing::info!(ended, "registrations that nobody used have ended");
     }
-    db::client_life::forget(&app.db, now - MARGIN).await
+    db::client_life::forget(db, now - MARGIN).await
 }
 
 async fn audit_events(db: &Db, retention: Option<Duration>, now: UnixSeconds) -> Result<(), DbFault> {

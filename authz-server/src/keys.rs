@@ -149,7 +149,13 @@ impl MasterKey {
         Ok([nonce.as_slice(), &text].concat())
     }
 
-    fn open_sealed(&self, kid: &str, alg: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+    /// Opens what [`Self::seal`] sealed.
+    pub(crate) fn open_sealed(
+        &self,
+        kid: &str,
+        alg: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
         let other = || KeyFault::OtherMasterKey {
             path: self.path.clone(),
         };

@@ -9,6 +9,7 @@ mod app;
 mod audit;
 mod authorization_details;
 mod authorize;
+mod backup;
 #[cfg(test)]
 mod browsing;
 mod changes;
@@ -21,6 +22,7 @@ mod console;
 mod counts;
 mod db;
 mod discovery;
+mod doctor;
 mod dpop;
 mod error;
 #[cfg(test)]

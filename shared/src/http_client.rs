@@ -5,6 +5,7 @@
 mod changed;
 mod exchange;
 mod guard;
+mod look;
 mod rule;
 mod special_use;
 
@@ -14,9 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use reqwest::Method;
 pub use reqwest::header::HeaderMap;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE};
-use reqwest::{ClientBuilder, RequestBuilder};
+use reqwest::{ClientBuilder, RequestBuilder, Response};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -26,6 +28,7 @@ use zeroize::Zeroizing;
 pub use self::changed::{News, Question};
 pub use self::exchange::{Exchanged, Message};
 pub use self::guard::{GuardFault, GuardedClient, Own};
+pub use self::look::Looked;
 pub use self::rule::{GuardRule, HostPattern, HostPatternFault, RuleFault};
 pub use self::special_use::{purpose as special_purpose, reached as reached_address};
 use crate::secret::Secret;
@@ -195,15 +198,8 @@ impl HttpClient {
     ) -> Result<(u16, Vec<u8>), FetchFault> {
         check_scheme(url)?;
         let request = self.0.post(url.clone()).headers(headers.clone()).body(body);
-        let mut answer = request.send().await.map_err(transport)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > max_bytes {
-                return Err(FetchFault::TooLarge(max_bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((answer.status().as_u16(), body))
+        let answer = request.send().await.map_err(transport)?;
+        Ok((answer.status().as_u16(), whole(answer, max_bytes).await?))
     }
 
     async fn fetch(
@@ -231,6 +227,18 @@ fn for_documents(extra_authorities: Option<&Path>) -> Result<ClientBuilder, Clie
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(ALIVE.1);
     Ok(builder)
+}
+
+/// The body, if it has at most `max_bytes`.
+async fn whole(mut answer: Response, max_bytes: usize) -> Result<Vec<u8>, FetchFault> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(FetchFault::TooLarge(max_bytes));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
@@ -295,7 +303,7 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
     let request = request
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity");
-    let mut answer = request.send().await.map_err(transport)?;
+    let answer = request.send().await.map_err(transport)?;
     let lengths = answer
         .headers()
         .iter()
@@ -313,15 +321,8 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Fetched, F
         has_directive(headers, "no-store") || has_directive(headers, "no-cache"),
         age(headers),
     );
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > max_bytes {
-            return Err(FetchFault::TooLarge(max_bytes));
-        }
-        body.extend_from_slice(&chunk);
-    }
     Ok(Fetched {
-        body,
+        body: whole(answer, max_bytes).await?,
         media_type,
         max_age,
         no_store,

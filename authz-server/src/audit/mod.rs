@@ -53,6 +53,8 @@ pub(crate) enum Target<'a> {
     ClientInvite(&'a str),
     /// That of this server.
     Configuration,
+    /// That of this server.
+    Database,
     /// Everything that came of one code or device code.
     Family(&'a str),
     Grant(&'a str),
@@ -86,6 +88,7 @@ impl<'a> Target<'a> {
             Self::Session(id) => ("session", id),
             Self::Token(id) => ("access_token", id),
             Self::Configuration => ("configuration", ""),
+            Self::Database => ("database", ""),
             Self::Log => ("audit_log", ""),
             Self::User(id) => ("user", id),
         }

@@ -71,11 +71,13 @@ pub(crate) enum Name {
     ConfigurationReloaded,
     /// Events whose time was over were removed.
     AuditPruned,
+    /// An operator filled an empty database from a backup.
+    DatabaseRestored,
 }
 
 impl Name {
     /// All of them, in the order of docs/audit.md.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::RefreshTokenReplayed,
         Self::AuthorizationCodeReplayed,
         Self::DeviceCodeReplayed,
@@ -110,6 +112,7 @@ impl Name {
         Self::KeyCompromised,
         Self::ConfigurationReloaded,
         Self::AuditPruned,
+        Self::DatabaseRestored,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -148,6 +151,7 @@ impl Name {
             Self::KeyCompromised => "key.compromised",
             Self::ConfigurationReloaded => "configuration.reloaded",
             Self::AuditPruned => "audit.pruned",
+            Self::DatabaseRestored => "database.restored",
         }
     }
 }

@@ -7,6 +7,8 @@ mod client_details;
 mod client_document;
 mod client_invite;
 mod client_list;
+mod database;
+mod doctor;
 mod health;
 mod key;
 mod node;
@@ -69,10 +71,11 @@ enum Command {
     Key(key::Command),
     /// The database
     #[command(subcommand)]
-    Db(DbCommand),
+    Db(database::Command),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Doctor(doctor::Doctor),
     /// Ask the running server whether it is ready; for container probes
     Healthcheck,
 }
@@ -82,14 +85,6 @@ struct Serve {
     /// Listen here instead of at server.listen; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-}
-
-#[derive(Subcommand)]
-enum DbCommand {
-    /// Apply what is missing
-    Migrate,
-    /// Show which migrations have been applied
-    Status,
 }
 
 #[derive(Subcommand)]
@@ -148,29 +143,13 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             let place = Place::Here(open(&config).await?, Box::new(config));
             carry_out(command, &place).await
         }
-        Command::Db(DbCommand::Migrate) => {
-            open(&config).await?;
-            Ok(Report::line("the database is up to date"))
-        }
-        Command::Db(DbCommand::Status) => {
-            let status = Db::connect(&config.database_url)
-                .await?
-                .migration_status()
-                .await?;
-            Report::rows(&status, |migration| {
-                let state = if migration.applied { "applied" } else { "missing" };
-                vec![
-                    migration.version.to_string(),
-                    state.to_owned(),
-                    migration.description.clone(),
-                ]
-            })
-        }
+        Command::Db(command) => Box::pin(command.run(&config)).await,
         Command::Config(ConfigCommand::Check) => Ok(Report::line("the configuration has no fault")),
         Command::Config(ConfigCommand::Show) => {
             let rows = config.settings.iter().map(SettingView::from).collect();
             settings(rows)
         }
+        Command::Doctor(doctor) => doctor.run(&config).await,
         Command::Healthcheck => health::check(&config).await,
     }
 }

@@ -13,6 +13,7 @@ use crate::pages;
 pub(super) struct Report {
     json: Value,
     text: String,
+    has_failed: bool,
 }
 
 impl Report {
@@ -20,6 +21,7 @@ impl Report {
         Self {
             json: Value::Null,
             text: String::new(),
+            has_failed: false,
         }
     }
 
@@ -27,6 +29,24 @@ impl Report {
         Self {
             json: serde_json::json!({ "status": text }),
             text: format!("{text}\n"),
+            has_failed: false,
+        }
+    }
+
+    /// What is printed is bad news, unless `good`: the process ends with 1.
+    pub(super) fn failed_unless(self, good: bool) -> Self {
+        Self {
+            has_failed: !good,
+            ..self
+        }
+    }
+
+    /// Data, and a sentence for people.
+    pub(super) fn told(json: Value, text: String) -> Self {
+        Self {
+            json,
+            text,
+            has_failed: false,
         }
     }
 
@@ -37,7 +57,7 @@ impl Report {
         for (name, value) in json.as_object().into_iter().flatten() {
             text.push_str(&format!("{name:<40}{}\n", plain(value)));
         }
-        Ok(Self { json, text })
+        Ok(Self::told(json, text))
     }
 
     /// Several things, each as a line of columns.
@@ -66,10 +86,7 @@ impl Report {
             text.push_str(cells.join("  ").trim_end());
             text.push('\n');
         }
-        Ok(Self {
-            json: serde_json::to_value(list)?,
-            text,
-        })
+        Ok(Self::told(serde_json::to_value(list)?, text))
     }
 }
 
@@ -95,8 +112,19 @@ impl Printer {
     pub(super) fn finish(&self, outcome: super::Outcome) -> ExitCode {
         let (text, code) = match outcome {
             Ok(report) if report.json.is_null() => return ExitCode::SUCCESS,
-            Ok(report) if self.json => (format!("{:#}\n", report.json), ExitCode::SUCCESS),
-            Ok(report) => (report.text, ExitCode::SUCCESS),
+            Ok(report) => {
+                let code = if report.has_failed {
+                    ExitCode::FAILURE
+                } else {
+                    ExitCode::SUCCESS
+                };
+                let text = if self.json {
+                    format!("{:#}\n", report.json)
+                } else {
+                    report.text
+                };
+                (text, code)
+            }
             Err(fault) => {
                 let written = writeln!(std::io::stderr(), "authz-server: {fault}");
                 // Nobody reads: nothing is left to do about it.

@@ -70,7 +70,8 @@ impl Command {
         match self {
             Self::Create(create) => create.run(place).await,
             Self::List => {
-                let list: Vec<UserView> = place.all(&users::LIST, &[]).await?;
+                let mut list: Vec<UserView> = place.all(&users::LIST, &[]).await?;
+                list.sort_by(|one, other| one.username.cmp(&other.username));
                 Report::rows(&list, row)
             }
             Self::SetPassword {

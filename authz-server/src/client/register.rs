@@ -245,7 +245,7 @@ pub(crate) fn new_client_id() -> Result<String, NoRandomness> {
 
 /// The registered spelling of each resource, as a JSON list.
 async fn resources_json(db: &Db, named: Vec<String>) -> Result<String, RegisterFault> {
-    let own = admin::uri(&db::deployment::issuer(db).await?);
+    let own = admin::uri(&db::deployment::owner(db).await?);
     let mut uris = Vec::new();
     for name in named {
         let key = name

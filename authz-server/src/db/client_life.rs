@@ -12,7 +12,7 @@ const UNUSED: &str = "SELECT COUNT(*) FROM client \
      WHERE origin = 'registration' AND expires_at IS NOT NULL AND last_used_at IS NULL";
 // What somebody has granted and not taken back keeps its client alive.
 const EXPIRE: &str = "UPDATE client SET revoked_at = $1, tokens_not_before = $1 WHERE revoked_at IS NULL AND client_id IN \
-     (SELECT c.client_id FROM client c WHERE c.origin = 'registration' AND c.expires_at < $1 AND c.revoked_at IS NULL \
+     (SELECT c.client_id FROM client c WHERE c.origin = 'registration' AND c.expires_at < $3 AND c.revoked_at IS NULL \
      AND NOT EXISTS (SELECT 1 FROM access_grant g WHERE g.client_id = c.client_id AND g.revoked_at IS NULL \
      AND (g.expires_at IS NULL OR g.expires_at > $1)) ORDER BY c.expires_at LIMIT $2) RETURNING client_id";
 // Whatever was granted once is evidence, and its client's name with it.
@@ -53,14 +53,15 @@ pub(crate) async fn count_unused(db: &Db) -> Result<i64, DbFault> {
     on!(db, c => sqlx::query_scalar(UNUSED).fetch_one(c))
 }
 
-/// Ends every registration whose time has come; returns how many.
-pub(crate) async fn expire(db: &Db, now: UnixSeconds) -> Result<usize, DbFault> {
+/// Ends every registration whose time was over at `before`; returns how many.
+pub(crate) async fn expire(db: &Db, before: UnixSeconds, now: UnixSeconds) -> Result<usize, DbFault> {
     let mut ended = 0;
     loop {
         let batch = db
             .write(async move |tx| {
-                let batch: Vec<String> =
-                    on!(tx tx, c => sqlx::query_scalar(EXPIRE).bind(now.0).bind(BATCH as i64).fetch_all(c))?;
+                let batch: Vec<String> = on!(tx tx, c => {
+                    sqlx::query_scalar(EXPIRE).bind(now.0).bind(BATCH as i64).bind(before.0).fetch_all(c)
+                })?;
                 for client_id in &batch {
                     status_revoked::client(tx, client_id, now).await?;
                     change::record(tx, Noun::Client, client_id, now);
@@ -165,8 +166,8 @@ mod tests {
             assert_eq!(count_unused(&db).await.unwrap(), 4);
 
             let now = NOW + Duration::from_secs(1);
-            assert_eq!(expire(&db, now).await.unwrap(), 2);
-            assert_eq!(expire(&db, now).await.unwrap(), 0);
+            assert_eq!(expire(&db, now, now).await.unwrap(), 2);
+            assert_eq!(expire(&db, now, now).await.unwrap(), 0);
             for id in ["c_operator", "c_young", "c_used", "c_granted"] {
                 assert!(is_living(&db, id).await, "{id} on {url}");
             }
@@ -191,9 +192,9 @@ mod tests {
 
             // Used a day later, it lives on; a day without use ends it.
             note_use(&db, "c_used", NOW + DAY, now + DAY * 2).await.unwrap();
-            assert_eq!(expire(&db, now + DAY).await.unwrap(), 1);
+            assert_eq!(expire(&db, now + DAY, now + DAY).await.unwrap(), 1);
             assert!(is_living(&db, "c_used").await && !is_living(&db, "c_young").await);
-            assert_eq!(expire(&db, now + DAY * 3).await.unwrap(), 1);
+            assert_eq!(expire(&db, now + DAY * 3, now + DAY * 3).await.unwrap(), 1);
             assert!(is_living(&db, "c_granted").await && is_living(&db, "c_operator").await);
             let row = client::find(&db, "c_used").await.unwrap().unwrap();
             assert_eq!(row.last_used_at, Some((NOW + DAY).0));
@@ -211,7 +212,7 @@ mod tests {
                 add(&db, &format!("c_{n}"), Origin::Registration, Some(NOW)).await;
             }
             let now = NOW + Duration::from_secs(1);
-            assert_eq!(expire(&db, now).await.unwrap(), BATCH + 5);
+            assert_eq!(expire(&db, now, now).await.unwrap(), BATCH + 5);
             forget(&db, now + DAY).await.unwrap();
             assert!(client::list(&db).await.unwrap().is_empty());
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shared::clock::UnixSeconds;
 use shared::uri::Issuer;
+use sqlx::PgPool;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -119,14 +120,25 @@ impl Db {
 
     /// Applies what is missing, one server at a time.
     pub(crate) async fn migrate(&self, url: &str) -> Result<(), OpenFault> {
+        self.migrate_to(url, i64::MAX).await
+    }
+
+    /// Applies what is missing up to the migration `newest`.
+    pub(crate) async fn migrate_to(&self, url: &str, newest: i64) -> Result<(), OpenFault> {
         let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
         match self {
-            // sqlx takes an advisory lock on Postgres.
-            Self::Pg(home) => MIGRATIONS.run(&home.pool).await.map_err(failed),
+            // sqlx takes an advisory lock on Postgres. CockroachDB has none, so there one migrates at a time
+            // (docs/instances.md).
+            Self::Pg(home) if is_cockroach(&home.pool).await? => {
+                let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+                migrator.set_locking(false);
+                migrator.run_to(newest, &home.pool).await.map_err(failed)
+            }
+            Self::Pg(home) => MIGRATIONS.run_to(newest, &home.pool).await.map_err(failed),
             Self::Lite(lite) => {
                 let path = sqlite_path(url).ok_or(OpenFault::Url)?;
                 let _lock = lock_beside(path).await.map_err(OpenFault::Migrate)?;
-                MIGRATIONS.run(lite.pool()).await.map_err(failed)
+                MIGRATIONS.run_to(newest, lite.pool()).await.map_err(failed)
             }
         }
     }
@@ -157,6 +169,16 @@ impl Db {
             })
             .collect())
     }
+}
+
+async fn is_cockroach(pool: &PgPool) -> Result<bool, DbFault> {
+    let version: String = sqlx::query_scalar("SELECT version()").fetch_one(pool).await?;
+    Ok(version.contains("CockroachDB"))
+}
+
+/// The numbers of the migrations of this program, oldest first.
+pub(crate) fn known_migrations() -> Vec<i64> {
+    MIGRATIONS.iter().map(|migration| migration.version).collect()
 }
 
 fn sqlite_path(url: &str) -> Option<PathBuf> {

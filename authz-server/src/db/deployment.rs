@@ -3,7 +3,7 @@
 use shared::clock::UnixSeconds;
 use shared::uri::Issuer;
 
-use super::{Db, DbFault, on};
+use super::{Db, DbFault, Tx, on};
 
 const CLAIM: &str =
     "INSERT INTO deployment (id, issuer, created_at) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING";
@@ -19,9 +19,14 @@ pub(crate) async fn claim(db: &Db, issuer: &Issuer, now: UnixSeconds) -> Result<
 }
 
 /// The issuer that the data belongs to.
-pub(crate) async fn issuer(db: &Db) -> Result<Issuer, DbFault> {
+pub(crate) async fn owner(db: &Db) -> Result<Issuer, DbFault> {
     let stored: String = on!(db, c => sqlx::query_scalar(ISSUER).fetch_one(c))?;
     stored
         .parse()
         .map_err(|_| DbFault::Unexpected("the issuer of the database is damaged".to_owned()))
+}
+
+/// The issuer that the data belongs to, if it belongs to any.
+pub(crate) async fn issuer(tx: &mut Tx) -> Result<Option<String>, DbFault> {
+    on!(tx tx, c => sqlx::query_scalar(ISSUER).fetch_optional(c))
 }

@@ -5,10 +5,12 @@
 
 pub(crate) mod access_grant;
 pub(crate) mod admin_request;
+mod again;
 pub(crate) mod alert;
 pub(crate) mod approval;
 pub(crate) mod audit_event;
 pub(crate) mod authorization_code;
+pub(crate) mod catalog;
 pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod client_document;
@@ -16,6 +18,7 @@ pub(crate) mod client_life;
 pub(crate) mod client_page;
 pub(crate) mod client_secret;
 mod connect;
+pub(crate) mod copy;
 pub(crate) mod deployment;
 pub(crate) mod device_authorization;
 pub(crate) mod federated_identity;
@@ -35,6 +38,7 @@ pub(crate) mod redemption;
 pub(crate) mod refresh_token;
 pub(crate) mod registration;
 pub(crate) mod resource;
+pub(crate) mod restored;
 pub(crate) mod revoked_token;
 pub(crate) mod session;
 mod shelf;
@@ -58,8 +62,9 @@ use shared::clock::UnixSeconds;
 use sqlx::{Postgres, Sqlite};
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(crate) use again::Tries;
 use change::Pending;
-pub(crate) use connect::OpenFault;
+pub(crate) use connect::{OpenFault, known_migrations};
 pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
 pub(crate) use lite::LitePool;
@@ -68,8 +73,6 @@ pub(crate) use point::How;
 
 /// A statement that takes longer has lost its database.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often a transaction is tried when the database asks for it (serialization failure, deadlock).
-const ATTEMPTS: u32 = 4;
 
 /// A pool of connections to one of the two databases.
 #[derive(Clone, Debug)]
@@ -104,34 +107,37 @@ pub(crate) enum DbFault {
     Collided,
 }
 
-fn collided() -> DbFault {
-    DbFault::Unavailable("the transaction collided with others too often".to_owned())
-}
-
-/// Runs one expression on the pool or transaction of either database. `$c` is the executor.
+/// Runs one expression on the pool or transaction of either database. `$c` is the executor. Outside a transaction it may run
+/// several times ([`again`]).
 macro_rules! on {
-    ($db:expr, $c:ident => $body:expr) => {
-        match $db {
-            $crate::db::Db::Pg(home) => match home.lend().await {
-                Ok(mut lease) => {
-                    let point = lease.point();
-                    let $c = lease.connection();
-                    let result = $crate::db::deadline(point.around(async { $body.await })).await;
-                    lease.settle(result)
-                }
-                Err(fault) => Err(fault),
-            },
-            $crate::db::Db::Lite(lite) => match lite.lend().await {
-                Ok(mut lease) => {
-                    let point = lease.point();
-                    let $c = lease.connection();
-                    let result = $crate::db::deadline(point.around(async { $body.await })).await;
-                    lease.settle(result)
-                }
-                Err(fault) => Err(fault),
-            },
+    ($db:expr, $c:ident => $body:expr) => {{
+        let mut tries = $crate::db::Tries::default();
+        loop {
+            let done = match $db {
+                $crate::db::Db::Pg(home) => match home.lend().await {
+                    Ok(mut lease) => {
+                        let point = lease.point();
+                        let $c = lease.connection();
+                        let result = $crate::db::deadline(point.around(async { $body.await })).await;
+                        lease.settle(result)
+                    }
+                    Err(fault) => Err(fault),
+                },
+                $crate::db::Db::Lite(lite) => match lite.lend().await {
+                    Ok(mut lease) => {
+                        let point = lease.point();
+                        let $c = lease.connection();
+                        let result = $crate::db::deadline(point.around(async { $body.await })).await;
+                        lease.settle(result)
+                    }
+                    Err(fault) => Err(fault),
+                },
+            };
+            if let Some(done) = tries.judge(done).await {
+                break done;
+            }
         }
-    };
+    }};
     // One statement that writes, a transaction of its own.
     (write $db:expr, $c:ident => $body:expr) => {
         match $db {
@@ -186,18 +192,20 @@ impl Db {
         &self,
         work: impl AsyncFn(&mut Tx) -> Result<T, DbFault>,
     ) -> Result<T, DbFault> {
-        for _ in 0..ATTEMPTS {
-            let mut tx = self.begin().await?;
-            let done = match work(&mut tx).await {
-                Ok(value) => tx.commit().await.map(|()| value),
-                Err(fault) => Err(fault),
+        let mut tries = Tries::default();
+        loop {
+            // Whoever waits for the next try holds nothing: the transaction ends with the block.
+            let done = {
+                let mut tx = self.begin().await?;
+                match work(&mut tx).await {
+                    Ok(value) => tx.commit().await.map(|()| value),
+                    Err(fault) => Err(fault),
+                }
             };
-            match done {
-                Err(DbFault::Collided) => {}
-                other => return other,
+            if let Some(done) = tries.judge(done).await {
+                return done;
             }
         }
-        Err(collided())
     }
 
     /// As [`Db::write`], where a refusal leaves nothing behind: an inner `Err` rolls back and is returned.
@@ -205,19 +213,19 @@ impl Db {
         &self,
         work: impl AsyncFn(&mut Tx) -> Result<Result<T, R>, DbFault>,
     ) -> Result<Result<T, R>, DbFault> {
-        for _ in 0..ATTEMPTS {
-            let mut tx = self.begin().await?;
-            let done = match work(&mut tx).await {
-                Ok(Ok(value)) => tx.commit().await.map(|()| Ok(value)),
-                Ok(Err(refusal)) => return Ok(Err(refusal)),
-                Err(fault) => Err(fault),
+        let mut tries = Tries::default();
+        loop {
+            let done = {
+                let mut tx = self.begin().await?;
+                match work(&mut tx).await {
+                    Ok(Ok(value)) => tx.commit().await.map(|()| Ok(value)),
+                    other => other,
+                }
             };
-            match done {
-                Err(DbFault::Collided) => {}
-                other => return other,
+            if let Some(done) = tries.judge(done).await {
+                return done;
             }
         }
-        Err(collided())
     }
 
     async fn begin(&self) -> Result<Tx, DbFault> {
@@ -300,7 +308,9 @@ impl From<sqlx::Error> for DbFault {
                     {
                         Self::Unavailable(db.message().to_owned())
                     }
-                    "25006" => Self::Unavailable(db.message().to_owned()),
+                    // Read-only; the session was idle in a transaction for too long (this program stood still), or the
+                    // transaction took too long; the answer to a commit was lost.
+                    "25006" | "25P03" | "25P04" | "40003" => Self::Unavailable(db.message().to_owned()),
                     // SQLite: busy 5, locked 6, read-only 8, I/O 10, full 13, cannot open 14, and their extensions.
                     code if code
                         .parse::<i32>()
@@ -353,6 +363,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         refresh_token::STATEMENTS,
         registration::STATEMENTS,
         resource::STATEMENTS,
+        restored::STATEMENTS,
         revoked_token::STATEMENTS,
         session::STATEMENTS,
         signing_key::STATEMENTS,

@@ -88,10 +88,5 @@ pub(crate) async fn at_once(
             .bind(status.1)
             .fetch_optional(c)
     });
-    match end {
-        Ok(end) => Ok(end.map(UnixSeconds)),
-        // The transaction is tried again as often as is sensible.
-        Err(DbFault::Collided) => Ok(None),
-        Err(fault) => Err(fault),
-    }
+    end.map(|end| end.map(UnixSeconds))
 }

@@ -192,6 +192,27 @@ async fn a_transaction_that_the_database_ended_spoils_no_connection() {
     }
 }
 
+/// As when this program stood still in the middle: whoever asked is told to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_database_gave_up_is_unavailable_and_no_fault() {
+    const IMPATIENT: &str = "SET LOCAL idle_in_transaction_session_timeout = 10";
+    let places = Places::new();
+    let [_, url] = places.urls();
+    let db = open(&url, "https://as.example").await.unwrap();
+    let given_up: Result<i64, _> = db
+        .write(async |tx| {
+            on!(tx tx, c => async { sqlx::query(IMPATIENT).execute(c).await.map(|_| ()) })?;
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                change::take_turn(tx).await?;
+            }
+        })
+        .await;
+    assert!(matches!(given_up, Err(DbFault::Unavailable(_))), "{given_up:?}");
+    assert_eq!(change::head(&db).await.unwrap(), 0);
+    db.write(async |tx| change::take_turn(tx).await).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_change_different_columns_undo_nothing_of_each_other() {
     let places = Places::new();

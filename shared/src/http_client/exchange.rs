@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-use super::{FetchFault, HttpClient, check_scheme, in_trace, transport};
+use super::{FetchFault, HttpClient, check_scheme, in_trace, transport, whole};
 use crate::secret::Secret;
 
 /// A request of any method.
@@ -152,16 +152,11 @@ async fn receive(request: RequestBuilder, max_bytes: usize) -> Result<Exchanged,
     let request = in_trace(request)
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity");
-    let mut answer = request.send().await.map_err(transport)?;
-    let status = answer.status().as_u16();
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > max_bytes {
-            return Err(FetchFault::TooLarge(max_bytes));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Exchanged { status, body })
+    let answer = request.send().await.map_err(transport)?;
+    Ok(Exchanged {
+        status: answer.status().as_u16(),
+        body: whole(answer, max_bytes).await?,
+    })
 }
 
 #[cfg(test)]

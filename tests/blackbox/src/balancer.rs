@@ -1,4 +1,4 @@
-//! A balancer with no mind of its own: every connection goes to the next of its targets.
+//! A balancer with little mind of its own: every connection goes to the next of its targets that answers.
 
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -26,13 +26,14 @@ impl Balancer {
         let counts = Arc::clone(&served);
         thread::spawn(move || {
             for (turn, client) in listener.incoming().enumerate() {
-                let next = turn % targets.len();
-                let target = client.and_then(|client| {
-                    let server = TcpStream::connect(("127.0.0.1", targets[next]))?;
-                    Ok((client, server))
+                let Ok(client) = client else { continue };
+                // The next one, or else whichever answers. Where none does, the client notices, as with any balancer.
+                let open = (0..targets.len()).find_map(|further| {
+                    let next = (turn + further) % targets.len();
+                    let server = TcpStream::connect(("127.0.0.1", targets[next])).ok()?;
+                    Some((next, server))
                 });
-                // A connection that fails is the client's to notice, as with any balancer.
-                if let Ok((client, server)) = target {
+                if let Some((next, server)) = open {
                     counts[next].fetch_add(1, Ordering::Relaxed);
                     join(client, server);
                 }

@@ -28,6 +28,7 @@ pub mod local_network;
 pub mod location;
 pub mod lone_node;
 pub mod moved_clock;
+pub mod pair;
 pub mod peer_node;
 pub mod people;
 pub mod person;

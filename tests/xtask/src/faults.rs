@@ -24,7 +24,7 @@ pub(crate) struct Options {
 /// One kind of fault: its name, and the package and the beginning of the names of its tests.
 type Part = (&'static str, &'static str, &'static str);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("every statement fails once", "authz-server", "faults::"),
     (
         "killed at the n-th write to the disk",
@@ -45,6 +45,11 @@ const PARTS: [Part; 8] = [
     ("killed under load", "blackbox", "crash::dur_02"),
     ("replays and revocations after a kill", "blackbox", "dur_06"),
     ("a polite end under load", "blackbox", "dur_17"),
+    (
+        "instances killed behind a balancer",
+        "blackbox",
+        "instances::dur_02",
+    ),
 ];
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {

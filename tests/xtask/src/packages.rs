@@ -125,6 +125,10 @@ fn fill(tree: &Path, program: &Path, name: &str) -> Outcome<()> {
         let content = text(&format!("debian/{name}.{script}"))?;
         write(&tree.join("DEBIAN").join(script), &content, 0o755)?;
     }
+    let log = documents.join("changelog.gz");
+    let mut gzip = shell::command("sh");
+    shell::read(gzip.args(["-c", "gzip -9nc CHANGELOG.md > \"$0\""]).arg(&log))?;
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o644))?;
     let mut sums = shell::command("sh");
     sums.current_dir(tree).args([
         "-c",

@@ -129,6 +129,8 @@ fn p2p_01_a_spoofed_record_changes_nothing_but_the_list_of_what_was_heard_sqlite
 #[test]
 fn p2p_06_a_flood_costs_a_fifth_of_a_core_at_most_and_ends_with_the_flood_sqlite() {
     const FLOOD: Duration = Duration::from_secs(12);
+    const LONGEST: Duration = Duration::from_secs(90);
+    const SAID: &str = "sends more multicast DNS than is read";
     let fleet = Fleet::start(Db::Sqlite, &blackbox::fleet::Wishes::default());
     let network = LocalNetwork::new();
     let node = network.node(&fleet, "");
@@ -150,7 +152,8 @@ fn p2p_06_a_flood_costs_a_fifth_of_a_core_at_most_and_ends_with_the_flood_sqlite
     let start = Instant::now();
     let mut records = 0_u32;
     let mut healthy = 0;
-    while start.elapsed() < FLOOD {
+    // Where the node gets little of the processor, less of the flood reaches it.
+    while start.elapsed() < FLOOD || (!node.log().contains(SAID) && start.elapsed() < LONGEST) {
         // 2 500 packets of four records a second.
         let due = u32::try_from(start.elapsed().as_millis()).unwrap() * 10;
         while records < due {
@@ -171,11 +174,7 @@ fn p2p_06_a_flood_costs_a_fifth_of_a_core_at_most_and_ends_with_the_flood_sqlite
     assert!(records > 100_000 && healthy > 0, "{records} {healthy}");
     assert!(used < took / 5, "{used:?} of {took:?}");
     assert!(node.peers().len() <= 1000);
-    assert!(
-        node.log().contains("sends more multicast DNS than is read"),
-        "{}",
-        node.log()
-    );
+    assert!(node.log().contains(SAID), "{}", node.log());
     assert_eq!(node.ask("GET", "/discovery/peers", Some(&node.token)).status, 200);
     // When it is over, nodes are found again.
     let late = network.node(&fleet, "");

@@ -2,80 +2,17 @@
 
 use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::assertion::ASSERTION_TYPE;
-use blackbox::balancer::Balancer;
 use blackbox::dpop::Holder;
 use blackbox::enrolled::{Candidate, claims, proof_at, sha256, welcomed};
-use blackbox::fleet::{SCOPES, built};
+use blackbox::fleet::SCOPES;
 use blackbox::forge::{self, Key};
+use blackbox::pair::{Pair, RESOURCE};
 use blackbox::published::document;
 use blackbox::publisher::Publisher;
 use blackbox::status_list::{bit_in, part, place};
-use blackbox::{CALLBACK, Db, PASSWORD, Person, Pkce};
+use blackbox::{CALLBACK, PASSWORD, Person, Pkce};
 use serde_json::{Value, json};
-use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
 use xtask::http::{self, Answer, Request, form_encode};
-use xtask::program::Program;
-
-const RESOURCE: &str = "http://localhost:1/mcp";
-
-struct Pair {
-    /// What people and clients see.
-    issuer: String,
-    balancer: Balancer,
-    first: AuthzServer,
-    _programs: [Program; 2],
-    _folder: tempfile::TempDir,
-}
-
-impl Pair {
-    fn start() -> Self {
-        Self::start_with("")
-    }
-
-    /// `more` is TOML of both instances.
-    fn start_with(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Db::Postgres.create();
-        let ports = [free_port().unwrap(), free_port().unwrap()];
-        let balancer = Balancer::start(ports.to_vec());
-        let issuer = format!("http://localhost:{}", balancer.port);
-        let instance = |number: usize| {
-            let place = folder.path().join(number.to_string());
-            let mut server = AuthzServer::new(built("authz-server"), &place, ports[number]);
-            server.issuer.clone_from(&issuer);
-            server.database.clone_from(&database);
-            server.extra = format!("{more}{UNLIMITED_SERVER}");
-            server.write_config().unwrap();
-            server
-        };
-        let (first, second) = (instance(0), instance(1));
-        let one = first.serve_ready().unwrap();
-        // An operator gives all instances the same master key.
-        std::fs::copy(first.folder.join("master.key"), second.folder.join("master.key")).unwrap();
-        let other = second.serve_ready().unwrap();
-        first.ensure_resource(RESOURCE, &[]).unwrap();
-        Self {
-            issuer,
-            balancer,
-            first,
-            _programs: [one, other],
-            _folder: folder,
-        }
-    }
-
-    fn ask(&self, form: &[(&str, &str)]) -> Answer {
-        let url = format!("{}/oauth/token", self.issuer);
-        Request::post(&url).unwrap().form(form).send().unwrap()
-    }
-
-    fn refresh(&self, client: &str, token: &str) -> Answer {
-        self.ask(&[
-            ("grant_type", "refresh_token"),
-            ("client_id", client),
-            ("refresh_token", token),
-        ])
-    }
-}
 
 #[test]
 fn a_flow_whose_every_request_meets_the_other_instance_postgres() {

@@ -28,7 +28,7 @@ pub(super) enum Shown {
     Cold,
     /// Another token each time, of which the signature is checked and nothing else: there is no door.
     Signature,
-    /// Nothing: the node has no door.
+    /// The one token, to a node that has no door: the requests are the same, and what differs is the node.
     Nothing,
 }
 
@@ -67,12 +67,11 @@ impl Bench {
         program.wait_ready(&format!("http://localhost:{}/readyz", node.port), START)?;
         let mut environment = vec![("ERA", era.to_owned()), ("TOOL", "get_status".to_owned())];
         match shown {
-            Shown::Warm => environment.push(("AUTHORIZATION", format!("Bearer {token}"))),
+            Shown::Warm | Shown::Nothing => environment.push(("AUTHORIZATION", format!("Bearer {token}"))),
             Shown::Cold | Shown::Signature => {
                 let tokens = self.hoard(&target, &node.url())?;
                 environment.push(("TOKENS", tokens.display().to_string()));
             }
-            Shown::Nothing => {}
         }
         if shown != Shown::Nothing {
             refuse(&node.url(), "{}")?;
