@@ -33,6 +33,7 @@ pub(crate) async fn restore(
     let event = restored_event(&summary.head, sign_out);
     let filled = db
         .write_unless(async |tx| {
+            copy::take_time(tx).await?;
             // Somebody may have come since.
             if let Some(table) = copy::filled(tx).await? {
                 return Ok(Err(BackupFault::NotEmpty(format!("{table} has rows"))));

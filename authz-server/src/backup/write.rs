@@ -32,11 +32,7 @@ pub(crate) async fn take(
     let mut lines = Lines { to: sealer, path: to };
     lines.write(&head)?;
     let (mut tables, mut rows) = (BTreeMap::new(), 0);
-    let present = catalog::tables(&mut tx).await?;
-    for table in TABLES
-        .into_iter()
-        .filter(|table| present.iter().any(|name| name == table))
-    {
+    for table in catalog::present(&mut tx).await? {
         let columns = catalog::columns(&mut tx, table).await?;
         lines.write(&Line::Table {
             table: table.to_owned(),

@@ -12,8 +12,7 @@ use super::{Outcome, open};
 use crate::backup::{self, Summary};
 use crate::cleanup;
 use crate::config::Config;
-use crate::db::catalog::TABLES;
-use crate::db::{Db, copy};
+use crate::db::{Db, catalog, copy};
 use crate::pages;
 
 #[derive(Subcommand)]
@@ -122,10 +121,10 @@ async fn prune(config: &Config) -> Outcome {
     if let Some((what, fault)) = failed.into_iter().next() {
         return Err(format!("{what}: {fault}; run it again").into());
     }
-    let rows: Vec<_> = TABLES
+    let rows: Vec<_> = before
         .into_iter()
-        .zip(before.into_iter().zip(counts(&db).await?))
-        .map(|(table, (before, after))| json!({ "table": table, "before": before, "rows": after }))
+        .zip(counts(&db).await?)
+        .map(|((table, before), (_, after))| json!({ "table": table, "before": before, "rows": after }))
         .collect();
     Report::rows(&rows, |row| {
         let number = |member: &str| row[member].to_string();
@@ -137,11 +136,11 @@ async fn prune(config: &Config) -> Outcome {
 }
 
 /// How many rows each table has.
-async fn counts(db: &Db) -> Result<Vec<i64>, crate::db::DbFault> {
+async fn counts(db: &Db) -> Result<Vec<(&'static str, i64)>, crate::db::DbFault> {
     let mut tx = db.snapshot().await?;
-    let mut counts = Vec::with_capacity(TABLES.len());
-    for table in TABLES {
-        counts.push(copy::count(&mut tx, table).await?);
+    let mut counts = Vec::new();
+    for table in catalog::present(&mut tx).await? {
+        counts.push((table, copy::count(&mut tx, table).await?));
     }
     Ok(counts)
 }

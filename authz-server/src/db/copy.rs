@@ -7,7 +7,7 @@ use std::fmt::Write;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::catalog::{Column, Kind, SEEDED, TABLES};
+use super::catalog::{self, Column, Kind, SEEDED};
 use super::{Db, DbFault, Tx, on};
 
 /// Parameters of one statement: SQLite takes 32 766.
@@ -44,12 +44,9 @@ impl Db {
                 lease
                     .run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     .await?;
-                // A large table takes longer than any statement of a request may.
-                lease.run("SET LOCAL statement_timeout = 0").await?;
-                lease
-                    .run("SET LOCAL idle_in_transaction_session_timeout = 0")
-                    .await?;
-                Ok(Tx::Pg(lease, super::Pending::default()))
+                let mut tx = Tx::Pg(lease, super::Pending::default());
+                take_time(&mut tx).await?;
+                Ok(tx)
             }
             Self::Lite(lite) => {
                 // The turn is that of this process alone: a server beside it goes on writing.
@@ -60,6 +57,18 @@ impl Db {
             }
         }
     }
+}
+
+/// Lets a transaction take longer than one of a request may: a large table is read and written for minutes, and to derive
+/// the key of a backup takes a slow machine seconds.
+pub(crate) async fn take_time(tx: &mut Tx) -> Result<(), DbFault> {
+    if let Tx::Pg(lease, _) = tx {
+        lease.run("SET LOCAL statement_timeout = 0").await?;
+        lease
+            .run("SET LOCAL idle_in_transaction_session_timeout = 0")
+            .await?;
+    }
+    Ok(())
 }
 
 /// Gives every row of a table to `take`, in no order.
@@ -131,7 +140,7 @@ pub(crate) async fn write(
 
 /// A table that has something, if there is one; what each database has from the beginning does not count.
 pub(crate) async fn filled(tx: &mut Tx) -> Result<Option<&'static str>, DbFault> {
-    for table in TABLES {
+    for table in catalog::present(tx).await? {
         if !SEEDED.contains(&table) && count(tx, table).await? > 0 {
             return Ok(Some(table));
         }
