@@ -27,6 +27,7 @@ use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
 use crate::client::{AuthMethod, Client};
 use crate::config::Config;
+use crate::console;
 use crate::counts::Counts;
 use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
@@ -166,7 +167,7 @@ impl App {
             changes: AtomicU64::new(1),
             reading: tokio::sync::Mutex::default(),
         });
-        let registry = Registry::new(admin::built_in(&config));
+        let registry = Registry::new(admin::built_in(&config), console::client(&config));
         let revocations = Revocations::new();
         let status_lists = StatusLists::new();
         let directory = Directory::new();

@@ -18,6 +18,7 @@ pub mod cli;
 mod client;
 mod conditional;
 mod config;
+mod console;
 mod counts;
 mod db;
 mod discovery;

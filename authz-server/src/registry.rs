@@ -11,7 +11,9 @@ use shared::uri::ResourceUri;
 
 use crate::changes::{Changes, Memory};
 use crate::client::{Client, Document, Origin};
+use crate::console;
 use crate::db::change::{Change, Noun};
+use crate::db::client::ClientRow;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
 
@@ -80,15 +82,18 @@ pub(crate) struct Registry {
     clients: Cache<String, Arc<Client>>,
     resources: ArcSwapOption<Resources>,
     built_in: Arc<Resource>,
+    /// The client of the console, unless that is off.
+    console: Option<ClientRow>,
 }
 
 impl Registry {
-    /// With the API of this server as a resource.
-    pub(crate) fn new(built_in: Resource) -> Arc<Self> {
+    /// With the API of this server as a resource, and the console as a client.
+    pub(crate) fn new(built_in: Resource, console: Option<ClientRow>) -> Arc<Self> {
         Arc::new(Self {
             clients: Cache::new(CLIENTS),
             resources: ArcSwapOption::empty(),
             built_in: Arc::new(built_in),
+            console,
         })
     }
 
@@ -104,7 +109,8 @@ impl Registry {
             return Ok(Some(client));
         }
         let epoch = changes.epoch();
-        let Some(row) = db::client::find(db, id).await? else {
+        let row = self.as_known(id, db::client::find(db, id).await?);
+        let Some(row) = row else {
             return Ok(None);
         };
         let secrets = db::client_secret::of_client(db, id).await?;
@@ -119,6 +125,15 @@ impl Registry {
             self.clients.insert(id.to_owned(), Arc::clone(&client));
         });
         Ok(Some(client))
+    }
+
+    /// What is known of a client that is kept so, or is not kept.
+    fn as_known(&self, id: &str, kept: Option<ClientRow>) -> Option<ClientRow> {
+        if id != console::CLIENT_ID {
+            return kept;
+        }
+        let own = self.console.as_ref()?;
+        Some(console::as_kept(own, kept))
     }
 
     /// All resources, as of the caller's last [`Changes::catch_up`].

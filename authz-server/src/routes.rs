@@ -17,7 +17,7 @@ use crate::authorize::device;
 use crate::client::registration;
 use crate::config::RegistrationMode;
 use crate::pages::assets;
-use crate::{authorize, discovery, fleet, health, openid, status_list, token};
+use crate::{authorize, console, discovery, fleet, health, openid, status_list, token};
 
 /// The probes, which no rate limit and no check of `Host` touches.
 pub(crate) fn probes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
@@ -87,6 +87,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
     own_account(&below, config);
     nodes(&below, config);
     admin::routes(app, config);
+    console::routes(app, config);
 }
 
 /// What nodes of the fleet ask, and what anybody may know of them. Programs ask, never a page in a browser; except the

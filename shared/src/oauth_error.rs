@@ -73,6 +73,9 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     /// RFC 6749 §4.1.2.1: we answer with a code and nothing else.
     UnsupportedResponseType,
+    /// OpenID Connect Core Error Code unmet_authentication_requirements: the person has signed in, but not in a way that
+    /// the client takes.
+    UnmetAuthenticationRequirements,
     /// RFC 7009 §2.2.1: we cannot revoke tokens of this type.
     UnsupportedTokenType,
     /// RFC 9449 §8: the DPoP proof needs the nonce that comes with this answer.
@@ -113,6 +116,7 @@ impl ErrorCode {
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",

@@ -113,6 +113,7 @@ mod tests {
                 username: "ana".to_owned(),
                 display_name: "Ana".to_owned(),
                 email: None,
+                is_admin: false,
                 is_disabled: false,
             },
             authenticated_at: UnixSeconds(1000),

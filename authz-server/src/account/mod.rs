@@ -44,6 +44,8 @@ pub(crate) struct User {
     /// What pages call them.
     pub(crate) display_name: String,
     pub(crate) email: Option<String>,
+    /// Whether they may administer this server.
+    pub(crate) is_admin: bool,
     /// Whether nothing of theirs works any more.
     pub(crate) is_disabled: bool,
 }
@@ -55,6 +57,7 @@ impl From<UserRow> for User {
             username: row.username,
             display_name: row.display_name,
             email: row.email,
+            is_admin: row.is_admin,
             is_disabled: row.disabled_at.is_some(),
         }
     }

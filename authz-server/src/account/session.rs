@@ -35,6 +35,13 @@ impl SignedIn {
     pub(crate) fn is_from_elsewhere(&self) -> bool {
         self.methods.split(' ').next() == Some(super::upstream::METHODS)
     }
+
+    /// Whether they have shown something that is not known or told, but had: a passkey, or a second factor.
+    pub(crate) fn has_second_factor(&self) -> bool {
+        self.methods
+            .split(' ')
+            .any(|method| matches!(method, "hwk" | "otp"))
+    }
 }
 
 /// The session of this browser, if it has a living one.

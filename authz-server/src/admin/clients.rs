@@ -17,6 +17,7 @@ use crate::audit::{Name, Target};
 use crate::client::register::{self, ClientMetadata, Draft, Edit, RegisterFault};
 use crate::client::view::{self, ClientView};
 use crate::client::{DETAILS, Details};
+use crate::console;
 use crate::db::client::ClientRow;
 use crate::db::client_page::{self, Which};
 use crate::db::{self, Tx};
@@ -100,7 +101,7 @@ pub(crate) static UPDATE: Operation = Operation {
     takes: Some(Form::of::<ClientInput>()),
     gives: (200, Some(Form::of::<ClientView>())),
     is_conditional: true,
-    refuses: &[404],
+    refuses: &[404, 409],
     run: update,
 };
 
@@ -114,7 +115,7 @@ pub(crate) static REVOKE: Operation = Operation {
     takes: None,
     gives: (204, None),
     is_conditional: true,
-    refuses: &[404],
+    refuses: &[404, 409],
     run: revoke,
 };
 
@@ -128,7 +129,7 @@ pub(crate) static NEW_SECRET: Operation = Operation {
     takes: Some(Form::of::<SecretInput>()),
     gives: (201, Some(Form::of::<ClientView>())),
     is_conditional: false,
-    refuses: &[404],
+    refuses: &[404, 409],
     run: new_secret,
 };
 
@@ -249,6 +250,11 @@ fn made(seen: ClientView, secret: Option<&str>) -> Result<Answer, Stop> {
 /// do no more here than the caller.
 async fn held(ask: &Ask<'_>, tx: &mut Tx) -> Result<(i64, ClientRow), Stop> {
     let id = ask.id()?;
+    if id == console::CLIENT_ID {
+        let sentence =
+            "the client of the console is a part of the server; admin.console = false turns it off";
+        return Err(Problem::new(Code::Conflict, sentence).into());
+    }
     let Some((turn, row)) = db::client::hold(tx, id).await? else {
         return Err(RegisterFault::NoSuchClient(id.to_owned()).into());
     };

@@ -100,7 +100,7 @@ fn address(path: &str, operations: &[&'static Operation]) -> actix_web::Resource
 }
 
 /// 404 at addresses of this server that are not for operators (ADM-10).
-async fn where_operators_are(
+pub(crate) async fn where_operators_are(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {

@@ -36,7 +36,7 @@ pub(crate) mod users;
 
 pub(crate) use self::ask::{Ask, Call};
 pub(crate) use self::by::By;
-pub(crate) use self::endpoint::routes;
+pub(crate) use self::endpoint::{routes, where_operators_are};
 pub(crate) use self::id::path_of;
 pub(crate) use self::operation::Operation;
 pub(crate) use self::page::Page;

@@ -14,6 +14,7 @@ use crate::account::SignedIn;
 use crate::app::App;
 use crate::authorization_details::AuthorizationDetails;
 use crate::client::document;
+use crate::console;
 use crate::db::access_grant::{self, GrantRow};
 use crate::db::authorization_code::{self, CodeRow};
 use crate::db::{self, Tx};
@@ -55,6 +56,17 @@ pub(super) enum Basis<'a> {
     },
 }
 
+impl<'a> Basis<'a> {
+    /// Nobody was asked: an administrator enters the console, with this standing grant.
+    pub(super) fn entering(before: Option<&'a GrantRow>) -> Self {
+        Self::Approved {
+            before,
+            remember: false,
+            lasts: Lasts::AsBefore,
+        }
+    }
+}
+
 /// An interaction that this answer finishes: its id and the browser it belongs to.
 pub(super) type Finishing<'a> = Option<(&'a str, SecretHash)>;
 
@@ -80,6 +92,9 @@ pub(super) async fn issue(
     let code = Secret::generate(SecretKind::AuthorizationCode)?;
     if matches!(basis, Basis::Approved { .. }) {
         document::keep(app, &asked.client, now).await?;
+        if console::is_it(&asked.client) {
+            console::keep(app, now).await?;
+        }
     }
     let new_grant_id = format!("g_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?));
     let row = |grant_id: &str, scopes: &Scope| CodeRow {

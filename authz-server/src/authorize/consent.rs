@@ -96,6 +96,7 @@ async fn resume(app: &App, request: &HttpRequest) -> Result<HttpResponse, Stop> 
     let (person, grant, basis) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
         Step::Remembered(person, grant) => (*person, Some(grant), Some(Basis::Standing(grant))),
+        Step::Enter(person, grant) => (*person, grant.as_ref(), Some(Basis::entering(grant.as_ref()))),
         Step::Ask(person, grant) => {
             let approved = Basis::Approved {
                 // Nobody was signed in then, so the page showed nothing that was granted before.
@@ -132,7 +133,7 @@ async fn answer(app: &App, request: &HttpRequest, body: web::Payload) -> Result<
     let (person, before) = match &next {
         Step::SignIn => return Ok(to_sign_in(app, &interaction.id)),
         Step::Remembered(person, grant) => (*person, Some(grant)),
-        Step::Ask(person, grant) => (*person, grant.as_ref()),
+        Step::Ask(person, grant) | Step::Enter(person, grant) => (*person, grant.as_ref()),
     };
     match fields.take("decision").as_deref() {
         Some("allow") => {}

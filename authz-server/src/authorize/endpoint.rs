@@ -102,6 +102,15 @@ async fn proceed(
                 Outcome::Gone => Page::Consent,
             }
         }
+        Step::Enter(person, grant) => {
+            let basis = Basis::entering(grant.as_ref());
+            match code::issue(app, &asked, (Approver::person(person), basis), None, now).await? {
+                Outcome::Code(code) => return Ok(asked.to.grant(app, code.reveal())),
+                Outcome::Decided => return Err(Failure::Shown(Trouble::Decided).into()),
+                // Signed out at this very moment.
+                Outcome::Gone => Page::SignIn,
+            }
+        }
         Step::Ask(..) => Page::Consent,
         Step::SignIn => Page::SignIn,
     };

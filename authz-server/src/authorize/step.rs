@@ -8,6 +8,7 @@ use super::request::{AuthorizationRequest, Stop};
 use crate::account::SignedIn;
 use crate::app::App;
 use crate::client::Origin;
+use crate::console;
 use crate::db::access_grant::{self, GrantRow};
 use crate::error::Failure;
 
@@ -20,6 +21,9 @@ pub(super) enum Step<'p> {
     Ask(&'p SignedIn, Option<GrantRow>),
     /// They have decided before and want it remembered: this grant covers it.
     Remembered(&'p SignedIn, GrantRow),
+    /// An administrator enters the console: nobody asks them whether this server may do what it does. With the grant
+    /// that stands already.
+    Enter(&'p SignedIn, Option<GrantRow>),
 }
 
 /// Finds the next step. `since` is the interaction that the request opened; `None`
@@ -30,14 +34,21 @@ pub(super) async fn next<'p>(
     person: Option<&'p SignedIn>,
     since: Option<&Interaction>,
     now: UnixSeconds,
-) -> Result<Step<'p>, Failure> {
+) -> Result<Step<'p>, Stop> {
     let Some(person) = person.filter(|person| is_fresh(asked, person, since, now)) else {
         return Ok(Step::SignIn);
     };
+    let is_console = console::is_it(&asked.client);
+    if is_console {
+        console::admit(person).map_err(|(code, sentence)| asked.refuse(code, sentence))?;
+    }
     let (user, client) = (&person.user.user_id, &asked.client.client_id);
-    let grant = access_grant::live(&app.db, user, client, &asked.resource.uri).await?;
+    let grant = access_grant::live(&app.db, user, client, &asked.resource.uri)
+        .await
+        .map_err(Failure::from)?;
     let grant = grant.filter(|grant| is_for(grant, asked, now));
     match grant {
+        grant if is_console => Ok(Step::Enter(person, grant)),
         Some(grant) if covers(&grant, asked) => Ok(Step::Remembered(person, grant)),
         grant => Ok(Step::Ask(person, grant)),
     }

@@ -152,6 +152,7 @@ mod steps {
                 username: "ada".to_owned(),
                 display_name: "Ada".to_owned(),
                 email: None,
+                is_admin: false,
                 is_disabled: false,
             },
             authenticated_at: UnixSeconds(authenticated_at),

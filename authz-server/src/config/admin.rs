@@ -18,6 +18,8 @@ pub(crate) struct Admin {
     pub(crate) url: Option<Issuer>,
     /// Whether it is served at every other address as well.
     is_everywhere: bool,
+    /// Whether the console is there, where the API is.
+    pub(crate) has_console: bool,
     /// Requests by who asks.
     pub(crate) rate: Rate,
 }
@@ -32,6 +34,7 @@ impl Admin {
         Self {
             is_everywhere: is_public || (is_local && listen.is_empty()),
             url: section.optional("url"),
+            has_console: section.value("console", "true").unwrap_or(true),
             rate: section.value("rate", "600/min").unwrap_or_else(Rate::unlimited),
             listen,
         }

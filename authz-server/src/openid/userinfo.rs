@@ -95,6 +95,7 @@ mod tests {
             username: "ada".to_owned(),
             display_name: "Ada".to_owned(),
             email: email.map(str::to_owned),
+            is_admin: false,
             is_disabled: false,
         };
         serde_json::to_string(&described(&user, &scope.parse().unwrap())).unwrap()

@@ -91,6 +91,11 @@ pub(crate) const NODE: &str = "https://rs/mcp";
 impl House {
     /// On an empty database. `tokens` are lines of the configuration's section of that name.
     pub(crate) async fn new(url: &str, tokens: &str) -> Self {
+        // A future that holds a whole configuration is a large one.
+        Box::pin(Self::built(url, tokens)).await
+    }
+
+    async fn built(url: &str, tokens: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("master.key");
         let text = format!(

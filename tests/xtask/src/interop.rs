@@ -14,7 +14,7 @@ use crate::{install, program_files, up};
 const PATIENCE: &str = "180";
 
 /// The scripts and what runs each.
-const SCRIPTS: [(&str, Runner); 15] = [
+const SCRIPTS: [(&str, Runner); 16] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
@@ -27,6 +27,7 @@ const SCRIPTS: [(&str, Runner); 15] = [
     ("tests/interop/node/oauth4webapi-par.mjs", Runner::Node),
     ("tests/interop/node/mcp-remote.mjs", Runner::Node),
     ("tests/interop/node/pages.mjs", Runner::Node),
+    ("tests/interop/node/console.mjs", Runner::Node),
     ("tests/interop/node/jose-differential.mjs", Runner::Node),
     ("tests/interop/python/python_oauth.py", Runner::Python),
     ("tests/interop/python/authlib_oauth.py", Runner::Python),

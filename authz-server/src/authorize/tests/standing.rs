@@ -42,6 +42,7 @@ async fn signed_in(house: &House, session_id: &str) -> SignedIn {
             username: "ada".to_owned(),
             display_name: "Ada".to_owned(),
             email: None,
+            is_admin: false,
             is_disabled: false,
         },
         authenticated_at: NOW,

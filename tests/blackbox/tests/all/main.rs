@@ -20,6 +20,7 @@ mod client_details;
 mod codes;
 mod consent;
 mod consent_shown;
+mod console;
 mod crash;
 mod device;
 mod discovery;

@@ -14,7 +14,7 @@ const WRONG: &str = "0000000";
 const PER_ACCOUNT: usize = 20;
 
 /// Sets a second factor up; returns the recovery codes.
-fn set_up(home: &mut Person) -> Vec<String> {
+pub(super) fn set_up(home: &mut Person) -> Vec<String> {
     let started = send(home, "/account/totp/start", &[]);
     assert_eq!(started.status, 200, "{started}");
     let secret = shown_secret(&started.text());

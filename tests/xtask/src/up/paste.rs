@@ -51,6 +51,10 @@ pub(crate) fn print(fleet: &Fleet) {
         "authorization server  {issuer}  (metadata: {issuer}/.well-known/oauth-authorization-server)"
     ));
     say(format!("accounts              {issuer}/account"));
+    say(format!(
+        "console               {issuer}/console  (first administrator: the link in {})",
+        server.log().display()
+    ));
     for node in &fleet.nodes {
         say(format!("{:<21} {}", node.name, node.url()));
     }
