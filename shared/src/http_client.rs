@@ -132,6 +132,11 @@ impl HttpClient {
         built(for_documents(extra_authorities)?).map(Self)
     }
 
+    /// The same for a person who waits: an answer has as long as `patience`.
+    pub fn patient(extra_authorities: Option<&Path>, patience: Duration) -> Result<Self, ClientFault> {
+        built(for_documents(extra_authorities)?.timeout(patience)).map(Self)
+    }
+
     /// As [`Self::new`], but `host` is looked for at `address`, whatever the network says of the name: how a program on
     /// this machine asks the one beside it, and not another that answers to the same name.
     pub fn found_at(

@@ -26,6 +26,10 @@ use crate::error::{self, Failure};
 
 /// The name of the way in which tokens are got.
 const SECURITY: &str = "oauth2";
+/// An id as it stands in a path ([`super::path_of`]).
+const ID: &str = "^(~[A-Za-z0-9_-]+|[A-Za-z0-9._-]+)$";
+/// A star, or tags in quotes (RFC 9110 §13.1.1).
+const TAGS: &str = "^([*]|(W/)?\"[^\", ]*\"(, *(W/)?\"[^\", ]*\")*)$";
 /// Statuses that any operation may answer.
 const ALWAYS: [u16; 5] = [400, 401, 403, 429, 503];
 
@@ -119,7 +123,7 @@ fn described(operation: &Operation) -> OperationBuilder {
         described = described.security(SecurityRequirement::new(SECURITY, [scope]));
     }
     if operation.path.contains("{id}") {
-        described = described.parameter(parameter("id", ParameterIn::Path, text()));
+        described = described.parameter(parameter("id", ParameterIn::Path, pattern(ID)));
     }
     for known in operation.query {
         described = described.parameter(
@@ -128,7 +132,7 @@ fn described(operation: &Operation) -> OperationBuilder {
     }
     if operation.is_conditional {
         let what = "The ETag of what is changed, as it was read, or *";
-        let header = parameter("If-Match", ParameterIn::Header, text());
+        let header = parameter("If-Match", ParameterIn::Header, pattern(TAGS));
         described = described.parameter(header.required(Required::True).description(Some(what)));
     }
     if operation.is_repeatable() {

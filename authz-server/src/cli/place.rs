@@ -2,6 +2,7 @@
 //! operation ([`crate::admin`]).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,8 @@ use crate::db::Db;
 
 /// No answer is larger: a page of whole documents.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// What a server does at once takes some seconds at most: to make keys, to fetch a document.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Neither metadata nor tokens are larger.
 const MAX_METADATA: usize = 64 * 1024;
 /// Things on a page of a list that is read to its end.
@@ -56,7 +59,7 @@ impl Far {
         if !may_be_asked(server) {
             return Err(format!("--server: {NOT_TO_BE_ASKED}").into());
         }
-        let client = HttpClient::new(self.ca_file.as_deref())?;
+        let client = HttpClient::patient(self.ca_file.as_deref(), PATIENCE)?;
         let base = server.as_str().trim_end_matches('/').to_owned();
         let token = match (&self.token_file, &self.as_client, &self.secret_file) {
             (Some(file), None, None) => read_secret_text(file)?,
