@@ -115,6 +115,7 @@ async fn by_registration(
     };
     let left = delete(
         client,
+        &endpoint,
         text("registration_client_uri"),
         text("registration_access_token"),
     )
@@ -126,14 +127,22 @@ async fn by_registration(
     })
 }
 
-/// Deletes what was registered (RFC 7592 §2.3).
-async fn delete(client: &HttpClient, address: Option<&str>, token: Option<&str>) -> Result<(), String> {
+/// Deletes what was registered at `endpoint`, there and nowhere else (RFC 7592 §2.3).
+async fn delete(
+    client: &HttpClient,
+    endpoint: &Url,
+    address: Option<&str>,
+    token: Option<&str>,
+) -> Result<(), String> {
     let (Some(address), Some(token)) = (address, token) else {
         return Err("the answer does not say how to delete it".to_owned());
     };
     let url: Url = address
         .parse()
         .map_err(|_| "registration_client_uri is no address".to_owned())?;
+    if url.origin() != endpoint.origin() {
+        return Err("registration_client_uri is at another server".to_owned());
+    }
     let mut headers = HeaderMap::new();
     set(&mut headers, "authorization", &format!("Bearer {token}"));
     if let Some(bearer) = headers.get_mut("authorization") {
@@ -201,7 +210,14 @@ async fn ask(
 fn told(there: &Url, names_resource: bool) -> Result<(), String> {
     let member = |name: &str| {
         let mut pairs = there.query_pairs();
-        pairs.find_map(|(key, value)| (key == name).then(|| value.chars().take(300).collect::<String>()))
+        let value = pairs.find_map(|(key, value)| (key == name).then_some(value))?;
+        Some(
+            value
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(300)
+                .collect::<String>(),
+        )
     };
     match (member("error"), member("error_description")) {
         // Without a node, nothing was said of what the token would be for.
@@ -237,6 +253,9 @@ mod tests {
             true,
         );
         assert_eq!(refused, Err("no such (invalid_scope)".to_owned()));
+        // Nothing that a terminal would obey.
+        let hostile = told(&at("http://localhost/cb?error=%1b%5b2Jx"), true);
+        assert_eq!(hostile, Err("[2Jx".to_owned()));
         let untold = at("http://localhost/cb?error=invalid_target");
         assert_eq!(told(&untold, false), Ok(()));
         assert_eq!(told(&untold, true), Err("invalid_target".to_owned()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use shared::http_client::{FetchFault, HeaderMap, HttpClient, Looked, Method, may_be_asked};
+use shared::uri::is_loopback;
 use url::Url;
 
 /// The page of the MCP Inspector.
@@ -106,7 +107,8 @@ impl SeenServer {
     /// An endpoint that may be asked.
     pub(super) fn address(&self, name: &str) -> Option<Url> {
         let url: Url = self.text(name)?.parse().ok()?;
-        may_be_asked(&url).then_some(url)
+        let issuer: Url = self.issuer.parse().ok()?;
+        may_follow(&issuer, &url).then_some(url)
     }
 }
 
@@ -149,8 +151,15 @@ impl SeenNode {
     pub(super) fn first_server(&self) -> Option<Url> {
         let list = self.metadata.as_ref().ok()?.get("authorization_servers")?;
         let url: Url = list.get(0)?.as_str()?.parse().ok()?;
-        may_be_asked(&url).then_some(url)
+        may_follow(&self.url, &url).then_some(url)
     }
+}
+
+/// Whether an address that `from` names may be asked. A deployment elsewhere does not get to send requests to what listens
+/// on the operator's own machine.
+pub(super) fn may_follow(from: &Url, to: &Url) -> bool {
+    let is_here = |url: &Url| url.host().is_some_and(|host| is_loopback(&host));
+    may_be_asked(to) && (is_here(from) || !is_here(to))
 }
 
 /// The first call of a client that has no token yet.
@@ -186,7 +195,10 @@ async fn document(
 ) -> Result<(Map<String, Value>, Looked), String> {
     let url = base
         .join(address)
-        .map_err(|fault| format!("{address}: {fault}"))?;
+        .map_err(|fault| format!("{address:?}: {fault}"))?;
+    if !may_follow(base, &url) {
+        return Err(format!("{url}: a deployment elsewhere may not name that"));
+    }
     let mut headers = of_page();
     set(&mut headers, "accept", "application/json");
     set(&mut headers, "mcp-protocol-version", "2025-11-25");
@@ -238,4 +250,25 @@ pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
 fn parameter(challenge: &str, name: &str) -> Option<String> {
     let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
     Some(rest.split_once('"')?.0.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_elsewhere_names_nothing_on_this_machine() {
+        let follows = |from: &str, to: &str| may_follow(&from.parse().unwrap(), &to.parse().unwrap());
+        assert!(follows("http://localhost:8080/mcp", "http://127.0.0.1:9000"));
+        assert!(follows("https://node.example/mcp", "https://as.example/token"));
+        for to in [
+            "http://localhost:2375/containers/x",
+            "https://127.0.0.1/",
+            "http://[::1]:9000/",
+            "http://as.example/",
+            "https://a:b@as.example/",
+        ] {
+            assert!(!follows("https://node.example/mcp", to), "{to}");
+        }
+    }
 }
