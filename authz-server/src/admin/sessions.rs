@@ -9,6 +9,7 @@ use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
 use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
+use super::users;
 use crate::audit::{self, Name, Target};
 use crate::db;
 use crate::db::session::{self, SessionRow};
@@ -56,7 +57,7 @@ pub(crate) static END: Operation = Operation {
     method: Method::Delete,
     path: ONE,
     name: "endSession",
-    summary: "Sign a browser out; what the person has granted stands",
+    summary: "Sign a browser out; what the person has granted stands. An administrator's takes the scope admin:write",
     noun: Noun::Users,
     query: &[],
     takes: None,
@@ -145,6 +146,8 @@ fn end<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             let row = session::find_by_id_in(tx, id, times(ask)).await?;
             let row = row.ok_or_else(|| no_session(id))?;
             ask.check_condition(&SessionView::from(row.clone()))?;
+            let person = db::user_account::hold(tx, &row.user_id).await?;
+            users::check_role(ask, person.is_some_and(|person| person.is_admin))?;
             if !session::end_one_in(tx, (&row.user_id, id), ask.now).await? {
                 return Err(no_session(id).into());
             }

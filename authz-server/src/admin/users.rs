@@ -192,7 +192,7 @@ fn show<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
 }
 
 /// Administrators are made and changed by who may do everything: whoever is one may, too (ADM-09).
-fn check_role(ask: &Ask<'_>, is_admin: bool) -> Result<(), Problem> {
+pub(super) fn check_role(ask: &Ask<'_>, is_admin: bool) -> Result<(), Problem> {
     let all = Right::Write.everywhere();
     ask.check_rights(is_admin.then_some(&*all).into_iter())
 }
