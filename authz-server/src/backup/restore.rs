@@ -4,9 +4,11 @@
 //! read twice, the first time to its end.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use shared::clock::UnixSeconds;
+use tokio::time::Instant;
 
 use super::read::{Next, Reader, look};
 use super::{BackupFault, Head, Summary};
@@ -17,6 +19,8 @@ use crate::db::copy::{self, Cell};
 use crate::db::{Db, Tx, audit_event, known_migrations, restored};
 use crate::keys::MasterKey;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Fills the configured database, which must be empty, from the backup `from`. With `sign_out` nobody is signed in any more.
 pub(crate) async fn restore(
     config: &Config,
@@ -25,6 +29,8 @@ pub(crate) async fn restore(
     sign_out: bool,
     now: UnixSeconds,
 ) -> Result<Summary, BackupFault> {
+    // A token says by the second when it was issued: those of this one are of before, the next one's are not.
+    let (next, begins) = (now + SECOND, Instant::now() + SECOND);
     let summary = check(config, from, secret)?;
     let newest = summary.head.migrations.last().copied().unwrap_or_default();
     let (db, url) = (Db::connect(&config.database_url).await?, &config.database_url);
@@ -48,7 +54,7 @@ pub(crate) async fn restore(
                 Err(other) => return Ok(Err(other)),
                 Ok(()) => {}
             }
-            restored::settle(tx, sign_out, now).await?;
+            restored::settle(tx, sign_out, next).await?;
             audit_event::append(tx, &event, now).await?;
             Ok(Ok(()))
         })
@@ -56,6 +62,7 @@ pub(crate) async fn restore(
     filled?;
     db.migrate(url).await?;
     audit::verify(&db).await?;
+    tokio::time::sleep_until(begins).await;
     Ok(summary)
 }
 

@@ -62,7 +62,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     END_FAMILIES,
 ];
 
-/// Ends what may have been taken back or used up since the backup. With `sign_out` also every session and refresh token.
+/// Ends what may have been taken back or used up since the backup, of before `now`. With `sign_out` also every session and refresh token.
 pub(crate) async fn settle(tx: &mut Tx, sign_out: bool, now: UnixSeconds) -> Result<(), DbFault> {
     on!(tx tx, c => async { sqlx::query(MOVE_HEAD).bind(LEAP).execute(c).await.map(|_| ()) })?;
     for statement in [SET_ALL, SET_REST] {
