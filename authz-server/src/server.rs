@@ -19,7 +19,7 @@ use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::reload::Source;
-use crate::{alerts, counts, keys, reload, routes, status_list, tally, token};
+use crate::{admin, alerts, counts, keys, reload, routes, status_list, tally, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
         client_certificate_header: config.mutual_tls.from_header,
         strict_transport: config.tls != TlsMode::Off || config.issuer.url().scheme() == "https",
         encoded_below: &[],
+        not_found: admin::nothing_at,
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };

@@ -310,6 +310,7 @@ async fn start<H: ServerHandler>(
         client_certificate_header: config.client_certificates.from_header,
         strict_transport: config.tls != TlsMode::Off || config.resource.url().scheme() == "https",
         encoded_below: ENCODED_BELOW,
+        not_found: |_| ::web::answer::nothing(),
         metrics: Arc::clone(&node.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };

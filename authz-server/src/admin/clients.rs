@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::scope::Scope;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaType};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::ask::{Answer, Ask, Reply, Stop};
 use super::input::Body;
@@ -70,7 +72,7 @@ pub(crate) static CREATE: Operation = Operation {
     summary: "Create a client; the answer holds its secret, once and never again",
     noun: Noun::Clients,
     query: &[],
-    takes: Some(Form::of::<ClientInput>()),
+    takes: Some(INPUT),
     gives: (201, Some(Form::of::<ClientView>())),
     is_conditional: false,
     refuses: &[],
@@ -98,7 +100,7 @@ pub(crate) static UPDATE: Operation = Operation {
     summary: "Change a client; what is not named stays as it is",
     noun: Noun::Clients,
     query: &[],
-    takes: Some(Form::of::<ClientInput>()),
+    takes: Some(INPUT),
     gives: (200, Some(Form::of::<ClientView>())),
     is_conditional: true,
     refuses: &[404, 409],
@@ -135,6 +137,7 @@ pub(crate) static NEW_SECRET: Operation = Operation {
 
 /// What is said of a client, by the names of RFC 7591 §2 where it has them.
 #[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct ClientInput {
     /// What people see. A new client needs one.
     client_name: Option<String>,
@@ -149,9 +152,30 @@ struct ClientInput {
     token_endpoint_auth_method: Option<String>,
     redirect_uris: Option<Vec<String>>,
     grant_types: Option<Vec<String>>,
-    #[serde(flatten)]
-    details: Details,
 }
+
+/// What is said of a client with what is said of its [`Details`], and nothing else.
+const INPUT: Form = Form {
+    name: ClientInput::name,
+    schema: || {
+        let (RefOr::T(Schema::Object(mut own)), RefOr::T(Schema::Object(more))) =
+            (ClientInput::schema(), Details::schema())
+        else {
+            return ClientInput::schema();
+        };
+        // Of these, null and an empty string say as little as leaving them out.
+        let nothing = ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .enum_values(Some([Value::Null, Value::from("")]))
+            .build();
+        let or_nothing = |form: RefOr<Schema>| AnyOfBuilder::new().item(form).item(nothing.clone());
+        let more = more.properties.into_iter();
+        own.properties
+            .extend(more.map(|(name, form)| (name, or_nothing(form).into())));
+        RefOr::T(Schema::Object(own))
+    },
+    parts: Details::schemas,
+};
 
 /// How a secret is replaced.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -189,7 +213,7 @@ fn list<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             (None, Some(name)) => Which::Named(name),
             (Some(_), Some(_)) => {
                 let sentence = "name and origin cannot be asked for together";
-                return Err(Problem::new(Code::InvalidRequest, sentence).into());
+                return Err(Problem::new(Code::InvalidValue, sentence).into());
             }
         };
         let (at, id) = &wanted.after;

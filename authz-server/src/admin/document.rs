@@ -19,19 +19,21 @@ use utoipa::openapi::{ComponentsBuilder, HttpMethod, InfoBuilder, OpenApi, OpenA
 use super::operation::{Form, Kind, Method, Operation, Parameter};
 use super::problem::ProblemBody;
 use super::resource::PATH;
-use super::{TABLE, resource, right};
+use super::{TABLE, page, resource, right};
 use crate::app::App;
 use crate::conditional::{self, Tagged};
 use crate::error::{self, Failure};
 
 /// The name of the way in which tokens are got.
 const SECURITY: &str = "oauth2";
+/// Text without control characters and replacement characters: what a query can say ([`super::input::Query`]).
+const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f\ufffd]+$";
 /// An id as it stands in a path ([`super::path_of`]).
 const ID: &str = "^(~[A-Za-z0-9_-]+|[A-Za-z0-9._-]+)$";
 /// A star, or tags in quotes (RFC 9110 §13.1.1).
 const TAGS: &str = "^([*]|(W/)?\"[^\", ]*\"(, *(W/)?\"[^\", ]*\")*)$";
 /// Statuses that any operation may answer.
-const ALWAYS: [u16; 5] = [400, 401, 403, 429, 503];
+const ALWAYS: [u16; 6] = [400, 401, 403, 422, 429, 503];
 
 /// `GET /admin/openapi.json`. It is the same for everybody, and tells nothing of this server but its address.
 pub(super) async fn serve(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
@@ -126,9 +128,11 @@ fn described(operation: &Operation) -> OperationBuilder {
         described = described.parameter(parameter("id", ParameterIn::Path, pattern(ID)));
     }
     for known in operation.query {
-        described = described.parameter(
-            parameter(known.name, ParameterIn::Query, schema_of(known)).description(Some(known.what)),
-        );
+        let mut parameter = parameter(known.name, ParameterIn::Query, schema_of(known));
+        if matches!(known.kind, Kind::Needed) {
+            parameter = parameter.required(Required::True);
+        }
+        described = described.parameter(parameter.description(Some(known.what)));
     }
     if operation.is_conditional {
         let what = "The ETag of what is changed, as it was read, or *";
@@ -171,9 +175,6 @@ fn responses(operation: &Operation) -> ResponsesBuilder {
     }
     if operation.is_conditional {
         statuses.extend([412, 428]);
-    }
-    if operation.is_repeatable() {
-        statuses.push(422);
     }
     statuses.sort_unstable();
     let mut all = ResponsesBuilder::new().response(status.to_string(), good.build());
@@ -220,11 +221,8 @@ fn pattern(pattern: &str) -> Object {
 
 fn schema_of(parameter: &Parameter) -> Object {
     match parameter.kind {
-        Kind::Text => ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::String))
-            .min_length(Some(1))
-            .build(),
-        Kind::Cursor => pattern("^[A-Za-z0-9_-]+$"),
+        Kind::Text | Kind::Needed => pattern(TEXT),
+        Kind::Cursor => pattern(page::CURSOR),
         Kind::Words(words) => ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::String))
             .enum_values(Some(words.iter().copied()))

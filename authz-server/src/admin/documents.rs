@@ -127,7 +127,10 @@ fn import<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
                 let content = document::bring(ask.config, own, &client_id).await?;
                 (content, Standing::Pinned)
             }
-            _ => return Err(wrong("name document or client_id, and the latter only to pin it").into()),
+            _ => {
+                let sentence = "name document or client_id, and the latter only to pin it";
+                return Err(Problem::new(Code::InvalidValue, sentence).into());
+            }
         };
         let prepared = document::prepare(ask.config, &content, standing, ask.now)?;
         ask.write(async |tx| {

@@ -336,11 +336,27 @@ fn told(app: &App, problem: &Problem) -> HttpResponse {
     answer
 }
 
+/// The answer at an address that two programs may read in two ways: a problem document where the API is, and otherwise
+/// what is said everywhere (ADM-10).
+pub(crate) fn nothing_at(request: &ServiceRequest) -> HttpResponse {
+    match request.app_data::<web::Data<App>>() {
+        Some(app) if app.config.admin.is_at(request.app_config().local_addr()) => {
+            let base = format!("{}{PATH}/", app.config.issuer.path());
+            if request.path().starts_with(&base) {
+                return told(app, &nothing());
+            }
+            ::web::answer::nothing()
+        }
+        _ => ::web::answer::nothing(),
+    }
+}
+
+fn nothing() -> Problem {
+    Problem::new(Code::NotFound, "there is nothing at this address")
+}
+
 async fn nothing_here(app: web::Data<App>) -> HttpResponse {
-    told(
-        &app,
-        &Problem::new(Code::NotFound, "there is nothing at this address"),
-    )
+    told(&app, &nothing())
 }
 
 async fn only_read(app: web::Data<App>) -> HttpResponse {

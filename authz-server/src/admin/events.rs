@@ -119,7 +119,7 @@ fn list<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             (None, None, Some(id)) => About::Target(id),
             _ => {
                 let sentence = "name one of event, actor and target";
-                return Err(Problem::new(Code::InvalidRequest, sentence).into());
+                return Err(Problem::new(Code::InvalidValue, sentence).into());
             }
         };
         let place = match (is_newest_first, wanted.after.0) {

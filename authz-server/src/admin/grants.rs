@@ -207,7 +207,7 @@ impl From<ShownFamily> for FamilyView {
 /// Of the names that a query can have, the one that it has.
 fn only<const N: usize>(named: [Option<&String>; N], sentence: &'static str) -> Result<(), Problem> {
     if named.into_iter().flatten().count() > 1 {
-        return Err(Problem::new(Code::InvalidRequest, sentence));
+        return Err(Problem::new(Code::InvalidValue, sentence));
     }
     Ok(())
 }
@@ -282,7 +282,7 @@ fn list_families<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             (Some(id), _, _) => Whose::User(id),
             (_, Some(id), _) => Whose::Client(id),
             (_, _, Some(id)) => Whose::Grant(id),
-            (None, None, None) => return Err(Problem::new(Code::InvalidRequest, sentence).into()),
+            (None, None, None) => return Err(Problem::new(Code::InvalidValue, sentence).into()),
         };
         let (at, id) = &wanted.after;
         let rows = token_family::page(ask.db, whose, standing, (*at, id), wanted.rows()).await?;

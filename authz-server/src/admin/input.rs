@@ -114,7 +114,7 @@ impl Body {
         };
         text.parse()
             .map(Some)
-            .map_err(|fault| wrong(format!("{name}: {fault}")))
+            .map_err(|fault| Problem::new(Code::InvalidValue, format!("{name}: {fault}")))
     }
 
     /// An object, whatever is in it.
@@ -145,7 +145,7 @@ impl Body {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
-                let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+                let number = whole(&value).and_then(|number| u32::try_from(number).ok());
                 let number = number.filter(|number| *number > 0);
                 number
                     .map(Some)
@@ -168,7 +168,11 @@ impl Body {
         let list = match self.0.remove(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(list)) if list.len() <= 100 => list,
-            Some(_) => return Err(wrong(format!("{name} is a list of at most 100 strings"))),
+            Some(Value::Array(_)) => {
+                let sentence = format!("{name} has at most 100 members");
+                return Err(Problem::new(Code::InvalidValue, sentence));
+            }
+            Some(_) => return Err(wrong(format!("{name} is a list of strings"))),
         };
         let texts: Option<Vec<_>> = list
             .into_iter()
@@ -200,6 +204,18 @@ impl Body {
             }
         }
     }
+}
+
+/// A whole number, however it is written: to JSON Schema 1.0 is one too.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number in these bounds stays what it is"
+)]
+fn whole(value: &Value) -> Option<u64> {
+    let written = || value.as_f64().filter(|number| number.fract() == 0.0);
+    let small = || written().filter(|number| (0.0..=f64::from(u32::MAX)).contains(number));
+    value.as_u64().or_else(|| small().map(|number| number as u64))
 }
 
 fn wrong(sentence: impl Into<String>) -> Problem {
@@ -238,6 +254,22 @@ mod tests {
         assert_eq!(body.texts("list").unwrap().unwrap(), ["a"]);
         assert_eq!(body.span("ttl").unwrap().unwrap().0.as_secs(), 600);
         assert_eq!(body.text("none").unwrap(), None);
+        for (text, number) in [
+            ("1", Some(1)),
+            ("7.0", Some(7)),
+            ("1e3", Some(1000)),
+            ("0", None),
+            ("1.5", None),
+        ] {
+            let mut body = read(&format!(r#"{{"n":{text}}}"#)).unwrap();
+            assert_eq!(body.number("n").ok().flatten(), number, "{text}");
+        }
+        for far in ["-1", "4294967296", "1e10", "-1.0"] {
+            assert!(
+                read(&format!(r#"{{"n":{far}}}"#)).unwrap().number("n").is_err(),
+                "{far}"
+            );
+        }
         assert!(body.clone().end().is_err());
         assert_eq!(body.members(&["more"]).len(), 1);
         assert!(body.end().is_ok());

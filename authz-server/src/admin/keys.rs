@@ -171,7 +171,10 @@ fn rotate<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         let algorithms = match body.parsed::<Algorithm>("alg")? {
             None => ALGORITHMS.to_vec(),
             Some(algorithm) if ALGORITHMS.contains(&algorithm) => vec![algorithm],
-            Some(_) => return Err(wrong("alg is EdDSA, RS256 or ES256").into()),
+            Some(_) => {
+                let sentence = "alg is EdDSA, RS256 or ES256";
+                return Err(Problem::new(Code::InvalidValue, sentence).into());
+            }
         };
         let way = match body.text("way")?.as_deref() {
             None | Some("planned") => Way::Planned,

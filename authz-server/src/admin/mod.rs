@@ -36,9 +36,9 @@ pub(crate) mod users;
 
 pub(crate) use self::ask::{Ask, Call};
 pub(crate) use self::by::By;
-pub(crate) use self::endpoint::{routes, where_operators_are};
+pub(crate) use self::endpoint::{nothing_at, routes, where_operators_are};
 pub(crate) use self::id::path_of;
-pub(crate) use self::operation::Operation;
+pub(crate) use self::operation::{Method, Operation};
 pub(crate) use self::page::Page;
 pub(crate) use self::resource::{built_in, uri};
 

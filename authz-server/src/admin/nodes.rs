@@ -150,7 +150,7 @@ impl From<NodeFault> for Problem {
     fn from(fault: NodeFault) -> Self {
         let sentence = fault.to_string();
         match fault {
-            NodeFault::Asked(_) => Self::new(Code::InvalidRequest, sentence),
+            NodeFault::Asked(_) => Self::new(Code::InvalidValue, sentence),
             NodeFault::NoSuchNode(_) | NodeFault::NoSuchInvite(_) => Self::new(Code::NotFound, sentence),
             NodeFault::InviteOver(_) => Self::new(Code::Conflict, sentence),
             NodeFault::Db(fault) => fault.into(),
@@ -215,18 +215,8 @@ fn list_invites<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let wanted = Wanted::read(&mut ask.query())?;
         let (at, id) = &wanted.after;
-        // What comes after an invite comes after every hash that begins as its id does.
-        let after = if id.is_empty() {
-            Vec::new()
-        } else {
-            let (_, end) = invite::hashes_of(id).ok_or_else(|| {
-                Problem::new(
-                    Code::InvalidRequest,
-                    "cursor is not the next_cursor of an earlier page",
-                )
-            })?;
-            end
-        };
+        // What comes after an invite comes after every hash that begins as its id does; what is no id is a place too.
+        let after = invite::hashes_of(id).map_or_else(|| id.clone().into_bytes(), |(_, end)| end);
         let rows = db::node_invite::page(ask.db, (*at, &after), wanted.rows()).await?;
         let view = |row: ListedRow| invite::view(row, ask.now);
         let views = rows.into_iter().map(view).collect();

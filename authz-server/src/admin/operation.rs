@@ -51,6 +51,8 @@ pub(crate) struct Parameter {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Text,
+    /// Text that must be there.
+    Needed,
     /// What an earlier page said.
     Cursor,
     Words(&'static [&'static str]),

@@ -16,6 +16,7 @@ use crate::error::Failure;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Code {
     InvalidRequest,
+    InvalidValue,
     InvalidClientMetadata,
     InvalidRedirectUri,
     InvalidToken,
@@ -40,13 +41,15 @@ impl Code {
     /// The word, the status and what the kind is.
     fn parts(self) -> (&'static str, u16, &'static str) {
         match self {
+            // What the document tells of a request is broken: 400. What no schema can say: 422 (RFC 9110 §15.5.21).
             Self::InvalidRequest => ("invalid_request", 400, "The request cannot be read"),
+            Self::InvalidValue => ("invalid_value", 422, "A value will not do"),
             Self::InvalidClientMetadata => (
                 "invalid_client_metadata",
-                400,
+                422,
                 "The client's metadata will not do",
             ),
-            Self::InvalidRedirectUri => ("invalid_redirect_uri", 400, "A redirect URI cannot be registered"),
+            Self::InvalidRedirectUri => ("invalid_redirect_uri", 422, "A redirect URI cannot be registered"),
             Self::InvalidToken => ("invalid_token", 401, "A good access token is needed"),
             Self::InvalidDpopProof => ("invalid_dpop_proof", 401, "The DPoP proof is not valid"),
             Self::UseDpopNonce => ("use_dpop_nonce", 401, "The DPoP proof needs a nonce"),

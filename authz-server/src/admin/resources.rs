@@ -155,7 +155,7 @@ impl From<ResourceFault> for Problem {
     fn from(fault: ResourceFault) -> Self {
         let sentence = fault.to_string();
         match fault {
-            ResourceFault::Metadata(_) => Self::new(Code::InvalidRequest, sentence),
+            ResourceFault::Metadata(_) => Self::new(Code::InvalidValue, sentence),
             ResourceFault::Exists(_) => Self::new(Code::Conflict, sentence),
             ResourceFault::NoSuchResource(_) => Self::new(Code::NotFound, sentence),
             ResourceFault::Db(fault) => fault.into(),

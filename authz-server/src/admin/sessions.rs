@@ -29,7 +29,7 @@ pub(crate) static LIST: Operation = Operation {
         Parameter {
             name: "user_id",
             what: "Of this person; it must be named",
-            kind: Kind::Text,
+            kind: Kind::Needed,
         },
     ],
     takes: None,

@@ -141,7 +141,7 @@ impl From<UserFault> for Problem {
         let sentence = fault.to_string();
         match fault {
             UserFault::Username | UserFault::DisplayName | UserFault::Email | UserFault::Password(_) => {
-                Self::new(Code::InvalidRequest, sentence)
+                Self::new(Code::InvalidValue, sentence)
             }
             UserFault::Taken(_) => Self::new(Code::Conflict, sentence),
             UserFault::NoSuchUser(_) => Self::new(Code::NotFound, sentence),

@@ -79,12 +79,17 @@ pub fn get() -> actix_web::Route {
 }
 
 /// The answer for paths that do not exist.
-pub async fn not_found() -> HttpResponse {
+pub fn nothing() -> HttpResponse {
     error(
         StatusCode::NOT_FOUND,
         "not_found",
         "there is nothing at this address",
     )
+}
+
+/// As [`nothing`], for a route.
+pub async fn not_found() -> HttpResponse {
+    nothing()
 }
 
 /// A GET resource, for the common case of [`resource`] and [`get`] together.

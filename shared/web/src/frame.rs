@@ -34,6 +34,8 @@ pub struct Frame {
     pub strict_transport: bool,
     /// Path prefixes below which percent-encoded slashes are data, not tricks.
     pub encoded_below: &'static [&'static str],
+    /// What is answered at an address that cannot be read in one way only; a part of the server may have a form of its own.
+    pub not_found: fn(&ServiceRequest) -> HttpResponse,
     /// Where answers are counted.
     pub metrics: Arc<Metrics>,
     /// Whether `/metrics` is served beside everything else, to callers on this machine only.
@@ -117,10 +119,10 @@ impl Frame {
                 && address.0.to_canonical().is_loopback()
                 && !is_forwarded(request.headers())
                 && is_local_name(request.headers());
-            return (!allowed).then(not_found_now);
+            return (!allowed).then(answer::nothing);
         }
         if !is_plain(path, self.encoded_below) {
-            return Some(not_found_now());
+            return Some((self.not_found)(request));
         }
         let host = request
             .headers()
@@ -170,14 +172,6 @@ fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     if !headers.contains_key(&name) {
         headers.insert(name, HeaderValue::from_static(value));
     }
-}
-
-fn not_found_now() -> HttpResponse {
-    answer::error(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "there is nothing at this address",
-    )
 }
 
 /// Whether a path has one reading only. A proxy and we could understand `;`, `//`, dot segments and percent-encoding

@@ -1,5 +1,6 @@
 //! `cargo xtask`: bring the fleet up, test everything, examine it, measure it.
 
+mod admin_document;
 mod bench;
 mod book;
 mod compose;

@@ -9,7 +9,7 @@ use clap::Args;
 use xtask::shell::{self, say};
 use xtask::{Fault, Outcome};
 
-use crate::{book, compose, conformance, install, interop, program_files, segments, up};
+use crate::{admin_document, book, compose, conformance, install, interop, program_files, segments, up};
 use table::Row;
 
 #[derive(Args)]
@@ -67,6 +67,9 @@ const SLOW_PARTS: &[Part] = &[
     ("fleet on segments", segments::part),
     ("fleet in containers", compose::part),
     ("interop", || interop::run().map(|()| Verdict::Passed)),
+    ("admin document", || {
+        admin_document::run().map(|()| Verdict::Passed)
+    }),
     ("book", book::part),
     ("conformance", || conformance::run().map(|()| Verdict::Passed)),
 ];
@@ -83,7 +86,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         say(format!("Only the parts with {text:?} in their name were run."));
     }
     if options.fast {
-        say("Left out by --fast: fleet on segments, fleet in containers, interop, book, conformance.");
+        say(
+            "Left out by --fast: fleet on segments, fleet in containers, interop, admin document, book, conformance.",
+        );
     }
     let failed: Vec<&str> = rows
         .iter()

@@ -23,6 +23,12 @@ use xtask::journey::parameter;
 
 const CLIENTS: &str = "/admin/v1/clients";
 
+/// What was said can be read, and will not do: something that the document cannot say.
+#[track_caller]
+fn refused_value(answer: &Answer) {
+    refused(answer, 422, "invalid_value");
+}
+
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{answer}");
@@ -402,6 +408,14 @@ fn adm_11_paths_have_one_reading(db: Db) {
     ] {
         let answer = admin.request("GET", path).send().unwrap();
         assert_eq!(answer.status, 404, "{path}: {answer}");
+    }
+    // Below the API a refusal has its form, also where nothing could be.
+    for path in [
+        "/admin/v1/clients/%C2%84",
+        "/admin/v1/clients;x=1",
+        "/admin/v1/nowhere",
+    ] {
+        refused(&admin.request("GET", path).send().unwrap(), 404, "not_found");
     }
     let answer = admin.request("PUT", CLIENTS).send().unwrap();
     refused(&answer, 405, "method_not_allowed");

@@ -4,7 +4,7 @@ use blackbox::registered::{fleet_with, public};
 use blackbox::{Db, Fleet, both};
 use serde_json::{Value, json};
 
-use super::refused;
+use super::{refused, refused_value};
 
 const BOTH: &str = "admin:read admin:write";
 const INVITES: &str = "/admin/v1/client-invites";
@@ -61,18 +61,18 @@ fn an_invite_to_register_is_made_used_and_ended(db: Db) {
     for bad in [
         json!({"uses": 0}),
         json!({"uses": "many"}),
-        json!({"ttl": "soon"}),
         json!({"name": 1}),
         json!({"secret": "mine"}),
     ] {
         refused(&admin.post(INVITES, &bad), 400, "invalid_request");
     }
+    refused_value(&admin.post(INVITES, &json!({"ttl": "soon"})));
     for bad in [
         json!({"ttl": "0s"}),
         json!({"name": ""}),
         json!({"name": "x".repeat(101)}),
     ] {
-        refused(&admin.post(INVITES, &bad), 400, "invalid_client_metadata");
+        refused(&admin.post(INVITES, &bad), 422, "invalid_client_metadata");
     }
 }
 
@@ -105,7 +105,7 @@ fn adm_16_a_document_is_taken_whole_or_not_at_all(db: Db) {
         document(json!({"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}})),
         json!({}),
     ] {
-        refused(&bring(bad, "pinned"), 400, "invalid_client_metadata");
+        refused(&bring(bad, "pinned"), 422, "invalid_client_metadata");
     }
     refused(&admin.get(&client), 404, "not_found");
     refused(&admin.get(&path), 404, "not_found");
@@ -117,7 +117,7 @@ fn adm_16_a_document_is_taken_whole_or_not_at_all(db: Db) {
     // Pinned gives way to another pin only.
     refused(
         &bring(document(json!({"client_name": "Other"})), "fetched"),
-        400,
+        422,
         "invalid_client_metadata",
     );
     assert_eq!(
@@ -136,27 +136,31 @@ fn adm_16_a_document_is_taken_whole_or_not_at_all(db: Db) {
     // A client of that id is there: nobody vouches for it as if it were new.
     refused(
         &bring(document(json!({})), "vouched"),
-        400,
+        422,
         "invalid_client_metadata",
     );
     let rows = admin.all(&format!("/admin/v1/audit/events?target={id}&order=oldest"));
     let events: Vec<_> = rows.iter().map(|row| text(row, "event")).collect();
     assert_eq!(events, ["client.imported", "client.imported", "client.unpinned"]);
     for bad in [
-        json!({}),
         json!({"document": []}),
         json!({"document": {}, "standing": "loved"}),
-        json!({"document": {}, "client_id": id}),
-        json!({"client_id": id, "standing": "vouched"}),
         json!({"client_id": 1}),
     ] {
         refused(&admin.post(DOCUMENTS, &bad), 400, "invalid_request");
+    }
+    for bad in [
+        json!({}),
+        json!({"document": {}, "client_id": id}),
+        json!({"client_id": id, "standing": "vouched"}),
+    ] {
+        refused_value(&admin.post(DOCUMENTS, &bad));
     }
     // ADM-03: an address that leads to this very server is not fetched, nor one that is none.
     for address in ["http://127.0.0.1:1/x", "https://127.0.0.1:1/x", "c_x"] {
         refused(
             &admin.post(DOCUMENTS, &json!({"client_id": address})),
-            400,
+            422,
             "invalid_client_metadata",
         );
     }
