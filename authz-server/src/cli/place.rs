@@ -4,15 +4,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use shared::config::read_secret_text;
-use shared::http_client::{FetchFault, HttpClient, Message, NOT_TO_BE_ASKED, may_be_asked};
-use shared::secret::Secret;
+use shared::http_client::{Exchanged, FetchFault, HttpClient, Message, NOT_TO_BE_ASKED, may_be_asked};
+use shared::secret::{Secret, random_bytes};
 use url::Url;
 
-use crate::admin::{self, Ask, Call, Operation, Page};
+use crate::admin::{self, Ask, Call, Method, Operation, Page};
 use crate::config::Config;
 use crate::db::Db;
 
@@ -20,6 +22,8 @@ use crate::db::Db;
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// What a server does at once takes some seconds at most: to make keys, to fetch a document.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long a question whose answer was lost is asked again, as often as there are times.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 /// Neither metadata nor tokens are larger.
 const MAX_METADATA: usize = 64 * 1024;
 /// Things on a page of a list that is read to its end.
@@ -234,15 +238,23 @@ async fn far(
         url.query_pairs_mut().extend_pairs(&call.query);
     }
     let document = Value::Object(call.body);
+    // By its key the server knows a creation again (draft-ietf-httpapi-idempotency-key-header).
+    let key = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
+    let headers = [
+        // What is shown and changed in one breath is changed whatever it is.
+        ("If-Match", "*"),
+        ("Idempotency-Key", &*key),
+    ];
+    let is_creation = operation.method == Method::Post;
     let message = Message {
         method: operation.method.as_str(),
         url: &url,
-        // What is shown and changed in one breath is changed whatever it is.
-        headers: &[("If-Match", "*")],
+        headers: if is_creation { &headers } else { &headers[..1] },
         document: operation.has_body().then_some(&document),
     };
-    let answer = client
-        .send_as(token, &message, MAX_ANSWER)
+    // Other changes are made once: nobody could tell the answer to the second try from a refusal of the first.
+    let may_repeat = is_creation || matches!(operation.method, Method::Get | Method::Ask);
+    let answer = persist(client, token, &message, may_repeat)
         .await
         .map_err(|fault| format!("{}: {fault}", url.origin().ascii_serialization()))?;
     if !(200..300).contains(&answer.status) {
@@ -253,4 +265,20 @@ async fn far(
     }
     let answered = answer.json();
     answered.ok_or_else(|| "the server answered with something that is no JSON object".into())
+}
+
+/// The answer to `message`, which is sent again when none comes, if it may be.
+async fn persist(
+    client: &HttpClient,
+    token: &Secret,
+    message: &Message<'_>,
+    may_repeat: bool,
+) -> Result<Exchanged, FetchFault> {
+    for pause in PAUSES {
+        match client.send_as(token, message, MAX_ANSWER).await {
+            Err(FetchFault::Transport(_)) if may_repeat => tokio::time::sleep(pause).await,
+            answered => return answered,
+        }
+    }
+    client.send_as(token, message, MAX_ANSWER).await
 }

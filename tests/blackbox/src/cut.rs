@@ -1,9 +1,10 @@
-//! A way to a server that can be cut for one program and stay open for all others: the network of one machine, as
-//! programs on several would see it.
+//! A way to a server that can be cut for one program and stay open for all others, and that can lose an answer: the
+//! network of one machine, as programs on several would see it.
 
 use std::collections::HashSet;
-use std::io::copy;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -20,6 +21,8 @@ struct State {
     cut: HashSet<u32>,
     /// By the socket of the client.
     open: Vec<(String, TcpStream)>,
+    /// How the request begins whose answer is lost.
+    losing: Option<String>,
 }
 
 impl Way {
@@ -68,6 +71,24 @@ impl Way {
         });
     }
 
+    /// The next request that begins like this reaches the server, and its answer nobody: the connection breaks before.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    pub fn lose_answer_to(&self, head: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).losing = Some(head.to_owned());
+    }
+
+    /// Whether there was such a request.
+    ///
+    /// # Panics
+    /// Never: a poisoned lock is taken as it is.
+    #[must_use]
+    pub fn has_lost_it(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.losing.is_none()
+    }
+
     /// Opens it again.
     ///
     /// # Panics
@@ -79,7 +100,7 @@ impl Way {
 }
 
 /// Leads a connection on, unless its program is cut off.
-fn lead(client: TcpStream, shared: &Mutex<State>) {
+fn lead(client: TcpStream, shared: &Arc<Mutex<State>>) {
     let ends = client.peer_addr().and_then(|own| Ok((own, client.local_addr()?)));
     let Some(socket) = ends.ok().and_then(socket_between) else {
         return;
@@ -100,7 +121,7 @@ fn lead(client: TcpStream, shared: &Mutex<State>) {
         if state.cut == cut {
             state.open.push((socket, client.try_clone().unwrap()));
             drop(state);
-            return join(client, server);
+            return join(&client, &server, shared);
         }
     }
 }
@@ -140,16 +161,44 @@ fn sockets_of(program: u32) -> HashSet<String> {
         .collect()
 }
 
-fn join(client: TcpStream, server: TcpStream) {
-    let pairs = [
-        (client.try_clone().unwrap(), server.try_clone().unwrap()),
-        (server, client),
-    ];
-    for (mut from, mut to) in pairs {
-        thread::spawn(move || {
-            // An end of one side is passed on; whatever else goes wrong ends both.
-            copy(&mut from, &mut to).ok();
-            to.shutdown(Shutdown::Write).ok();
-        });
-    }
+fn join(client: &TcpStream, server: &TcpStream, shared: &Arc<Mutex<State>>) {
+    let both = || (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let ((mut client, mut server), shared, losing) = (both(), Arc::clone(shared), Arc::clone(&is_lost));
+    let (mut to, mut from) = both();
+    // An end of one side is passed on; whatever else goes wrong ends both.
+    thread::spawn(move || {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(count @ 1..) = client.read(&mut bytes) {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // A small request comes whole, and nobody here sends a second one before the answer.
+            if state
+                .losing
+                .as_ref()
+                .is_some_and(|head| bytes[..count].starts_with(head.as_bytes()))
+            {
+                state.losing = None;
+                losing.store(true, Ordering::SeqCst);
+            }
+            drop(state);
+            if server.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        server.shutdown(Shutdown::Write).ok();
+    });
+    thread::spawn(move || {
+        let mut bytes = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if is_lost.load(Ordering::SeqCst) {
+                to.shutdown(Shutdown::Both).ok();
+                from.shutdown(Shutdown::Both).ok();
+                return;
+            }
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    });
 }

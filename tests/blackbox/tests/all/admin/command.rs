@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use blackbox::{Db, Fleet, both};
+use blackbox::cut::Way;
+use blackbox::fleet::Wishes;
+use blackbox::{Db, Fleet, Place, both};
 use serde_json::Value;
 
 /// The command line with a token, in a folder without database, configuration or key.
@@ -193,4 +195,93 @@ fn a_client_gets_the_token_itself(db: Db) {
     ];
     let (printed, fault) = run(&far_away);
     assert!(printed.is_none() && fault.contains("https"), "{fault}");
+}
+
+both!(a_lost_answer_creates_nothing_twice);
+fn a_lost_answer_creates_nothing_twice(db: Db) {
+    let way = Way::new();
+    let wishes = Wishes {
+        way: Some(way.clone()),
+        ..Wishes::default()
+    };
+    let fleet = Fleet::start(Place { db, is_far: true }, &wishes);
+    let client = fleet.client(&[]);
+    let secrets = format!("/admin/v1/clients/{}/secrets", client.id);
+    // What is made, where, the list that it is in afterwards, and as what.
+    for (words, path, list, name) in [
+        (
+            &["client", "create", "--name", "one"][..],
+            "/admin/v1/clients",
+            &["client", "list"][..],
+            "one",
+        ),
+        (
+            &["client", "rotate-secret", &client.id],
+            &secrets,
+            &["audit", "list", "--event", "client.secret_rotated"],
+            &client.id,
+        ),
+        (
+            &["client", "invite", "--name", "two"],
+            "/admin/v1/client-invites",
+            &["client", "invites"],
+            "two",
+        ),
+        (
+            &["node", "invite", "--name", "three"],
+            "/admin/v1/invites",
+            &["node", "invite", "--list"],
+            "three",
+        ),
+        (
+            &["user", "create", "--username", "four"],
+            "/admin/v1/users",
+            &["user", "list"],
+            "four",
+        ),
+        (
+            &["key", "rotate", "--alg", "EdDSA"],
+            "/admin/v1/key-rotations",
+            &["audit", "list", "--event", "key.published"],
+            "EdDSA",
+        ),
+    ] {
+        way.lose_answer_to(&format!("POST {path} "));
+        let made = fleet.server.json(words).unwrap();
+        assert!(way.has_lost_it(), "{words:?}");
+        for secret in [
+            "client_secret",
+            "invite",
+            "initial_access_token",
+            "set_password_link",
+        ] {
+            if let Some(secret) = made[secret].as_str() {
+                fleet.remember(secret.rsplit('=').next().unwrap());
+            }
+        }
+        let rows = fleet.server.json(list).unwrap();
+        let rows = rows.as_array().unwrap().iter();
+        let found = rows.filter(|row| row.to_string().contains(&format!("{name:?}")));
+        assert_eq!(found.count(), 1, "{words:?}: {made}");
+    }
+    // A question is asked again too; a change that has no key is made once, and says that nobody knows.
+    way.lose_answer_to("GET /admin/v1/clients?");
+    assert!(
+        !fleet
+            .server
+            .json(&["client", "list"])
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert!(way.has_lost_it());
+    way.lose_answer_to("DELETE /admin/v1/clients/");
+    let fault = fleet.server.json(&["client", "revoke", &client.id]).unwrap_err();
+    assert!(
+        way.has_lost_it() && fault.to_string().contains("no answer"),
+        "{fault}"
+    );
+    let events = ["audit", "list", "--event", "client.revoked"];
+    assert_eq!(fleet.server.json(&events).unwrap().as_array().unwrap().len(), 1);
 }
