@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ use xtask::program::Program;
 use self::start::{describe, run};
 use crate::answers::granted;
 use crate::cut::Way;
-use crate::database::{Db, cluster};
+use crate::database::{Db, Place, Shared, cluster};
 use crate::status_list;
 
 /// Every scope that the node knows.
@@ -60,22 +60,15 @@ pub struct Wishes {
 }
 
 impl Fleet {
-    /// The fleet that tests of one database share while any of them runs. Tests only add to it, under names of their own.
+    /// The fleet that tests of one place share while any of them runs. Tests only add to it, under names of their own.
     ///
     /// # Panics
     /// When a program does not start.
     #[must_use]
-    pub fn shared(db: Db) -> Arc<Self> {
-        static SQLITE: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
-        static POSTGRES: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
-        let place = if db == Db::Sqlite { &SQLITE } else { &POSTGRES };
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fleet) = place.upgrade() {
-            return fleet;
-        }
-        let fleet = Arc::new(Self::start(db, &Wishes::default()));
-        *place = Arc::downgrade(&fleet);
-        fleet
+    pub fn shared(place: impl Into<Place>) -> Arc<Self> {
+        static SHARED: Shared<Fleet> = Shared::nothing();
+        let place = place.into();
+        SHARED.get(place, || Self::start(place, &Wishes::default()))
     }
 
     /// A fleet for one test.
@@ -83,20 +76,20 @@ impl Fleet {
     /// # Panics
     /// When a program does not start.
     #[must_use]
-    pub fn start(db: Db, wishes: &Wishes) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub fn start(place: impl Into<Place>, wishes: &Wishes) -> Self {
+        let (folder, place) = (tempfile::tempdir().unwrap(), place.into());
         // The port was free a moment ago; if another test took it first, another one is tried.
         for attempt in 1..=4 {
-            let (server, node) = describe(&folder, db, wishes);
+            let (server, node) = describe(&folder, place, wishes);
             match run(&server, &node) {
                 Ok(programs) => {
-                    let (programs, secrets) = (Mutex::new(programs), Mutex::default());
+                    let secret = std::fs::read_to_string(server.far_secret());
                     return Self {
                         server,
                         node,
-                        db,
-                        programs,
-                        secrets,
+                        db: place.db,
+                        programs: Mutex::new(programs),
+                        secrets: Mutex::new(secret.into_iter().collect()),
                         names: AtomicU32::new(0),
                         _folder: folder,
                     };
@@ -118,6 +111,15 @@ impl Fleet {
     #[must_use]
     pub fn node_at(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.node.port)
+    }
+
+    /// Who the command lines are in the audit log: `actor_type` and `actor`.
+    #[must_use]
+    pub fn commander(&self) -> (Value, Value) {
+        match self.server.far_client() {
+            Some(client_id) => ("client".into(), client_id.into()),
+            None => ("operator".into(), Value::Null),
+        }
     }
 
     /// A name that no other test uses.

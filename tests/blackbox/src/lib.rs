@@ -45,7 +45,7 @@ pub mod tls;
 pub mod traced;
 pub mod wire;
 
-pub use database::Db;
+pub use database::{Db, Place};
 pub use fleet::Fleet;
 pub use people::{CALLBACK, PASSWORD, Pkce};
 pub use person::Person;

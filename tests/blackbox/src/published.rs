@@ -1,16 +1,17 @@
 //! A fleet whose server may fetch from a [`Publisher`], shared by the tests of metadata documents.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::Answer;
 
+use crate::Fleet;
+use crate::database::{Place, Shared};
 use crate::fleet::Wishes;
 use crate::people::{CALLBACK, PASSWORD, Pkce};
 use crate::person::{Page, Person};
 use crate::publisher::Publisher;
-use crate::{Db, Fleet};
 
 /// TOML: no limit on fetches either.
 pub const UNLIMITED_FETCHES: &str =
@@ -25,22 +26,15 @@ pub struct Published {
 }
 
 impl Published {
-    /// The one that tests of one database share while any of them runs.
+    /// The one that tests of one place share while any of them runs.
     ///
     /// # Panics
     /// When a program does not start.
     #[must_use]
-    pub fn shared(db: Db) -> Arc<Self> {
-        static SQLITE: Mutex<Weak<Published>> = Mutex::new(Weak::new());
-        static POSTGRES: Mutex<Weak<Published>> = Mutex::new(Weak::new());
-        let place = if db == Db::Sqlite { &SQLITE } else { &POSTGRES };
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(published) = place.upgrade() {
-            return published;
-        }
-        let published = Arc::new(Self::start(db, UNLIMITED_FETCHES));
-        *place = Arc::downgrade(&published);
-        published
+    pub fn shared(place: impl Into<Place>) -> Arc<Self> {
+        static SHARED: Shared<Published> = Shared::nothing();
+        let place = place.into();
+        SHARED.get(place, || Self::start(place, UNLIMITED_FETCHES))
     }
 
     /// One of one's own, with this TOML at the end of the server's file.
@@ -48,13 +42,13 @@ impl Published {
     /// # Panics
     /// When a program does not start.
     #[must_use]
-    pub fn start(db: Db, more: &str) -> Self {
+    pub fn start(place: impl Into<Place>, more: &str) -> Self {
         let publisher = Publisher::start();
         let wishes = Wishes {
             server: Some(format!("{UNLIMITED_SERVER}{more}{}", publisher.rule())),
             ..Wishes::default()
         };
-        let fleet = Fleet::start(db, &wishes);
+        let fleet = Fleet::start(place, &wishes);
         Self { fleet, publisher }
     }
 

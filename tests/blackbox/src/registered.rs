@@ -7,7 +7,7 @@ use xtask::http::{Answer, Request};
 use crate::answers::{json as body_of, not_stored};
 use crate::fleet::Wishes;
 use crate::people::CALLBACK;
-use crate::{Db, Fleet};
+use crate::{Db, Fleet, Place};
 
 /// Where clients register.
 pub const REGISTER: &str = "/oauth/register";
@@ -17,9 +17,9 @@ pub const REGISTER: &str = "/oauth/register";
 /// # Panics
 /// When a program does not start.
 #[must_use]
-pub fn fleet_with(db: Db, clients: &str) -> Fleet {
+pub fn fleet_with(place: impl Into<Place>, clients: &str) -> Fleet {
     Fleet::start(
-        db,
+        place,
         &Wishes {
             server: Some(format!("{UNLIMITED_SERVER}\n[clients]\n{clients}\n")),
             ..Wishes::default()

@@ -41,6 +41,8 @@ pub struct AuthzServer {
     pub extra: String,
     /// Environment variables of the running server.
     pub environment: Vec<(String, String)>,
+    /// Whether every command line that can asks the running server with `--server`, and does not touch its database.
+    pub is_far: bool,
 }
 
 /// A node's folder and address.
@@ -60,11 +62,8 @@ pub struct Node {
     pub environment: Vec<(String, String)>,
 }
 
-/// An environment variable. With it every command line that can asks the running server, and does not touch its database:
-/// so the tests of the command line are tests of it from far away too.
-pub const FAR: &str = "COMMANDS_FROM_FAR";
-
-/// Whether a command does the same from far away.
+/// Whether a command does the same from far away: what is left over reads a password, which is never sent, or sets up
+/// a test.
 fn is_same_from_far(words: &[&str]) -> bool {
     let nouns = ["client", "resource", "node", "user", "key", "keys", "audit"];
     let near_only = ["--password-file", "--approve-as", "--server"];
@@ -94,6 +93,7 @@ impl AuthzServer {
             database: None,
             extra: String::new(),
             environment: Vec::new(),
+            is_far: false,
         }
     }
 
@@ -163,7 +163,7 @@ impl AuthzServer {
         self.folder.join("authz-server.log")
     }
 
-    /// A command line of the program on this configuration; with [`FAR`] one that asks the running server, where it can.
+    /// A command line of the program on this configuration; from far one that asks the running server, where it can.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
         match self.far_client() {
@@ -198,19 +198,22 @@ impl AuthzServer {
         command
     }
 
-    fn far_secret(&self) -> PathBuf {
+    /// The file with the secret of [`Self::far_client`].
+    #[must_use]
+    pub fn far_secret(&self) -> PathBuf {
         self.folder.join("far.secret")
     }
 
-    /// The client as which commands ask the server, if they do.
-    fn far_client(&self) -> Option<String> {
-        std::env::var_os(FAR)?;
-        std::fs::read_to_string(self.folder.join("far.client")).ok()
+    /// The client as which commands ask the server, if they do and it has been started.
+    #[must_use]
+    pub fn far_client(&self) -> Option<String> {
+        let file = self.is_far.then(|| self.folder.join("far.client"))?;
+        std::fs::read_to_string(file).ok()
     }
 
-    /// Makes that client, where the server is asked ([`FAR`]).
+    /// Makes that client, where the server is asked.
     fn make_far_client(&self) -> Outcome<()> {
-        if std::env::var_os(FAR).is_none() || self.far_client().is_some() {
+        if !self.is_far || self.far_client().is_some() {
             return Ok(());
         }
         let resource = format!("{}/admin/v1", self.issuer);

@@ -7,15 +7,16 @@ use xtask::fleet::{AuthzServer, Node, START, UNLIMITED_NODE, UNLIMITED_SERVER, f
 use xtask::program::Program;
 
 use super::{Wishes, built};
-use crate::database::Db;
+use crate::database::Place;
 
-pub(super) fn describe(folder: &TempDir, db: Db, wishes: &Wishes) -> (AuthzServer, Node) {
+pub(super) fn describe(folder: &TempDir, place: Place, wishes: &Wishes) -> (AuthzServer, Node) {
     let mut server = AuthzServer::new(
         built("authz-server"),
         &folder.path().join("as"),
         free_port().unwrap(),
     );
-    server.database = wishes.database.clone().or_else(|| db.create());
+    server.database = wishes.database.clone().or_else(|| place.db.create());
+    server.is_far = place.is_far;
     if let Some(way) = &wishes.way {
         way.lead_to(server.port);
         server.issuer = format!("http://localhost:{}", way.port);

@@ -4,7 +4,7 @@ use blackbox::answers::{granted, refused_400};
 use blackbox::enrolled::{Candidate, fresh_resource, invite, welcomed};
 use blackbox::fleet::Wishes;
 use blackbox::people::{CALLBACK, Pkce};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use serde_json::{Value, json};
 
 fn list(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
@@ -74,9 +74,9 @@ fn a_replayed_code_stands_in_the_audit_log_and_what_is_no_replay_does_not(db: Db
     );
 }
 
-both!(what_operators_end_stands_in_the_audit_log);
-fn what_operators_end_stands_in_the_audit_log(db: Db) {
-    let fleet = Fleet::start(db, &Wishes::default());
+near_and_far!(what_operators_end_stands_in_the_audit_log);
+fn what_operators_end_stands_in_the_audit_log(place: Place) {
+    let fleet = Fleet::start(place, &Wishes::default());
     let resource = fresh_resource(&fleet);
     let code = invite(&fleet, &["--resource", &resource]);
     let welcome = welcomed(&Candidate::new(&fleet, &code, None).enrol(&fleet));
@@ -96,7 +96,11 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
     // What is refused is not told.
     assert!(fleet.server.json(&["node", "revoke", node_id]).is_err());
     assert!(fleet.server.json(&["client", "revoke", &client_id]).is_err());
-    let rows = list(&fleet, &[]);
+    let mut rows = list(&fleet, &[]);
+    // From far away commands come of a client, which was made before everything else.
+    let first = usize::from(place.is_far);
+    let made = rows.split_off(rows.len() - first);
+    assert!(made.iter().all(|row| row["target"] == fleet.commander().1));
     let events: Vec<_> = rows
         .iter()
         .rev()
@@ -128,10 +132,11 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
         resource
     );
     assert_eq!(rows[2]["target"], client_id);
-    assert_eq!(
-        (&rows[2]["actor_type"], &rows[2]["source"]),
-        (&json!("operator"), &Value::Null)
-    );
+    for row in &rows[..4] {
+        let actor = (row["actor_type"].clone(), row["actor"].clone());
+        assert_eq!(actor, fleet.commander(), "{row}");
+        assert_eq!(row["source"].is_string(), place.is_far, "{row}");
+    }
 
     // An export says the same, oldest first, and has no secret in it.
     let (exit, export, _) = run(&fleet, &["audit", "export"]);
@@ -140,13 +145,13 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(lines, rows.iter().rev().cloned().collect::<Vec<_>>());
+    assert_eq!(lines[first..], rows.iter().rev().cloned().collect::<Vec<_>>());
     assert!(!export.contains(&code));
 
     let verified = fleet.server.json(&["audit", "verify"]).unwrap();
     assert_eq!(
         verified,
-        json!({"events": 10, "first": 1, "head": rows[0]["hash"]})
+        json!({"events": 10 + first, "first": 1, "head": rows[0]["hash"]})
     );
     fleet.sql("UPDATE audit_event SET target = 'c_other' WHERE sequence = 3");
     let (exit, out, sentence) = run(&fleet, &["audit", "verify"]);
@@ -156,9 +161,9 @@ fn what_operators_end_stands_in_the_audit_log(db: Db) {
     assert_eq!(run(&fleet, &["audit", "list", "--limit", "0"]).0, Some(2));
 }
 
-both!(invites_are_listed_and_withdrawn_and_both_are_told);
-fn invites_are_listed_and_withdrawn_and_both_are_told(db: Db) {
-    let fleet = Fleet::start(db, &Wishes::default());
+near_and_far!(invites_are_listed_and_withdrawn_and_both_are_told);
+fn invites_are_listed_and_withdrawn_and_both_are_told(place: Place) {
+    let fleet = Fleet::start(place, &Wishes::default());
     let [kept, used, gone] = [(); 3].map(|()| fresh_resource(&fleet));
     let codes =
         [&kept, &used, &gone].map(|resource| invite(&fleet, &["--resource", resource, "--name", "north"]));

@@ -1,7 +1,7 @@
 //! CA-01 … CA-11: who asks.
 
 use blackbox::answers::{granted, refused_400, refused_client};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use xtask::fleet::Credentials;
 use xtask::http::{Answer, Request, base64};
 
@@ -162,9 +162,9 @@ fn ca_07_two_methods_in_one_request(db: Db) {
     );
 }
 
-both!(ca_10_an_old_secret_works_during_its_overlap);
-fn ca_10_an_old_secret_works_during_its_overlap(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(ca_10_an_old_secret_works_during_its_overlap);
+fn ca_10_an_old_secret_works_during_its_overlap(place: Place) {
+    let fleet = Fleet::shared(place);
     let old = fleet.client(&[]);
     let rotated = fleet
         .server

@@ -2,12 +2,12 @@
 
 use blackbox::forge::{Key, key_set};
 use blackbox::registered::text;
-use blackbox::{Db, Fleet, both};
+use blackbox::{Fleet, Place, near_and_far};
 use serde_json::json;
 
-both!(cli_a_client_of_keys_has_no_secret);
-fn cli_a_client_of_keys_has_no_secret(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(cli_a_client_of_keys_has_no_secret);
+fn cli_a_client_of_keys_has_no_secret(place: Place) {
+    let fleet = Fleet::shared(place);
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, set: &serde_json::Value| {
         let path = folder.path().join(name);

@@ -5,7 +5,7 @@ use blackbox::answers::{granted, json, refused_client};
 use blackbox::people::{PASSWORD, Pkce};
 use blackbox::published::{Published, UNLIMITED_FETCHES, document};
 use blackbox::publisher::Reply;
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use serde_json::{Value, json};
 
 both!(cimd_01_a_published_client_gets_tokens_once_somebody_allows_it);
@@ -266,9 +266,9 @@ fn cimd_05_06_07_08_an_answer_that_is_no_document(db: Db) {
     assert_eq!(here.arrive(&address).status, 303);
 }
 
-both!(cimd_15_whom_an_operator_registered_is_not_fetched);
-fn cimd_15_whom_an_operator_registered_is_not_fetched(db: Db) {
-    let here = Published::shared(db);
+near_and_far!(cimd_15_whom_an_operator_registered_is_not_fetched);
+fn cimd_15_whom_an_operator_registered_is_not_fetched(place: Place) {
+    let here = Published::shared(place);
     let (client, path) = here.client(&json!({"client_name": "Published"}));
     let mut registered = document(&json!({"client_name": "Registered"}));
     registered["client_id"] = Value::from(client.clone());

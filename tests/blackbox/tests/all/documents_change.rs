@@ -6,7 +6,7 @@ use blackbox::people::{CALLBACK, PASSWORD, Pkce};
 use blackbox::person::{Outcome, Person};
 use blackbox::published::{Published, document};
 use blackbox::publisher::Reply;
-use blackbox::{Db, both};
+use blackbox::{Db, Place, both, near_and_far};
 use serde_json::{Value, json};
 
 const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
@@ -186,9 +186,9 @@ fn cimd_a_document_that_cannot_be_had_ends_nothing_and_begins_nothing(db: Db) {
     refused_client(&here.fleet.post_bare("/oauth/token", &form), false);
 }
 
-both!(cimd_a_pinned_document_is_never_fetched);
-fn cimd_a_pinned_document_is_never_fetched(db: Db) {
-    let here = Published::shared(db);
+near_and_far!(cimd_a_pinned_document_is_never_fetched);
+fn cimd_a_pinned_document_is_never_fetched(place: Place) {
+    let here = Published::shared(place);
     let (client, path) = here.client(&json!({"client_name": "Pinned"}));
     let pinned = here.fleet.server.json(&["client", "pin", &client]).unwrap();
     assert_eq!(pinned["client_name"], "Pinned");

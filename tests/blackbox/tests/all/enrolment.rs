@@ -9,7 +9,7 @@ use blackbox::enrolled::{
     Candidate, bare_node, claims, enroll, fresh_resource, invite, key_file, post, proof_of, welcomed,
 };
 use blackbox::forge::{Key, encode, now, with};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use serde_json::{Value, json};
 use xtask::fleet::{START, UNLIMITED_NODE};
 use xtask::http::{self, Request};
@@ -105,9 +105,9 @@ fn two_commands_make_a_node_that_serves(db: Db) {
     );
 }
 
-both!(a_node_enrols_as_it_starts_with_a_code_that_nobody_typed);
-fn a_node_enrols_as_it_starts_with_a_code_that_nobody_typed(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(a_node_enrols_as_it_starts_with_a_code_that_nobody_typed);
+fn a_node_enrols_as_it_starts_with_a_code_that_nobody_typed(place: Place) {
+    let fleet = Fleet::shared(place);
     let node = bare_node(&fleet);
     node.write_config().unwrap();
     let file = node.folder.join("invite");
@@ -407,9 +407,9 @@ fn con_of_many_invites_for_one_resource_one_wins_and_a_key_enrols_once(db: Db) {
     );
 }
 
-both!(adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere);
-fn adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere);
+fn adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere(place: Place) {
+    let fleet = Fleet::shared(place);
     let resource = fresh_resource(&fleet);
     let candidate = Candidate::new(&fleet, &invite(&fleet, &["--resource", &resource]), None);
     let welcome = welcomed(&candidate.enrol(&fleet));
@@ -472,9 +472,9 @@ fn adm_08_p2p_14_a_node_that_is_revoked_is_cut_off_everywhere(db: Db) {
     oauth_error(&post(&fleet, &request), 409, "already_enrolled");
 }
 
-both!(adm_08_what_a_node_leaves_behind_goes_with_it);
-fn adm_08_what_a_node_leaves_behind_goes_with_it(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(adm_08_what_a_node_leaves_behind_goes_with_it);
+fn adm_08_what_a_node_leaves_behind_goes_with_it(place: Place) {
+    let fleet = Fleet::shared(place);
     let client = fleet.client_for_any(&[]);
     let enrolled =
         |words: &[&str]| welcomed(&Candidate::new(&fleet, &invite(&fleet, words), None).enrol(&fleet));
@@ -504,9 +504,9 @@ fn adm_08_what_a_node_leaves_behind_goes_with_it(db: Db) {
     assert_eq!(fleet.introspect(&client, &token)["active"], true);
 }
 
-both!(p2p_14_a_lost_disk_is_replaced_by_the_operators_decision);
-fn p2p_14_a_lost_disk_is_replaced_by_the_operators_decision(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(p2p_14_a_lost_disk_is_replaced_by_the_operators_decision);
+fn p2p_14_a_lost_disk_is_replaced_by_the_operators_decision(place: Place) {
+    let fleet = Fleet::shared(place);
     let resource = fresh_resource(&fleet);
     let first = Candidate::new(
         &fleet,

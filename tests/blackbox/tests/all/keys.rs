@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use blackbox::answers::{granted, refused_401};
 use blackbox::fleet::{SCOPES, Wishes, built};
 use blackbox::status_list::part;
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use serde_json::{Value, json};
 use xtask::fleet::{Credentials, Node, START, UNLIMITED_NODE, free_port};
 use xtask::http::{self, Answer};
@@ -181,9 +181,9 @@ impl Drop for Stop<'_> {
     }
 }
 
-both!(key_02_a_key_that_signs_at_once_is_asked_for_once_and_the_former_one_stays);
-fn key_02_a_key_that_signs_at_once_is_asked_for_once_and_the_former_one_stays(db: Db) {
-    let fleet = Fleet::start(db, &Wishes::default());
+near_and_far!(key_02_a_key_that_signs_at_once_is_asked_for_once_and_the_former_one_stays);
+fn key_02_a_key_that_signs_at_once_is_asked_for_once_and_the_former_one_stays(place: Place) {
+    let fleet = Fleet::start(place, &Wishes::default());
     let client = fleet.client(&[]);
     let old = fleet.token(&client, &fleet.node.url());
     assert_eq!(fleet.call(&old).status, 200);
@@ -209,9 +209,20 @@ fn key_02_a_key_that_signs_at_once_is_asked_for_once_and_the_former_one_stays(db
     let planned = fleet.server.json(&["keys", "rotate", "--alg", "EdDSA"]).unwrap();
     assert!(published(&fleet).contains(&text(&planned[0], "kid")));
     assert_eq!(kid(&fleet.token(&client, &fleet.node.url())), kid(&new));
+    // One that signs no more is taken out with what it signed; then, at once, each that is older than the new one.
+    fleet.server.json(&["key", "remove", &kid(&old)]).unwrap();
+    assert_eq!(fleet.introspect(&client, &old)["active"], false);
+    assert_eq!(fleet.introspect(&client, &new)["active"], true);
+    let compromised = ["key", "rotate", "--compromised", "--alg", "EdDSA"];
+    let rotated = fleet.server.json(&compromised).unwrap();
+    let removed = rotated[0]["removed"].as_array().unwrap();
+    assert!(removed.contains(&json!(kid(&new))), "{rotated}");
+    assert_eq!(fleet.introspect(&client, &new)["active"], false);
     // What cannot be done says so.
+    let newest = text(&rotated[0], "kid");
     for words in [
-        &["key", "rotate", "--alg", "HS256"][..],
+        &["key", "remove", &newest][..],
+        &["key", "rotate", "--alg", "HS256"],
         &["key", "rotate", "--now", "--compromised"],
     ] {
         assert!(!fleet.server.command(words).output().unwrap().status.success());

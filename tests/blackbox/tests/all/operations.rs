@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::fleet::{Wishes, built};
-use blackbox::{Db, Fleet, both, database};
+use blackbox::{Db, Fleet, Place, both, database, near_and_far};
 use serde_json::Value;
 use xtask::fleet::{AuthzServer, START, free_port};
 use xtask::http::{self, Connection, Request, Url};
@@ -97,9 +97,9 @@ fn con_07_two_servers_on_one_database_agree_at_once(db: Db) {
     assert_eq!(fleet.call(token).status, 200);
 }
 
-both!(cli_01_a_running_server_sees_changes_at_once);
-fn cli_01_a_running_server_sees_changes_at_once(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(cli_01_a_running_server_sees_changes_at_once);
+fn cli_01_a_running_server_sees_changes_at_once(place: Place) {
+    let fleet = Fleet::shared(place);
     let client = fleet.client_for_any(&["--scopes", "mcp:read"]);
     let node = fleet.node.url();
     let (at_node, call) = (("resource", node.as_str()), ("scope", "mcp:call"));
@@ -124,9 +124,9 @@ fn cli_01_a_running_server_sees_changes_at_once(db: Db) {
     refused_client(&fleet.ask_token(&client, &[at_node]), true);
 }
 
-both!(cli_02_lists_and_shows_never_show_a_secret);
-fn cli_02_lists_and_shows_never_show_a_secret(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(cli_02_lists_and_shows_never_show_a_secret);
+fn cli_02_lists_and_shows_never_show_a_secret(place: Place) {
+    let fleet = Fleet::shared(place);
     let client = fleet.client(&[]);
     for line in [&["client", "list"][..], &["client", "show", &client.id]] {
         let shown = fleet.server.json(line).unwrap().to_string();
@@ -140,9 +140,9 @@ fn cli_02_lists_and_shows_never_show_a_secret(db: Db) {
     }
 }
 
-both!(cli_03_a_refused_command_says_what_to_do);
-fn cli_03_a_refused_command_says_what_to_do(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(cli_03_a_refused_command_says_what_to_do);
+fn cli_03_a_refused_command_says_what_to_do(place: Place) {
+    let fleet = Fleet::shared(place);
     for (line, code) in [
         (&["client", "show", "nobody"][..], 1),
         (&["client", "revoke", "nobody"], 1),

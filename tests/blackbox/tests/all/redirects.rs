@@ -1,7 +1,7 @@
 //! AZ-10 … AZ-23: an answer goes where the client is registered, byte for byte, and nowhere else.
 
 use blackbox::people::{CALLBACK, PASSWORD, Pkce};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 
 use super::authorize::{good, paged};
 
@@ -204,9 +204,9 @@ fn az_20_21_on_loopback_the_port_alone_may_differ(db: Db) {
     fleet.remember(&redirect.code());
 }
 
-both!(az_23_what_runs_in_a_browser_is_never_registered);
-fn az_23_what_runs_in_a_browser_is_never_registered(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(az_23_what_runs_in_a_browser_is_never_registered);
+fn az_23_what_runs_in_a_browser_is_never_registered(place: Place) {
+    let fleet = Fleet::shared(place);
     let create = |uri: &str| {
         let line = [
             "client",

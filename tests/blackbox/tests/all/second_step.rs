@@ -3,7 +3,7 @@
 
 use blackbox::answers::retry_after;
 use blackbox::person::{Page, Person};
-use blackbox::{Db, Fleet, PASSWORD, both};
+use blackbox::{Db, Fleet, PASSWORD, Place, both, near_and_far};
 
 use super::account::{code, is_signed_in, second_step, send, shown_secret, signed_in};
 use super::upstream::{elsewhere, is_in, is_out};
@@ -89,9 +89,9 @@ fn ui_07_a_stranger_with_the_password_uses_up_no_tries_of_its_owner(db: Db) {
     assert!(is_signed_in(&mut home));
 }
 
-both!(ui_19_an_operator_can_take_lost_factors_away);
-fn ui_19_an_operator_can_take_lost_factors_away(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(ui_19_an_operator_can_take_lost_factors_away);
+fn ui_19_an_operator_can_take_lost_factors_away(place: Place) {
+    let fleet = Fleet::shared(place);
     let username = fleet.person_account();
     set_up(&mut signed_in(&fleet, &username));
     // A new password alone is no way around the second factor.

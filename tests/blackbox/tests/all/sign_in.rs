@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use blackbox::answers::{granted, retry_after};
 use blackbox::fleet::Wishes;
-use blackbox::{CALLBACK, Db, Fleet, PASSWORD, Person, Pkce, both};
+use blackbox::{CALLBACK, Db, Fleet, PASSWORD, Person, Pkce, Place, both, near_and_far};
 use serde_json::Value;
 use xtask::fleet::UNLIMITED_SERVER;
 use xtask::http::{Answer, Request};
@@ -313,9 +313,9 @@ fn ui_16_ui_17_an_interaction_goes_on_in_its_own_browser_only(db: Db) {
     assert!(person.page(&format!("{url}&prompt=login")).has_form("/login"));
 }
 
-both!(ui_19_a_link_sets_a_password_once);
-fn ui_19_a_link_sets_a_password_once(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(ui_19_a_link_sets_a_password_once);
+fn ui_19_a_link_sets_a_password_once(place: Place) {
+    let fleet = Fleet::shared(place);
     let username = fleet.person_account();
     let client_id = fleet.web_client(CALLBACK, &[]);
     let mut before = signed_in(&fleet, &username);
@@ -420,9 +420,9 @@ fn ui_19_the_first_administrator_is_made_once(db: Db) {
     );
 }
 
-both!(code_14_rt_13_a_disabled_account_ends_at_once);
-fn code_14_rt_13_a_disabled_account_ends_at_once(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(code_14_rt_13_a_disabled_account_ends_at_once);
+fn code_14_rt_13_a_disabled_account_ends_at_once(place: Place) {
+    let fleet = Fleet::shared(place);
     let username = fleet.person_account();
     let client_id = fleet.web_client(CALLBACK, &[]);
     let mut person = signed_in(&fleet, &username);
@@ -493,9 +493,9 @@ fn ui_24_sessions_end_by_themselves(db: Db) {
     }
 }
 
-both!(user_commands_keep_secrets_out_of_the_command_line);
-fn user_commands_keep_secrets_out_of_the_command_line(db: Db) {
-    let fleet = Fleet::shared(db);
+near_and_far!(user_commands_keep_secrets_out_of_the_command_line);
+fn user_commands_keep_secrets_out_of_the_command_line(place: Place) {
+    let fleet = Fleet::shared(place);
     let name = fleet.fresh_name();
     let made: Value = fleet
         .server

@@ -2,7 +2,7 @@
 
 use blackbox::answers::{granted, json as body_of, oauth_error};
 use blackbox::registered::{fleet_with, public, text};
-use blackbox::{Db, Fleet, both};
+use blackbox::{Db, Fleet, Place, both, near_and_far};
 use serde_json::{Value, json};
 use xtask::fleet::Credentials;
 use xtask::http::Answer;
@@ -28,9 +28,9 @@ fn refused(answer: &Answer, was_shown: bool) {
     );
 }
 
-both!(dcr_02_only_a_living_invite_registers);
-fn dcr_02_only_a_living_invite_registers(db: Db) {
-    let fleet = fleet_with(db, "registration = \"invite\"");
+near_and_far!(dcr_02_only_a_living_invite_registers);
+fn dcr_02_only_a_living_invite_registers(place: Place) {
+    let fleet = fleet_with(place, "registration = \"invite\"");
     let made = invite(&fleet, &["--uses", "2", "--name", "partners"]);
     let token = text(&made, "initial_access_token");
     assert!(token.starts_with("ehi_"), "{token}");

@@ -2,12 +2,12 @@
 
 use blackbox::answers::granted;
 use blackbox::registered::{fleet_with, public, text};
-use blackbox::{Db, both};
+use blackbox::{Place, near_and_far};
 use serde_json::{Value, json};
 
-both!(client_life_is_written_and_listed);
-fn client_life_is_written_and_listed(db: Db) {
-    let fleet = fleet_with(db, "registration = \"open\"\nunused_ttl = \"7d\"");
+near_and_far!(client_life_is_written_and_listed);
+fn client_life_is_written_and_listed(place: Place) {
+    let fleet = fleet_with(place, "registration = \"open\"\nunused_ttl = \"7d\"");
     let used = fleet.client(&[]);
     let idle = fleet.client(&[]);
     granted(&fleet.ask_token(&used, &[("resource", &fleet.node.url())]));
