@@ -32,11 +32,15 @@ pub(super) async fn play(
     let mut played = Played::default();
     for way in real.ways {
         let went = match way {
-            Way::Document(address) => by_document(client, (real, address), (server, node)).await,
-            Way::Registration if server.address("registration_endpoint").is_none() => Err(Finding::new(
-                "nobody may register here by themselves",
-                "set clients.registration = \"open\", or hand out invitations (client invite)",
-            )),
+            Way::Document(address) => by_document(client, (real, address), (server, node))
+                .await
+                .map_err(|finding| vec![finding]),
+            Way::Registration if server.address("registration_endpoint").is_none() => {
+                Err(vec![Finding::new(
+                    "nobody may register here by themselves",
+                    "set clients.registration = \"open\", or hand out invitations (client invite)",
+                )])
+            }
             Way::Registration if registers => by_registration(client, real, (server, node)).await,
             Way::Registration => Ok(()),
         };
@@ -45,7 +49,7 @@ pub(super) async fn play(
                 played.way = Some(*way);
                 break;
             }
-            Err(finding) => played.findings.push(finding),
+            Err(findings) => played.findings.extend(findings),
         }
     }
     played
@@ -85,12 +89,12 @@ async fn by_registration(
     client: &HttpClient,
     real: &RealClient,
     seen: (&SeenServer, Option<&SeenNode>),
-) -> Result<(), Finding> {
+) -> Result<(), Vec<Finding>> {
     let fault = |reason: String| {
-        Finding::new(
+        vec![Finding::new(
             format!("when it registers, it is told: {reason}"),
             "see the log of the server",
-        )
+        )]
     };
     let Some(endpoint) = seen.0.address("registration_endpoint") else {
         return Err(fault("there is no registration_endpoint".to_owned()));
@@ -120,11 +124,24 @@ async fn by_registration(
         text("registration_access_token"),
     )
     .await;
-    asked.map_err(|reason| Finding::new(format!("registered, it is told: {reason}"), ""))?;
-    left.map_err(|reason| {
+    after_registering(asked, left)
+}
+
+/// What became of what was tried, and of what was left behind: of two faults, both are told.
+fn after_registering(asked: Result<(), String>, deleted: Result<(), String>) -> Result<(), Vec<Finding>> {
+    let refused = asked
+        .err()
+        .map(|reason| Finding::new(format!("registered, it is told: {reason}"), ""));
+    let left = deleted.err().map(|reason| {
         let what = format!("the client that it registered is still there: {reason}");
         Finding::new(what, "delete it (client list, client revoke)")
-    })
+    });
+    let findings: Vec<Finding> = refused.into_iter().chain(left).collect();
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(findings)
+    }
 }
 
 /// Deletes what was registered at `endpoint`, there and nowhere else (RFC 7592 §2.3).
@@ -239,6 +256,29 @@ fn title(page: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_try_and_what_it_left_behind_are_both_told() {
+        let failed = |reason: &str| Err(reason.to_owned());
+        assert_eq!(after_registering(Ok(()), Ok(())), Ok(()));
+        for (asked, deleted, told) in [
+            (failed("no"), Ok(()), &["told: no"][..]),
+            (Ok(()), failed("status 500"), &["still there: status 500"]),
+            (
+                failed("no"),
+                failed("status 500"),
+                &["told: no", "still there: status 500"],
+            ),
+        ] {
+            let findings = after_registering(asked, deleted).unwrap_err();
+            let said: Vec<_> = findings.iter().map(|finding| &*finding.what).collect();
+            assert_eq!(said.len(), told.len(), "{said:?}");
+            assert!(
+                said.iter().zip(told).all(|(said, told)| said.ends_with(told)),
+                "{said:?}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_person_would_read() {
