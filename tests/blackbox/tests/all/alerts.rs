@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use blackbox::answers::granted;
 use blackbox::fleet::Wishes;
 use blackbox::people::{CALLBACK, Pkce};
+use blackbox::registered::public;
 use blackbox::{Db, Fleet, both};
 use ring::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -145,6 +146,16 @@ fn guesses_and_a_damaged_audit_log_are_told(db: Db) {
     }
     let told = webhook.wait_for("brute_force.client", 1);
     assert!(told[0]["data"]["refused"].as_u64().unwrap() >= 5, "{told:?}");
+    // Guesses of people's passwords are told as such, and were not so far.
+    assert!(webhook.wait_for("brute_force.sign_in", 0).is_empty());
+    let username = fleet.person_account();
+    for _ in 0..6 {
+        let refused = fleet.person().sign_in(&username, "not the password of anyone");
+        assert_eq!(refused.page().answer.status, 401);
+    }
+    let told = webhook.wait_for("brute_force.sign_in", 1);
+    assert!(told[0]["data"]["refused"].as_u64().unwrap() >= 5, "{told:?}");
+    assert!(!told[0].to_string().contains(&username), "{told:?}");
     // Somebody who has the database writes to the log; the next start sees it.
     fleet.server.json(&["key", "rotate", "--alg", "RS256"]).unwrap();
     fleet.sql("UPDATE audit_event SET outcome = 'refused' WHERE sequence = 1");
@@ -154,4 +165,79 @@ fn guesses_and_a_damaged_audit_log_are_told(db: Db) {
         told[0]["data"]["reason"].as_str().unwrap().contains("row 1"),
         "{told:?}"
     );
+}
+
+both!(a_flood_of_registrations_is_told);
+fn a_flood_of_registrations_is_told(db: Db) {
+    let webhook = Webhook::start(0);
+    let folder = tempfile::tempdir().unwrap();
+    let more =
+        "registrations = \"5/h\"\n\n[clients]\nregistration = \"open\"\nregistrations_per_address = \"3/h\"";
+    let wishes = Wishes {
+        server: Some(webhook.section(folder.path(), more)),
+        ..Wishes::default()
+    };
+    let fleet = Fleet::start(db, &wishes);
+    for _ in 0..3 {
+        fleet.registered(&public(&json!({})));
+    }
+    let refuse = |count: usize| {
+        for _ in 0..count {
+            assert_eq!(fleet.register(&public(&json!({})), None).status, 429);
+        }
+    };
+    // Those that were let in are no flood, nor are four that were not: what comes later is told, and they are not.
+    refuse(4);
+    let compromised = ["key", "rotate", "--compromised", "--alg", "RS256"];
+    fleet.server.json(&compromised).unwrap();
+    webhook.wait_for("key_compromised", 1);
+    assert!(webhook.wait_for("registration_flood", 0).is_empty());
+    refuse(1);
+    let told = webhook.wait_for("registration_flood", 1);
+    assert_eq!(told[0]["data"]["refused"], 5, "{told:?}");
+}
+
+both!(a_key_that_nobody_can_replace_is_told);
+fn a_key_that_nobody_can_replace_is_told(db: Db) {
+    let webhook = Webhook::start(0);
+    let folder = tempfile::tempdir().unwrap();
+    let wishes = Wishes {
+        server: Some(webhook.section(folder.path(), "")),
+        ..Wishes::default()
+    };
+    let fleet = Fleet::start(db, &wishes);
+    let pass = |days: u32| {
+        let seconds = days * 86_400;
+        fleet.sql(&format!(
+            "UPDATE signing_key SET created_at = created_at - {seconds}, signs_from = signs_from - {seconds}"
+        ));
+        fleet.sql("UPDATE change_head SET sequence = sequence + 1");
+    };
+    // The database takes no key: it is full, say.
+    match db {
+        Db::Sqlite => fleet
+            .sql("CREATE TRIGGER no_room BEFORE INSERT ON signing_key BEGIN SELECT RAISE(ABORT, 'no room'); END"),
+        Db::Postgres => fleet.sql(
+            "CREATE FUNCTION no_room() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$; \
+             CREATE TRIGGER no_room BEFORE INSERT ON signing_key FOR EACH ROW EXECUTE FUNCTION no_room()",
+        ),
+    }
+    // Those of today are not overdue: after the look that tells of a replay, they would be here.
+    let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
+    let pkce = Pkce::fresh();
+    let code = fleet
+        .allowed(&mut fleet.person(), &username, &client_id, (&pkce, &[]))
+        .code();
+    granted(&fleet.redeem(&client_id, &code, &pkce, &[]));
+    assert_eq!(fleet.redeem(&client_id, &code, &pkce, &[]).status, 400);
+    webhook.wait_for("replay", 1);
+    assert!(webhook.wait_for("key_overdue", 0).is_empty());
+    pass(31);
+    let told = webhook.wait_for("key_overdue", 3);
+    let mut algorithms: Vec<_> = told
+        .iter()
+        .map(|one| one["data"]["alg"].as_str().unwrap())
+        .collect();
+    algorithms.sort_unstable();
+    assert_eq!(algorithms, ["ES256", "EdDSA", "RS256"]);
 }

@@ -56,6 +56,33 @@ fn a_browser_is_signed_out_from_far(db: Db) {
     assert_eq!(nobody, [] as [Value; 0]);
 }
 
+both!(adm_09_an_administrator_is_signed_out_by_who_may_make_one);
+fn adm_09_an_administrator_is_signed_out_by_who_may_make_one(db: Db) {
+    let fleet = Fleet::shared(db);
+    let (boss, other) = (fleet.fresh_name(), fleet.person_account());
+    fleet.user(&boss, PASSWORD, &["--admin"]);
+    let mut theirs = signed_in(&fleet, &boss);
+    let mut others = signed_in(&fleet, &other);
+    let users_only = fleet.admin("admin:users:read admin:users:write");
+    let everything = fleet.admin(BOTH);
+    let session_of = |username: &str| {
+        let found = everything.all(&format!("/admin/v1/users?username={username}"));
+        let list = format!("/admin/v1/sessions?user_id={}", text(&found[0], "user_id"));
+        format!(
+            "/admin/v1/sessions/{}",
+            text(&everything.all(&list)[0], "session_id")
+        )
+    };
+    let session = session_of(&boss);
+    refused(&users_only.delete(&session, "*"), 403, "access_denied");
+    assert!(is_signed_in(&mut theirs), "what was refused was done");
+    // Of everybody else it is enough.
+    assert_eq!(users_only.delete(&session_of(&other), "*").status, 204);
+    assert!(!is_signed_in(&mut others));
+    assert_eq!(everything.delete(&session, "*").status, 204);
+    assert!(!is_signed_in(&mut theirs));
+}
+
 both!(adm_03_a_call_that_waits_is_answered_by_whom_it_concerns);
 fn adm_03_a_call_that_waits_is_answered_by_whom_it_concerns(db: Db) {
     let fleet = Fleet::shared(db);
