@@ -4,11 +4,13 @@
 mod calls;
 mod load;
 mod meter;
+mod operators;
 mod people;
 mod proofs;
 mod revocation;
 mod rows;
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,6 +18,7 @@ use xtask::Outcome;
 use xtask::postgres::{Cluster, Durability};
 use xtask::shell::{self, say};
 
+use crate::program_files::Programs;
 use crate::{install, program_files};
 use rows::{Bench, Row};
 
@@ -33,17 +36,23 @@ pub(crate) struct Options {
     /// Only the rows whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// A folder with both programs, built already
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    programs: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     install::for_bench()?;
-    let programs = program_files::build(true)?;
+    let programs = match &options.programs {
+        Some(folder) => Programs::at(folder),
+        None => program_files::build(true)?,
+    };
     let cluster = Cluster::start(Durability::Full, Some(SERVER_CORE))?;
     let disk = cluster.disk_sync_rate()?;
     let folder = program_files::target_folder()?.join("xtask/bench");
     let bench = Bench {
         programs,
-        examples: program_files::build_examples()?,
+        examples: OnceCell::new(),
         cluster,
         folder,
         seconds: options.seconds,
@@ -52,10 +61,13 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     };
     let rows = bench.measure()?;
     let delays = bench.revocations()?;
+    let mut waits = bench.operators()?;
     print(&rows, &disk);
-    calls::print(&rows, bench.signature_check()?);
+    if !rows.is_empty() {
+        calls::print(&rows, bench.signature_check()?);
+    }
     delays.iter().for_each(revocation::Delays::print);
-    Ok(())
+    operators::print(&mut waits)
 }
 
 fn print(rows: &[Row], disk: &str) {

@@ -47,7 +47,7 @@ impl Bench {
     pub(super) fn calls(&self, name: &str, era: &str, shown: Shown) -> Outcome<Row> {
         let target = self.start(false)?;
         let mut node = Node::new(
-            self.examples.open_door.clone(),
+            self.examples()?.open_door.clone(),
             &self.folder.join("node"),
             free_port()?,
             &target.server.issuer,
@@ -118,7 +118,7 @@ impl Bench {
 
     /// Microseconds that checking one EdDSA signature costs the server's core, when rows need it.
     pub(super) fn signature_check(&self) -> Outcome<f64> {
-        let text = shell::read(&mut pinned(&self.examples.signature_check))?;
+        let text = shell::read(&mut pinned(&self.examples()?.signature_check))?;
         let nanoseconds: f64 = text.trim().parse().explain("the price of a signature")?;
         Ok(nanoseconds / 1000.0)
     }

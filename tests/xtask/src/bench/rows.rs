@@ -1,5 +1,6 @@
 //! The rows of the table: what is started, asked and counted for each.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,7 +16,7 @@ use xtask::{Explain, Fault, Outcome};
 use super::calls::Shown;
 use super::load::{Load, Shot};
 use super::{SERVER_CORE, meter};
-use crate::program_files::{Examples, Programs};
+use crate::program_files::{self, Examples, Programs};
 
 pub(super) const SCOPES: &str = "mcp:read mcp:call";
 const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
@@ -24,7 +25,7 @@ const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 pub(crate) struct Bench {
     pub(crate) programs: Programs,
     /// The node without its door, and what tells the price of a signature.
-    pub(crate) examples: Examples,
+    pub(crate) examples: OnceCell<Examples>,
     pub(crate) cluster: Cluster,
     pub(crate) folder: PathBuf,
     pub(crate) seconds: u64,
@@ -183,6 +184,15 @@ impl Bench {
             rest_mb,
             load_mb,
         })
+    }
+
+    /// The examples, built when they are first needed.
+    pub(super) fn examples(&self) -> Outcome<&Examples> {
+        if let Some(examples) = self.examples.get() {
+            return Ok(examples);
+        }
+        let built = program_files::build_examples()?;
+        Ok(self.examples.get_or_init(|| built))
     }
 
     pub(super) fn start(&self, postgres: bool) -> Outcome<Target> {
