@@ -34,6 +34,7 @@ use crate::db::{Db, DbFault};
 use crate::error::Failure;
 use crate::fleet::Directory;
 use crate::keys::{KeyFault, KeyRing, MasterKey};
+use crate::latency::Latency;
 use crate::registry::{Registry, Resources};
 use crate::revocations::Revocations;
 use crate::status_list::StatusLists;
@@ -65,6 +66,8 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counts: Counts,
+    /// How long answers took.
+    pub(crate) latency: Latency,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
     /// Codes tried as a second factor, by account.
@@ -189,6 +192,7 @@ impl App {
         let metrics = Metrics::new("edge_hive_authz");
         Ok(Arc::new(Self {
             counts: Counts::of(&metrics),
+            latency: Latency::new(now),
             metrics: Arc::new(metrics),
             per_client: KeyedLimit::new(config.per_client),
             per_ip_failures: KeyedLimit::new(config.per_ip_failures),

@@ -88,6 +88,7 @@ pub(crate) async fn prune(
             db::initial_access_token::forget(db, before).await,
         ),
         ("invites", db::node_invite::forget(db, before).await),
+        ("reports of nodes", db::node_contact::forget(db, now).await),
         ("alerts", db::alert::forget(db, now - alerts::KEPT).await),
         ("approvals", db::approval::forget(db, before).await),
         ("admin requests", db::admin_request::forget(db, before).await),

@@ -108,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) device_codes: Rate,
     /// Whom to tell at once.
     pub(crate) alerts: Option<Arc<Alerts>>,
+    /// A node that has said nothing for so long is silent; zero: none ever is.
+    pub(crate) node_silent_after: Duration,
     /// What is logged; `None`: as usual. `RUST_LOG` outweighs it.
     pub(crate) log_filter: Option<String>,
     /// Where spans go.
@@ -226,6 +228,7 @@ impl Config {
         let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let traces = TraceSettings::read(&mut reader).map(Arc::new);
         let alerts = Alerts::read(&mut reader).map(Arc::new);
+        let node_silent_after = alerts::node_silent_after(&mut reader);
         let mut log = reader.section("log");
         let log_filter: Option<String> = log.optional("filter");
         if let Some(Err(reason)) = log_filter.as_deref().map(shared::telemetry::check_filter) {
@@ -289,6 +292,7 @@ impl Config {
             per_ip_failures,
             device_codes,
             alerts,
+            node_silent_after,
             log_filter,
             traces,
             settings,

@@ -16,6 +16,7 @@ use shared::scope::Scope;
 
 use crate::app::App;
 use crate::db::{self, DbFault};
+use crate::fleet;
 use crate::keys::State;
 use crate::token::GrantType;
 
@@ -98,7 +99,7 @@ impl Counts {
     }
 
     fn set_nodes(&self, states: &[(String, i64)]) {
-        for state in ["living", "replaced", "revoked"] {
+        for state in ["enrolled", "active", "silent", "replaced", "revoked"] {
             let count = states.iter().find(|(name, _)| name == state);
             self.nodes
                 .get_or_create(&NodeState { state })
@@ -122,7 +123,9 @@ async fn look(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     let idle_since = now - app.config.login.session_idle;
     let sessions = db::session::count_living(&app.db, now, idle_since).await?;
     app.counts.sessions.set(sessions);
-    app.counts.set_nodes(&db::node::count_by_state(&app.db).await?);
+    let silent_before = fleet::silent_before(&app.config, now);
+    app.counts
+        .set_nodes(&db::node::count_by_state(&app.db, silent_before).await?);
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod fleet;
 mod flight;
 mod health;
 mod keys;
+mod latency;
 mod openid;
 mod pages;
 mod params;

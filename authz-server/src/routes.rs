@@ -97,6 +97,7 @@ fn nodes(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
         .service(resource(&below("/fleet/enroll"), "POST").route(web::post().to(fleet::enroll)))
         .service(document(&below("/fleet/nodes"), fleet::nodes))
         .service(document(&below("/fleet/nodes/{node_id}"), fleet::record))
+        .service(resource(&below("/fleet/report"), "POST").route(web::post().to(fleet::report)))
         .service(resource(&below("/fleet/invites"), "POST").route(web::post().to(fleet::provision)))
         .service(resource(&below("/fleet/approvals"), "POST").route(web::post().to(fleet::ask)))
         .service(document(&below("/fleet/approvals/{id}"), fleet::poll))

@@ -19,7 +19,7 @@ use crate::client::usage;
 use crate::config::Config;
 use crate::db::{self, Db, OpenFault};
 use crate::reload::Source;
-use crate::{admin, alerts, counts, keys, reload, routes, status_list, tally, token};
+use crate::{admin, alerts, counts, keys, latency, reload, routes, status_list, tally, token};
 
 /// The server could not start, or stopped with a fault. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +99,8 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
     tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     app.metrics.collect(counts::Watch::of(&app));
-    tokio::spawn(alerts::run(Arc::clone(&app)));
     tokio::spawn(counts::run(Arc::clone(&app)));
+    tokio::spawn(latency::run(Arc::clone(&app)));
     tokio::spawn(status_list::follow(Arc::clone(&app)));
     let status_lists = Arc::clone(&app.status_lists);
     tokio::spawn(async move {
@@ -128,6 +128,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
         tokio::join!(
             keys::life::run(Arc::clone(&app)),
             tally::run(Arc::clone(&app)),
+            alerts::run(Arc::clone(&app)),
             reloading
         );
         std::future::pending::<()>().await;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use shared::client_assertion::{self, ASSERTION_TYPE};
 use shared::clock::UnixSeconds;
 use shared::fleet::approval::{self, Answer, Question};
+use shared::fleet::report::{Heard, Report};
 use shared::http_client::{ClientFault, Exchanged, FetchFault, HttpClient};
 use shared::jose::Algorithm;
 use shared::jwks::{DEFAULT_MAX_STALE, KeyLookup, KeySetSettings, RemoteKeySet};
@@ -280,6 +281,15 @@ impl Membership {
         form.extend(resource.map(|resource| ("node_resource", resource)));
         form.extend(name.map(|name| ("name", name)));
         self.post("/fleet/invites", &form, (201, now)).await
+    }
+
+    /// Tells the server how the node is; returns how long to wait before it is told again.
+    pub(crate) async fn report(&self, report: &Report, now: UnixSeconds) -> Result<Duration, MemberFault> {
+        let text = report.to_json();
+        let heard: Heard = self
+            .post("/fleet/report", &[("report", &text)], (200, now))
+            .await?;
+        Ok(Duration::from_secs(heard.interval))
     }
 
     /// POSTs a form as the node's client; only the status `good` is good.

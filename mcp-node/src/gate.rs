@@ -16,6 +16,7 @@ mod spelling;
 mod uses;
 mod via;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,11 @@ impl Gate {
     /// Where limits are shown.
     pub(crate) fn gauges(&self) -> &Gauges {
         &self.gauges
+    }
+
+    /// How many calls of tools there were since the program started, by outcome.
+    pub(crate) fn calls_by_outcome(&self) -> BTreeMap<&'static str, u64> {
+        self.uses.by_outcome()
     }
 
     /// Lets `caller` do `operation`, or says why not. What it holds is given back when the permit ends.

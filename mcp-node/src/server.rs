@@ -42,6 +42,7 @@ use crate::offline;
 use crate::origin::Origins;
 use crate::peers::Peers;
 use crate::records::Records;
+use crate::report;
 use crate::status::Observer;
 use crate::upstream::Upstreams;
 
@@ -340,6 +341,7 @@ async fn start<H: ServerHandler>(
     if let Some(records) = node.records.clone() {
         tokio::spawn(records.keep_current(node.peers.clone(), node.stopping.clone()));
     }
+    tokio::spawn(report::keep_telling(Arc::clone(&node)));
     tokio::spawn(sweep(node.peers.clone()));
     tokio::spawn(offline::keep_time(Arc::clone(node.door.issuers().clock())));
     let stopping = node.stopping.clone();

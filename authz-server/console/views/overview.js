@@ -22,10 +22,13 @@ export async function show({ onStop, isCurrent }) {
     clearTimeout(timer);
     if (!document.hidden) {
       try {
-        const [counts, history] = await Promise.all([ask('showStatistics'), offered('showHistory') && ask('showHistory', { query: { minutes: MINUTES } })]);
+        const [counts, history, latency] = await Promise.all([
+          ask('showStatistics'), offered('showHistory') && ask('showHistory', { query: { minutes: MINUTES } }),
+          offered('showLatency') && ask('showLatency', { query: { minutes: MINUTES } }),
+        ]);
         if (!isCurrent()) return;
         place(tiles, tilesOf(counts.body));
-        place(live, history ? plots(history.body.minutes) : none());
+        place(live, history ? plots(history.body.minutes, latency && latency.body) : none());
         await Promise.all([keyAges(keys), newest(events)]);
         place(told);
       } catch (refusal) {
@@ -43,7 +46,7 @@ export async function show({ onStop, isCurrent }) {
 function tilesOf(counts) {
   return [
     tile('Clients', counts.clients_active, counts.clients_used_today === undefined ? 'active' : `${counts.clients_used_today} used today`),
-    tile('Nodes', counts.nodes, counts.nodes_ended === undefined ? 'enrolled' : `enrolled; ${counts.nodes_ended} ended`),
+    tile('Nodes', counts.nodes, nodesOf(counts)),
     tile('Resources', counts.resources),
     tile('People', counts.users_active, `of ${counts.users} accounts`),
     counts.sessions !== undefined && tile('Browsers', counts.sessions, 'signed in'),
@@ -52,12 +55,17 @@ function tilesOf(counts) {
   ];
 }
 
+function nodesOf({ nodes_active: active, nodes_silent: silent }) {
+  if (active === undefined) return 'enrolled';
+  return silent > 0 ? `${active} active, ${silent} silent` : `enrolled; ${active} active`;
+}
+
 function none() {
   return card('Rates', h('p', { class: 'quiet' }, 'The API of this server tells no rates. The metrics at /metrics do: give them to Prometheus.'));
 }
 
 // The API leaves out the minutes in which nothing happened: here they are nought. The last one goes on.
-function plots(minutes) {
+function plots(minutes, latency) {
   const known = new Map(minutes.map((minute) => [minute.minute, minute]));
   const last = Math.floor(now() / 60) * 60;
   const times = Array.from({ length: MINUTES }, (_, index) => last - (MINUTES - 1 - index) * 60);
@@ -69,13 +77,23 @@ function plots(minutes) {
   };
   const most = (member, shorten = (name) => name) => sums(member).slice(0, 6).map(([name]) => series((minute) => minute[member][name] ?? 0, shorten(name)));
   // Where nobody was answered there is no time to answer.
-  const latency = minutes.filter(({ answers, minute }) => answers > 0).map(({ minute, answers, answer_micros: micros }) => [minute, micros / answers / 1000]);
+  const average = minutes.filter(({ answers }) => answers > 0).map(({ minute, answers, answer_micros: micros }) => [minute, micros / answers / 1000]);
+  const part = (name, member) => ({ name, values: latency.minutes.map((minute) => [minute.minute, minute[member] / 1000]) });
   return [
     card(null, lines('Tokens per minute, by grant', most('issued', shortGrant), { empty: 'No token was issued in the last hour.' })),
-    card(null, lines('Time to answer, on average', [{ name: 'all answers', values: latency }], { unit: ' ms', empty: 'Fewer than two minutes with answers so far.' })),
+    card(null, latency
+      ? [lines('Time to answer at this instance', [part('half of the answers, at most', 'p50_micros'), part('99 of 100, at most', 'p99_micros')], { unit: ' ms', empty: 'Fewer than two minutes with answers so far.' }),
+        bars('99 of 100 answers took at most, by what was asked', slowest(latency.groups))]
+      : lines('Time to answer, on average', [{ name: 'all answers', values: average }], { unit: ' ms', empty: 'Fewer than two minutes with answers so far.' })),
     card(null, lines('Refusals per minute, by reason', most('refused'), { empty: 'Nothing was refused in the last hour.' })),
     card(null, lines('Answers per minute', [series(({ answers }) => answers, 'all endpoints')], { empty: 'Nothing yet.' })),
   ];
+}
+
+// Those who ask for status lists wait for news: their time says nothing of the server's.
+function slowest(groups) {
+  const timed = groups.filter(({ group }) => group !== 'status').sort((a, b) => b.p99_micros - a.p99_micros).slice(0, 6);
+  return timed.map(({ group, p99_micros: micros }) => [group, micros, `${+(micros / 1000).toPrecision(3)} ms`]);
 }
 
 function shortGrant(grant) {

@@ -265,6 +265,14 @@ impl Answer {
         })
     }
 
+    /// As [`Answer::one`], where some of what is `shown` changes by itself: the tag is of what is `seen`.
+    pub(super) fn one_tagged(shown: &impl Serialize, seen: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self {
+            etag: Some(tag::of(seen)?),
+            ..Self::list(shown)?
+        })
+    }
+
     /// 201 with what was made, which is at `{path}/{id}`. `shown` may hold a secret, which `seen`, what is shown from
     /// now on, does not.
     pub(super) fn made(

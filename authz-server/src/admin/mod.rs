@@ -20,6 +20,7 @@ pub(crate) mod grants;
 mod id;
 mod input;
 pub(crate) mod keys;
+mod latency;
 pub(crate) mod nodes;
 mod once;
 mod operation;
@@ -98,5 +99,6 @@ pub(crate) static TABLE: &[&Operation] = &[
     &running::POLICIES,
     &running::STATISTICS,
     &running::HISTORY,
+    &latency::SHOW,
     &running::CONFIGURATION,
 ];

@@ -11,7 +11,9 @@ use super::page::Wanted;
 use super::problem::{Code, Problem};
 use super::right::Noun;
 use crate::db;
+use crate::db::node::Which;
 use crate::db::node_invite::ListedRow;
+use crate::fleet;
 use crate::fleet::invite::{self, Invite, InviteView, NewInvite};
 use crate::fleet::node::{self, NodeFault, NodeView};
 
@@ -21,7 +23,7 @@ const INVITES: &str = "/invites";
 const INVITE: &str = "/invites/{id}";
 /// How long an invite can be used, unless it is said.
 const INVITE_TTL: Duration = Duration::from_secs(60 * 60);
-const STATES: &[&str] = &["enrolled", "ended"];
+const STATES: &[&str] = &["enrolled", "active", "silent", "ended"];
 
 pub(crate) static LIST: Operation = Operation {
     method: Method::Get,
@@ -34,7 +36,7 @@ pub(crate) static LIST: Operation = Operation {
         CURSOR,
         Parameter {
             name: "state",
-            what: "Only those that are enrolled, or whose enrolment has ended",
+            what: "Only those whose enrolment stands; of these, those that report, or are silent; or those whose enrolment has ended",
             kind: Kind::Words(STATES),
         },
     ],
@@ -172,11 +174,21 @@ fn list<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let mut query = ask.query();
         let wanted = Wanted::read(&mut query)?;
-        let living = query.word("state", STATES)?.map(|state| state == "enrolled");
+        let silent_before = fleet::silent_before(ask.config, ask.now);
+        let which = match query.word("state", STATES)? {
+            None => Which::All,
+            Some("enrolled") => Which::Living,
+            Some("active") => Which::HeardSince(silent_before),
+            Some("silent") => Which::NotHeardSince(silent_before),
+            Some(_) => Which::Ended,
+        };
         let (at, id) = &wanted.after;
-        let rows = db::node::page(ask.db, living, (*at, id), wanted.rows()).await?;
+        let rows = db::node::page(ask.db, which, (*at, id), wanted.rows()).await?;
         // A row that is damaged is said to be so, and not left out.
-        let views: Result<Vec<_>, NodeFault> = rows.into_iter().map(node::view).collect();
+        let views: Result<Vec<_>, NodeFault> = rows
+            .into_iter()
+            .map(|row| node::view_with_contact(row, silent_before))
+            .collect();
         let page = wanted.page(views?, |node| (node.enrolled_at, &node.client_id), |node| node);
         Ok(Answer::list(&page)?)
     })
@@ -187,7 +199,13 @@ fn show<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
         let id = ask.id()?;
         let row = db::node::shown(ask.db, id).await?;
         let row = row.ok_or_else(|| NodeFault::NoSuchNode(id.to_owned()))?;
-        Ok(Answer::one(&node::view(row)?)?)
+        // What it reports of itself is nothing that somebody who revokes it must have seen.
+        let seen = node::view(row.node.clone())?;
+        let silent_before = fleet::silent_before(ask.config, ask.now);
+        Ok(Answer::one_tagged(
+            &node::view_with_contact(row, silent_before)?,
+            &seen,
+        )?)
     })
 }
 

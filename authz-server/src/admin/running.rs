@@ -12,6 +12,7 @@ use super::operation::{CURSOR, Form, Kind, LIMIT, Method, Operation, Parameter};
 use super::page::Wanted;
 use super::right::Noun;
 use crate::db;
+use crate::fleet;
 
 pub(crate) static CONFIGURATION: Operation = Operation {
     method: Method::Get,
@@ -170,6 +171,10 @@ pub(crate) struct StatisticsView {
     /// Those that are enrolled.
     nodes: i64,
     nodes_ended: i64,
+    /// Of those that are enrolled, those that reported of late.
+    nodes_active: i64,
+    /// And those that reported once, but not of late.
+    nodes_silent: i64,
     users: i64,
     /// Those that are not disabled.
     users_active: i64,
@@ -240,7 +245,8 @@ fn position(kind: &str, index: u32) -> String {
 fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
     Box::pin(async {
         let sessions = ask.server()?.counts.sessions();
-        let counts = db::statistics::count(ask.db, ask.now).await?;
+        let counts =
+            db::statistics::count(ask.db, fleet::silent_before(ask.config, ask.now), ask.now).await?;
         Ok(Answer::list(&StatisticsView {
             clients: counts.clients,
             clients_active: counts.clients_active,
@@ -248,6 +254,8 @@ fn statistics<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             resources: counts.resources,
             nodes: counts.nodes,
             nodes_ended: counts.nodes_ended,
+            nodes_active: counts.nodes_active,
+            nodes_silent: counts.nodes_silent,
             users: counts.users,
             users_active: counts.users_active,
             sessions,

@@ -4,6 +4,7 @@
 //! [`deliver`] sends what waits, signed, and again until the webhook takes it.
 
 mod deliver;
+mod silence;
 mod watch;
 
 use std::sync::Arc;
@@ -42,12 +43,18 @@ async fn raise(
     // Subjects may be longer than ids should be.
     let topic = sha256_base64url(format!("{kind} {subject}").as_bytes());
     let id = sha256_base64url(format!("{topic} {hour}").as_bytes());
-    let body = json!({
-        "id": id, "type": kind, "timestamp": now.to_rfc3339(), "issuer": app.config.issuer.as_str(), "data": details,
-    });
+    let body = body(app, (kind, &id), details, now);
     let bounds = (now - HOUR, if kind == REPLAY { MOST } else { i64::MAX });
-    if db::alert::raise(&app.db, (&id, &topic, &body.to_string()), bounds, now).await? {
+    if db::alert::raise(&app.db, (&id, &topic, &body), bounds, now).await? {
         tracing::warn!(event = "alert", kind, subject, "an alert is raised");
     }
     Ok(())
+}
+
+/// What is sent.
+fn body(app: &App, (kind, id): (&str, &str), details: Value, now: UnixSeconds) -> String {
+    let body = json!({
+        "id": id, "type": kind, "timestamp": now.to_rfc3339(), "issuer": app.config.issuer.as_str(), "data": details,
+    });
+    body.to_string()
 }

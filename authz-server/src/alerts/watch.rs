@@ -7,7 +7,7 @@ use ::web::rates::Rate;
 use serde_json::json;
 use shared::clock::{self, UnixSeconds};
 
-use super::{HOUR, REPLAY, raise};
+use super::{HOUR, REPLAY, raise, silence};
 use crate::app::App;
 use crate::audit::{self, Name, VerifyFault};
 use crate::db::{DbFault, audit_event};
@@ -15,6 +15,8 @@ use crate::keys::State;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(5);
+/// After a longer pause than that, the program itself stood still.
+const STILL: Duration = Duration::from_secs(30);
 /// How often the whole audit log is read.
 const VERIFIED_EVERY: Duration = Duration::from_secs(86_400);
 /// Rows that are read at once.
@@ -25,6 +27,9 @@ struct Seen {
     /// The newest event of the audit log that was looked at.
     sequence: i64,
     verified_at: Option<UnixSeconds>,
+    /// Since when nodes could be heard of without a break.
+    listening_since: UnixSeconds,
+    looked_at: UnixSeconds,
     failures: [Window; 3],
 }
 
@@ -78,6 +83,8 @@ pub(super) async fn run(app: &Arc<App>) {
         // What happened before belongs to whoever ran then, and the same alert is raised once: so all of it is looked at.
         sequence: 0,
         verified_at: None,
+        listening_since: now,
+        looked_at: now,
         failures: [
             Window::new(("sign_in", "brute_force.sign_in"), alerts.failures, now),
             Window::new(("invalid_client", "brute_force.client"), alerts.failures, now),
@@ -89,6 +96,8 @@ pub(super) async fn run(app: &Arc<App>) {
     loop {
         timer.tick().await;
         if let Err(fault) = look(app, &mut seen, clock::now()).await {
+            // Whoever reported meanwhile was not heard either.
+            seen.listening_since = clock::now();
             tracing::warn!(reason = %fault, "alerts could not be raised; it will be tried again");
         }
     }
@@ -104,6 +113,12 @@ async fn look(app: &App, seen: &mut Seen, now: UnixSeconds) -> Result<(), DbFaul
     }
     events(app, seen, now).await?;
     keys(app, now).await?;
+    // A program that stood still heard of nobody.
+    if now.since(seen.looked_at) > STILL {
+        seen.listening_since = now;
+    }
+    seen.looked_at = now;
+    silence::look(app, seen.listening_since, now).await?;
     if seen.verified_at.is_none_or(|at| now >= at + VERIFIED_EVERY) {
         match audit::verify(&app.db).await {
             Ok(_) => seen.verified_at = Some(now),

@@ -20,7 +20,7 @@ use crate::pages;
 pub(super) enum Command {
     /// Make a code with which one node can enrol, or look after those that were made
     Invite(NewInvite),
-    /// List every node, also those that were revoked
+    /// List every node, also those that were revoked, with the time of its last report
     List,
     /// Cut a node off: its client, its resource and every token for it
     Revoke {
@@ -109,6 +109,10 @@ impl Command {
                         node.name.clone(),
                         node.resource.clone(),
                         format!("since {}", day(Some(node.enrolled_at))),
+                        match node.last_contact_at {
+                            None => "never heard of".to_owned(),
+                            Some(at) => format!("heard of {}", pages::iso(UnixSeconds(at))),
+                        },
                     ]
                 })
             }

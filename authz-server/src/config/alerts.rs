@@ -1,11 +1,12 @@
 //! `[alerts]`: whom to tell at once, and from when on.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
-use shared::config::{Reader, read_secret_file};
+use shared::config::{Reader, Span, read_secret_file};
 use shared::http_client::{HttpClient, NOT_TO_BE_ASKED, may_be_asked};
 use url::Url;
 use web::rates::Rate;
@@ -85,6 +86,18 @@ impl Alerts {
     }
 }
 
+/// After how long a node that says nothing is silent; zero is never. It counts without a webhook too: operators see it.
+pub(super) fn node_silent_after(reader: &mut Reader) -> Duration {
+    /// Of reports that come each second, one may be late.
+    const LEAST: Duration = Duration::from_secs(3);
+    let mut section = reader.section("alerts");
+    let Span(after) = section.value("node_silent_after", "5m").unwrap_or(Span(LEAST));
+    if !after.is_zero() && after < LEAST {
+        section.fault("node_silent_after", "is 3s at least, or 0s for never");
+    }
+    after
+}
+
 /// The secret itself: what follows `whsec_` is base64.
 fn decoded(text: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let text = text.trim_ascii();
@@ -101,6 +114,29 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn silence_has_a_length_or_none() {
+        let read = |lines: &str| {
+            let mut reader = Reader::from_text(lines.to_owned(), &BTreeMap::new()).unwrap();
+            let after = node_silent_after(&mut reader);
+            reader.finish().map(|_| after.as_secs()).ok()
+        };
+        assert_eq!(read(""), Some(300));
+        for (text, seconds) in [
+            ("0s", Some(0)),
+            ("3s", Some(3)),
+            ("1d", Some(86_400)),
+            ("2s", None),
+            ("soon", None),
+        ] {
+            assert_eq!(
+                read(&format!("[alerts]\nnode_silent_after = \"{text}\"")),
+                seconds,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn alerts_go_somewhere_and_are_signed() {

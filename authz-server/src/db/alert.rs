@@ -2,7 +2,7 @@
 
 use shared::clock::UnixSeconds;
 
-use super::{Db, DbFault, delete_in_batches, on};
+use super::{Db, DbFault, Tx, delete_in_batches, on};
 
 const RAISE: &str = "INSERT INTO alert (alert_id, topic, body, raised_at, next_try_at, tries) \
      SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($4 AS BIGINT), 0 \
@@ -36,6 +36,19 @@ pub(crate) async fn raise(
     now: UnixSeconds,
 ) -> Result<bool, DbFault> {
     on!(write db, c => async {
+        let raise = sqlx::query(RAISE).bind(alert_id).bind(topic).bind(body).bind(now.0).bind(since.0).bind(most);
+        raise.execute(c).await.map(|done| done.rows_affected() == 1)
+    })
+}
+
+/// As [`raise`], in a transaction: the alert is there if what it tells of is noted.
+pub(crate) async fn raise_in(
+    tx: &mut Tx,
+    (alert_id, topic, body): (&str, &str, &str),
+    (since, most): (UnixSeconds, i64),
+    now: UnixSeconds,
+) -> Result<bool, DbFault> {
+    on!(tx tx, c => async {
         let raise = sqlx::query(RAISE).bind(alert_id).bind(topic).bind(body).bind(now.0).bind(since.0).bind(most);
         raise.execute(c).await.map(|done| done.rows_affected() == 1)
     })

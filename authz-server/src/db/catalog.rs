@@ -6,7 +6,7 @@ use super::{DbFault, Tx, on};
 
 /// Every table, in the order in which they can be filled: what rows refer to comes first. A test holds it against the
 /// databases.
-pub(crate) const TABLES: [&str; 37] = [
+pub(crate) const TABLES: [&str; 38] = [
     "deployment",
     "change_head",
     "change",
@@ -34,6 +34,7 @@ pub(crate) const TABLES: [&str; 37] = [
     "used_proof",
     "node_invite",
     "node",
+    "node_contact",
     "approval",
     "status_list",
     "status_block",

@@ -28,6 +28,7 @@ pub(crate) mod interaction;
 mod lease;
 mod lite;
 pub(crate) mod node;
+pub(crate) mod node_contact;
 pub(crate) mod node_invite;
 pub(crate) mod one_time_link;
 pub(crate) mod passkey;
@@ -355,6 +356,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         initial_access_token::STATEMENTS,
         interaction::STATEMENTS,
         node::STATEMENTS,
+        node_contact::STATEMENTS,
         node_invite::STATEMENTS,
         one_time_link::STATEMENTS,
         passkey::STATEMENTS,

@@ -4,13 +4,14 @@ use shared::clock::UnixSeconds;
 
 use super::{Db, DbFault, Tx, on};
 
-/// With the end of its client, which is the node's too.
+/// With the end of its client, which is the node's too, and what the node said last.
 macro_rules! shown {
     ($rest:literal) => {
         concat!(
             "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, \
-             n.enrolled_at, COALESCE(n.ended_at, c.revoked_at) AS ended_at, n.ended_by \
-             FROM node n JOIN client c ON c.client_id = n.client_id WHERE ",
+             n.enrolled_at, COALESCE(n.ended_at, c.revoked_at) AS ended_at, n.ended_by, k.heard_at, k.source, k.report \
+             FROM node n JOIN client c ON c.client_id = n.client_id \
+             LEFT JOIN node_contact k ON k.client_id = n.client_id WHERE ",
             $rest
         )
     };
@@ -26,6 +27,14 @@ const PAGE_OF_ENDED: &str = shown!(
     "(n.enrolled_at, n.client_id) > ($1, $2) AND (n.ended_at IS NOT NULL OR c.revoked_at IS NOT NULL) \
      ORDER BY n.enrolled_at, n.client_id LIMIT $3"
 );
+const PAGE_OF_ACTIVE: &str = shown!(
+    "(n.enrolled_at, n.client_id) > ($1, $2) AND n.ended_at IS NULL AND c.revoked_at IS NULL AND k.heard_at >= $4 \
+     ORDER BY n.enrolled_at, n.client_id LIMIT $3"
+);
+const PAGE_OF_SILENT: &str = shown!(
+    "(n.enrolled_at, n.client_id) > ($1, $2) AND n.ended_at IS NULL AND c.revoked_at IS NULL AND k.heard_at < $4 \
+     ORDER BY n.enrolled_at, n.client_id LIMIT $3"
+);
 const SHOWN: &str = shown!(
     "n.node_id = $1 ORDER BY CASE WHEN n.ended_at IS NULL THEN 0 ELSE 1 END, n.enrolled_at DESC, n.client_id LIMIT 1"
 );
@@ -33,8 +42,9 @@ const LIVING: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.ended_at IS NULL AND c.revoked_at IS NULL ORDER BY n.node_id";
 const COUNT_BY_STATE: &str = "SELECT state, COUNT(*) FROM \
-     (SELECT CASE WHEN n.ended_by IS NOT NULL THEN n.ended_by WHEN c.revoked_at IS NOT NULL THEN 'revoked' ELSE 'living' END AS state \
-     FROM node n JOIN client c ON c.client_id = n.client_id) states GROUP BY state";
+     (SELECT CASE WHEN n.ended_by IS NOT NULL THEN n.ended_by WHEN c.revoked_at IS NOT NULL THEN 'revoked' \
+     WHEN k.heard_at IS NULL THEN 'enrolled' WHEN k.heard_at < $1 THEN 'silent' ELSE 'active' END AS state \
+     FROM node n JOIN client c ON c.client_id = n.client_id LEFT JOIN node_contact k ON k.client_id = n.client_id) states GROUP BY state";
 const OF_CLIENT: &str = "SELECT n.client_id, n.node_id, n.thumbprint, n.jwk, n.name, n.resource, n.capabilities, n.version, n.enrolled_at, \
      n.ended_at, n.ended_by FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL";
@@ -60,6 +70,8 @@ pub(super) const STATEMENTS: &[&str] = &[
     PAGE,
     PAGE_OF_LIVING,
     PAGE_OF_ENDED,
+    PAGE_OF_ACTIVE,
+    PAGE_OF_SILENT,
     SHOWN,
     LIVING,
     COUNT_BY_STATE,
@@ -89,31 +101,67 @@ pub(crate) struct NodeRow {
     pub(crate) ended_by: Option<String>,
 }
 
-/// At most `limit` enrolments after `(enrolled_at, client_id)`, oldest first; with `living`, only those that do or do not.
+/// A row, and what the node told of itself last, if it ever did.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ShownRow {
+    #[sqlx(flatten)]
+    pub(crate) node: NodeRow,
+    pub(crate) heard_at: Option<i64>,
+    /// An IP address.
+    pub(crate) source: Option<String>,
+    /// JSON.
+    pub(crate) report: Option<String>,
+}
+
+/// Which enrolments are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which {
+    All,
+    /// Those that stand.
+    Living,
+    Ended,
+    /// Of those that stand, the nodes that were heard of since.
+    HeardSince(UnixSeconds),
+    /// And those that were heard of, but not since.
+    NotHeardSince(UnixSeconds),
+}
+
+/// At most `limit` enrolments after `(enrolled_at, client_id)`, oldest first.
 pub(crate) async fn page(
     db: &Db,
-    living: Option<bool>,
+    which: Which,
     (enrolled_at, client_id): (i64, &str),
     limit: u32,
-) -> Result<Vec<NodeRow>, DbFault> {
-    let statement = match living {
-        None => PAGE,
-        Some(true) => PAGE_OF_LIVING,
-        Some(false) => PAGE_OF_ENDED,
+) -> Result<Vec<ShownRow>, DbFault> {
+    let (statement, since) = match which {
+        Which::All => (PAGE, None),
+        Which::Living => (PAGE_OF_LIVING, None),
+        Which::Ended => (PAGE_OF_ENDED, None),
+        Which::HeardSince(since) => (PAGE_OF_ACTIVE, Some(since.0)),
+        Which::NotHeardSince(since) => (PAGE_OF_SILENT, Some(since.0)),
     };
     on!(db, c => {
-        sqlx::query_as(statement).bind(enrolled_at).bind(client_id).bind(i64::from(limit)).fetch_all(c)
+        let page = sqlx::query_as(statement).bind(enrolled_at).bind(client_id).bind(i64::from(limit));
+        match since {
+            None => page,
+            Some(since) => page.bind(since),
+        }
+        .fetch_all(c)
     })
 }
 
-/// As [`newest`], with the end of its client.
-pub(crate) async fn shown(db: &Db, node_id: &str) -> Result<Option<NodeRow>, DbFault> {
+/// As [`newest`], with the end of its client, and what it said last.
+pub(crate) async fn shown(db: &Db, node_id: &str) -> Result<Option<ShownRow>, DbFault> {
     on!(db, c => sqlx::query_as(SHOWN).bind(node_id).fetch_optional(c))
 }
 
-/// How many enrolments live, were replaced or were revoked; what there is none of is not named.
-pub(crate) async fn count_by_state(db: &Db) -> Result<Vec<(String, i64)>, DbFault> {
-    on!(db, c => sqlx::query_as(COUNT_BY_STATE).fetch_all(c))
+/// How many enrolments there are in each state, with silence from what was heard last before `silent_before`; what there is none
+/// of is not named.
+pub(crate) async fn count_by_state(
+    db: &Db,
+    silent_before: UnixSeconds,
+) -> Result<Vec<(String, i64)>, DbFault> {
+    on!(db, c => sqlx::query_as(COUNT_BY_STATE).bind(silent_before.0).fetch_all(c))
 }
 
 /// Every node that lives, by its id.

@@ -13,6 +13,10 @@ const COUNT: &str = "SELECT (SELECT COUNT(*) FROM client) AS clients, \
      (SELECT COUNT(*) FROM client WHERE last_used_at >= $1) AS clients_used_today, \
      (SELECT COUNT(*) FROM node WHERE ended_at IS NULL) AS nodes, \
      (SELECT COUNT(*) FROM node WHERE ended_at IS NOT NULL) AS nodes_ended, \
+     (SELECT COUNT(*) FROM node_contact k JOIN node n ON n.client_id = k.client_id WHERE n.ended_at IS NULL AND k.heard_at >= $3) \
+     AS nodes_active, \
+     (SELECT COUNT(*) FROM node_contact k JOIN node n ON n.client_id = k.client_id WHERE n.ended_at IS NULL AND k.heard_at < $3) \
+     AS nodes_silent, \
      (SELECT COUNT(*) FROM approval WHERE decision IS NULL AND expires_at > $2) AS approvals_waiting, \
      (SELECT COUNT(*) FROM user_account) AS users, \
      (SELECT COUNT(*) FROM user_account WHERE disabled_at IS NULL) AS users_active, \
@@ -31,14 +35,16 @@ pub(crate) struct Counts {
     pub(crate) resources: i64,
     pub(crate) nodes: i64,
     pub(crate) nodes_ended: i64,
+    pub(crate) nodes_active: i64,
+    pub(crate) nodes_silent: i64,
     pub(crate) approvals_waiting: i64,
     pub(crate) users: i64,
     pub(crate) users_active: i64,
     pub(crate) audit_events: i64,
 }
 
-/// Counts them.
-pub(crate) async fn count(db: &Db, now: UnixSeconds) -> Result<Counts, DbFault> {
+/// Counts them. A node is silent that was heard of last before `silent_before`.
+pub(crate) async fn count(db: &Db, silent_before: UnixSeconds, now: UnixSeconds) -> Result<Counts, DbFault> {
     let midnight = now.0.div_euclid(DAY) * DAY;
-    on!(db, c => sqlx::query_as(COUNT).bind(midnight).bind(now.0).fetch_one(c))
+    on!(db, c => sqlx::query_as(COUNT).bind(midnight).bind(now.0).bind(silent_before.0).fetch_one(c))
 }

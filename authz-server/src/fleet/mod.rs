@@ -3,6 +3,7 @@
 //! ```text
 //! invite (operator, or a node that an administrator allowed it) → enroll → node, client, resource in one transaction
 //! directory   what everybody may know of the living nodes, signed
+//! report      a node tells of itself, so that operators see which are awake
 //! ask         a node asks whether a call may run → answer   a person decides → poll   the node learns it, signed
 //! ```
 
@@ -14,12 +15,25 @@ mod examine;
 pub(crate) mod invite;
 pub(crate) mod node;
 mod provision;
+mod report;
 
 pub(crate) use self::answer::{decide, show};
 pub(crate) use self::ask::{ask, poll};
 pub(crate) use self::directory::{Directory, nodes, record};
 pub(crate) use self::enroll::enroll;
 pub(crate) use self::provision::provision;
+pub(crate) use self::report::report;
+
+/// A node is silent that was heard of last before this.
+pub(crate) fn silent_before(
+    config: &crate::config::Config,
+    now: shared::clock::UnixSeconds,
+) -> shared::clock::UnixSeconds {
+    match config.node_silent_after {
+        std::time::Duration::ZERO => shared::clock::UnixSeconds(0),
+        after => now - after,
+    }
+}
 
 /// With what the server signs what it says of nodes: the algorithm of their own keys.
 const ALGORITHM: shared::jose::Algorithm = shared::jose::Algorithm::EdDSA;

@@ -1,10 +1,13 @@
 //! Nodes as operators see them: listed, and cut off.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::clock::UnixSeconds;
 use shared::fleet::name;
 use shared::fleet::record::{Confirmation, NodeRecord};
+use shared::fleet::report::Report;
 use shared::jose::{Algorithm, VerifyingKey};
 use shared::secret::NoRandomness;
 use utoipa::ToSchema;
@@ -13,7 +16,7 @@ use super::invite::id_of;
 use crate::admin::By;
 use crate::audit::{Name, Target};
 use crate::db::change::Noun;
-use crate::db::node::NodeRow;
+use crate::db::node::{NodeRow, ShownRow};
 use crate::db::{self, DbFault, Tx};
 
 /// A node could not be invited or changed. Each sentence says what to do.
@@ -56,8 +59,27 @@ pub(crate) struct NodeView {
     pub(crate) enrolled_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<i64>,
-    /// `enrolled`, `revoked` or `replaced`.
+    /// `enrolled` before its first report, `active`, `silent`, `revoked` or `replaced`.
     pub(crate) state: String,
+    /// When its last report came; absent before the first one, and after its end, as all that follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_contact_at: Option<i64>,
+    /// The address from which that came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_contact_from: Option<String>,
+    /// For how long its program had been running then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    pub(crate) uptime_seconds: Option<i64>,
+    /// Where it believes to be reached by other nodes, as multiaddrs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) addresses: Option<Vec<String>>,
+    /// The ids of nodes to which it is connected, as it says; 128 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sees: Option<Vec<String>>,
+    /// Calls of its tools since it started, by how they ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calls: Option<BTreeMap<String, i64>>,
 }
 
 /// Cuts a node off: its client, what was granted at its resource, every token for it, its record, and the unused invites
@@ -111,7 +133,34 @@ pub(super) fn record(row: NodeRow) -> Result<NodeRecord, DbFault> {
     })
 }
 
-/// An enrolment as operators see it.
+/// An enrolment as operators see it, with what the node said last.
+pub(crate) fn view_with_contact(row: ShownRow, silent_before: UnixSeconds) -> Result<NodeView, NodeFault> {
+    let mut view = view(row.node)?;
+    let (Some(heard_at), Some(text), None) = (row.heard_at, row.report, view.ended_at) else {
+        return Ok(view);
+    };
+    let damaged = |_| DbFault::Unexpected(format!("node_contact {}: report is damaged", view.client_id));
+    let report = Report::read(&text).map_err(damaged)?;
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let is_silent = heard_at < silent_before.0;
+    view.state = if is_silent { "silent" } else { "active" }.to_owned();
+    view.version = Some(report.version);
+    view.last_contact_at = Some(heard_at);
+    view.last_contact_from = row.source;
+    view.uptime_seconds = Some(number(report.uptime_seconds));
+    view.addresses = Some(report.addresses);
+    view.sees = Some(report.sees);
+    view.calls = Some(
+        report
+            .calls
+            .into_iter()
+            .map(|(word, count)| (word, number(count)))
+            .collect(),
+    );
+    Ok(view)
+}
+
+/// An enrolment as operators see it, without what the node says of itself: what somebody has seen who changes it.
 pub(crate) fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
     let (client_id, version, ended_at) = (row.client_id.clone(), row.version.clone(), row.ended_at);
     let state = match (ended_at, row.ended_by.as_deref()) {
@@ -131,6 +180,12 @@ pub(crate) fn view(row: NodeRow) -> Result<NodeView, NodeFault> {
         enrolled_at: record.enrolled_at.0,
         ended_at,
         state: state.to_owned(),
+        last_contact_at: None,
+        last_contact_from: None,
+        uptime_seconds: None,
+        addresses: None,
+        sees: None,
+        calls: None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! How far the limits are used, for `/metrics`. Labels are words of the program, patterns of the operator, and names of
 //! tools that there are; so many of them at most.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ::web::metrics::Metrics;
@@ -23,6 +23,7 @@ const MAX_TOOLS: usize = 256;
 pub(super) struct Uses {
     ended: Family<Ended, Counter>,
     known: Mutex<HashSet<String>>,
+    by_outcome: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -49,6 +50,16 @@ impl Uses {
             outcome: outcome.as_str(),
         };
         self.ended.get_or_create(&ended).inc();
+        let mut all = self.by_outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(outcome.as_str()).or_default() += 1;
+    }
+
+    /// How many calls there were, by outcome.
+    pub(super) fn by_outcome(&self) -> BTreeMap<&'static str, u64> {
+        self.by_outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A name that a caller made up must not become a label. Only what ran is known to be there.

@@ -2,8 +2,9 @@
 //! registered, which others choose, are bounded by [`CountsByName`].
 
 mod names;
+mod times;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -14,10 +15,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::names::{CountsByName, MAX_NAMES, OTHER};
+use self::times::Histogram;
+pub use self::times::Times;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Answered {
@@ -30,15 +32,6 @@ struct Route {
     route: String,
 }
 
-/// How long an answer takes, by route.
-type Seconds = Family<Route, Histogram, fn() -> Histogram>;
-
-fn seconds() -> Histogram {
-    Histogram::new([
-        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
-    ])
-}
-
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -49,7 +42,9 @@ struct Reason {
 pub struct Metrics {
     registry: Mutex<Registry>,
     answers: Family<Answered, Counter>,
-    seconds: Seconds,
+    seconds: Family<Route, Histogram>,
+    /// The routes that there have been: of the program, so not many.
+    routes: RwLock<BTreeMap<String, Histogram>>,
     refusals: Family<Reason, Counter>,
     /// The reasons that there have been: words of the program, so not many.
     reasons: RwLock<BTreeSet<&'static str>>,
@@ -64,7 +59,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix(prefix);
         let answers = Family::<Answered, Counter>::default();
         registry.register("http_answers", "Answers by route and status", answers.clone());
-        let seconds = Seconds::new_with_constructor(seconds);
+        let seconds = Family::<Route, Histogram>::default();
         registry.register(
             "http_seconds",
             "Time from request head to answer head, by route",
@@ -82,6 +77,7 @@ impl Metrics {
             registry: Mutex::new(registry),
             answers,
             seconds,
+            routes: RwLock::default(),
             refusals,
             reasons: RwLock::default(),
             totals: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -135,13 +131,37 @@ impl Metrics {
             .map_or(0, |count| count.get())
     }
 
-    pub(crate) fn answered(&self, route: String, status: u16, time: Duration) {
+    /// Counts an answer. `route` is one of the program's own.
+    pub fn answered(&self, route: String, status: u16, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.totals.0.fetch_add(1, Ordering::Relaxed);
         self.totals.1.fetch_add(micros, Ordering::Relaxed);
-        let by_route = Route { route: route.clone() };
-        self.seconds.get_or_create(&by_route).observe(time.as_secs_f64());
+        self.histogram(&route).observe(time);
         self.answers.get_or_create(&Answered { route, status }).inc();
+    }
+
+    fn histogram(&self, route: &str) -> Histogram {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.get(route) {
+            return known.clone();
+        }
+        drop(routes);
+        let label = Route {
+            route: route.to_owned(),
+        };
+        let new = self.seconds.get_or_create(&label).clone();
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.insert(route.to_owned(), new.clone());
+        new
+    }
+
+    /// How long the answers of each route took since the program started.
+    pub fn times_by_route(&self) -> Vec<(String, Times)> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes
+            .iter()
+            .map(|(route, histogram)| (route.clone(), histogram.times()))
+            .collect()
     }
 
     pub(crate) fn panicked(&self) {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use blackbox::answers::granted;
+use blackbox::enrolled::{Candidate, proof_at, welcomed};
 use blackbox::fleet::Wishes;
+use blackbox::forge::Key;
+use blackbox::pair::Pair;
 use blackbox::people::{CALLBACK, Pkce};
 use blackbox::registered::public;
 use blackbox::{Db, Fleet, both};
@@ -16,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
-use xtask::fleet::UNLIMITED_SERVER;
+use xtask::fleet::{AuthzServer, UNLIMITED_SERVER};
+use xtask::http;
 
 const SECRET: &[u8] = b"a secret of 24 bytes, or more";
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -240,4 +244,101 @@ fn a_key_that_nobody_can_replace_is_told(db: Db) {
         .collect();
     algorithms.sort_unstable();
     assert_eq!(algorithms, ["ES256", "EdDSA", "RS256"]);
+}
+
+/// A node that tells its server of itself when a test wants it.
+struct Reporter {
+    issuer: String,
+    key: Key,
+    client: String,
+    node_id: String,
+}
+
+impl Reporter {
+    fn enrol(server: &AuthzServer, path: &str) -> Self {
+        let resource = format!("http://localhost:1/{path}/mcp");
+        let made = server.json(&["node", "invite", "--resource", &resource]).unwrap();
+        let candidate = Candidate::at(&server.issuer, made["invite"].as_str().unwrap(), Some(&resource));
+        let request = http::Request::post(&format!("{}/fleet/enroll", server.issuer)).unwrap();
+        let welcome = welcomed(&request.json(&candidate.request()).send().unwrap());
+        Self {
+            issuer: server.issuer.clone(),
+            client: welcome["client_id"].as_str().unwrap().to_owned(),
+            node_id: welcome["node_id"].as_str().unwrap().to_owned(),
+            key: candidate.key,
+        }
+    }
+
+    fn report(&self) {
+        let proof = proof_at(&self.issuer, &self.key, &self.client);
+        let report = json!({"version": "1.0.0", "uptime_seconds": 5}).to_string();
+        let form = [
+            (proof[0].0, &*proof[0].1),
+            (proof[1].0, &proof[1].1),
+            ("report", &report),
+        ];
+        let request = http::Request::post(&format!("{}/fleet/report", self.issuer)).unwrap();
+        granted(&request.form(&form).send().unwrap());
+    }
+
+    /// Waits for so many alerts about it; their ids differ.
+    fn told(&self, webhook: &Webhook, count: usize) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let mut told = webhook.wait_for("node.silent", 1);
+            told.retain(|body| body["data"]["node_id"] == *self.node_id);
+            // One whose answer was lost on the way is sent again.
+            told.dedup_by(|one, other| one["id"] == other["id"]);
+            if told.len() >= count {
+                assert_eq!(told[0]["data"]["client_id"], *self.client);
+                assert!(told[0]["data"]["last_contact_at"].as_i64().unwrap() > 0);
+                return told;
+            }
+            assert!(began.elapsed() < PATIENCE, "{}: {told:?}", self.node_id);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What two nodes have to say, wherever they are served.
+fn silence_is_told_once(server: &AuthzServer, webhook: &Webhook) {
+    let [first, second, quiet] = ["a", "b", "c"].map(|name| Reporter::enrol(server, name));
+    first.report();
+    assert_eq!(first.told(webhook, 1).len(), 1);
+    // What comes later is told later: whatever there was to tell of the first one again would be here.
+    second.report();
+    second.told(webhook, 1);
+    assert_eq!(first.told(webhook, 1).len(), 1, "a silence is told once");
+    first.report();
+    let told = first.told(webhook, 2);
+    assert!(told[0]["data"]["last_contact_at"].as_i64() < told[1]["data"]["last_contact_at"].as_i64());
+    assert_eq!(second.told(webhook, 1).len(), 1);
+    // Of one that never said anything, nothing is told.
+    let all = webhook.wait_for("node.silent", 1);
+    assert!(
+        all.iter().all(|body| body["data"]["node_id"] != *quiet.node_id),
+        "{all:?}"
+    );
+    assert_eq!(second.told(webhook, 1).len(), 1);
+}
+
+#[test]
+fn a_silent_node_is_told_once_and_again_after_it_was_heard_of_sqlite() {
+    let webhook = Webhook::start(0);
+    let folder = tempfile::tempdir().unwrap();
+    let wishes = Wishes {
+        server: Some(webhook.section(folder.path(), "node_silent_after = \"3s\"\n")),
+        ..Wishes::default()
+    };
+    let fleet = Fleet::start(Db::Sqlite, &wishes);
+    silence_is_told_once(&fleet.server, &webhook);
+}
+
+#[test]
+fn two_instances_tell_of_a_silence_once_postgres() {
+    let webhook = Webhook::start(0);
+    let folder = tempfile::tempdir().unwrap();
+    let section = webhook.section(folder.path(), "node_silent_after = \"3s\"\n");
+    let pair = Pair::start_with(&section.replace(UNLIMITED_SERVER, ""));
+    silence_is_told_once(&pair.first, &webhook);
 }

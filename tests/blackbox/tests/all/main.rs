@@ -71,6 +71,7 @@ mod refresh_race;
 mod registration;
 mod relays;
 mod reload;
+mod reports;
 mod revocation;
 mod second_step;
 mod secrets_at_rest;

@@ -13,7 +13,7 @@ pub(super) fn ensure(server: &AuthzServer, node: &Node, more: &str) -> Outcome<(
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|row| row["state"] == "enrolled")
+        .filter(|row| row["ended_at"].is_null())
         .collect();
     let (url, told) = (node.url(), told(node));
     let is_known = living

@@ -63,3 +63,31 @@ fn what_happens_is_counted_by_the_minute(db: Db) {
     let (counts, _) = admin.read("/admin/v1/statistics");
     assert_eq!(counts["approvals_waiting"], 0, "{counts}");
 }
+
+both!(how_long_answers_take_is_told_of_one_instance);
+fn how_long_answers_take_is_told_of_one_instance(db: Db) {
+    let fleet = Fleet::shared(db);
+    let admin = fleet.admin("admin:read");
+    let client = fleet.client(&[]);
+    for _ in 0..5 {
+        let _token = fleet.token(&client, &fleet.node.url());
+    }
+    let told = admin.read("/admin/v1/statistics/latency").0;
+    let groups = told["groups"].as_array().unwrap();
+    let tokens = groups.iter().find(|group| group["group"] == "token").unwrap();
+    let number = |of: &Value, name: &str| of[name].as_i64().unwrap();
+    assert!(number(tokens, "answers") >= 5, "{told}");
+    for part in groups.iter().chain(told["minutes"].as_array().unwrap()) {
+        assert!(number(part, "answers") > 0, "{told}");
+        assert!(
+            number(part, "p50_micros") > 0 && number(part, "p50_micros") <= number(part, "p99_micros"),
+            "{told}"
+        );
+    }
+    assert!(!told["minutes"].as_array().unwrap().is_empty(), "{told}");
+    assert!(number(&told, "since") % 60 == 0, "{told}");
+    for bad in ["0", "61", "x"] {
+        let path = format!("/admin/v1/statistics/latency?minutes={bad}");
+        refused(&admin.get(&path), 400, "invalid_request");
+    }
+}
