@@ -1,19 +1,25 @@
-// An operator's day in the console: the first sign-in by the printed link, a client, an invite, a rotation, a consent that
-// ends, and all of it in the audit trail; somebody who only looks; text that would like to run.
+// An operator's day in the console: the first sign-in by the printed link, a client, an invite with which a node enrols that
+// serves and is called, a rotation, a consent whose end that node hears of, and all of it in the audit trail; somebody who
+// only looks; text that would like to run; and the page on which the API is tried.
 //
 // Fails on any complaint of the browser, on a serious fault that axe finds, on a view that is wider than its window.
 // Pictures of every view, in three widths and two themes, go into the folder SHOTS if it is given. Runs after pages.mjs,
 // which shows the page of the link that is used up here.
 
+import { execFileSync, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { authorize, launch, listen, openPage, person } from './browser.mjs';
 import { assert, operator, start, step } from './steps.mjs';
 
 const { nodeUrl, clientId } = start();
-const { ISSUER, PUBLIC_CLIENT_ID, FIRST_LINK, SHOTS } = process.env;
+const { ISSUER, FIRST_LINK, MCP_NODE, SHOTS } = process.env;
+// How long a state is waited for on a machine that is busy.
+const PATIENCE = 60_000;
 const somebody = person();
 const boss = { username: 'boss', password: 'a longer pass phrase than most' };
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -92,12 +98,7 @@ await step('a client, by the wizard, and its first token', async () => {
   await page.getByRole('tab', { name: 'TypeScript' }).click();
   assert.ok((await page.getByRole('tabpanel').innerText()).includes(id));
   await look('clients-new-made');
-  const answer = await fetch(`${ISSUER}/oauth/token`, {
-    method: 'POST',
-    headers: { Authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials', resource: nodeUrl.href }),
-  });
-  assert.equal(answer.status, 200, await answer.text());
+  await ownToken(made, nodeUrl.href);
 });
 
 await step('its token arrives on the plot', async () => {
@@ -105,16 +106,49 @@ await step('its token arrives on the plot', async () => {
   await page.locator('figure.plot', { hasText: 'Tokens per minute' }).getByText('client_credentials').waitFor({ timeout: 60_000 });
 });
 
-await step('an invite for a node', async () => {
-  await go('fleet', 'Fleet');
-  await page.getByRole('button', { name: 'Invite a node' }).click();
-  await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill(HOSTILE.slice(0, 60));
-  await page.getByRole('button', { name: 'Make the invite' }).click();
-  const dialog = page.getByRole('dialog', { name: 'The invite' });
-  const command = await dialog.locator('.value').first().innerText();
-  assert.match(command, /^mcp-node enroll .*ehi_/);
-  await dialog.getByRole('button', { name: 'I have it' }).click();
+let night;
+await step('an invite, and the node that enrols with it is seen to be awake', async () => {
+  await invite({ Name: HOSTILE.slice(0, 60) });
   await page.getByRole('table', { name: 'Invites' }).getByText('open', { exact: true }).first().waitFor();
+  const port = await freePort();
+  const url = `http://localhost:${port}/mcp`;
+  const command = await invite({ Name: 'night', Resource: url });
+  const folder = mkdtempSync(join(tmpdir(), 'edge-hive-night-'));
+  const config = join(folder, 'mcp-node.toml');
+  writeFileSync(config, `[server]\nlisten = ["127.0.0.1:${port}"]\nresource = "${url}"\n\n[node]\ndata_dir = ${JSON.stringify(join(folder, 'data'))}\n`);
+  execFileSync(MCP_NODE, [...command.split(' ').slice(1), '--config', config], { cwd: folder, stdio: 'pipe' });
+  const log = openSync(join(folder, 'node.log'), 'w');
+  const program = spawn(MCP_NODE, ['serve', '--config', config], { cwd: folder, stdio: ['ignore', log, log] });
+  process.on('exit', () => {
+    program.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  night = { url };
+  await until('the node is ready', async () => (await fetch(`http://localhost:${port}/readyz`).catch(() => ({}))).ok);
+  const row = page.getByRole('table', { name: 'Nodes' }).getByRole('row').filter({ hasText: url });
+  await until('the node is active', async () => {
+    await go('fleet', 'Fleet');
+    return (await row.getByText('active', { exact: true }).count()) > 0;
+  });
+  await page.locator('figure.map').getByText(/ of \d+ nodes? around this server reports? to it/).waitFor();
+});
+
+await step('its first call, on the plot and on its page', async () => {
+  const tokens = () => page.locator('figure.plot', { hasText: 'Tokens per minute' }).locator('li', { hasText: 'client_credentials' });
+  await go('overview', 'Overview');
+  await tokens().waitFor({ timeout: PATIENCE });
+  // The figure is that of the minute that goes on; over the end of a minute there is another one.
+  const token = await ownToken(made, night.url);
+  await tokens().locator('strong').filter({ hasNotText: /^0$/ }).waitFor({ timeout: PATIENCE });
+  assert.equal(await call(token), 200);
+  await go('fleet', 'Fleet');
+  await page.getByRole('table', { name: 'Nodes' }).getByRole('row').filter({ hasText: night.url }).getByRole('link').first().click();
+  await until('the call is told', async () => {
+    await page.evaluate(() => dispatchEvent(new HashChangeEvent('hashchange')));
+    await page.locator('dl.facts').getByText('Last contact').waitFor();
+    return (await page.locator('dl.facts').getByText('ok: 1', { exact: true }).count()) > 0;
+  });
+  await look('node');
 });
 
 await step('a key, rotated at once', async () => {
@@ -131,29 +165,31 @@ await step('a key, rotated at once', async () => {
 });
 
 let grantId;
-await step('a consent ends, and its tokens with it', async () => {
+await step('a consent ends, and the node refuses its tokens', async () => {
   const listener = await listen();
+  const { client_id: agent } = operator('client', 'create', '--name', 'Night agent', '--public', '--redirect-uri', 'http://127.0.0.1/callback', '--scopes', 'mcp:read mcp:call', '--resource', night.url);
   const other = await openPage(await browser.newContext(), new URL(ISSUER).origin);
   const url = new URL(`${ISSUER}/oauth/authorize`);
   url.search = new URLSearchParams({
-    response_type: 'code', client_id: PUBLIC_CLIENT_ID, redirect_uri: listener.redirectUri, state: 'st', scope: 'mcp:read',
-    code_challenge: CHALLENGE, code_challenge_method: 'S256', resource: nodeUrl.href,
+    response_type: 'code', client_id: agent, redirect_uri: listener.redirectUri, state: 'st', scope: 'mcp:read mcp:call',
+    code_challenge: CHALLENGE, code_challenge_method: 'S256', resource: night.url,
   });
   const { redirect } = await authorize(other, url.href, somebody);
   await other.context().close();
   listener.close();
   const token = async (fields) => {
-    const answer = await fetch(`${ISSUER}/oauth/token`, { method: 'POST', body: new URLSearchParams({ client_id: PUBLIC_CLIENT_ID, ...fields }) });
+    const answer = await fetch(`${ISSUER}/oauth/token`, { method: 'POST', body: new URLSearchParams({ client_id: agent, ...fields }) });
     return { status: answer.status, ...(await answer.json()) };
   };
   const granted = await token({ grant_type: 'authorization_code', code: redirect.searchParams.get('code'), redirect_uri: listener.redirectUri, code_verifier: VERIFIER });
   assert.ok(granted.refresh_token, JSON.stringify(granted));
+  assert.equal(await call(granted.access_token), 200);
 
   await go('consents', 'Consents');
   await page.getByLabel('Person').fill(somebody.username);
   await page.getByLabel('State').selectOption('standing');
   await page.waitForFunction(() => location.hash.includes('user_id=u_') && location.hash.includes('standing'));
-  const row = page.getByRole('row').filter({ hasText: PUBLIC_CLIENT_ID });
+  const row = page.getByRole('row').filter({ hasText: agent });
   grantId = await row.getByRole('link').first().innerText();
   await look('consents');
   await row.getByRole('link').first().click();
@@ -164,16 +200,20 @@ await step('a consent ends, and its tokens with it', async () => {
   await page.getByText('The consent is revoked.').waitFor();
   const refreshed = await token({ grant_type: 'refresh_token', refresh_token: granted.refresh_token });
   assert.equal(refreshed.error, 'invalid_grant', JSON.stringify(refreshed));
+  const began = Date.now();
+  await until('the node refuses', async () => (await call(granted.access_token)) === 401);
+  const seconds = (Date.now() - began) / 1000;
 
   await go('tokens', 'Tokens');
   await page.getByRole('button', { name: 'What is this token?' }).click();
   await page.getByLabel('Token', { exact: true }).fill(granted.access_token);
   await page.getByRole('button', { name: 'Look', exact: true }).click();
   await page.getByRole('dialog', { name: 'No active token' }).getByRole('button', { name: 'Close' }).click();
+  return { told: `the node refused ${seconds.toFixed(1)} s later` };
 });
 
 await step('all of it is in the audit trail, and the trail is whole', async () => {
-  for (const [event, target] of [['grant.revoked', grantId], ['client.created', made.id], ['node.invited', ''], ['key.rotated', '']]) {
+  for (const [event, target] of [['grant.revoked', grantId], ['client.created', made.id], ['node.invited', ''], ['node.enrolled', ''], ['key.rotated', '']]) {
     await go(`audit?event=${event}`, 'Audit trail');
     await page.getByRole('row').filter({ hasText: event }).filter({ hasText: target }).first().waitFor();
   }
@@ -202,6 +242,24 @@ await step('every view, in three widths and two themes', async () => {
     await look(path.startsWith('clients/') ? 'client' : path);
   }
   return { told: `${views.length} views` };
+});
+
+await step('who sees whom, on the map of a fleet', async () => {
+  // The API's own answer, with five nodes for one.
+  const sees = { a: ['b', 'c'], b: ['a'], c: ['a', 'nobody'], d: ['a'], e: ['a', 'b', 'c'] };
+  await page.route('**/admin/v1/nodes?*', async (route) => {
+    const answer = await route.fetch();
+    const { items: [one] } = await answer.json();
+    const items = Object.entries(sees).map(([id, peers]) => ({ ...one, node_id: id, name: `node ${id}`, state: id === 'e' ? 'silent' : 'active', sees: peers }));
+    await route.fulfill({ response: answer, json: { items } });
+  });
+  await go('fleet', 'Fleet');
+  const map = page.locator('figure.map');
+  await map.getByText('4 of 5 nodes around this server report to it, 1 is silent, 3 pairs of nodes see each other.').waitFor();
+  assert.equal(await map.locator('line.sight').count(), 3);
+  assert.equal(await map.locator('g.node.silent').count(), 1);
+  await look('fleet-map');
+  await page.unroute('**/admin/v1/nodes?*');
 });
 
 await step('by keyboard, and after a reload', async () => {
@@ -241,9 +299,92 @@ await step('who only looks changes nothing', async () => {
   await page.getByText('may not make clients').waitFor();
 });
 
+await step('the page on which the API is tried', async () => {
+  const admin = `${ISSUER}/admin/v1`;
+  const { client_id: id, client_secret: secret } = operator('client', 'create', '--name', 'Explorer', '--scopes', 'admin:read', '--resource', admin);
+  const token = await ownToken({ id, secret }, admin);
+  const answer = await page.goto(`${ISSUER}/admin/explorer`);
+  assert.match(answer.headers()['content-security-policy'], /^default-src 'none'; .*script-src 'self'/);
+  await heading('Admin API');
+  await page.getByLabel('Access token').fill(token);
+  await page.getByLabel('Find').fill('list enrolments');
+  const operations = page.locator('details:visible');
+  assert.equal(await operations.count(), 1);
+  await operations.locator('summary').click();
+  await operations.getByLabel('state').selectOption('active');
+  await operations.getByRole('button', { name: 'Send' }).click();
+  const result = operations.locator('pre');
+  await result.getByText('200 OK').waitFor();
+  assert.ok((await result.innerText()).includes(`"resource": "${night.url}"`), await result.innerText());
+  await look('explorer');
+  assert.deepEqual(page.complaints, [], 'the browser complained');
+  // What came in between would not run.
+  const forbidden = await page.evaluate(() => new Promise((resolve) => {
+    document.addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective), { once: true });
+    document.body.append(Object.assign(document.createElement('script'), { textContent: 'globalThis.ran = 1' }));
+  }));
+  assert.equal(`${forbidden} ${await page.evaluate(() => globalThis.ran)}`, 'script-src-elem undefined');
+  page.complaints.length = 0;
+});
+
 assert.deepEqual(page.complaints, [], 'the browser complained');
 await browser.close();
 process.exit(0);
+
+// Makes an invite, with these fields; returns the command that it ends in.
+async function invite(fields) {
+  await go('fleet', 'Fleet');
+  await page.getByRole('button', { name: 'Invite a node' }).click();
+  for (const [label, value] of Object.entries(fields)) await page.getByRole('dialog').getByLabel(label, { exact: true }).fill(value);
+  await page.getByRole('button', { name: 'Make the invite' }).click();
+  const dialog = page.getByRole('dialog', { name: 'The invite' });
+  const command = await dialog.locator('.value').first().innerText();
+  assert.match(command, /^mcp-node enroll .*ehi_/);
+  await dialog.getByRole('button', { name: 'I have it' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  return command;
+}
+
+// A token of a client on its own behalf.
+async function ownToken({ id, secret }, resource) {
+  const answer = await fetch(`${ISSUER}/oauth/token`, {
+    method: 'POST',
+    headers: { Authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` },
+    body: new URLSearchParams({ grant_type: 'client_credentials', resource }),
+  });
+  const body = await answer.json();
+  assert.equal(answer.status, 200, JSON.stringify(body));
+  return body.access_token;
+}
+
+// Calls a tool of the node that enrolled; its status.
+async function call(token) {
+  const answer = await fetch(`${night.url}/tools/call`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ name: 'get_status', arguments: {} }),
+  });
+  await answer.text();
+  return answer.status;
+}
+
+// Waits until something is so.
+async function until(what, isSo) {
+  const end = Date.now() + PATIENCE;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < end, `${what}: not in ${PATIENCE / 1000} s`);
+    await new Promise((resolve) => { setTimeout(resolve, 200); });
+  }
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
 
 // With the password, unless the browser is signed in already and comes to `place`.
 async function signIn(place) {

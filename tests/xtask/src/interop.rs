@@ -50,9 +50,11 @@ pub(crate) fn run() -> Outcome<()> {
     install_python()?;
     let programs = program_files::build(false)?;
     let idp = format!("http://127.0.0.1:{}", free_port()?);
-    // Clients that register themselves, and an enterprise whose identity provider the server trusts.
+    // Clients that register themselves, an enterprise whose identity provider the server trusts, and nodes that tell every other
+    // second how they are.
     let extra = format!(
-        "\n[clients]\nregistration = \"open\"\n\n[[federation.id_jag]]\nissuer = \"{idp}\"\njwks_uri = \"{idp}/jwks\"\n"
+        "\n[clients]\nregistration = \"open\"\n\n[[federation.id_jag]]\nissuer = \"{idp}\"\njwks_uri = \"{idp}/jwks\"\n\n\
+         [alerts]\nnode_silent_after = \"10s\"\n"
     );
     let fleet = up::start_with(&up::private("interop")?, &programs, (&extra, &reference_server()))?;
     let mut environment = environment(&fleet)?;
