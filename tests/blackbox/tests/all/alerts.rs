@@ -219,8 +219,9 @@ fn a_key_that_nobody_can_replace_is_told(db: Db) {
     };
     // The database takes no key: it is full, say.
     match db {
-        Db::Sqlite => fleet
-            .sql("CREATE TRIGGER no_room BEFORE INSERT ON signing_key BEGIN SELECT RAISE(ABORT, 'no room'); END"),
+        Db::Sqlite => fleet.sql(
+            "CREATE TRIGGER no_room BEFORE INSERT ON signing_key BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        ),
         Db::Postgres => fleet.sql(
             "CREATE FUNCTION no_room() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$; \
              CREATE TRIGGER no_room BEFORE INSERT ON signing_key FOR EACH ROW EXECUTE FUNCTION no_room()",
