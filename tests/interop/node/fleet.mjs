@@ -3,6 +3,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { request as plainRequest } from 'node:http';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,7 +52,8 @@ export function fetchWith(ca, identity) {
     if (body !== undefined) headers['content-length'] = Buffer.byteLength(body);
     const options = { method: init.method ?? 'GET', headers, ca, cert: identity?.cert, key: identity?.key, agent: false };
     const answer = await new Promise((resolve, reject) => {
-      const sent = request(url.toString(), options, resolve);
+      const send = new URL(url).protocol === 'http:' ? plainRequest : request;
+      const sent = send(url.toString(), options, resolve);
       sent.on('error', reject);
       sent.end(body);
     });

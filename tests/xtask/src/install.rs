@@ -1,6 +1,6 @@
 //! Installing what is missing, and saying so. Debian packages need root or sudo; everything else stays in `target/`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
@@ -8,6 +8,9 @@ use xtask::shell::{self, say};
 use xtask::{Fault, Outcome, postgres};
 
 use crate::program_files;
+
+/// Where Debian has nginx's module njs.
+pub(crate) const NGINX_NJS: &str = "/usr/lib/nginx/modules/ngx_http_js_module.so";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -48,6 +51,21 @@ pub(crate) fn for_interop() -> Outcome<()> {
         .args(["-c", "import venv, ensurepip"])
         .output();
     need(works.is_ok_and(|output| output.status.success()), "python3-venv")
+}
+
+/// The proxies of `compose/proxies` that Debian has, where installing them starts none: systemd would, at port 80. What is
+/// absent then is told as not checked.
+pub(crate) fn for_proxies() {
+    if Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    let programs = ["nginx", "haproxy", "caddy"].map(|program| (shell::has(program), program));
+    let module = (Path::new(NGINX_NJS).exists(), "libnginx-mod-http-js");
+    for (present, package) in programs.into_iter().chain([module]) {
+        if let Err(fault) = need(present, package) {
+            say(format!("  {fault}"));
+        }
+    }
 }
 
 /// What readers of the book type beside the two programs.

@@ -8,13 +8,14 @@ use xtask::fleet::free_port;
 use xtask::shell::{self, say};
 use xtask::{Explain, Fault, Outcome};
 
+use crate::test::Verdict;
 use crate::{install, program_files, up};
 
 /// A script that has not finished after this many seconds hangs.
 const PATIENCE: &str = "180";
 
 /// The scripts and what runs each.
-const SCRIPTS: [(&str, Runner); 16] = [
+const SCRIPTS: [(&str, Runner); 17] = [
     ("tests/interop/node/ts-client.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi.mjs", Runner::Node),
     ("tests/interop/python/python_sdk.py", Runner::Python),
@@ -25,12 +26,24 @@ const SCRIPTS: [(&str, Runner); 16] = [
     ("tests/interop/node/openid-client.mjs", Runner::Node),
     ("tests/interop/node/openid-client-mtls.mjs", Runner::Node),
     ("tests/interop/node/oauth4webapi-par.mjs", Runner::Node),
+    ("tests/interop/node/proxies.mjs", Runner::Node),
     ("tests/interop/node/mcp-remote.mjs", Runner::Node),
     ("tests/interop/node/pages.mjs", Runner::Node),
     ("tests/interop/node/console.mjs", Runner::Node),
     ("tests/interop/node/jose-differential.mjs", Runner::Node),
     ("tests/interop/python/python_oauth.py", Runner::Python),
     ("tests/interop/python/authlib_oauth.py", Runner::Python),
+];
+
+/// The files of `compose/proxies`, by the program of each; `-certificates` are those that pass certificates of clients on.
+const PROXIES: [&str; 7] = [
+    "nginx",
+    "haproxy",
+    "caddy",
+    "traefik",
+    "nginx-certificates",
+    "haproxy-certificates",
+    "caddy-certificates",
 ];
 
 /// The person of these scripts.
@@ -45,9 +58,13 @@ enum Runner {
     Python,
 }
 
-pub(crate) fn run() -> Outcome<()> {
+pub(crate) fn run() -> Outcome<Verdict> {
     install_node()?;
     install_python()?;
+    install::for_proxies();
+    let path = venv()?.join("bin");
+    let (proxies, absent): (Vec<&str>, Vec<&str>) =
+        PROXIES.into_iter().partition(|name| can_be_started(name, &path));
     let programs = program_files::build(false)?;
     let idp = format!("http://127.0.0.1:{}", free_port()?);
     // Clients that register themselves, an enterprise whose identity provider the server trusts, and nodes that tell every other
@@ -63,6 +80,8 @@ pub(crate) fn run() -> Outcome<()> {
         ("OPERATOR", programs.authz_server.display().to_string()),
         ("AUTHZ_CONFIG", fleet.server.config().display().to_string()),
         ("MCP_NODE", programs.mcp_node.display().to_string()),
+        ("PROXIES", proxies.join(" ")),
+        ("PROXY_PATH", path.display().to_string()),
     ]);
     let mut failed = Vec::new();
     for (script, runner) in SCRIPTS {
@@ -81,11 +100,23 @@ pub(crate) fn run() -> Outcome<()> {
         }
     }
     fleet.stop()?;
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Fault::new(failed.join(", ")))
+    if !failed.is_empty() {
+        return Err(Fault::new(failed.join(", ")));
     }
+    Ok(match &absent[..] {
+        [] => Verdict::Passed,
+        names => Verdict::NotChecked(format!(
+            "compose/proxies: {}, whose programs are not on this machine",
+            names.join(", ")
+        )),
+    })
+}
+
+/// Whether the program of a proxy is there; Traefik is in Python's environment.
+fn can_be_started(proxy: &str, python: &Path) -> bool {
+    let program = proxy.split('-').next().unwrap_or(proxy);
+    let is_there = shell::has(program) || python.join(program).is_file();
+    is_there && (proxy != "nginx-certificates" || Path::new(install::NGINX_NJS).exists())
 }
 
 /// The official reference server behind the node.
