@@ -59,6 +59,22 @@ impl Engine {
         output.is_ok_and(|output| output.status.success())
     }
 
+    /// Fetches an image of others unless it is there. The fault is the engine's own last word.
+    pub(super) fn obtain(&self, image: &str) -> Result<(), String> {
+        if self.has(image) {
+            return Ok(());
+        }
+        // A registry that is not reached is asked again and again.
+        let pull = ["timeout", "300", "docker", "pull", "--quiet", image];
+        let output = shell::output(&mut command(&pull)).map_err(|fault| fault.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        let last = complaint.lines().rfind(|line| !line.trim().is_empty());
+        Err(last.unwrap_or("no answer in time").trim().to_owned())
+    }
+
     /// In millions of bytes.
     pub(super) fn size(&self, image: &str) -> Outcome<f64> {
         let line = ["docker", "image", "inspect", "--format", "{{.Size}}", image];
@@ -138,6 +154,24 @@ impl Fleet<'_> {
     }
 }
 
+/// Each service whose image is not ours, with that image.
+pub(super) fn images_of_others() -> Outcome<Vec<(String, String)>> {
+    let text =
+        std::fs::read_to_string(shell::workspace().join(FILE)).explain(format!("cannot read {FILE}"))?;
+    let mut found = Vec::new();
+    let mut service = "";
+    for line in text.lines() {
+        if let Some(image) = line.strip_prefix("    image: ") {
+            found.push((service.to_owned(), image.to_owned()));
+        } else if let Some(name) = line.strip_prefix("  ").and_then(|rest| rest.strip_suffix(':'))
+            && !name.starts_with(' ')
+        {
+            service = name;
+        }
+    }
+    Ok(found)
+}
+
 fn command(words: &[&str]) -> Command {
     let mut command = shell::command(words[0]);
     command.args(&words[1..]);
@@ -149,6 +183,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn services_of_others_are_found_with_their_images() {
+        let found = images_of_others().unwrap();
+        let names: Vec<&str> = found.iter().map(|(service, _)| service.as_str()).collect();
+        assert_eq!(names, ["setup", "db", "balancer", "prometheus", "grafana"]);
+        assert!(found.iter().all(|(_, image)| image.contains(':')), "{found:?}");
+        assert!(found[4].1.starts_with("grafana/grafana:"), "{found:?}");
+    }
 
     #[test]
     fn each_port_of_the_fleet_has_a_default_and_a_free_one_here() {
