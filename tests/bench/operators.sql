@@ -42,6 +42,10 @@ INSERT INTO node (client_id, node_id, thumbprint, jwk, name, resource, capabilit
         'https://node' || i || '.example/mcp', 'tools resources', '0.1.0', now - 31536000 + i * 3000,
         CASE WHEN i % 3000 = 0 THEN now END, CASE WHEN i % 3000 = 0 THEN 'revoked' END
     FROM generate_series(1, 10000) i, clock;
+INSERT INTO node_contact (client_id, heard_at, source, report)
+    SELECT pg_temp.id('c_', i), now - CASE WHEN i % 3000 = 1 THEN 86400 ELSE i % 60 END, '192.0.2.7',
+        '{"version":"0.1.0","uptime_seconds":3600,"sees":[],"addresses":[],"calls":{"ok":7}}'
+    FROM generate_series(1, 10000) i, clock WHERE i % 3000 <> 0;
 INSERT INTO node_invite (invite_hash, name, scopes, created_at, expires_at, used_at, used_by)
     SELECT pg_temp.hash(i), 'node ' || i, '', now - 31536000 + i * 3000, now - 31532400 + i * 3000,
         now - 31536000 + i * 3000, pg_temp.id('c_', i)

@@ -1,15 +1,12 @@
 //! Schemathesis over `/admin/openapi.json`, on both databases: requests made of the document, good ones and bad ones, and
 //! every check that it knows. The seed is fixed (`tests/interop/python/schemathesis.toml`): what it finds it finds again.
 
-use xtask::fleet::{AuthzServer, UNLIMITED_SERVER, free_port};
+use xtask::fleet::{AuthzServer, UNLIMITED_OPERATORS, UNLIMITED_SERVER, free_port};
 use xtask::postgres::{Cluster, Durability};
 use xtask::shell::{self, say};
 use xtask::{Explain, Outcome};
 
 use crate::{install, interop, program_files};
-
-/// Requests come as fast as one program sends them.
-const UNLIMITED_OPERATORS: &str = "\n[admin]\nrate = \"off\"\n";
 
 pub(crate) fn run() -> Outcome<()> {
     install::for_interop()?;

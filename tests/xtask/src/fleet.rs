@@ -21,6 +21,9 @@ pub const START: Duration = Duration::from_secs(60);
 pub const UNLIMITED_SERVER: &str =
     "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\nper_ip_failures = \"off\"\ndevice_codes = \"off\"\n";
 
+/// TOML for [`AuthzServer::extra`]: no limit on what operators ask.
+pub const UNLIMITED_OPERATORS: &str = "\n[admin]\nrate = \"off\"\n";
+
 /// TOML for [`Node::extra`]: no limits.
 pub const UNLIMITED_NODE: &str = "\n[limits]\nper_ip = \"off\"\nper_client = \"off\"\n";
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use xtask::code_flow::TESTING_DOOR;
-use xtask::fleet::{self, AuthzServer, Credentials, START, free_port};
+use xtask::fleet::{self, AuthzServer, Credentials, START, UNLIMITED_OPERATORS, free_port};
 use xtask::http::{Request, base64, form_encode};
 use xtask::journey;
 use xtask::postgres::Cluster;
@@ -201,7 +201,7 @@ impl Bench {
         }
         let program = self.programs.authz_server.clone();
         let mut server = AuthzServer::new(program, &self.folder.join("as"), free_port()?);
-        server.extra = format!("{}{TESTING_DOOR}", fleet::UNLIMITED_SERVER);
+        server.extra = format!("{}{TESTING_DOOR}{UNLIMITED_OPERATORS}", fleet::UNLIMITED_SERVER);
         server.database = if postgres {
             Some(self.cluster.create_database()?)
         } else {
