@@ -33,15 +33,20 @@ export function authority() {
 
 // A free loopback port.
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address();
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
+  const [port] = await freePorts(1);
   return port;
+}
+
+// Different ones: the system gives one out again as soon as it is free.
+export async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
+  const all = (action) => Promise.all(servers.map((server) => new Promise((resolve) => {
+    action(server, resolve);
+  })));
+  await all((server, resolve) => server.listen(0, '127.0.0.1', resolve));
+  const ports = servers.map((server) => server.address().port);
+  await all((server, resolve) => server.close(resolve));
+  return ports;
 }
 
 // A fetch that trusts `ca` and shows `identity` where it is asked for a certificate.

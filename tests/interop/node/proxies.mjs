@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { decodeJwt } from 'jose';
 import * as oauth from 'oauth4webapi';
 
-import { authority, fetchWith, freePort, start } from './fleet.mjs';
+import { authority, fetchWith, freePorts, start } from './fleet.mjs';
 import { assert, step } from './steps.mjs';
 
 const { OPERATOR, MCP_NODE, PATH, PROXY_PATH } = process.env;
@@ -32,7 +32,7 @@ const SCOPES = 'mcp:read mcp:call mcp:resources mcp:subscribe';
 const pki = authority();
 const server = pki.issue('server', '/CN=localhost', 'serverAuth', 'DNS:localhost,DNS:node.localhost,DNS:mtls.localhost');
 writeFileSync(join(pki.folder, 'both.pem'), Buffer.concat([server.cert, server.key]));
-const [port, plainPort, authzPort, nodePort] = [await freePort(), await freePort(), await freePort(), await freePort()];
+const [port, plainPort, authzPort, nodePort] = await freePorts(4);
 const issuer = new URL(`https://localhost:${port}`);
 const resource = new URL(`https://node.localhost:${port}/mcp`);
 
