@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use shared::config::{ConfigFaults, Reader, Setting, Source, Span};
 use shared::http_client::GuardRule;
 use shared::jose::Algorithm;
-use shared::tls::{TlsMode, read_mode};
+use shared::tls::{TlsMode, read_mode, read_redirect};
 use shared::trace::TraceSettings;
 use shared::uri::Issuer;
 
@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// TLS.
     pub(crate) tls: TlsMode,
+    /// Where plain HTTP leads to https.
+    pub(crate) redirect_listen: Vec<SocketAddr>,
     /// Where operators reach the API.
     pub(crate) admin: Admin,
     /// Certificates of clients.
@@ -125,7 +127,7 @@ const MAX_RETRY_WINDOW: Duration = Duration::from_secs(300);
 
 /// Why an address is refused.
 const PLAIN: &str =
-    "plain HTTP is served on loopback addresses only; set tls.mode to \"self-signed\" or \"files\"";
+    "plain HTTP is served on loopback addresses only; set tls.mode to \"acme\", \"files\" or \"self-signed\"";
 
 impl Config {
     /// Reads `file`, the environment and `flags` (path and value).
@@ -157,6 +159,7 @@ impl Config {
         let bases = [issuer.as_ref(), mutual_tls.url.as_ref(), admin.url.as_ref()];
         let names = certificate_names(&bases, &addresses);
         let tls = read_mode(&mut reader, &data_dir, names);
+        let redirect_listen = read_redirect(&mut reader, &tls);
         mutual_tls.check(&mut reader, &tls, issuer.as_ref());
         admin.check(&mut reader, (&tls, &listen), issuer.as_ref());
         if tls == TlsMode::Off && web::server::Listen::leaves_machine(&listen) {
@@ -268,6 +271,7 @@ impl Config {
             issuer,
             trusted_proxies,
             tls,
+            redirect_listen,
             admin,
             mutual_tls,
             database_url,

@@ -1,7 +1,8 @@
 //! Probes. Liveness says that the process runs; readiness, that it can serve.
 
-use ::web::answer;
-use actix_web::{HttpResponse, web};
+use ::web::{answer, certificate};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 
 use crate::app::App;
 
@@ -11,9 +12,13 @@ pub(crate) async fn live() -> HttpResponse {
 }
 
 /// `GET /readyz`: 200 when the database answers, 503 otherwise.
-pub(crate) async fn ready(app: web::Data<App>) -> HttpResponse {
+pub(crate) async fn ready(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     match app.catch_up().await {
-        Ok(()) => answer::json_bytes(br#"{"status":"ready"}"#.to_vec()),
+        Ok(()) => {
+            let mut answer = json!({"status": "ready"});
+            certificate::tell(&request, &mut answer);
+            HttpResponse::Ok().json(answer)
+        }
         Err(fault) => {
             tracing::warn!(reason = %fault, "not ready");
             answer::unavailable("the database is not available", 2)

@@ -73,7 +73,7 @@ async fn read(source: &Arc<Source>, tls: Option<&ServerTls>) -> Result<(Config, 
     let reading = tokio::task::spawn_blocking(move || {
         let config = source.read().map_err(|faults| faults.to_string())?;
         let renewal = tls.map(|tls| tls.read_again()).transpose();
-        Ok((config, renewal.map_err(|fault| fault.to_string())?))
+        Ok((config, renewal.map_err(|fault| fault.to_string())?.flatten()))
     });
     reading.await.map_err(|e| e.to_string())?
 }

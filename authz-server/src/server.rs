@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::web::frame::Frame;
 use ::web::rates;
+use ::web::redirect::Redirect;
 use ::web::server::{Listen, asked_to_stop};
 use shared::clock::{self, UnixSeconds};
 use shared::http_client::ClientFault;
@@ -72,6 +73,18 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
         asking_addresses: config.mutual_tls.listen.clone(),
         metrics_address: config.metrics_listen,
         tls,
+        redirect: Redirect {
+            addresses: config.redirect_listen.clone(),
+            bases: [
+                Some(&config.issuer),
+                config.mutual_tls.url.as_ref(),
+                config.admin.url.as_ref(),
+            ]
+            .into_iter()
+            .flatten()
+            .map(|base| base.url().clone())
+            .collect(),
+        },
         per_address: rates::by_address(config.per_ip),
         cancel_on_disconnect: false,
     };

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use ::web::rates::Rate;
 use ::web::server::Listen;
 use shared::config::{ConfigFaults, Reader, Setting, Source, environment, locate};
-use shared::tls::{TlsMode, read_mode};
+use shared::tls::{TlsMode, read_mode, read_redirect};
 use shared::trace::TraceSettings;
 use shared::uri::ResourceUri;
 
@@ -90,6 +90,8 @@ pub struct NodeConfig {
     pub body_limit: ByteCount,
     /// How the listen addresses speak TLS.
     pub tls: TlsMode,
+    /// Where plain HTTP leads to https.
+    pub redirect_listen: Vec<SocketAddr>,
     /// Whether callers can show certificates, to which tokens may be bound.
     pub client_certificates: ClientCertificates,
     /// What is in force and where it came from, for `config show`.
@@ -267,6 +269,7 @@ impl Parts {
 
         let names = certificate_names(resource.as_ref(), &listen);
         let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
+        let redirect_listen = read_redirect(reader, &tls);
         if tls == TlsMode::Off && Listen::leaves_machine(&listen) {
             let reason = "tokens must not cross a network in clear: set [tls] mode, or listen on 127.0.0.1 behind a proxy";
             reader.fault("server.listen", reason);
@@ -296,6 +299,7 @@ impl Parts {
             per_client: per_client?,
             body_limit: body_limit?,
             tls,
+            redirect_listen,
             client_certificates,
             settings: Vec::new(),
             mcp: mcp?,

@@ -1,8 +1,8 @@
 //! Probes. `/healthz`: the program answers. `/readyz`: it can judge tokens of at least one issuer.
 
-use ::web::answer;
+use ::web::{answer, certificate};
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use crate::app::Node;
@@ -21,7 +21,7 @@ async fn alive() -> HttpResponse {
 
 /// Keys are fetched when they are first needed; a probe is such a need, else a node behind a load balancer that waits
 /// for this probe would never be asked anything.
-async fn ready(node: web::Data<Node>) -> HttpResponse {
+async fn ready(node: web::Data<Node>, request: HttpRequest) -> HttpResponse {
     let asked = node.door.issuers().iter().map(TrustedIssuer::is_ready);
     let usable = futures_util::future::join_all(asked)
         .await
@@ -41,5 +41,6 @@ async fn ready(node: web::Data<Node>) -> HttpResponse {
         answer["upstreams"] = upstreams.into();
         answer["usable_upstreams"] = usable_upstreams.into();
     }
+    certificate::tell(&request, &mut answer);
     HttpResponse::build(status).json(answer)
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
 use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
+use ::web::redirect::Redirect;
 use ::web::server::{Listen, asked_to_stop, renew_certificate};
 use actix_web::web::Data;
 use rmcp::ServerHandler;
@@ -325,6 +326,10 @@ async fn start<H: ServerHandler>(
         asking_addresses,
         metrics_address: config.metrics_listen,
         tls,
+        redirect: Redirect {
+            addresses: config.redirect_listen,
+            bases: vec![config.resource.url().clone()],
+        },
         per_address: per_address.clone(),
         // For MCP, closing the connection means to cancel the request (2026-07-28, "Cancellation").
         cancel_on_disconnect: true,

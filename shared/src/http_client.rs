@@ -262,7 +262,7 @@ fn built(builder: ClientBuilder) -> Result<reqwest::Client, ClientFault> {
 }
 
 /// Trusts Mozilla's authorities, compiled in, and those in the PEM file `extra_authorities`. No certificate of ours.
-fn tls_config(extra_authorities: Option<&Path>) -> Result<rustls::ClientConfig, ClientFault> {
+pub(crate) fn tls_config(extra_authorities: Option<&Path>) -> Result<rustls::ClientConfig, ClientFault> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };

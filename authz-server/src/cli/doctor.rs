@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use shared::http_client::{HttpClient, NOT_TO_BE_ASKED, may_be_asked};
-use shared::tls::TlsMode;
 use url::Url;
 
 use super::Outcome;
@@ -32,10 +31,7 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) async fn run(self, config: &Config) -> Outcome {
-        let own_authority = match &config.tls {
-            TlsMode::SelfSigned { folder, .. } => Some(folder.join("ca.pem")).filter(|file| file.exists()),
-            TlsMode::Off | TlsMode::Files { .. } => None,
-        };
+        let own_authority = config.tls.authority().filter(|file| file.exists());
         let client = HttpClient::new(self.ca_file.or(own_authority).as_deref())?;
         let issuer = self.issuer.unwrap_or_else(|| config.issuer.url().clone());
         let nodes: Vec<Option<Url>> = if self.nodes.is_empty() {

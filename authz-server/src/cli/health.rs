@@ -17,9 +17,14 @@ pub(super) async fn check(config: &Config) -> Outcome {
         TlsMode::Off => (HttpClient::new(None)?, probe("http", &address.to_string())?),
         TlsMode::SelfSigned { folder, .. } => beside(&folder.join("ca.pem"), "localhost", address)?,
         // The certificate is for the public name, which may lead to a balancer and from there to another instance.
-        TlsMode::Files { cert_file, .. } => {
+        TlsMode::Files { .. } | TlsMode::Acme(_) => {
             let host = config.issuer.url().host_str().unwrap_or("localhost");
-            beside(cert_file, host, address)?
+            let authorities = config.tls.own_authorities().unwrap_or_default();
+            if !authorities.exists() {
+                let path = authorities.display();
+                return Err(format!("not ready: there is no certificate yet ({path})").into());
+            }
+            beside(&authorities, host, address)?
         }
     };
     match client.fetch_json(&url, 1024).await {

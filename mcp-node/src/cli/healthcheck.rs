@@ -46,11 +46,12 @@ pub(super) fn local_address(config: &NodeConfig) -> Result<Url, Failure> {
 /// A client that finds the node's own name on this machine, and trusts the node's own certificate authority: the one that
 /// it made, or what is in the operator's chain.
 pub(super) fn client(config: &NodeConfig) -> Result<HttpClient, Failure> {
-    let authorities = match &config.tls {
-        TlsMode::Off => return Ok(HttpClient::new(None)?),
-        TlsMode::SelfSigned { folder, .. } => folder.join("ca.pem"),
-        TlsMode::Files { cert_file, .. } => cert_file.clone(),
+    let Some(authorities) = config.tls.own_authorities() else {
+        return Ok(HttpClient::new(None)?);
     };
+    if !authorities.exists() {
+        return Err(format!("there is no certificate yet ({})", authorities.display()).into());
+    }
     let place = (certificate_host(config), listen_address(config)?);
     Ok(HttpClient::found_at(Some(&authorities), place)?)
 }
@@ -58,7 +59,7 @@ pub(super) fn client(config: &NodeConfig) -> Result<HttpClient, Failure> {
 /// The certificate of the operator names the resource's host, and ours names localhost too.
 fn certificate_host(config: &NodeConfig) -> &str {
     match &config.tls {
-        TlsMode::Files { .. } => config.resource.url().host_str().unwrap_or("localhost"),
+        TlsMode::Files { .. } | TlsMode::Acme(_) => config.resource.url().host_str().unwrap_or("localhost"),
         _ => "localhost",
     }
 }

@@ -10,10 +10,12 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use shared::tls::ServerTls;
 
+use crate::certificate::Shown;
 use crate::frame::{Frame, stand};
 use crate::metrics::Metrics;
 use crate::rates::AddressLimit;
-use crate::{answer, client_certificate};
+use crate::redirect::{self, Redirect};
+use crate::{answer, certificate, client_certificate};
 
 /// How long requests in flight may take once we were asked to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
@@ -29,6 +31,8 @@ pub struct Listen {
     pub metrics_address: Option<SocketAddr>,
     /// TLS for `addresses`, or plain HTTP.
     pub tls: Option<ServerTls>,
+    /// Plain HTTP that leads to https. It needs `tls`.
+    pub redirect: Redirect,
     /// The limit by caller's address; `None` when it is off.
     pub per_address: Option<AddressLimit>,
     /// Whether a request ends as soon as its caller closes the connection, or even the sending half of it. Otherwise
@@ -57,12 +61,14 @@ pub async fn run(
     let metrics = Arc::clone(&frame.metrics);
     let (frame, limit) = (web::Data::new(frame), listen.per_address.clone());
     let served_metrics = Arc::clone(&metrics);
+    let (served_probes, shown) = (probes.clone(), listen.tls.clone());
     let server = HttpServer::new(move || {
         let metrics = Arc::clone(&served_metrics);
         let app = App::new()
             .app_data(frame.clone())
+            .app_data(Shown(shown.clone()))
             .wrap(from_fn(stand))
-            .configure(probes.clone())
+            .configure(served_probes.clone())
             .service(metrics_document(metrics))
             .default_service(web::to(answer::not_found));
         let routes = web::scope("")
@@ -102,10 +108,20 @@ pub async fn run(
     let addresses = server.addrs();
     let server = server.run();
     let stop = server.handle();
+    if let Some(tls) = &listen.tls {
+        certificate::show(tls, &metrics);
+        if !listen.redirect.addresses.is_empty() {
+            tokio::spawn(redirecting(listen.redirect.clone(), tls.clone(), probes)?);
+        }
+    }
     if let Some(address) = listen.metrics_address {
         serve_metrics(address, metrics)?;
     }
     ready(&addresses);
+    // An authority comes to the listeners, which are there by now.
+    if let Some(orders) = listen.tls.as_ref().and_then(|tls| tls.orders.clone()) {
+        tokio::spawn(orders.run());
+    }
     tokio::spawn(async move {
         asked_to_stop().await;
         tracing::info!("stopping: finishing the requests in flight");
@@ -145,6 +161,25 @@ fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
     Ok(())
 }
 
+/// A listener that knows the probes, and leads everything else to https.
+fn redirecting(
+    redirect: Redirect,
+    tls: ServerTls,
+    probes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<actix_web::dev::Server> {
+    let addresses = bindable(&redirect.addresses);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Shown(Some(tls.clone())))
+            .configure(probes.clone())
+            .configure(|config| redirect::routes(&redirect, &tls, config))
+    });
+    let server = addresses.iter().try_fold(server, |server, address| {
+        server.bind(address).map_err(|e| cannot_listen(*address, e))
+    })?;
+    Ok(server.workers(1).disable_signals().run())
+}
+
 /// A machine without IPv6, as many containers are, has no `[::1]`, which the default configuration names. It is left
 /// out as long as something else remains.
 fn bindable(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -175,7 +210,7 @@ pub async fn renew_certificate(tls: ServerTls) {
     };
     while hang_up.recv().await.is_some() {
         match tls.read_again() {
-            Ok(renewal) if renewal.is_new() => {
+            Ok(Some(renewal)) if renewal.is_new() => {
                 renewal.apply();
                 tracing::info!("another certificate is shown from now on");
             }

@@ -9,6 +9,7 @@
     reason = "a harness of tests: what goes wrong here is a failed test"
 )]
 
+pub mod acme;
 pub mod admin;
 pub mod answers;
 pub mod assertion;

@@ -61,6 +61,33 @@ pub fn send(request: &Request, port: u16, ca: &Path) -> Outcome<Seen> {
 /// # Errors
 /// When the handshake or the request fails.
 pub fn send_as(request: &Request, port: u16, ca: &Path, identity: Option<&Identity>) -> Outcome<Seen> {
+    let (mut connection, shown) = begin("localhost", port, ca, identity)?;
+    let answer = connection.exchange(&request.bytes(false), false)?;
+    let session = &connection.stream().conn;
+    let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
+    Ok(Seen {
+        answer,
+        version: session.protocol_version(),
+        protocol,
+        was_asked: shown.was_asked.load(Ordering::Relaxed),
+    })
+}
+
+/// A connection to `name`, which is on this machine at `port`, trusting the certificates in the PEM file `ca`. It is kept
+/// for many requests.
+///
+/// # Errors
+/// When nobody listens, or the certificate is not believed.
+pub fn connect(name: &str, port: u16, ca: &Path) -> Outcome<Kept> {
+    let (mut connection, _) = begin(name, port, ca, None)?;
+    connection.stream().flush().explain("no handshake")?;
+    Ok(connection)
+}
+
+/// A kept connection.
+pub type Kept = Connection<StreamOwned<ClientConnection, TcpStream>>;
+
+fn begin(name: &str, port: u16, ca: &Path, identity: Option<&Identity>) -> Outcome<(Kept, Arc<Shown>)> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).explain("cannot read the CA file")? {
         roots
@@ -82,20 +109,11 @@ pub fn send_as(request: &Request, port: u16, ca: &Path, identity: Option<&Identi
         .with_root_certificates(roots)
         .with_client_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesClientCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let name = ServerName::try_from("localhost").explain("a server name")?;
+    let name = ServerName::try_from(name.to_owned()).explain("a server name")?;
     let client = ClientConnection::new(Arc::new(config), name).explain("cannot begin TLS")?;
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let mut connection = Connection::over(StreamOwned::new(client, stream));
-    let answer = connection.exchange(&request.bytes(false), false)?;
-    let session = &connection.stream().conn;
-    let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
-    Ok(Seen {
-        answer,
-        version: session.protocol_version(),
-        protocol,
-        was_asked: shown.was_asked.load(Ordering::Relaxed),
-    })
+    Ok((Connection::over(StreamOwned::new(client, stream)), shown))
 }
 
 /// Offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2) and returns the description of the alert that came back.

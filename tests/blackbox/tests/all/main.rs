@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod account;
+mod acme;
 mod admin;
 mod alerts;
 mod alone;

@@ -2,6 +2,8 @@
 //! (docs/configuration.md).
 
 use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blackbox::answers::granted;
@@ -97,10 +99,13 @@ fn certify(folder: &Path) {
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
 }
 
+fn alive(server: &AuthzServer) -> Request {
+    Request::new("GET", &format!("https://localhost:{}/healthz", server.port)).unwrap()
+}
+
 /// Whether a client that trusts `authority` alone gets an answer.
 fn is_believed(server: &AuthzServer, authority: &Path) -> bool {
-    let request = Request::new("GET", &format!("https://localhost:{}/healthz", server.port)).unwrap();
-    tls::send(&request, server.port, authority).is_ok_and(|seen| seen.answer.status == 200)
+    tls::send(&alive(server), server.port, authority).is_ok_and(|seen| seen.answer.status == 200)
 }
 
 fn with_files(db: Db, folder: &Path) -> (AuthzServer, Program) {
@@ -143,11 +148,34 @@ fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_is_not(db: Db)
     assert!(is_believed(&server, &old));
     assert!(reloads(&server).is_empty());
 
-    certify(folder.path());
+    // Callers who are there already, and go on all the while.
+    let (has_changed, are_there) = (AtomicBool::new(false), Barrier::new(9));
     let new = folder.path().join("cert.pem");
-    assert!(!is_believed(&server, &new));
-    program.signal("HUP").unwrap();
-    wait_for("the new certificate is shown", || is_believed(&server, &new));
+    let go_on = || {
+        let mut connection = tls::connect("localhost", server.port, &old).unwrap();
+        are_there.wait();
+        let mut answers = 0;
+        loop {
+            let is_last = has_changed.load(Ordering::Acquire);
+            let answer = connection.send(&alive(&server)).unwrap();
+            assert_eq!(answer.status, 200);
+            answers += 1;
+            if is_last {
+                return answers;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let callers = [(); 8].map(|()| scope.spawn(go_on));
+        are_there.wait();
+        certify(folder.path());
+        assert!(!is_believed(&server, &new));
+        program.signal("HUP").unwrap();
+        wait_for("the new certificate is shown", || is_believed(&server, &new));
+        has_changed.store(true, Ordering::Release);
+        // The last answer of each came after that, on its first connection.
+        assert!(callers.into_iter().all(|caller| caller.join().unwrap() > 0));
+    });
     assert!(!is_believed(&server, &old));
     wait_for("it is in the audit log", || reloads(&server).len() == 1);
 }
