@@ -19,12 +19,12 @@ fn self_signed(db: Db, folder: &tempfile::TempDir) -> (AuthzServer, Program, Pat
     server.extra = "\n[tls]\nmode = \"self-signed\"\n".into();
     server.write_config().unwrap();
     let mut program = server.serve().unwrap();
-    let ca = wait_for_ca(&mut program, folder.path().to_path_buf());
+    let ca = wait_for_ca(&mut program, folder.path().to_path_buf(), server.port);
     (server, program, ca)
 }
 
-/// The log names the CA's file once the server listens.
-fn wait_for_ca(program: &mut Program, folder: PathBuf) -> PathBuf {
+/// The log names the CA's file, which may be before the server listens.
+fn wait_for_ca(program: &mut Program, folder: PathBuf, port: u16) -> PathBuf {
     let deadline = std::time::Instant::now() + START;
     loop {
         assert!(program.ended().is_none(), "the server ended:\n{}", program.log());
@@ -37,7 +37,9 @@ fn wait_for_ca(program: &mut Program, folder: PathBuf) -> PathBuf {
         let named = log
             .split([' ', '"', '\n', '=', ','])
             .find(|word| word.ends_with(".pem") && word.contains("ca"));
-        if let Some(path) = named.map(|word| folder.join(word)).filter(|path| path.is_file()) {
+        if let Some(path) = named.map(|word| folder.join(word)).filter(|path| path.is_file())
+            && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        {
             return path;
         }
         std::thread::sleep(std::time::Duration::from_millis(30));
@@ -130,7 +132,7 @@ fn tls_04_the_ca_survives_a_restart(db: Db) {
     let before = std::fs::read(&ca).unwrap();
     program.terminate(std::time::Duration::from_secs(15)).unwrap();
     let mut again = server.serve().unwrap();
-    let same = wait_for_ca(&mut again, folder.path().to_path_buf());
+    let same = wait_for_ca(&mut again, folder.path().to_path_buf(), server.port);
     assert_eq!(std::fs::read(same).unwrap(), before);
     let deadline = std::time::Instant::now() + START;
     while tls::send(&get(&server, "/readyz"), server.port, &ca).is_err() {
