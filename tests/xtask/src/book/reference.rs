@@ -64,6 +64,7 @@ fn metrics() -> Outcome<Vec<String>> {
 fn alerts() -> Outcome<Vec<String>> {
     let source = [
         file("authz-server/src/alerts/mod.rs")?,
+        file("authz-server/src/alerts/silence.rs")?,
         file("authz-server/src/alerts/watch.rs")?,
     ]
     .concat();
