@@ -171,7 +171,10 @@ async function behind(name) {
   });
 
   await step('a tool call: the first event is here before the answer is', async () => {
-    const said = events(await call('slow_wait', {}, { progressToken: 'p' }));
+    // Servers in Go may cut off an answer that begins before they have read the request to its end (golang/go#40747).
+    const [waits, tells] = await Promise.all([call('slow_wait', {}, { progressToken: 'p' }), call('slow_tell')]);
+    assert.equal(tells.status, 200);
+    const said = events(waits);
     assert.equal((await next(said)).data.method, 'notifications/progress');
     // Only this ends the call.
     assert.equal((await call('slow_go')).status, 200);

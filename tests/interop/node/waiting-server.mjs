@@ -1,28 +1,39 @@
-// An MCP server on stdio that does what a test of streams needs. `wait` tells of its progress and then answers when `go` is
-// called; `grow` adds a tool, of which everybody who listens is told.
+// An MCP server on stdio that does what a test of streams needs. `wait` tells of its progress when `tell` is called and answers
+// when `go` is; `grow` adds a tool, of which everybody who listens is told.
 
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 
 const server = new McpServer({ name: 'waiting', version: '0.1.0' });
 const text = (said) => ({ content: [{ type: 'text', text: said }] });
-let waiting = [];
 let grown = 0;
+// Calls of `wait`, and of `tell` that came before them.
+const waiting = new Set();
+let early = [];
 
 server.registerTool('wait', { description: 'Waits for go' }, async ({ _meta: meta, sendNotification }) => {
-  const gone = new Promise((resolve) => {
-    waiting.push(resolve);
+  const params = { progressToken: meta?.progressToken, progress: 1 };
+  await new Promise((go) => {
+    waiting.add({ go, tell: () => sendNotification({ method: 'notifications/progress', params }) });
+    for (const come of early) come();
+    early = [];
   });
-  if (meta?.progressToken !== undefined) {
-    await sendNotification({ method: 'notifications/progress', params: { progressToken: meta.progressToken, progress: 1 } });
-  }
-  await gone;
   return text('gone');
 });
 
+server.registerTool('tell', { description: 'Lets whoever waits tell of its progress' }, async () => {
+  if (waiting.size === 0) {
+    await new Promise((come) => {
+      early.push(come);
+    });
+  }
+  for (const { tell } of waiting) await tell();
+  return text('told');
+});
+
 server.registerTool('go', { description: 'Lets go whoever waits' }, () => {
-  for (const resolve of waiting) resolve();
-  waiting = [];
+  for (const { go } of waiting) go();
+  waiting.clear();
   return text('go');
 });
 
