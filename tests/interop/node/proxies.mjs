@@ -171,10 +171,12 @@ async function behind(name) {
   });
 
   await step('a tool call: the first event is here before the answer is', async () => {
-    // Servers in Go may cut off an answer that begins before they have read the request to its end (golang/go#40747).
-    const [waits, tells] = await Promise.all([call('slow_wait', {}, { progressToken: 'p' }), call('slow_tell')]);
-    assert.equal(tells.status, 200);
-    const said = events(waits);
+    // Servers in Go may cut off an answer that begins before they have read the request to its end (golang/go#40747): this one
+    // begins two calls later.
+    const waits = call('slow_wait', {}, { progressToken: 'p' });
+    assert.equal((await call('slow_there')).status, 200);
+    assert.equal((await call('slow_tell')).status, 200);
+    const said = events(await waits);
     assert.equal((await next(said)).data.method, 'notifications/progress');
     // Only this ends the call.
     assert.equal((await call('slow_go')).status, 200);

@@ -1,5 +1,5 @@
 // An MCP server on stdio that does what a test of streams needs. `wait` tells of its progress when `tell` is called and answers
-// when `go` is; `grow` adds a tool, of which everybody who listens is told.
+// when `go` is; `there` answers when somebody waits. `grow` adds a tool, of which everybody who listens is told.
 
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
@@ -7,7 +7,7 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 const server = new McpServer({ name: 'waiting', version: '0.1.0' });
 const text = (said) => ({ content: [{ type: 'text', text: said }] });
 let grown = 0;
-// Calls of `wait`, and of `tell` that came before them.
+// Calls of `wait`, and of `there` that came before them.
 const waiting = new Set();
 let early = [];
 
@@ -21,12 +21,16 @@ server.registerTool('wait', { description: 'Waits for go' }, async ({ _meta: met
   return text('gone');
 });
 
-server.registerTool('tell', { description: 'Lets whoever waits tell of its progress' }, async () => {
+server.registerTool('there', { description: 'Answers when somebody waits' }, async () => {
   if (waiting.size === 0) {
     await new Promise((come) => {
       early.push(come);
     });
   }
+  return text('there');
+});
+
+server.registerTool('tell', { description: 'Lets whoever waits tell of its progress' }, async () => {
   for (const { tell } of waiting) await tell();
   return text('told');
 });
