@@ -29,6 +29,13 @@ fn wait_for(program: &Program, what: &str, mut happens: impl FnMut() -> bool) {
     }
 }
 
+/// A certificate counts before it is in its file, and before the order is counted; the log tells when all of it is done.
+fn wait_until_kept(program: &Program) {
+    wait_for(program, "the order is done", || {
+        program.log().contains("another certificate is shown")
+    });
+}
+
 /// What `/readyz` says of the certificate, over plain HTTP.
 fn certificate(port: u16) -> Value {
     let answer = get(&format!("http://localhost:{port}/readyz"));
@@ -79,6 +86,7 @@ fn acme_01_a_certificate_is_ordered_when_there_is_none_and_kept() {
     assert!(!health());
     authority.is(Mood::Good);
     wait_for(&program, "a certificate", || stands(clear, "valid"));
+    wait_until_kept(&program);
     let mut connection = tls::connect(DOMAIN, port, &authority.ca).unwrap();
     assert_eq!(connection.send(&ready(port)).unwrap().status, 200);
     assert!(tls::connect("other.example", port, &authority.ca).is_err());
@@ -210,6 +218,7 @@ fn acme_04_a_node_is_found_over_plain_http_too_which_leads_to_https() {
     authority.looks_in_clear(clear);
     authority.is(Mood::Good);
     wait_for(&program, "a certificate", || stands(clear, "valid"));
+    wait_until_kept(&program);
     assert!(tls::connect(DOMAIN, port, &authority.ca).is_ok());
     let counted = get(&format!("http://localhost:{metrics}/metrics"))
         .unwrap()
