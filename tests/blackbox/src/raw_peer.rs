@@ -61,6 +61,8 @@ pub struct RawPeer {
     pub answer: Answer,
     /// What it was asked.
     pub asked: Vec<Value>,
+    /// What it was told last of what another speaks.
+    pub told: Option<identify::Info>,
 }
 
 /// What a peer answers.
@@ -129,6 +131,7 @@ impl RawPeer {
             id,
             answer: Box::new(|_| json!({"answer": "nothing"})),
             asked: Vec::new(),
+            told: None,
         }
     }
 
@@ -136,6 +139,11 @@ impl RawPeer {
     pub async fn next(&mut self) -> SwarmEvent<SpeechEvent> {
         loop {
             let event = self.swarm.select_next_some().await;
+            if let SwarmEvent::Behaviour(SpeechEvent::Identify(identify::Event::Received { info, .. })) =
+                &event
+            {
+                self.told = Some(info.clone());
+            }
             let SwarmEvent::Behaviour(SpeechEvent::Exchange(Event::Message {
                 message: Message::Request { request, channel, .. },
                 ..
