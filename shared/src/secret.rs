@@ -31,6 +31,23 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::AuthorizationCode,
+        Self::ApprovalPoll,
+        Self::ClientSecret,
+        Self::DeviceCode,
+        Self::Invite,
+        Self::RefreshToken,
+        Self::RegistrationAccessToken,
+        Self::Session,
+    ];
+
+    /// The kind whose prefix a text has.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))
+    }
+
     /// The prefix, `eha_` for example.
     pub fn prefix(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
+use shared::secret::SecretKind;
 use shared::tls::ServerTls;
 use url::{Url, form_urlencoded};
 
@@ -19,15 +20,20 @@ pub struct Redirect {
     pub bases: Vec<Url>,
 }
 
-/// Names of parameters that hold what nobody else may know: RFC 6749 §A, RFC 7521 §4.2, RFC 6750 §2.3.
-const SECRETS: [&str; 7] = [
+/// Names of parameters that hold what nobody else may know, whoever made it: RFC 6749 §A, RFC 6750 §2.3, RFC 7521 §4,
+/// RFC 8628 §3.4, RFC 8693 §2.1.
+const SECRETS: [&str; 11] = [
     "access_token",
+    "actor_token",
+    "assertion",
     "client_assertion",
     "client_secret",
     "code",
     "code_verifier",
+    "device_code",
     "password",
     "refresh_token",
+    "subject_token",
 ];
 
 impl Redirect {
@@ -98,7 +104,8 @@ pub(crate) fn routes(redirect: &Redirect, tls: &ServerTls, config: &mut web::Ser
 fn shows_a_secret(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.headers().contains_key(header::AUTHORIZATION)
-        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| SECRETS.contains(&&*name))
+        || form_urlencoded::parse(query.as_bytes())
+            .any(|(name, value)| SECRETS.contains(&&*name) || SecretKind::of(&value).is_some())
 }
 
 #[cfg(test)]
@@ -152,7 +159,10 @@ mod tests {
     fn who_sent_a_secret_in_clear_is_told_so_and_not_led_on() {
         let with = |request: TestRequest| answered(request).0;
         assert_eq!(with(get("auth.example", "/me?state=1")), 308);
-        assert_eq!(with(get("auth.example", "/me?access_token=1")), 403);
+        assert_eq!(with(get("auth.example", "/login/link?link=words")), 308);
+        for target in ["/me?access_token=1", "/login/link?link=ehi_x", "/me?a=%65hr_x"] {
+            assert_eq!(with(get("auth.example", target)), 403, "{target}");
+        }
         assert_eq!(
             with(get("auth.example", "/me").insert_header((header::AUTHORIZATION, "Bearer x"))),
             403
