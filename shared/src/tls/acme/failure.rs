@@ -46,6 +46,8 @@ const MAX_SAID: usize = 400;
 /// RFC 8555 §6.6: an authority says how long in `Retry-After`. rustls-acme keeps the body of a refusal only, so without a
 /// time in its text this is waited at least.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(3600);
+/// Nor longer than that: limits count a week at most, and a time far off would let the certificate end unrenewed.
+const LONGEST_WAIT: Duration = Duration::from_secs(8 * 24 * 3600);
 
 impl Failure {
     fn new(reason: &'static str, sentence: impl std::fmt::Display) -> Self {
@@ -130,10 +132,10 @@ impl Failure {
         let kind = problem.as_ref().and_then(|problem| problem.typ.as_deref());
         let sentence = format!("{status}: {}", said(problem.as_ref()));
         if status == 429 || kind == Some("urn:ietf:params:acme:error:rateLimited") {
-            let least = now + RATE_LIMIT_WAIT;
-            let named = named_time(&sentence).filter(|named| *named > least);
+            let (least, most) = (now + RATE_LIMIT_WAIT, now + LONGEST_WAIT);
+            let named = named_time(&sentence).unwrap_or(least);
             return Self {
-                not_before: Some(named.unwrap_or(least)),
+                not_before: Some(named.clamp(least, most)),
                 ..Self::new(RATE_LIMITED, sentence)
             };
         }
@@ -245,6 +247,10 @@ mod tests {
             "retry after 2026-11-28 12:00:10 UTC",
         ] {
             assert_eq!(limited(unnamed).wait(1, NOW), RATE_LIMIT_WAIT, "{unnamed}");
+        }
+        for far in ["2027-11-28 12:00:00 UTC", "9999-99-99 99:99:99 UTC"] {
+            let named = limited(&format!("retry after {far}"));
+            assert_eq!(named.wait(1, NOW), LONGEST_WAIT, "{far}");
         }
         // As RFC 8555 §6.6 wants it, without a problem document.
         assert_eq!(refused(429, "busy").wait(1, NOW), RATE_LIMIT_WAIT);

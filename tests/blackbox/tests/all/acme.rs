@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use blackbox::acme::{Authority, Mood};
+use blackbox::acme::{Authority, Mood, in_days};
 use blackbox::fleet::built;
 use blackbox::{Db, tls};
 use serde_json::Value;
@@ -172,6 +172,8 @@ fn node(authority: &Authority, folder: &Path, port: u16, more: &str) -> (Program
 
 #[test]
 fn acme_03_why_there_is_no_certificate_is_said_and_waited_out() {
+    let until = in_days(6);
+    let again = format!("\"again\":\"{}Z\"", until.replace(' ', "T"));
     for (mood, is_found, outcome, said) in [
         (Mood::Good, false, "challenge", "nobody there shows the token"),
         (
@@ -181,12 +183,7 @@ fn acme_03_why_there_is_no_certificate_is_said_and_waited_out() {
             "policy forbids issuing for the name (rejectedIdentifier)",
         ),
         // Retry after the time that the authority names, and not before.
-        (
-            Mood::Limiting,
-            true,
-            "rate_limited",
-            "\"again\":\"2099-01-01T00:00:00Z\"",
-        ),
+        (Mood::Limiting(until), true, "rate_limited", &again),
     ] {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port().unwrap());
         // Where nobody listens, nobody is found.
