@@ -59,6 +59,15 @@ impl Webhook {
         format!("{UNLIMITED_SERVER}\n[alerts]\nurl = \"{url}/hook\"\nsecret_file = \"{file}\"\n{more}\n")
     }
 
+    /// A fleet whose server tells it, with more lines below `[alerts]`.
+    fn told_by(&self, db: Db, folder: &Path, more: &str) -> Fleet {
+        let wishes = Wishes {
+            server: Some(self.section(folder, more)),
+            ..Wishes::default()
+        };
+        Fleet::start(db, &wishes)
+    }
+
     fn requests(&self) -> Vec<Request> {
         self.runtime.block_on(self.server.received_requests()).unwrap()
     }
@@ -99,11 +108,7 @@ both!(a_replay_is_told_once_and_again_until_it_is_taken);
 fn a_replay_is_told_once_and_again_until_it_is_taken(db: Db) {
     let webhook = Webhook::start(1);
     let folder = tempfile::tempdir().unwrap();
-    let wishes = Wishes {
-        server: Some(webhook.section(folder.path(), "")),
-        ..Wishes::default()
-    };
-    let fleet = Fleet::start(db, &wishes);
+    let fleet = webhook.told_by(db, folder.path(), "");
     let (username, client_id) = (fleet.person_account(), fleet.web_client(CALLBACK, &[]));
     let replay = || {
         let pkce = Pkce::fresh();
@@ -138,11 +143,7 @@ both!(guesses_and_a_damaged_audit_log_are_told);
 fn guesses_and_a_damaged_audit_log_are_told(db: Db) {
     let webhook = Webhook::start(0);
     let folder = tempfile::tempdir().unwrap();
-    let wishes = Wishes {
-        server: Some(webhook.section(folder.path(), "failures = \"5/h\"\n")),
-        ..Wishes::default()
-    };
-    let fleet = Fleet::start(db, &wishes);
+    let fleet = webhook.told_by(db, folder.path(), "failures = \"5/h\"\n");
     let mut client = fleet.client(&[]);
     client.secret = "wrong".to_owned();
     for _ in 0..6 {
@@ -177,11 +178,7 @@ fn a_flood_of_registrations_is_told(db: Db) {
     let folder = tempfile::tempdir().unwrap();
     let more =
         "registrations = \"5/h\"\n\n[clients]\nregistration = \"open\"\nregistrations_per_address = \"3/h\"";
-    let wishes = Wishes {
-        server: Some(webhook.section(folder.path(), more)),
-        ..Wishes::default()
-    };
-    let fleet = Fleet::start(db, &wishes);
+    let fleet = webhook.told_by(db, folder.path(), more);
     for _ in 0..3 {
         fleet.registered(&public(&json!({})));
     }
@@ -205,11 +202,7 @@ both!(a_key_that_nobody_can_replace_is_told);
 fn a_key_that_nobody_can_replace_is_told(db: Db) {
     let webhook = Webhook::start(0);
     let folder = tempfile::tempdir().unwrap();
-    let wishes = Wishes {
-        server: Some(webhook.section(folder.path(), "")),
-        ..Wishes::default()
-    };
-    let fleet = Fleet::start(db, &wishes);
+    let fleet = webhook.told_by(db, folder.path(), "");
     let pass = |days: u32| {
         let seconds = days * 86_400;
         fleet.sql(&format!(
@@ -327,11 +320,7 @@ fn silence_is_told_once(server: &AuthzServer, webhook: &Webhook) {
 fn a_silent_node_is_told_once_and_again_after_it_was_heard_of_sqlite() {
     let webhook = Webhook::start(0);
     let folder = tempfile::tempdir().unwrap();
-    let wishes = Wishes {
-        server: Some(webhook.section(folder.path(), "node_silent_after = \"3s\"\n")),
-        ..Wishes::default()
-    };
-    let fleet = Fleet::start(Db::Sqlite, &wishes);
+    let fleet = webhook.told_by(Db::Sqlite, folder.path(), "node_silent_after = \"3s\"\n");
     silence_is_told_once(&fleet.server, &webhook);
 }
 
