@@ -12,7 +12,8 @@ use tokio::time::sleep;
 use crate::app::Node;
 use crate::status::versions;
 
-/// The pause after the first attempt that failed; it doubles up to the second value.
+/// The pause after the first attempt that failed; it doubles up to the second value, and to no more than the server's interval:
+/// who comes back later than that would be taken for silent.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The server says how often it wants to be told, within these.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
@@ -23,7 +24,7 @@ pub(crate) async fn keep_telling(node: Arc<Node>) {
         return;
     };
     let issuer = member.enrolment().issuer.as_str();
-    let mut back_off = BACK_OFF.0;
+    let (mut back_off, mut longest) = BACK_OFF;
     loop {
         let pause = match member.report(&of(&node), now()).await {
             Ok(interval) => {
@@ -31,14 +32,16 @@ pub(crate) async fn keep_telling(node: Arc<Node>) {
                     tracing::info!(issuer, "the authorization server hears of this node again");
                 }
                 back_off = BACK_OFF.0;
-                spread(interval.clamp(INTERVAL.0, INTERVAL.1))
+                let interval = interval.clamp(INTERVAL.0, INTERVAL.1);
+                longest = interval.min(BACK_OFF.1);
+                spread(interval)
             }
             Err(reason) => {
                 if back_off == BACK_OFF.0 {
                     tracing::warn!(issuer, %reason, "the authorization server does not hear of this node; it will be tried again");
                 }
                 let pause = spread(back_off);
-                back_off = (back_off * 2).min(BACK_OFF.1);
+                back_off = (back_off * 2).min(longest);
                 pause
             }
         };

@@ -15,6 +15,8 @@ use crate::db::{DbFault, alert};
 const KIND: &str = "node.silent";
 /// Nodes that are read at once.
 const PAGE: u32 = 100;
+/// A fleet that falls silent leaves room for replays, which nobody is told of twice.
+const ROOM: i64 = MOST / 2;
 
 /// Raises an alert about each node that has said nothing for the time that the operator allows, if there was somebody to hear
 /// it all that time, from `listening_since` on.
@@ -48,7 +50,7 @@ async fn tell(app: &App, silent: &SilentRow, now: UnixSeconds) -> Result<bool, D
         if !node_contact::tell(tx, silent, now).await? {
             return Ok(Ok(false));
         }
-        match alert::raise_in(tx, (&topic, &topic, &body), (now - HOUR, MOST), now).await? {
+        match alert::raise_in(tx, (&topic, &topic, &body), (now - HOUR, ROOM), now).await? {
             true => Ok(Ok(true)),
             false => Ok(Err(())),
         }
