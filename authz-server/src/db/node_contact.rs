@@ -4,12 +4,14 @@ use shared::clock::UnixSeconds;
 
 use super::{Db, DbFault, Tx, delete_in_batches, on};
 
+// What was written while a clock was ahead must not stand until then.
 const WRITE: &str = "INSERT INTO node_contact (client_id, heard_at, source, report) \
      SELECT n.client_id, CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT) \
      FROM node n JOIN client c ON c.client_id = n.client_id \
      WHERE n.client_id = $1 AND n.ended_at IS NULL AND c.revoked_at IS NULL \
      ON CONFLICT (client_id) DO UPDATE SET heard_at = EXCLUDED.heard_at, source = EXCLUDED.source, \
-     report = EXCLUDED.report, told_at = NULL WHERE node_contact.heard_at <= $5";
+     report = EXCLUDED.report, told_at = NULL \
+     WHERE node_contact.heard_at <= $5 OR node_contact.heard_at > EXCLUDED.heard_at";
 const SILENT: &str = "SELECT k.client_id, n.node_id, k.heard_at FROM node_contact k \
      JOIN node n ON n.client_id = k.client_id JOIN client c ON c.client_id = k.client_id \
      WHERE k.heard_at < $1 AND k.told_at IS NULL AND n.ended_at IS NULL AND c.revoked_at IS NULL \
@@ -128,6 +130,13 @@ mod tests {
             assert!(!write(&db, &said("nobody", NOW), NOW).await.unwrap());
             // Much too soon; and then not.
             assert!(!write(&db, &said("a", NOW + MINUTE), NOW - MINUTE).await.unwrap());
+            assert!(write(&db, &said("a", NOW + MINUTE), NOW).await.unwrap());
+            // A clock that was ahead.
+            assert!(
+                write(&db, &said("a", NOW + MINUTE * 60), NOW + MINUTE * 59)
+                    .await
+                    .unwrap()
+            );
             assert!(write(&db, &said("a", NOW + MINUTE), NOW).await.unwrap());
             let heard = async |which| {
                 let rows = node::page(&db, which, (0, ""), 10).await.unwrap();

@@ -32,6 +32,8 @@ async fn take(app: &App, request: &HttpRequest, body: web::Payload) -> Result<Ht
     let mut params = Params::form(request, &body, &known)?;
     let now = clock::now();
     let node = node_of(app, request, &mut params, now).await?;
+    app.per_client
+        .check((&node.client_id, ClientAddress::of(request).0))?;
     let malformed = |sentence| OAuthError::new(ErrorCode::InvalidRequest, sentence);
     let text = params.take(REPORT).unwrap_or_default();
     let report = Report::read(&text).map_err(|fault| malformed(fault.0))?;
