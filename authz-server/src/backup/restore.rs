@@ -54,7 +54,7 @@ pub(crate) async fn restore(
                 Err(other) => return Ok(Err(other)),
                 Ok(()) => {}
             }
-            restored::settle(tx, sign_out, next).await?;
+            restored::settle(tx, sign_out, (now, next)).await?;
             audit_event::append(tx, &event, now).await?;
             Ok(Ok(()))
         })

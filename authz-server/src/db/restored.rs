@@ -62,8 +62,13 @@ pub(super) const STATEMENTS: &[&str] = &[
     END_FAMILIES,
 ];
 
-/// Ends what may have been taken back or used up since the backup, of before `now`. With `sign_out` also every session and refresh token.
-pub(crate) async fn settle(tx: &mut Tx, sign_out: bool, now: UnixSeconds) -> Result<(), DbFault> {
+/// Ends what may have been taken back or used up since the backup. With `sign_out` also every session and refresh token.
+/// Tokens end of before `next`, the second after `now`: when they were issued is known by the second.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    sign_out: bool,
+    (now, next): (UnixSeconds, UnixSeconds),
+) -> Result<(), DbFault> {
     on!(tx tx, c => async { sqlx::query(MOVE_HEAD).bind(LEAP).execute(c).await.map(|_| ()) })?;
     for statement in [SET_ALL, SET_REST] {
         on!(tx tx, c => async {
@@ -73,21 +78,21 @@ pub(crate) async fn settle(tx: &mut Tx, sign_out: bool, now: UnixSeconds) -> Res
     }
     on!(tx tx, c => async { sqlx::query(CLOSE).bind(CAPACITY).bind(now.0).execute(c).await.map(|_| ()) })?;
     let mut ends = vec![
-        KEEP_FAMILIES,
-        END_TOKENS,
-        END_CODES,
-        END_DEVICES,
-        END_LINKS,
-        END_INVITES,
-        END_PUSHED,
-        END_INTERACTIONS,
-        END_APPROVALS,
+        (KEEP_FAMILIES, next),
+        (END_TOKENS, next),
+        (END_CODES, now),
+        (END_DEVICES, now),
+        (END_LINKS, now),
+        (END_INVITES, now),
+        (END_PUSHED, now),
+        (END_INTERACTIONS, now),
+        (END_APPROVALS, now),
     ];
     if sign_out {
-        ends.extend([END_SESSIONS, END_FAMILIES]);
+        ends.extend([(END_SESSIONS, now), (END_FAMILIES, now)]);
     }
-    for statement in ends {
-        on!(tx tx, c => async { sqlx::query(statement).bind(now.0).execute(c).await.map(|_| ()) })?;
+    for (statement, at) in ends {
+        on!(tx tx, c => async { sqlx::query(statement).bind(at.0).execute(c).await.map(|_| ()) })?;
     }
     Ok(())
 }
