@@ -57,12 +57,16 @@ struct InUse {
 impl InUse {
     /// From when and until when the certificate counts.
     fn validity(&self) -> Option<(UnixSeconds, UnixSeconds)> {
-        let certificate = self.certificate.load();
-        let (_, parsed) = parse_x509_certificate(certificate.as_ref()?.cert.first()?).ok()?;
-        let validity = parsed.validity();
-        let seconds = |time: x509_parser::time::ASN1Time| UnixSeconds(time.timestamp());
-        Some((seconds(validity.not_before), seconds(validity.not_after)))
+        validity_of(self.certificate.load().as_ref()?)
     }
+}
+
+/// From when and until when a certificate counts.
+fn validity_of(key: &CertifiedKey) -> Option<(UnixSeconds, UnixSeconds)> {
+    let (_, parsed) = parse_x509_certificate(key.cert.first()?).ok()?;
+    let validity = parsed.validity();
+    let seconds = |time: x509_parser::time::ASN1Time| UnixSeconds(time.timestamp());
+    Some((seconds(validity.not_before), seconds(validity.not_after)))
 }
 
 impl ResolvesServerCert for InUse {
