@@ -57,6 +57,7 @@ const FILLED_IN = [
   [/\/etc\/edge-hive\/tls\/cert-and-key\.pem/g, join(pki.folder, 'both.pem')],
   [/\/var\/lib\/caddy\/admin\.sock/g, join(pki.folder, 'caddy.sock')],
   [/\/etc\/edge-hive\/tls\/client-ca\.pem/g, pki.caFile],
+  [/\/var\/log\/nginx\//g, `${pki.folder}/`],
   [/\/etc\/(traefik|haproxy|nginx)\/([a-z-]+\.(yaml|txt|js))/g, `${pki.folder}/$2`],
 ];
 
