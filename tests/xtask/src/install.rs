@@ -76,6 +76,11 @@ pub(crate) fn for_walks() -> Outcome<()> {
     need(shell::has("ip"), "iproute2")
 }
 
+/// What reads counters of programs that a compiler with this major version of LLVM has made.
+pub(crate) fn llvm(major: &str) -> Outcome<()> {
+    need(false, &format!("llvm-{major}"))
+}
+
 /// The load generator of the benchmark.
 pub(crate) fn for_bench() -> Outcome<()> {
     need(shell::has("wrk"), "wrk")?;

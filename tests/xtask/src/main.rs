@@ -5,6 +5,7 @@ mod bench;
 mod book;
 mod compose;
 mod conformance;
+mod coverage;
 mod faults;
 mod install;
 mod interop;
@@ -59,11 +60,16 @@ enum Command {
     Book(book::Options),
     /// Measures tokens, introspections and tool calls per second on one core
     Bench(bench::Options),
+    /// Counts the lines that the tests run through
+    Coverage(coverage::Options),
     /// Plays how what nodes tell each other spreads in fleets that no machine runs
     Model(model::Options),
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = coverage::compile() {
+        return code;
+    }
     let outcome = match Line::parse().command {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         Command::Release(options) => release::run(&options),
         Command::Book(options) => book::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Coverage(options) => coverage::run(&options),
         Command::Model(options) => model::run(&options),
     };
     match outcome {

@@ -5,6 +5,13 @@ use std::path::{Path, PathBuf};
 use xtask::shell;
 use xtask::{Explain, Outcome};
 
+/// The black-box tests: the same tests against the same programs, only the database differs. Each with what is left out by
+/// name; what needs no database runs in the first.
+pub(crate) const BLACK_BOX: [(&str, &[&str]); 2] = [
+    ("black box, SQLite", &["postgres"]),
+    ("black box, Postgres", &["sqlite", "foreign::", "adm_17"]),
+];
+
 /// The built programs.
 pub(crate) struct Programs {
     pub(crate) authz_server: PathBuf,

@@ -57,9 +57,11 @@ const PARTS: &[Part] = &[
         cargo(&["test", "--workspace", "--exclude", "blackbox"], &[])
     }),
     ("up --once", || up::rehearse().map(|()| Verdict::Passed)),
-    ("black box, SQLite", || black_box(&["postgres"])),
-    ("black box, Postgres", || {
-        black_box(&["sqlite", "foreign::", "adm_17"])
+    (program_files::BLACK_BOX[0].0, || {
+        black_box(program_files::BLACK_BOX[0].1)
+    }),
+    (program_files::BLACK_BOX[1].0, || {
+        black_box(program_files::BLACK_BOX[1].1)
     }),
 ];
 
@@ -134,7 +136,6 @@ fn documentation() -> Outcome<Verdict> {
     shell::run(cargo.args(shell::openssl_features("authz-server/"))).map(|()| Verdict::Passed)
 }
 
-/// The same tests against the same programs; only the database differs. What needs none runs in the first part.
 fn black_box(leave_out: &[&str]) -> Outcome<Verdict> {
     program_files::build(false)?;
     let mut cargo = shell::cargo();
