@@ -4,26 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::web::metrics::Metrics;
-use ::web::rates::KeyedLimit;
+use ::web::rates::{AddressLimit, KeyedLimit};
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use shared::clock::UnixSeconds;
-use shared::config::Setting;
 use shared::dpop::Nonces;
-use shared::http_client::{ClientFault, GuardedClient, Own};
+use shared::http_client::Own;
 use shared::tls::{ClientAuthorities, TlsFault};
 use shared::uri::Issuer;
 use webauthn_rs::prelude::Webauthn;
 
-use crate::account::{self, Provider, Throttle, Turns, crowd};
+use crate::account::{self, Throttle, Turns, crowd};
 use crate::admin;
 use crate::authorize::Guesses;
 use crate::changes::{Changes, Epoch, Memory};
-use crate::client::document::Documents;
-use crate::client::keys::ClientKeys;
-use crate::client::registration::StatementIssuers;
 use crate::client::usage::Usage;
 use crate::client::{AuthMethod, Client};
 use crate::config::Config;
@@ -33,12 +29,13 @@ use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
 use crate::error::Failure;
 use crate::fleet::Directory;
+use crate::in_force::{BuildFault, InForce};
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::latency::Latency;
 use crate::registry::{Registry, Resources};
+use crate::reload::Reloads;
 use crate::revocations::Revocations;
 use crate::status_list::StatusLists;
-use crate::token::assertion::AssertionKeys;
 use crate::token::family;
 use crate::token::own::OwnToken;
 
@@ -54,20 +51,24 @@ pub(crate) enum AppFault {
     Db(#[from] DbFault),
     #[error("tls.client_ca_file: {0}")]
     Authorities(#[from] TlsFault),
-    #[error("fetch_rule: {0}")]
-    Outbound(#[from] ClientFault),
+    #[error(transparent)]
+    Outbound(#[from] BuildFault),
 }
 
 /// One authorization server.
 pub(crate) struct App {
     pub(crate) config: Config,
-    /// The configuration in force, value by value: some values change without a restart.
-    settings: ArcSwap<Vec<Setting>>,
+    /// What changes without a restart.
+    in_force: ArcSwap<InForce>,
+    /// Where a reload is asked for.
+    pub(crate) reloads: Reloads,
     pub(crate) db: Db,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counts: Counts,
     /// How long answers took.
     pub(crate) latency: Latency,
+    /// Requests by address, before anybody is authenticated.
+    pub(crate) per_ip: AddressLimit,
     pub(crate) per_client: KeyedLimit,
     pub(crate) per_ip_failures: KeyedLimit,
     /// Codes tried as a second factor, by account.
@@ -79,30 +80,20 @@ pub(crate) struct App {
     pub(crate) administration: KeyedLimit,
     /// Registrations of strangers, by address.
     pub(crate) registrations: KeyedLimit,
-    /// Whose software statements count.
-    pub(crate) statements: StatementIssuers,
     /// Which clients were used today.
     pub(crate) usage: Usage,
     /// Wrong user codes.
     pub(crate) guesses: Guesses,
-    /// The provider with whose accounts people may sign in.
-    pub(crate) provider: Option<Provider>,
     /// Failed sign-ins of people.
     pub(crate) sign_ins: Throttle,
     /// How much people have begun and not finished.
     pub(crate) crowd: crowd::Crowd,
     /// The turns in which passwords are hashed.
     pub(crate) passwords: Arc<Turns>,
-    /// Whose assertions are believed.
-    pub(crate) assertion_keys: AssertionKeys,
     /// What DPoP proofs are dated by (RFC 9449 §8).
     pub(crate) nonces: Nonces,
-    /// The public keys of clients.
-    pub(crate) client_keys: ClientKeys,
     /// The authorities whose certificates name clients.
     pub(crate) client_authorities: Option<ClientAuthorities>,
-    /// Clients whose id is the address of their metadata.
-    pub(crate) documents: Documents,
     /// SHA-256 of a token to its claims.
     pub(crate) verified: Cache<[u8; 32], Arc<OwnToken>>,
     /// The nodes of the fleet, signed.
@@ -153,12 +144,7 @@ impl Keys {
 
 impl App {
     /// Reads or makes the keys and starts following changes.
-    pub(crate) async fn new(
-        config: Config,
-        db: Db,
-        provider: Option<Provider>,
-        now: UnixSeconds,
-    ) -> Result<Arc<Self>, AppFault> {
+    pub(crate) async fn new(config: Config, db: Db, now: UnixSeconds) -> Result<Arc<Self>, AppFault> {
         let master = Arc::new(MasterKey::open(&config.master_key_file)?);
         let ring = KeyRing::load_or_make(&db, &master, now).await?;
         let keys = Arc::new(Keys {
@@ -188,33 +174,37 @@ impl App {
             .as_ref()
             .map(|ca_file| ClientAuthorities::read(ca_file, authorities.client_crl_file.as_deref()))
             .transpose()?;
-        let outbound = GuardedClient::new(config.fetch_rules.clone(), own(&config))?;
+        let in_force = InForce::new(
+            Arc::clone(&config.as_read),
+            config.settings.clone(),
+            own(&config),
+            None,
+        )?;
+        let limits = config.as_read.limits;
+        let per_address = config.as_read.clients.registration.per_address;
         let metrics = Metrics::new("edge_hive_authz");
         Ok(Arc::new(Self {
             counts: Counts::of(&metrics),
             latency: Latency::new(now),
             metrics: Arc::new(metrics),
-            per_client: KeyedLimit::new(config.per_client),
-            per_ip_failures: KeyedLimit::new(config.per_ip_failures),
+            per_ip: AddressLimit::new(limits.per_ip),
+            per_client: KeyedLimit::new(limits.per_client),
+            per_ip_failures: KeyedLimit::new(limits.per_ip_failures),
             second_factor: KeyedLimit::new(account::second_factor::PER_ACCOUNT),
             passkeys: account::passkey::relying_party(&config),
-            device_codes: KeyedLimit::new(config.device_codes),
-            administration: KeyedLimit::new(config.admin.rate),
-            registrations: KeyedLimit::new(config.clients.registration.per_address),
-            statements: StatementIssuers::new(&config.clients.registration.statements)?,
+            device_codes: KeyedLimit::new(limits.device_codes),
+            administration: KeyedLimit::new(limits.administration),
+            registrations: KeyedLimit::new(per_address),
             usage: Usage::new(),
             guesses: Guesses::new(),
-            provider,
-            sign_ins: Throttle::new(config.login.per_account, config.per_ip_failures),
+            sign_ins: Throttle::new(limits.per_account, limits.per_ip_failures),
             crowd: crowd::Crowd::new(),
             passwords: Turns::new(),
-            client_keys: ClientKeys::new(outbound.clone(), &config.clients)?,
             client_authorities,
-            documents: Documents::new(outbound, &config.clients),
-            assertion_keys: AssertionKeys::new(&config.assertions),
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
-            settings: ArcSwap::from_pointee(config.settings.clone()),
+            in_force: ArcSwap::from_pointee(in_force),
+            reloads: Reloads::default(),
             config,
             db,
             directory,
@@ -288,21 +278,49 @@ impl App {
         own(&self.config)
     }
 
-    /// The configuration in force, value by value ([`crate::reload`]).
-    pub(crate) fn settings(&self) -> Arc<Vec<Setting>> {
-        self.settings.load_full()
+    /// What changes without a restart, as it is now. A request that asks twice may be told two things: one that decides
+    /// by several parts of it keeps what it was told first.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
     }
 
-    /// Says what is in force from now on.
-    pub(crate) fn set_settings(&self, settings: Vec<Setting>) {
-        self.settings.store(Arc::new(settings));
+    /// Goes by `next` from now on ([`crate::reload`]).
+    pub(crate) fn put_in_force(&self, next: InForce) {
+        let limits = next.changeable.limits;
+        self.per_ip.set_rate(limits.per_ip);
+        self.per_client.set_rate(limits.per_client);
+        self.per_ip_failures.set_rate(limits.per_ip_failures);
+        self.sign_ins
+            .set_rates(limits.per_account, limits.per_ip_failures);
+        self.device_codes.set_rate(limits.device_codes);
+        self.administration.set_rate(limits.administration);
+        let registration = &next.changeable.clients.registration;
+        self.registrations.set_rate(registration.per_address);
+        self.in_force.store(Arc::new(next));
+    }
+
+    /// Limits whose idle entries are to be dropped now and then.
+    pub(crate) fn limits(&self) -> Vec<KeyedLimit> {
+        let mut limits = vec![
+            self.per_client.clone(),
+            self.per_ip_failures.clone(),
+            self.device_codes.clone(),
+            self.administration.clone(),
+            self.second_factor.clone(),
+            self.crowd.late.clone(),
+            self.registrations.clone(),
+        ];
+        let in_force = self.in_force();
+        limits.extend(in_force.documents.limits());
+        limits.extend(in_force.client_keys.limits());
+        limits
     }
 
     /// The client named `id`, revoked or not, as far as it is known; nothing is fetched
     /// ([`crate::client::document::current`]).
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, DbFault> {
         let registered = self.registry.client(&self.db, &self.changes, id).await?;
-        Ok(registered.or_else(|| self.documents.copy(id)))
+        Ok(registered.or_else(|| self.in_force().documents.copy(id)))
     }
 
     /// Every registered resource.

@@ -51,7 +51,7 @@ impl Servers {
 
     /// A server that has just begun, and has nothing in memory yet.
     pub(crate) async fn serve_on(&self, db: Db) -> web::Data<App> {
-        let app = Box::pin(App::new(self.config(), db, None, clock::now())).await;
+        let app = Box::pin(App::new(self.config(), db, clock::now())).await;
         web::Data::from(app.unwrap())
     }
 

@@ -4,6 +4,7 @@ mod admin;
 mod alerts;
 mod assertions;
 mod audit;
+mod changeable;
 mod clients;
 mod exchange;
 mod federation;
@@ -20,10 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::web::rates::Rate;
 use ipnet::IpNet;
 use shared::config::{ConfigFaults, Reader, Setting, Source, Span};
-use shared::http_client::GuardRule;
 use shared::jose::Algorithm;
 use shared::tls::{TlsMode, read_mode, read_redirect};
 use shared::trace::TraceSettings;
@@ -32,6 +31,7 @@ use shared::uri::Issuer;
 pub(crate) use self::admin::Admin;
 pub(crate) use self::alerts::Alerts;
 pub(crate) use self::assertions::{Assertions, IdentityProvider, Platform};
+pub(crate) use self::changeable::Changeable;
 pub(crate) use self::clients::{Clients, DocumentPolicy};
 pub(crate) use self::federation::Federation;
 use self::keys::Keys;
@@ -40,7 +40,6 @@ pub(crate) use self::mutual_tls::MutualTls;
 pub(crate) use self::registration::{RegistrationMode, StatementIssuer, StatementKeys};
 pub(crate) use self::trusted_issuer::TrustedIssuer;
 use crate::keys::life::Schedule;
-use crate::policy::exchange::Edge;
 
 /// The file that is read when no other is named.
 pub(crate) const FILE: &str = "authz-server.toml";
@@ -88,35 +87,17 @@ pub(crate) struct Config {
     pub(crate) dpop_nonces_required: bool,
     /// How people sign in.
     pub(crate) login: Login,
-    /// The OpenID Provider with whose accounts people may sign in.
-    pub(crate) federation: Option<Federation>,
-    /// Whose assertions are worth a token.
-    pub(crate) assertions: Assertions,
-    /// Along what tokens may be exchanged.
-    pub(crate) exchange: Vec<Edge>,
+    /// What a reload changes, as it was read. What the server goes by is [`crate::app::App::in_force`].
+    pub(crate) as_read: Arc<Changeable>,
     /// How long events stay in the audit log; `None`: for ever.
     pub(crate) audit_retention: Option<Duration>,
-    /// How clients come to be known.
-    pub(crate) clients: Clients,
-    /// What may be fetched at addresses that clients name, besides the public Internet.
-    pub(crate) fetch_rules: Vec<GuardRule>,
-    /// Requests by address, before authentication.
-    pub(crate) per_ip: Rate,
-    /// Requests by authenticated client.
-    pub(crate) per_client: Rate,
-    /// Failed authentications by address.
-    pub(crate) per_ip_failures: Rate,
-    /// Device codes asked for by address.
-    pub(crate) device_codes: Rate,
     /// Whom to tell at once.
     pub(crate) alerts: Option<Arc<Alerts>>,
     /// A node that has said nothing for so long is silent; zero: none ever is.
     pub(crate) node_silent_after: Duration,
-    /// What is logged; `None`: as usual. `RUST_LOG` outweighs it.
-    pub(crate) log_filter: Option<String>,
     /// Where spans go.
     pub(crate) traces: Option<Arc<TraceSettings>>,
-    /// Every value in force, for `config show`.
+    /// Every value, for `config show`.
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -223,28 +204,11 @@ impl Config {
             }
         };
         let login = Login::read(&mut reader, tls == TlsMode::Off && is_local);
-        let federation = Federation::read(&mut reader);
-        let assertions = Assertions::read(&mut reader);
-        let exchange = exchange::read(&mut reader);
         let audit_retention = audit::retention(&mut reader);
-        let clients = Clients::read(&mut reader);
-        let fetch_rules = fetch_rule::read(&mut reader, stays_here);
         let traces = TraceSettings::read(&mut reader).map(Arc::new);
         let alerts = Alerts::read(&mut reader).map(Arc::new);
         let node_silent_after = alerts::node_silent_after(&mut reader);
-        let mut log = reader.section("log");
-        let log_filter: Option<String> = log.optional("filter");
-        if let Some(Err(reason)) = log_filter.as_deref().map(shared::telemetry::check_filter) {
-            log.fault("filter", reason);
-        }
-        let mut limits = reader.section("limits");
-        let mut rate = |key, default| limits.value(key, default);
-        let rates = (
-            rate("per_ip", "1200/min"),
-            rate("per_client", "100/min"),
-            rate("per_ip_failures", "30/min"),
-            rate("device_codes", "30/min"),
-        );
+        let as_read = Changeable::read(&mut reader, stays_here);
         let mut settings = reader.finish()?;
         for setting in settings
             .iter_mut()
@@ -252,12 +216,7 @@ impl Config {
         {
             setting.value = without_password(&setting.value);
         }
-        let (
-            Some(issuer),
-            Some(master_key_file),
-            (Some(per_ip), Some(per_client), Some(per_ip_failures), Some(device_codes)),
-        ) = (issuer, keys.master_key_file, rates)
-        else {
+        let (Some(issuer), Some(master_key_file)) = (issuer, keys.master_key_file) else {
             return Err(ConfigFaults(vec!["a value could not be read".to_owned()]));
         };
         Ok(Self {
@@ -285,19 +244,10 @@ impl Config {
             refresh_retry_window,
             dpop_nonces_required,
             login,
-            federation,
-            assertions,
-            exchange,
+            as_read: Arc::new(as_read),
             audit_retention,
-            clients,
-            fetch_rules,
-            per_ip,
-            per_client,
-            per_ip_failures,
-            device_codes,
             alerts,
             node_silent_after,
-            log_filter,
             traces,
             settings,
         })
@@ -443,16 +393,19 @@ mod tests {
     #[test]
     fn what_is_fetched_is_named_and_bounded() {
         let config = read("").unwrap();
-        assert!(config.clients.fetches_from("anybody.example") && config.fetch_rules.is_empty());
+        assert!(
+            config.as_read.clients.fetches_from("anybody.example") && config.as_read.fetch_rules.is_empty()
+        );
         let some = "[clients]\nmetadata_documents = \"allowlist\"\ndocument_hosts = [\"*.lan.example\"]";
         let config = read(some).unwrap();
         assert!(
-            config.clients.fetches_from("a.lan.example") && !config.clients.fetches_from("anybody.example")
+            config.as_read.clients.fetches_from("a.lan.example")
+                && !config.as_read.clients.fetches_from("anybody.example")
         );
         let config = read("[clients]\nmetadata_documents = \"off\"").unwrap();
-        assert!(!config.clients.fetches_from("a.lan.example"));
+        assert!(!config.as_read.clients.fetches_from("a.lan.example"));
         let rule = "[[fetch_rule]]\nhosts = [\"*.lan.example\"]\nallow_ranges = [\"10.0.0.0/8\"]\nca_file = \"ca.pem\"\n";
-        assert_eq!(read(rule).unwrap().fetch_rules.len(), 1);
+        assert_eq!(read(rule).unwrap().as_read.fetch_rules.len(), 1);
         let loopback = "[[fetch_rule]]\nhosts = [\"localhost\"]\nallow_ranges = [\"127.0.0.0/8\"]\n";
         assert!(read(loopback).is_ok());
         let outside = "[server]\nlisten = [\"0.0.0.0:9000\"]\nissuer = \"https://as.example\"\n[tls]\nmode = \"self-signed\"\n";

@@ -23,6 +23,9 @@ use crate::token::GrantType;
 /// How often sessions and nodes are counted: each time they are all looked at.
 const EVERY: Duration = Duration::from_secs(30);
 
+/// What can come of a reload: something is other, nothing is, it has a fault or cannot be written down.
+pub(crate) const RELOADS: [&str; 3] = ["changed", "unchanged", "refused"];
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Grant {
     grant: &'static str,
@@ -31,6 +34,11 @@ struct Grant {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct NodeState {
     state: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
 /// The counts of one server.
@@ -42,6 +50,7 @@ pub(crate) struct Counts {
     by_scope: CountsByName,
     sessions: Gauge,
     nodes: Family<NodeState, Gauge>,
+    reloads: Family<Outcome, Counter>,
 }
 
 impl Counts {
@@ -69,6 +78,14 @@ impl Counts {
             "Access tokens by each of their scopes",
             counts.by_scope.metric(),
         );
+        for outcome in RELOADS {
+            drop(counts.reloads.get_or_create(&Outcome { outcome }));
+        }
+        metrics.register(
+            "configuration_reloads",
+            "How often the configuration was read again, by what came of it",
+            counts.reloads.clone(),
+        );
         metrics.register("sessions", "Browsers that are signed in", counts.sessions.clone());
         metrics.register("nodes", "Enrolments by state", counts.nodes.clone());
         counts
@@ -83,6 +100,11 @@ impl Counts {
         self.by_client.count(client_id);
         self.by_resource.count(resource);
         scope.iter().for_each(|scope| self.by_scope.count(scope));
+    }
+
+    /// The configuration was read again, and `outcome`, one of [`RELOADS`], came of it.
+    pub(crate) fn reloaded(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// How many tokens were issued by `grant` since the server started.

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::client::AuthMethod;
 use crate::client::authenticate::SIGNING_ALGORITHMS;
 use crate::conditional::{self, Tagged};
-use crate::config::{Config, DocumentPolicy, RegistrationMode};
+use crate::config::{Changeable, DocumentPolicy, RegistrationMode};
 use crate::error::{self, Failure};
 use crate::keys::ALGORITHMS;
 use crate::openid::{CLAIMS, ID_TOKEN_ALGORITHM};
@@ -78,6 +78,8 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         .collect();
     details_types.sort_unstable();
     details_types.dedup();
+    let in_force = app.in_force();
+    let configured = &in_force.changeable;
     let issuer = &app.config.issuer;
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let methods: Vec<_> = AuthMethod::ALL.into_iter().filter(|m| app.takes(*m)).collect();
@@ -104,10 +106,10 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         response_modes_supported: names(&["query"]),
         grant_types_supported: GrantType::ALL
             .iter()
-            .filter(|grant| is_configured(&app.config, **grant))
+            .filter(|grant| is_configured(configured, **grant))
             .map(|grant| grant.as_str().to_owned())
             .collect(),
-        authorization_grant_profiles_supported: if app.config.assertions.id_jag.is_empty() {
+        authorization_grant_profiles_supported: if configured.assertions.id_jag.is_empty() {
             Vec::new()
         } else {
             names(&[ID_JAG_PROFILE])
@@ -127,7 +129,7 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         subject_types_supported: names(&["public"]),
         id_token_signing_alg_values_supported: names(&[ID_TOKEN_ALGORITHM.as_str()]),
         userinfo_endpoint: issuer.endpoint("/oauth/userinfo"),
-        registration_endpoint: (app.config.clients.registration.mode != RegistrationMode::Off)
+        registration_endpoint: (configured.clients.registration.mode != RegistrationMode::Off)
             .then(|| issuer.endpoint("/oauth/register")),
         device_authorization_endpoint: Some(issuer.endpoint("/oauth/device_authorization")),
         claims_supported: names(&CLAIMS),
@@ -135,12 +137,12 @@ async fn describe(app: &App) -> Result<AuthorizationServer, Failure> {
         prompt_values_supported: names(&["none", "login", "consent", "select_account"]),
         ui_locales_supported: names(&["en", "es"]),
         request_parameter_supported: true,
-        client_id_metadata_document_supported: app.config.clients.metadata_documents != DocumentPolicy::Off,
+        client_id_metadata_document_supported: configured.clients.metadata_documents != DocumentPolicy::Off,
         request_uri_parameter_supported: false,
         request_object_signing_alg_values_supported: algorithms,
         require_signed_request_object: false,
         pushed_authorization_request_endpoint: issuer.endpoint("/oauth/par"),
-        require_pushed_authorization_requests: app.config.clients.require_pushed_requests,
+        require_pushed_authorization_requests: configured.clients.require_pushed_requests,
         authorization_details_types_supported: details_types,
         service_documentation: issuer.endpoint("/docs/errors"),
     })
@@ -164,7 +166,7 @@ fn aliases(app: &App) -> BTreeMap<String, String> {
 }
 
 /// Whether a grant can ever succeed here: some need somebody to believe, or an edge.
-fn is_configured(config: &Config, grant: GrantType) -> bool {
+fn is_configured(config: &Changeable, grant: GrantType) -> bool {
     match grant {
         GrantType::JwtBearer => {
             !config.assertions.id_jag.is_empty() || !config.assertions.workloads.is_empty()

@@ -77,6 +77,8 @@ pub(crate) enum Trouble {
     Link,
     /// Signing in elsewhere did not work.
     Upstream,
+    /// The other place where they signed in is none where one may, any more.
+    OtherProvider,
     /// Nobody here belongs to the account elsewhere.
     NoAccount,
     /// No call waits there for this person's answer.
@@ -92,6 +94,7 @@ impl Trouble {
             Self::Decided => &texts.failed_decided,
             Self::Link => &texts.failed_link,
             Self::Upstream => &texts.failed_upstream,
+            Self::OtherProvider => &texts.failed_other_provider,
             Self::NoAccount => &texts.failed_no_account,
             Self::Approval => &texts.failed_approval,
         }

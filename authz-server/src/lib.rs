@@ -30,6 +30,7 @@ mod faults;
 mod fleet;
 mod flight;
 mod health;
+mod in_force;
 mod keys;
 mod latency;
 mod openid;

@@ -1,29 +1,31 @@
-//! SIGHUP: the configuration and the certificate are read again, and what can change without a restart changes. A file with
-//! a fault changes nothing.
+//! The configuration and the certificate are read again, on SIGHUP or when an operator asks for it, and what can change
+//! without a restart changes. A file with a fault changes nothing.
+//!
+//! One task does it, one time after the other: it goes on to its end whether or not whoever asked still waits, and two
+//! who ask at once cannot leave a half of each in force.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use ::web::server::Listen;
 use serde_json::{Map, Value, json};
 use shared::clock::{self, UnixSeconds};
-use shared::config::Setting;
+use shared::config::{ConfigFaults, Difference, differences};
 use shared::tls::{Renewal, ServerTls};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::By;
 use crate::app::App;
-use crate::audit::{Event, Name, Target};
-use crate::config::Config;
-use crate::db::audit_event;
+use crate::audit::{Name, Target};
+use crate::config::{Changeable, Config};
+use crate::counts::RELOADS;
+use crate::db::{DbFault, audit_event};
+use crate::in_force::InForce;
+use crate::token;
 
-/// What a new configuration changes at once. Everything else waits for a restart.
-const AT_ONCE: [&str; 5] = [
-    "limits.per_client",
-    "limits.per_ip_failures",
-    "limits.device_codes",
-    "clients.registrations_per_address",
-    "log.filter",
-];
+/// Files that are read with the certificate, whose renewal is told by itself.
+const CERTIFICATE: [&str; 2] = ["tls.cert_file", "tls.key_file"];
 
 /// Where the configuration comes from.
 pub(crate) struct Source {
@@ -33,195 +35,244 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads all of it.
-    pub(crate) fn read(&self) -> Result<Config, shared::config::ConfigFaults> {
+    pub(crate) fn read(&self) -> Result<Config, ConfigFaults> {
         Config::load(self.file.as_deref(), &self.flags)
     }
 }
 
-/// What is other than before.
-#[derive(PartialEq, Eq, Debug)]
-struct Difference {
-    path: String,
-    before: Option<String>,
-    after: Option<String>,
+/// What was other than before.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloaded {
+    /// What counts from now on.
+    pub(crate) changed: Vec<Difference>,
+    /// What needs a restart.
+    pub(crate) after_restart: Vec<Difference>,
+    /// Whether another certificate is shown.
+    pub(crate) has_certificate: bool,
 }
 
-impl Difference {
-    fn is_at_once(&self) -> bool {
-        AT_ONCE.contains(&self.path.as_str())
+impl Reloaded {
+    fn is_nothing(&self) -> bool {
+        self.changed.is_empty() && self.after_restart.is_empty() && !self.has_certificate
     }
 }
 
-/// Reads the configuration again whenever the process gets SIGHUP, until the program ends.
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReloaded {
+    /// Every fault, one sentence each.
+    #[error("{}", ConfigFaults(.0.clone()))]
+    Faults(Vec<String>),
+    /// A change that nobody can look up later is not made.
+    #[error("it could not be written to the audit log: {0}")]
+    Db(DbFault),
+    #[error("another reload is under way, and one more waits; ask again")]
+    Busy,
+    #[error("the server is starting or stopping; ask again")]
+    NotServing,
+}
+
+/// Where a reload is asked for.
+#[derive(Default)]
+pub(crate) struct Reloads(OnceLock<mpsc::Sender<Wanted>>);
+
+/// A reload that somebody waits for.
+struct Wanted {
+    by: By,
+    told: oneshot::Sender<Result<Reloaded, NotReloaded>>,
+}
+
+impl Reloads {
+    /// Has the configuration read again, and waits for what comes of it.
+    pub(crate) async fn ask(&self, by: By) -> Result<Reloaded, NotReloaded> {
+        let (told, answer) = oneshot::channel();
+        let task = self.0.get().ok_or(NotReloaded::NotServing)?;
+        task.try_send(Wanted { by, told }).map_err(|fault| match fault {
+            mpsc::error::TrySendError::Full(_) => NotReloaded::Busy,
+            mpsc::error::TrySendError::Closed(_) => NotReloaded::NotServing,
+        })?;
+        answer.await.unwrap_or(Err(NotReloaded::NotServing))
+    }
+}
+
+/// Reads the configuration again whenever the process gets SIGHUP or somebody asks for it, until the program ends.
 pub(crate) async fn run(app: Arc<App>, source: Source, tls: Option<ServerTls>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be received: changes wait for a restart");
+    let mut hang_up = signal(SignalKind::hangup()).ok();
+    if hang_up.is_none() {
+        tracing::error!("SIGHUP cannot be received: changes wait for the admin API, or a restart");
+    }
+    // One may wait while another is under way. Whoever is told nothing asks too often.
+    let (sender, mut wanted) = mpsc::channel(1);
+    if app.reloads.0.set(sender).is_err() {
         return;
-    };
+    }
     let source = Arc::new(source);
-    while hang_up.recv().await.is_some() {
-        match read(&source, tls.as_ref()).await {
-            Ok(read) => Box::pin(apply(&app, read, clock::now())).await,
-            Err(reason) => tracing::error!(reason, "nothing is changed: the new configuration has faults"),
+    loop {
+        let (by, told) = tokio::select! {
+            () = received(&mut hang_up) => (By::operator(), None),
+            Some(wanted) = wanted.recv() => (wanted.by, Some(wanted.told)),
+        };
+        let done = Box::pin(reload(&app, (&source, tls.as_ref()), &by, clock::now())).await;
+        tell(&app, &done);
+        if let Some(told) = told {
+            // Nobody may wait any longer.
+            drop(told.send(done));
         }
     }
 }
 
-/// Everything, before anything is changed.
-async fn read(source: &Arc<Source>, tls: Option<&ServerTls>) -> Result<(Config, Option<Renewal>), String> {
-    let (source, tls) = (Arc::clone(source), tls.cloned());
-    let reading = tokio::task::spawn_blocking(move || {
-        let config = source.read().map_err(|faults| faults.to_string())?;
-        let renewal = tls.map(|tls| tls.read_again()).transpose();
-        Ok((config, renewal.map_err(|fault| fault.to_string())?.flatten()))
-    });
-    reading.await.map_err(|e| e.to_string())?
+async fn received(hang_up: &mut Option<Signal>) {
+    if let Some(hang_up) = hang_up
+        && hang_up.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
-async fn apply(app: &App, (config, renewal): (Config, Option<Renewal>), now: UnixSeconds) {
-    let mut in_force = app.settings().as_ref().clone();
-    let (changed, waiting): (Vec<_>, Vec<_>) = differences(&in_force, &config.settings)
-        .into_iter()
-        .partition(Difference::is_at_once);
-    let renewal = renewal.filter(Renewal::is_new);
-    let has_certificate = renewal.is_some();
-    if changed.is_empty() && waiting.is_empty() && !has_certificate {
-        tracing::info!("the configuration was read again, and is as before");
-        return;
+/// For the log and the counts.
+fn tell(app: &App, done: &Result<Reloaded, NotReloaded>) {
+    let [changed, unchanged, refused] = RELOADS;
+    let reloaded = match done {
+        Err(reason) => {
+            tracing::error!(%reason, "nothing is changed: the configuration is not taken");
+            return app.counts.reloaded(refused);
+        }
+        Ok(reloaded) if reloaded.is_nothing() => {
+            tracing::info!("the configuration was read again, and is as before");
+            return app.counts.reloaded(unchanged);
+        }
+        Ok(reloaded) => reloaded,
+    };
+    app.counts.reloaded(changed);
+    let named = |all: &[Difference]| {
+        let paths: Vec<_> = all.iter().map(|one| one.path.as_str()).collect();
+        paths.join(", ")
+    };
+    tracing::info!(
+        changed = named(&reloaded.changed),
+        certificate = reloaded.has_certificate,
+        "the configuration was read again"
+    );
+    if !reloaded.after_restart.is_empty() {
+        let after_restart = named(&reloaded.after_restart);
+        tracing::warn!(after_restart, "what these say is in force after a restart only");
     }
-    // First what is remembered: a change that nobody can look up later is not made.
-    if let Err(fault) = remember(app, (&changed, &waiting, has_certificate), now).await {
-        tracing::error!(reason = %fault, "nothing is changed: it could not be written to the audit log");
-        return;
+}
+
+/// Everything that a reload puts in the place of what there is.
+struct Prepared {
+    reloaded: Reloaded,
+    next: InForce,
+    renewal: Option<Renewal>,
+}
+
+/// All of it or nothing: it is read and made before anything is changed, and written down before that.
+async fn reload(
+    app: &Arc<App>,
+    from: (&Arc<Source>, Option<&ServerTls>),
+    by: &By,
+    now: UnixSeconds,
+) -> Result<Reloaded, NotReloaded> {
+    let (source, tls, server) = (Arc::clone(from.0), from.1.cloned(), Arc::clone(app));
+    let preparing = tokio::task::spawn_blocking(move || prepare(&server, &source, tls.as_ref()));
+    let prepared = preparing.await.unwrap_or_else(|e| Err(vec![e.to_string()]));
+    let Prepared {
+        reloaded,
+        next,
+        renewal,
+    } = prepared.map_err(NotReloaded::Faults)?;
+    if reloaded.is_nothing() {
+        return Ok(reloaded);
     }
+    remember(app, &reloaded, by, now).await.map_err(NotReloaded::Db)?;
     if let Some(renewal) = renewal {
         renewal.apply();
     }
-    app.per_client.set_rate(config.per_client);
-    app.per_ip_failures.set_rate(config.per_ip_failures);
-    app.sign_ins.set_address_rate(config.per_ip_failures);
-    app.device_codes.set_rate(config.device_codes);
-    app.registrations
-        .set_rate(config.clients.registration.per_address);
-    if changed.iter().any(|difference| difference.path == "log.filter") {
-        follow_filter(&config);
+    if reloaded.changed.is_empty() {
+        return Ok(reloaded);
     }
-    let named = |all: &[Difference]| {
-        all.iter()
-            .map(|one| one.path.clone())
-            .collect::<Vec<_>>()
-            .join(", ")
+    if reloaded.changed.iter().any(|one| one.path == "log.filter") {
+        follow_filter(&next.changeable);
+    }
+    app.put_in_force(next);
+    if let Err(failure) = token::warn_of_unknown(app).await {
+        tracing::warn!(reason = %failure, "what the configuration names could not be looked up");
+    }
+    Ok(reloaded)
+}
+
+/// Reads everything and makes what comes of it; or says every fault.
+fn prepare(app: &App, source: &Source, tls: Option<&ServerTls>) -> Result<Prepared, Vec<String>> {
+    let before = app.in_force();
+    let (config, mut faults) = match source.read() {
+        Ok(config) => (Some(config), Vec::new()),
+        Err(ConfigFaults(faults)) => (None, faults),
     };
-    let (now_in_force, after_restart) = (named(&changed), named(&waiting));
-    tracing::info!(
-        changed = now_in_force,
-        certificate = has_certificate,
-        "the configuration was read again"
-    );
-    if !waiting.is_empty() {
-        tracing::warn!(after_restart, "what these say is in force after a restart only");
+    let renewal = match tls.map(ServerTls::read_again).transpose() {
+        Ok(renewal) => renewal.flatten().filter(Renewal::is_new),
+        Err(fault) => {
+            faults.push(format!("tls: {fault}"));
+            None
+        }
+    };
+    if let Some(config) = &config
+        && Listen::leaves_machine(&app.config.listen)
+    {
+        faults.extend(config.as_read.faults_in_public());
     }
-    in_force.retain(|setting| !AT_ONCE.contains(&setting.path.as_str()));
-    let at_once = config.settings.into_iter();
-    in_force.extend(at_once.filter(|setting| AT_ONCE.contains(&setting.path.as_str())));
-    app.set_settings(in_force);
+    let Some(config) = config.filter(|_| faults.is_empty()) else {
+        return Err(faults);
+    };
+    let is_told = |one: &Difference| !(one.is_content && CERTIFICATE.contains(&one.path.as_str()));
+    let (changed, after_restart) = differences(&before.settings, &config.settings)
+        .into_iter()
+        .filter(is_told)
+        .partition(|one| Changeable::contains(&one.path));
+    // Those that wait for a restart are in force as they were.
+    let (_, kept): (Vec<_>, Vec<_>) =
+        (before.settings.iter().cloned()).partition(|setting| Changeable::contains(&setting.path));
+    let read = config.settings.iter().cloned();
+    let taken = read.filter(|setting| Changeable::contains(&setting.path));
+    let settings = kept.into_iter().chain(taken).collect();
+    let next = InForce::new(Arc::clone(&config.as_read), settings, app.own(), Some(&before));
+    Ok(Prepared {
+        next: next.map_err(|fault| vec![fault.to_string()])?,
+        reloaded: Reloaded {
+            changed,
+            after_restart,
+            has_certificate: renewal.is_some(),
+        },
+        renewal,
+    })
 }
 
 /// Logs as the configuration says, unless the environment says otherwise.
-pub(crate) fn follow_filter(config: &Config) {
+pub(crate) fn follow_filter(changeable: &Changeable) {
     if !shared::config::environment().contains_key("RUST_LOG") {
-        shared::telemetry::set_filter(config.log_filter.as_deref());
+        shared::telemetry::set_filter(changeable.log_filter.as_deref());
     }
 }
 
-fn differences(before: &[Setting], after: &[Setting]) -> Vec<Difference> {
-    let by_path = |settings: &[Setting]| {
-        let pairs = settings.iter().map(|one| (one.path.clone(), one.value.clone()));
-        pairs.collect::<BTreeMap<_, _>>()
-    };
-    let (mut old, new) = (by_path(before), by_path(after));
-    let mut all = Vec::new();
-    for (path, value) in new {
-        let before = old.remove(&path);
-        if before.as_ref() != Some(&value) {
-            all.push(Difference {
-                path,
-                before,
-                after: Some(value),
-            });
-        }
-    }
-    all.extend(old.into_iter().map(|(path, value)| Difference {
-        path,
-        before: Some(value),
-        after: None,
-    }));
-    all
-}
-
-async fn remember(
-    app: &App,
-    (changed, waiting, has_certificate): (&[Difference], &[Difference], bool),
-    now: UnixSeconds,
-) -> Result<(), crate::db::DbFault> {
+async fn remember(app: &App, reloaded: &Reloaded, by: &By, now: UnixSeconds) -> Result<(), DbFault> {
     let object = |all: &[Difference]| {
         let members = all.iter().map(|one| {
-            (
-                one.path.clone(),
-                json!({"before": one.before, "after": one.after}),
-            )
+            let mut told = json!({"before": one.before, "after": one.after});
+            if one.is_content {
+                told["content"] = json!("changed");
+            }
+            (one.path.clone(), told)
         });
         Value::Object(members.collect::<Map<_, _>>())
     };
-    let mut event = Event::of_operator(Name::ConfigurationReloaded, Target::Configuration);
-    event.details.insert("changed".to_owned(), object(changed));
-    event.details.insert("after_restart".to_owned(), object(waiting));
-    event
-        .details
-        .insert("certificate_renewed".to_owned(), Value::from(has_certificate));
-    app.db
-        .write(async |tx| audit_event::append(tx, &event, now).await)
-        .await
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::config::Source as Origin;
-
-    use super::*;
-
-    fn settings(all: &[(&str, &str)]) -> Vec<Setting> {
-        all.iter()
-            .map(|(path, value)| Setting {
-                path: (*path).to_owned(),
-                value: (*value).to_owned(),
-                source: Origin::File,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn what_is_other_is_told_with_both_values() {
-        let before = settings(&[("a", "1"), ("limits.per_client", "2"), ("gone", "3")]);
-        let after = settings(&[("a", "1"), ("limits.per_client", "4"), ("new", "5")]);
-        let all = differences(&before, &after);
-        let told: Vec<_> = all
-            .iter()
-            .map(|one| {
-                (
-                    one.path.as_str(),
-                    one.before.as_deref(),
-                    one.after.as_deref(),
-                    one.is_at_once(),
-                )
-            })
-            .collect();
-        let expected = [
-            ("limits.per_client", Some("2"), Some("4"), true),
-            ("new", None, Some("5"), false),
-            ("gone", Some("3"), None, false),
-        ];
-        assert_eq!(told, expected);
-        assert!(differences(&after, &after).is_empty());
-    }
+    let mut event = by.event(Name::ConfigurationReloaded, Target::Configuration);
+    let details = &mut event.details;
+    details.insert("changed".to_owned(), object(&reloaded.changed));
+    details.insert("after_restart".to_owned(), object(&reloaded.after_restart));
+    let renewed = Value::from(reloaded.has_certificate);
+    details.insert("certificate_renewed".to_owned(), renewed);
+    let written = app
+        .db
+        .write(async |tx| audit_event::append(tx, &event, now).await);
+    written.await
 }

@@ -8,7 +8,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
 };
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpResponse, Resource, web};
+use actix_web::{Error, HttpResponse, Resource, guard, web};
 
 use crate::account::{change, link, page, passkey, second_factor, sign_in, sign_out, totp, upstream};
 use crate::admin;
@@ -80,9 +80,7 @@ pub(crate) fn routes(app: &web::Data<App>, config: &mut web::ServiceConfig) {
                 .route(web::post().to(authorize::authorize_form)),
         )
         .service(document(&below("/docs/errors"), discovery::errors));
-    if app.config.clients.registration.mode != RegistrationMode::Off {
-        registrations(&below, config);
-    }
+    registrations(app, &below, config);
     people(&below, config);
     own_account(&below, config);
     nodes(&below, config);
@@ -108,13 +106,24 @@ fn nodes(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
         );
 }
 
-/// Where clients register and look after their registration; from pages of any origin too, as [`readable`].
-fn registrations(below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
-    let registrations = post(&below("/oauth/register")).route(web::post().to(registration::register));
+/// Where clients register and look after their registration; from pages of any origin too, as [`readable`]. Nothing is
+/// there while nobody may register.
+fn registrations(app: &web::Data<App>, below: &impl Fn(&str) -> String, config: &mut web::ServiceConfig) {
+    let is_open = || {
+        let app = app.clone();
+        guard::fn_guard(move |_| {
+            let in_force = app.in_force();
+            in_force.changeable.clients.registration.mode != RegistrationMode::Off
+        })
+    };
+    let registrations = post(&below("/oauth/register"))
+        .guard(is_open())
+        .route(web::post().to(registration::register));
     let one = resource(
         &below("/oauth/register/{client_id}"),
         "GET, HEAD, PUT, DELETE, OPTIONS",
     )
+    .guard(is_open())
     .route(get().to(registration::read))
     .route(web::put().to(registration::update))
     .route(web::delete().to(registration::delete));

@@ -8,12 +8,11 @@ use ::web::rates;
 use ::web::redirect::Redirect;
 use ::web::server::{Listen, asked_to_stop};
 use shared::clock::{self, UnixSeconds};
-use shared::http_client::ClientFault;
 use shared::tls::{TlsFault, TlsMode};
 use shared::trace::{self, TraceFault};
 
+use crate::account::link;
 use crate::account::users::UserFault;
-use crate::account::{Provider, link};
 use crate::app::{App, AppFault};
 use crate::cleanup;
 use crate::client::usage;
@@ -31,8 +30,6 @@ pub(crate) enum ServeFault {
     App(#[from] AppFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
-    #[error("federation.ca_file: {0}")]
-    Provider(#[from] ClientFault),
     #[error(transparent)]
     Traces(#[from] TraceFault),
     #[error(transparent)]
@@ -54,8 +51,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
         .transpose()?;
     let db = Db::open(&config.database_url, &config.issuer, now).await?;
     check_testing_door(&config, &db).await?;
-    let provider = config.federation.as_ref().map(Provider::new).transpose()?;
-    let app = Box::pin(App::new(config, db, provider, now)).await?;
+    let app = Box::pin(App::new(config, db, now)).await?;
     // Into memory, so that metadata can be served from there should the database go away.
     app.resources().await.map_err(OpenFault::Db)?;
     if let Err(failure) = token::warn_of_unknown(&app).await {
@@ -85,7 +81,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
             .map(|base| base.url().clone())
             .collect(),
         },
-        per_address: rates::by_address(config.per_ip),
+        per_address: app.per_ip.clone(),
         cancel_on_disconnect: false,
     };
     let frame = Frame {
@@ -98,18 +94,10 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
         metrics: Arc::clone(&app.metrics),
         local_metrics: config.metrics_listen.is_none(),
     };
-    let mut limits = vec![
-        app.per_client.clone(),
-        app.per_ip_failures.clone(),
-        app.device_codes.clone(),
-        app.administration.clone(),
-        app.second_factor.clone(),
-        app.crowd.late.clone(),
-        app.registrations.clone(),
-    ];
-    limits.extend(app.documents.limits());
-    limits.extend(app.client_keys.limits());
-    tokio::spawn(rates::forget_the_idle(listen.per_address.clone(), limits));
+    let limited = Arc::clone(&app);
+    tokio::spawn(rates::forget_the_idle(app.per_ip.clone(), move || {
+        limited.limits()
+    }));
     tokio::spawn(cleanup::run(Arc::clone(&app)));
     app.metrics.collect(counts::Watch::of(&app));
     tokio::spawn(counts::run(Arc::clone(&app)));

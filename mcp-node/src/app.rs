@@ -6,10 +6,11 @@ use std::time::Duration;
 use ::web::address::ClientAddress;
 use ::web::answer;
 use ::web::metrics::Metrics;
-use ::web::rates::KeyedLimit;
+use ::web::rates::{AddressLimit, KeyedLimit};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::dpop::ProofFault;
@@ -51,7 +52,7 @@ pub(crate) struct Node {
     pub(crate) door: Door,
     pub(crate) gate: Gate,
     pub(crate) hints: Hints,
-    pub(crate) origins: Origins,
+    pub(crate) origins: ArcSwap<Origins>,
     pub(crate) logs: Logs,
     pub(crate) documents: Documents,
     /// What every challenge asks for.
@@ -60,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) resource_path: String,
     /// The largest request body, in bytes.
     pub(crate) body_limit: usize,
+    /// Requests by address, before authentication.
+    pub(crate) per_ip: AddressLimit,
     pub(crate) per_client: KeyedLimit,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the program is asked to stop.
@@ -144,6 +147,13 @@ impl Node {
             .per_client
             .check((caller.issuer_index(), caller.claims().client_id()));
         allowance.map_err(|exceeded| Refusal::TooMany(exceeded.named("client")))
+    }
+
+    /// Limits whose idle entries are to be dropped now and then.
+    pub(crate) fn rates(&self) -> Vec<KeyedLimit> {
+        let mut rates = self.gate.rates();
+        rates.push(self.per_client.clone());
+        rates
     }
 
     /// The answer to a refused request. `hint` is the scope that it would need.

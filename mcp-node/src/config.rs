@@ -94,6 +94,10 @@ pub struct NodeConfig {
     pub redirect_listen: Vec<SocketAddr>,
     /// Whether callers can show certificates, to which tokens may be bound.
     pub client_certificates: ClientCertificates,
+    /// What is logged; `None`: as usual. `RUST_LOG` outweighs it.
+    pub log_filter: Option<String>,
+    /// Where all of this was read, if it can be read again.
+    pub(crate) place: Option<Place>,
     /// What is in force and where it came from, for `config show`.
     pub settings: Vec<Setting>,
     /// How MCP is served.
@@ -118,12 +122,27 @@ pub struct NodeConfig {
     pub p2p: P2pConfig,
 }
 
+/// A file that was named or found, or none, and the environment of the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(Option<PathBuf>);
+
+impl Place {
+    /// Reads all of it again.
+    pub(crate) fn read(&self) -> Result<NodeConfig, ConfigFaults> {
+        NodeConfig::load(self.0.as_deref())
+    }
+}
+
 impl NodeConfig {
     /// Reads `file` (or [`DEFAULT_FILE`] if that exists) and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigFaults> {
         let environment = environment();
-        let file = locate(file, DEFAULT_FILE);
-        Self::read(Reader::open(file.as_deref(), &environment)?, &environment)
+        let found = locate(file, DEFAULT_FILE);
+        let config = Self::read(Reader::open(found.as_deref(), &environment)?, &environment)?;
+        Ok(Self {
+            place: Some(Place(file.map(Path::to_owned))),
+            ..config
+        })
     }
 
     /// Reads the text of a file, without the environment of the program.
@@ -266,6 +285,11 @@ impl Parts {
         let audit = audit::read(reader);
         let traces = TraceSettings::read(reader);
         let cors = Cors::read(reader);
+        let mut log = reader.section("log");
+        let log_filter: Option<String> = log.optional("filter");
+        if let Some(Err(reason)) = log_filter.as_deref().map(shared::telemetry::check_filter) {
+            log.fault("filter", reason);
+        }
 
         let names = certificate_names(resource.as_ref(), &listen);
         let tls = read_mode(reader, data_dir.as_deref().unwrap_or(Path::new(".")), names);
@@ -301,6 +325,8 @@ impl Parts {
             tls,
             redirect_listen,
             client_certificates,
+            log_filter,
+            place: None,
             settings: Vec::new(),
             mcp: mcp?,
             limits: call_limits?,

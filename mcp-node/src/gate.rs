@@ -65,11 +65,7 @@ impl Gate {
         let audit = Audit::start(&config.audit)?.map(Arc::new);
         let gauges = Gauges::default();
         gauges.add(&limits);
-        gauges.rate("address", "", config.per_ip);
-        gauges.rate("client", "", config.per_client);
-        for limit in &config.limits.tools {
-            gauges.rate("tool", limit.tool.as_str(), limit.rate);
-        }
+        show_rates(&gauges, config);
         Ok(Self {
             scopes: config.scopes.clone(),
             uses: Arc::new(Uses::of(&gauges, audit.as_ref(), metrics)),
@@ -77,6 +73,12 @@ impl Gate {
             limits,
             audit,
         })
+    }
+
+    /// Goes by the limits of `config` from now on.
+    pub(crate) fn change_limits(&self, config: &NodeConfig) {
+        self.limits.change(&config.limits);
+        show_rates(&self.gauges, config);
     }
 
     /// Where limits are shown.
@@ -184,7 +186,7 @@ impl Gate {
     }
 
     /// The rates that have tables, to be tidied.
-    pub(crate) fn rates(&self) -> impl Iterator<Item = KeyedLimit> {
+    pub(crate) fn rates(&self) -> Vec<KeyedLimit> {
         self.limits.rates()
     }
 
@@ -233,6 +235,13 @@ impl Gate {
             CacheScope::Public
         }
     }
+}
+
+fn show_rates(gauges: &Gauges, config: &NodeConfig) {
+    let of_tools = config.limits.tools.iter();
+    let of_tools = of_tools.map(|limit| ("tool", limit.tool.as_str(), limit.rate));
+    let of_all = [("address", "", config.per_ip), ("client", "", config.per_client)];
+    gauges.set_rates(of_all.into_iter().chain(of_tools));
 }
 
 /// The answer of `table` to a caller.

@@ -30,6 +30,7 @@ mod origin;
 mod p2p;
 mod peers;
 mod records;
+mod reload;
 mod report;
 mod rest;
 mod revocation;

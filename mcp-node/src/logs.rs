@@ -33,6 +33,14 @@ impl Ring {
         shared::telemetry::start_with_copy(Some(&format!("{QUIET},{filter}")), Some(self.sink()));
     }
 
+    /// Logs as the configuration says from now on, unless the environment says otherwise.
+    pub(crate) fn follow_filter(filter: Option<&str>) {
+        if !shared::config::environment().contains_key("RUST_LOG") {
+            let filter = filter.unwrap_or("info");
+            shared::telemetry::set_filter(Some(&format!("{QUIET},{filter}")));
+        }
+    }
+
     /// What `telemetry` calls with each line.
     fn sink(&self) -> LineSink {
         let ring = self.clone();

@@ -117,14 +117,18 @@ async fn screen(
     };
     // Two of them could be understood in two ways (RFC 6454 §7.3: a user agent sends one at most).
     let is_single = request.headers().get_all(header::ORIGIN).count() == 1;
-    let is_allowed = |node: &web::Data<Node>| value.to_str().is_ok_and(|origin| node.origins.allow(origin));
+    let is_allowed = |node: &web::Data<Node>| {
+        value
+            .to_str()
+            .is_ok_and(|origin| node.origins.load().allow(origin))
+    };
     let node = request.app_data::<web::Data<Node>>().cloned();
     let Some(node) = node.filter(|node| is_single && is_allowed(node)) else {
         tracing::info!(target: CALLERS, origin = ?value, "a foreign web page was turned away");
         let sentence = "pages of this origin may not call; see [server] allowed_origins";
         return Ok(request.into_response(answer::error(StatusCode::FORBIDDEN, "invalid_request", sentence)));
     };
-    let origins = &node.origins;
+    let origins = node.origins.load_full();
     let mut response = if is_preflight(request.method(), request.headers()) {
         let may_send = origins.request_headers(request.headers());
         request.into_response(preflight_answer("GET, POST, DELETE", may_send, origins.max_age))

@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use ::web::frame::Frame;
 use ::web::metrics::Metrics;
-use ::web::rates::{KeyedLimit, by_address, forget_the_idle};
+use ::web::rates::{AddressLimit, KeyedLimit, forget_the_idle};
 use ::web::redirect::Redirect;
-use ::web::server::{Listen, asked_to_stop, renew_certificate};
+use ::web::server::{Listen, asked_to_stop};
 use actix_web::web::Data;
+use arc_swap::ArcSwap;
 use rmcp::ServerHandler;
 use shared::clock::now;
 use shared::http_client::ClientFault;
@@ -43,6 +44,7 @@ use crate::offline;
 use crate::origin::Origins;
 use crate::peers::Peers;
 use crate::records::Records;
+use crate::reload;
 use crate::report;
 use crate::status::Observer;
 use crate::upstream::Upstreams;
@@ -211,7 +213,11 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         door: Door::new(issuers, Bindings::new(config.resource.clone(), nonces(config)?)),
         gate: Gate::new(config, &metrics)?,
         hints: Hints::new(&config.scopes),
-        origins: Origins::new(&config.allowed_origins, &config.hosts(), &config.cors),
+        origins: ArcSwap::from_pointee(Origins::new(
+            &config.allowed_origins,
+            &config.hosts(),
+            &config.cors,
+        )),
         logs: Logs::new(ring, config.logs.clone()),
         asks: Asks {
             resource_metadata: config.resource.metadata_url(),
@@ -219,6 +225,7 @@ pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeF
         },
         resource_path: config.resource.url().path().trim_end_matches('/').to_owned(),
         body_limit: config.body_limit.0,
+        per_ip: AddressLimit::new(config.per_ip),
         per_client: KeyedLimit::new(config.per_client),
         metrics,
         stopping: CancellationToken::new(),
@@ -302,10 +309,12 @@ async fn start<H: ServerHandler>(
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
     }
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(renew_certificate(tls));
-    }
-    let per_address = by_address(config.per_ip);
+    tokio::spawn(reload::run(
+        Arc::clone(&node),
+        reload::Standing::of(&config),
+        tls.clone(),
+    ));
+    let per_address = node.per_ip.clone();
     let frame = Frame {
         hosts: config.hosts().into_iter().collect(),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -341,8 +350,8 @@ async fn start<H: ServerHandler>(
         Arc::clone(&node.lasting.seal),
         config.mcp.state_key_file.clone(),
     ));
-    let rates = node.gate.rates().chain([node.per_client.clone()]).collect();
-    tokio::spawn(forget_the_idle(per_address, rates));
+    let limited = Arc::clone(&node);
+    tokio::spawn(forget_the_idle(per_address, move || limited.rates()));
     if let Some(records) = node.records.clone() {
         tokio::spawn(records.keep_current(node.peers.clone(), node.stopping.clone()));
     }

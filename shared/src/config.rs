@@ -2,6 +2,7 @@
 //! through a [`Reader`], which remembers each fault instead of stopping at the first, refuses keys that nobody asked
 //! for, and can print what is in force.
 
+mod difference;
 mod secret_file;
 mod section;
 mod values;
@@ -11,13 +12,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+use zeroize::Zeroizing;
 
+pub use self::difference::{Difference, differences};
 pub use self::secret_file::{SecretFileFault, read_secret_file, read_secret_text};
 pub use self::section::Section;
 pub use self::values::{Span, SpanFault};
+use crate::secret::SecretHash;
 
 /// Variables that begin so and contain `__` set a configuration key.
 const ENVIRONMENT_PREFIX: &str = "EDGE_HIVE_";
+/// Secrets, key sets and authorities are smaller; what is larger is not looked into, in bytes.
+const MAX_HASHED: u64 = 1 << 20;
 
 /// Every fault of a configuration, one sentence each.
 #[derive(Debug)]
@@ -63,6 +69,9 @@ pub struct Setting {
     pub value: String,
     /// Where it came from.
     pub source: Source,
+    /// If the key names a file (`…_file`): what was in it before anybody read it for good. A file that changes under the
+    /// reader is therefore seen as changed the next time, never as unchanged.
+    pub content: Option<SecretHash>,
 }
 
 /// Reads one configuration. Ask for every key once, then call [`Reader::finish`].
@@ -228,6 +237,11 @@ impl Reader {
         };
         self.settings.push(Setting {
             path: path.to_owned(),
+            content: if path.ends_with("_file") {
+                content(&value)
+            } else {
+                None
+            },
             value,
             source,
         });
@@ -268,6 +282,13 @@ impl Reader {
         }
         None
     }
+}
+
+/// What is in a file now. Nothing that can be read once only is read here: a pipe, a descriptor of the shell.
+fn content(file: &str) -> Option<SecretHash> {
+    let is_file = std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() <= MAX_HASHED);
+    let bytes = is_file.then(|| std::fs::read(file).ok()).flatten();
+    bytes.map(|bytes| SecretHash::of(&Zeroizing::new(bytes)))
 }
 
 fn scalar(value: &Value) -> Option<String> {

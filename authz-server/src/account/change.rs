@@ -187,7 +187,8 @@ async fn take_passkey_away(
     let credential_id = required(&mut posted, "credential_id")?;
     let user_id = &posted.person.user.user_id;
     let passwords = app.config.login.passwords;
-    let provider = app.config.federation.as_ref();
+    let in_force = app.in_force();
+    let provider = in_force.changeable.federation.as_ref();
     let provider = provider.map(|provider| provider.issuer.as_str());
     if db::passkey::remove(&app.db, (user_id, &credential_id), passwords, provider).await? {
         tracing::info!(user_id, "passkey removed");

@@ -218,7 +218,8 @@ async fn sessions(app: &App, person: &SignedIn, now: UnixSeconds) -> Result<Vec<
 /// The accounts elsewhere that sign in to this one. One whose provider is configured no more is shown by its issuer.
 async fn linked(app: &App, user_id: &str) -> Result<Vec<LinkedRow>, Failure> {
     let rows = db::federated_identity::of_user(&app.db, user_id).await?;
-    let name = |issuer: String| match &app.config.federation {
+    let in_force = app.in_force();
+    let name = |issuer: String| match &in_force.changeable.federation {
         Some(provider) if provider.issuer == issuer => provider.name.clone(),
         _ => issuer,
     };

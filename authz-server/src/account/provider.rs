@@ -119,6 +119,11 @@ impl Provider {
         })
     }
 
+    /// Whether it is the one that `settings` name, and we the same to it.
+    pub(crate) fn is_of(&self, settings: &Federation) -> bool {
+        self.settings == *settings
+    }
+
     /// What the button says.
     pub(crate) fn name(&self) -> &str {
         &self.settings.name
@@ -327,6 +332,7 @@ mod tests {
             scopes: "openid".parse().unwrap(),
             create_accounts: true,
             ca_file: None,
+            authorities: None,
         }
     }
 

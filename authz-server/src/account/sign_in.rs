@@ -312,6 +312,7 @@ async fn show(
     let reader = Reader::new(app, request, browser, ui_locales);
     let hint = asking.and_then(|asking| asking.login_hint.as_deref());
     let page = reader.page();
+    let other = app.in_force().provider.clone();
     let template = SignIn {
         page,
         interaction: shown.i.filter(|_| open.is_some()),
@@ -323,9 +324,9 @@ async fn show(
         error: shown.is_wrong.then_some(page.texts().wrong_password),
         passwords: app.config.login.passwords,
         passkeys: app.passkeys.is_some(),
-        upstream: app.provider.as_ref().map(Provider::name),
+        upstream: other.as_deref().map(Provider::name),
     };
-    let provider = match &app.provider {
+    let provider = match &other {
         Some(provider) => pages::form_source(&provider.address().await),
         None => String::new(),
     };

@@ -45,13 +45,11 @@ impl Throttle {
         }
     }
 
-    /// Another rate for addresses from now on. What was counted stays.
-    pub(crate) fn set_address_rate(&self, rate: Rate) {
-        *self
-            .addresses
-            .rate
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = rate;
+    /// Other rates from now on. What was counted stays.
+    pub(crate) fn set_rates(&self, per_account: Rate, per_address: Rate) {
+        for (counts, rate) in [(&self.accounts, per_account), (&self.addresses, per_address)] {
+            *counts.rate.write().unwrap_or_else(PoisonError::into_inner) = rate;
+        }
     }
 
     /// Counts one failure for who tries, or says how long to wait.
@@ -183,11 +181,11 @@ mod tests {
         for name in ["a", "b", "c"] {
             assert!(guess(name).is_ok());
         }
-        throttle.set_address_rate("3/min".parse().unwrap());
+        throttle.set_rates("10/min".parse().unwrap(), "3/min".parse().unwrap());
         assert!(guess("d").is_ok());
         assert!(guess("e").is_err());
         assert!(throttle.enter(&stranger("e", "192.0.2.2"), NOW).is_ok());
-        throttle.set_address_rate("off".parse().unwrap());
+        throttle.set_rates("10/min".parse().unwrap(), "off".parse().unwrap());
         assert!(guess("e").is_ok());
     }
 

@@ -3,6 +3,8 @@
 
 mod account;
 
+use std::sync::Arc;
+
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
@@ -40,6 +42,26 @@ struct Content {
     i: Option<String>,
     /// When they were asked to prove who they are, if the client wants that.
     asked_for_proof_at: Option<UnixSeconds>,
+    /// To whom they were sent; a release before this one did not write it down.
+    #[serde(default)]
+    sent_to: Option<SentTo>,
+}
+
+/// The provider to whom somebody was sent, and who we are to it. By the time that they are back, the configuration may
+/// name another one: its code is not for them to redeem (RFC 9700 §4.4).
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct SentTo {
+    issuer: String,
+    client_id: String,
+}
+
+impl SentTo {
+    fn of(provider: &Provider) -> Self {
+        Self {
+            issuer: provider.settings.issuer.clone(),
+            client_id: provider.settings.client_id.clone(),
+        }
+    }
 }
 
 /// What ties the way back to the way there. Only the hash of `state` is kept; the others follow from it with a key of
@@ -78,9 +100,9 @@ pub(crate) async fn begin(app: web::Data<App>, request: HttpRequest, body: web::
         let i = params.take("i");
         match open_interaction(&app, &browser, i.as_deref(), now).await? {
             Some(waiting) if matches!(waiting.purpose, Purpose::Authorize { allowed: None, .. }) => {
-                Ok(authorize::ask_before_upstream(&app, &request, &waiting, &browser, provider).await)
+                Ok(authorize::ask_before_upstream(&app, &request, &waiting, &browser, &provider).await)
             }
-            waiting => set_off(&app, provider, (&request, &browser), waiting.map(|i| i.id), now).await,
+            waiting => set_off(&app, &provider, (&request, &browser), waiting.map(|i| i.id), now).await,
         }
     };
     answered
@@ -130,7 +152,7 @@ pub(crate) async fn consent(app: web::Data<App>, request: HttpRequest, body: web
         if !db::interaction::rewrite(&app.db, &id, &browser.hash(), &content).await? {
             return Err(Failure::Forbidden("the request has ended"));
         }
-        set_off(&app, provider, (&request, &browser), Some(id), now).await
+        set_off(&app, &provider, (&request, &browser), Some(id), now).await
     };
     answered
         .await
@@ -144,7 +166,7 @@ pub(crate) async fn callback(app: web::Data<App>, request: HttpRequest) -> HttpR
 }
 
 async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failure> {
-    let provider = provider(app)?;
+    let provider = app.in_force().provider.clone();
     let back = Back::read(request.query_string())?;
     let browser = Browser::of(app, request)?;
     let now = clock::now();
@@ -153,7 +175,13 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
     let Content {
         i,
         asked_for_proof_at,
+        sent_to,
     } = used_up(app, &browser, &errand, now).await?;
+    let is_the_same = |now: &Arc<Provider>| sent_to.is_none_or(|then| then == SentTo::of(now));
+    let Some(provider) = provider.filter(is_the_same) else {
+        tracing::info!("a sign-in elsewhere was refused: the provider is configured no more");
+        return Err(Failure::Shown(Trouble::OtherProvider));
+    };
     let metadata = provider.metadata().await?;
     // RFC 9207 §2.4: an answer of another issuer is not for our provider to exchange (mix-up).
     if back
@@ -178,7 +206,7 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
         asked_for_proof_at,
     };
     let identity = provider.identify(&answer, now).await?;
-    let user_id = account_of(app, provider, &identity, now).await?;
+    let user_id = account_of(app, &provider, &identity, now).await?;
     let user = db::user_account::find(&app.db, &user_id).await?;
     let user = user.ok_or_else(|| not_signed_in("the account is gone"))?;
     if second_factor::is_required(&user) {
@@ -225,6 +253,7 @@ async fn set_off(
     let content = Content {
         i,
         asked_for_proof_at: wants_proof.then_some(now),
+        sent_to: Some(SentTo::of(provider)),
     };
     let row = InteractionRow {
         interaction_id: errand.row_id(),
@@ -300,8 +329,8 @@ impl Back {
     }
 }
 
-fn provider(app: &App) -> Result<&Provider, Failure> {
-    app.provider.as_ref().ok_or_else(|| {
+fn provider(app: &App) -> Result<Arc<Provider>, Failure> {
+    app.in_force().provider.clone().ok_or_else(|| {
         OAuthError::new(ErrorCode::InvalidRequest, "no other sign-in is configured here").into()
     })
 }

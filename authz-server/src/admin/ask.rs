@@ -19,7 +19,7 @@ use super::problem::{Code, Problem};
 use super::resource::PATH;
 use super::tag::{self, Condition};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Changeable, Config};
 use crate::db::{Db, DbFault, Tx};
 use crate::keys::MasterKey;
 
@@ -158,10 +158,18 @@ impl<'a> Ask<'a> {
     }
 
     /// The configuration in force, value by value.
-    pub(super) fn settings(&self) -> Arc<Vec<Setting>> {
+    pub(super) fn settings(&self) -> Vec<Setting> {
         match self.place {
-            Place::Server(app) => app.settings(),
-            Place::Machine(_, config) => Arc::new(config.settings.clone()),
+            Place::Server(app) => app.in_force().settings.clone(),
+            Place::Machine(_, config) => config.settings.clone(),
+        }
+    }
+
+    /// The part of the configuration that a reload changes, as it is in force.
+    pub(super) fn changeable(&self) -> Arc<Changeable> {
+        match self.place {
+            Place::Server(app) => Arc::clone(&app.in_force().changeable),
+            Place::Machine(_, config) => Arc::clone(&config.as_read),
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) fn openapi(base: &str) -> OpenApi {
         }
         let method = match operation.method {
             Method::Get => HttpMethod::Get,
-            Method::Ask | Method::Post => HttpMethod::Post,
+            Method::Ask | Method::Post | Method::Again => HttpMethod::Post,
             Method::Patch => HttpMethod::Patch,
             Method::Delete => HttpMethod::Delete,
         };

@@ -124,7 +124,7 @@ fn import<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
             }
             (None, Some(client_id)) if standing.is_none_or(|standing| standing == Standing::Pinned) => {
                 let own = ask.server().map_or_else(|_| Own::default(), crate::app::App::own);
-                let content = document::bring(ask.config, own, &client_id).await?;
+                let content = document::bring(&ask.changeable().fetch_rules, own, &client_id).await?;
                 (content, Standing::Pinned)
             }
             _ => {
@@ -132,7 +132,7 @@ fn import<'a>(ask: &'a Ask<'a>) -> Reply<'a> {
                 return Err(Problem::new(Code::InvalidValue, sentence).into());
             }
         };
-        let prepared = document::prepare(ask.config, &content, standing, ask.now)?;
+        let prepared = document::prepare(&ask.changeable().clients, &content, standing, ask.now)?;
         ask.write(async |tx| {
             prepared.write(tx, ask.now).await?;
             let client_id = prepared.client_id();

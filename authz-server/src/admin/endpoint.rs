@@ -84,7 +84,7 @@ fn address(path: &str, operations: &[&'static Operation]) -> actix_web::Resource
     for operation in operations.iter().copied() {
         let route = match operation.method {
             Method::Get => ::web::answer::get(),
-            Method::Ask | Method::Post => web::route().guard(guard::Post()),
+            Method::Ask | Method::Post | Method::Again => web::route().guard(guard::Post()),
             Method::Patch => web::route().guard(guard::Patch()),
             Method::Delete => web::route().guard(guard::Delete()),
         };

@@ -26,6 +26,7 @@ mod once;
 mod operation;
 mod page;
 mod problem;
+pub(crate) mod reloads;
 mod resource;
 pub(crate) mod resources;
 mod right;
@@ -101,4 +102,5 @@ pub(crate) static TABLE: &[&Operation] = &[
     &running::HISTORY,
     &latency::SHOW,
     &running::CONFIGURATION,
+    &reloads::RELOAD,
 ];

@@ -16,6 +16,8 @@ pub(crate) enum Method {
     /// `POST` that reads: what it asks about must not stand in an address.
     Ask,
     Post,
+    /// `POST` that comes to the same however often it is sent.
+    Again,
     Patch,
     Delete,
 }
@@ -24,7 +26,7 @@ impl Method {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
-            Self::Ask | Self::Post => "POST",
+            Self::Ask | Self::Post | Self::Again => "POST",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
@@ -34,7 +36,7 @@ impl Method {
     pub(super) fn right(self) -> Right {
         match self {
             Self::Get | Self::Ask => Right::Read,
-            Self::Post | Self::Patch | Self::Delete => Right::Write,
+            Self::Post | Self::Again | Self::Patch | Self::Delete => Right::Write,
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) enum Code {
     NotFound,
     MethodNotAllowed,
     Conflict,
+    InvalidConfiguration,
     PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
@@ -58,6 +59,7 @@ impl Code {
             Self::NotFound => ("not_found", 404, "There is no such thing"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The address does not know the method"),
             Self::Conflict => ("conflict", 409, "It contradicts what is there"),
+            Self::InvalidConfiguration => ("invalid_configuration", 409, "The configuration has faults"),
             Self::PreconditionFailed => ("precondition_failed", 412, "It was changed meanwhile"),
             Self::TooLarge => ("too_large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The body is not JSON"),
@@ -92,6 +94,8 @@ pub(crate) struct Problem {
     pub(super) reason: Option<String>,
     /// When to come back.
     pub(super) exceeded: Option<Exceeded>,
+    /// Every fault of a file of the server's, one sentence each.
+    pub(super) faults: Vec<String>,
 }
 
 /// The body of a refusal (RFC 9457).
@@ -110,6 +114,10 @@ pub(super) struct ProblemBody<'a> {
     detail: &'a str,
     /// The kind of problem, in a word.
     code: &'a str,
+    /// Every fault of the configuration, one sentence each, where that is the problem.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(value_type = Vec<String>, required = false)]
+    faults: &'a [String],
 }
 
 impl Problem {
@@ -119,6 +127,16 @@ impl Problem {
             detail: detail.into(),
             reason: None,
             exceeded: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// A configuration that is not taken.
+    pub(crate) fn of_configuration(faults: Vec<String>) -> Self {
+        let detail = format!("nothing is changed, for: {}", faults.join("; "));
+        Self {
+            faults,
+            ..Self::new(Code::InvalidConfiguration, detail)
         }
     }
 
@@ -141,6 +159,7 @@ impl Problem {
             status,
             detail: &self.detail,
             code,
+            faults: &self.faults,
         }
     }
 }

@@ -132,7 +132,9 @@ pub(super) fn check_way(app: &App, asked: &AuthorizationRequest, way: Way) -> Re
     let details = &asked.client.details;
     let sentence = match way {
         Way::Pushed => return Ok(()),
-        _ if app.config.clients.require_pushed_requests || details.require_pushed_authorization_requests => {
+        _ if app.in_force().changeable.clients.require_pushed_requests
+            || details.require_pushed_authorization_requests =>
+        {
             "this request must be pushed first"
         }
         Way::Plain if details.require_signed_request_object => "this client must sign its requests",

@@ -45,7 +45,7 @@ pub(super) async fn read(
     if pinned.is_some_and(|alg| alg != jwt.algorithm().as_str()) {
         return Err(refused("the client is registered for another algorithm").into());
     }
-    let verified = match app.client_keys.verify(client, jwt, from).await {
+    let verified = match app.in_force().client_keys.verify(client, jwt, from).await {
         Ok(verified) => verified,
         Err(fault) => {
             return Err(refused("its signature is wrong")

@@ -14,6 +14,7 @@ mod key;
 mod node;
 mod place;
 mod print;
+mod reread;
 mod resource;
 mod user;
 
@@ -75,6 +76,8 @@ enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Let a running server read its configuration and certificate again, as SIGHUP does
+    Reload,
     Doctor(doctor::Doctor),
     /// Ask the running server whether it is ready; for container probes
     Healthcheck,
@@ -119,6 +122,9 @@ async fn dispatch(arguments: Arguments) -> Outcome {
     if let Some(place) = arguments.far.open().await? {
         return carry_out(arguments.command, &place).await;
     }
+    if matches!(arguments.command, Command::Reload) {
+        return Err(reread::WHERE.into());
+    }
     let flags = match &arguments.command {
         Command::Serve(serve) if !serve.listen.is_empty() => vec![("server.listen", serve.listen.join(","))],
         _ => Vec::new(),
@@ -128,7 +134,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         flags,
     };
     let config = source.read()?;
-    reload::follow_filter(&config);
+    reload::follow_filter(&config.as_read);
     match arguments.command {
         Command::Serve(_) => {
             Box::pin(server::serve(config, source)).await?;
@@ -150,6 +156,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             settings(rows)
         }
         Command::Doctor(doctor) => doctor.run(&config).await,
+        Command::Reload => Err(reread::WHERE.into()),
         Command::Healthcheck => health::check(&config).await,
     }
 }
@@ -163,6 +170,7 @@ async fn carry_out(command: Command, place: &Place) -> Outcome {
         Command::User(command) => Box::pin(command.run(place)).await,
         Command::Key(command) => Box::pin(command.run(place)).await,
         Command::Audit(command) => Box::pin(command.run(place)).await,
+        Command::Reload => reread::run(place).await,
         Command::Config(ConfigCommand::Show) => settings(place.all(&running::CONFIGURATION, &[]).await?),
         _ => Err(NOT_FAR.into()),
     }

@@ -253,7 +253,7 @@ async fn far(
         document: operation.has_body().then_some(&document),
     };
     // Other changes are made once: nobody could tell the answer to the second try from a refusal of the first.
-    let may_repeat = is_creation || matches!(operation.method, Method::Get | Method::Ask);
+    let may_repeat = is_creation || matches!(operation.method, Method::Get | Method::Ask | Method::Again);
     let answer = persist(client, token, &message, may_repeat)
         .await
         .map_err(|fault| format!("{}: {fault}", url.origin().ascii_serialization()))?;

@@ -52,7 +52,7 @@ impl Usage {
 pub(crate) async fn write(app: &App, now: UnixSeconds) -> Result<(), DbFault> {
     let mut noted: Vec<String> = std::mem::take(&mut *app.usage.waiting()).into_iter().collect();
     let day = UnixSeconds(now.0.div_euclid(DAY) * DAY);
-    let expires_at = now + app.config.clients.registration.unused_ttl;
+    let expires_at = now + app.in_force().changeable.clients.registration.unused_ttl;
     while let Some(client_id) = noted.last() {
         if let Err(fault) = db::client_life::note_use(&app.db, client_id, day, expires_at).await {
             app.usage.waiting().extend(noted);

@@ -1,8 +1,7 @@
-//! `[admin]`: where operators reach the API, and how often they may ask.
+//! `[admin]`: where operators reach the API.
 
 use std::net::SocketAddr;
 
-use ::web::rates::Rate;
 use shared::config::Reader;
 use shared::tls::TlsMode;
 use shared::uri::Issuer;
@@ -20,8 +19,6 @@ pub(crate) struct Admin {
     is_everywhere: bool,
     /// Whether the console is there, where the API is.
     pub(crate) has_console: bool,
-    /// Requests by who asks.
-    pub(crate) rate: Rate,
 }
 
 impl Admin {
@@ -35,7 +32,6 @@ impl Admin {
             is_everywhere: is_public || (is_local && listen.is_empty()),
             url: section.optional("url"),
             has_console: section.value("console", "true").unwrap_or(true),
-            rate: section.value("rate", "600/min").unwrap_or_else(Rate::unlimited),
             listen,
         }
     }

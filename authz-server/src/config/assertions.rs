@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn every_way_to_say_where_keys_are() {
         let config = read(&platform("name = \"p\"\nissuer = \"https://op.example\"")).unwrap();
-        let found = &config.assertions.workloads[0];
+        let found = &config.as_read.assertions.workloads[0];
         assert_eq!((found.name.as_str(), found.rules.len()), ("p", 1));
         assert_eq!(found.rules[0].resource, "https://rs.example/mcp");
         // Beside the provider of sign-ins, an issuer that is no address, keys that are elsewhere.
@@ -206,8 +206,8 @@ mod tests {
             )
         );
         let config = read(&text).unwrap();
-        assert!(config.federation.is_some() && config.assertions.id_jag_replay);
-        assert_eq!(config.assertions.id_jag[0].clients, ["c_y"]);
+        assert!(config.as_read.federation.is_some() && config.as_read.assertions.id_jag_replay);
+        assert_eq!(config.as_read.assertions.id_jag[0].clients, ["c_y"]);
     }
 
     #[test]

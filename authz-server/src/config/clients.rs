@@ -95,6 +95,24 @@ impl Clients {
         }
     }
 
+    /// Whether documents are fetched as by `other`: from the same hosts, as often, and worth the same scopes.
+    pub(crate) fn has_documents_of(&self, other: &Self) -> bool {
+        let hosts = |one: &Self| {
+            (
+                one.metadata_documents,
+                one.document_hosts.clone(),
+                one.scopes.clone(),
+            )
+        };
+        hosts(self) == hosts(other) && self.has_fetches_of(other)
+    }
+
+    /// Whether as much may be fetched as by `other`.
+    pub(crate) fn has_fetches_of(&self, other: &Self) -> bool {
+        let rates = |one: &Self| (one.fetches_per_address, one.fetches_per_host);
+        rates(self) == rates(other)
+    }
+
     /// Whether documents of `host` are fetched.
     pub(crate) fn fetches_from(&self, host: &str) -> bool {
         match self.metadata_documents {

@@ -59,6 +59,7 @@ mod tests {
         ))
         .unwrap();
         let modes: Vec<_> = config
+            .as_read
             .exchange
             .iter()
             .map(|edge| (edge.mode, edge.consent))
@@ -70,7 +71,7 @@ mod tests {
                 (Mode::Impersonation, Consent::Person)
             ]
         );
-        assert!(read("").unwrap().exchange.is_empty());
+        assert!(read("").unwrap().as_read.exchange.is_empty());
         for (written, instead, part) in [
             ("from_client = \"c_x\"\n", "", "exchange.0.from_client"),
             ("subject_audience", "audience", "exchange.0.subject_audience"),

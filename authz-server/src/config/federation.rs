@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use shared::config::Reader;
 use shared::scope::Scope;
-use shared::secret::Secret;
+use shared::secret::{Secret, SecretHash};
 use shared::uri::Issuer;
 
 /// The provider and who we are to it.
@@ -26,6 +26,22 @@ pub(crate) struct Federation {
     pub(crate) create_accounts: bool,
     /// Certificate authorities to trust besides the public ones.
     pub(crate) ca_file: Option<PathBuf>,
+    /// What was in that file.
+    pub(crate) authorities: Option<SecretHash>,
+}
+
+impl PartialEq for Federation {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |one: &Self| {
+            (
+                (one.issuer.clone(), one.client_id.clone(), one.name.clone()),
+                one.client_secret.as_ref().map(Secret::hash),
+                (one.scopes.clone(), one.create_accounts),
+                (one.ca_file.clone(), one.authorities),
+            )
+        };
+        all(self) == all(other)
+    }
 }
 
 impl Federation {
@@ -39,6 +55,7 @@ impl Federation {
         let scopes: Option<Scope> = section.value("scopes", "openid profile email");
         let create_accounts = section.value("create_accounts", "true").unwrap_or(true);
         let ca_file = section.optional("ca_file");
+        let authorities = section.content_of("ca_file");
         let Some(issuer) = issuer else {
             if client_id.is_some() || secret_file.is_some() {
                 section.fault("issuer", "is missing: who is the provider?");
@@ -82,6 +99,7 @@ impl Federation {
             scopes: scopes?,
             create_accounts,
             ca_file,
+            authorities,
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ::web::rates::Rate;
 use shared::config::{Reader, Span};
 
 /// How people sign in.
@@ -16,8 +15,6 @@ pub(crate) struct Login {
     pub(crate) session_ttl: Duration,
     /// How long it may do nothing meanwhile.
     pub(crate) session_idle: Duration,
-    /// Failed sign-ins of one account before it is slowed down, whoever tries.
-    pub(crate) per_account: Rate,
     /// Whether clients may be approved without a person; for tests on loopback.
     pub(crate) testing_door: bool,
 }
@@ -31,9 +28,6 @@ impl Login {
             passkeys: login.value("passkeys", "true").unwrap_or(true),
             session_ttl: span(&mut login, "session_ttl", "12h"),
             session_idle: span(&mut login, "session_idle", "2h"),
-            per_account: login
-                .value("per_account", "10/min")
-                .unwrap_or_else(Rate::unlimited),
             testing_door: login.value("testing_door", "false").unwrap_or(false),
         };
         if read.testing_door && !is_local {

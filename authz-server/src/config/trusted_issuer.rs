@@ -6,6 +6,7 @@ use shared::config::Section;
 use shared::http_client::HttpClient;
 use shared::jose::{Algorithm, KeySet};
 use shared::jwks::{DEFAULT_MAX_STALE, KeySetSettings, RemoteKeySet};
+use shared::secret::SecretHash;
 use shared::uri::{Issuer, is_loopback};
 use url::Url;
 
@@ -20,11 +21,13 @@ pub(crate) struct TrustedIssuer {
     /// What its assertions may be signed with.
     pub(crate) algorithms: Vec<Algorithm>,
     source: KeySource,
+    /// The authorities that are trusted there: the file and what was in it.
+    authorities: (Option<PathBuf>, Option<SecretHash>),
     http: HttpClient,
 }
 
 /// Where the keys are.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum KeySource {
     /// The issuer's metadata says it (RFC 8414 §3, OpenID Connect Discovery §4).
     Metadata(Issuer),
@@ -45,6 +48,7 @@ impl TrustedIssuer {
         if algorithms.is_empty() {
             section.fault("algorithms", "at least one is needed");
         }
+        let authorities = (ca_file.clone(), section.content_of("ca_file"));
         let http = match HttpClient::new(ca_file.as_deref()) {
             Ok(http) => Some(http),
             Err(fault) => {
@@ -83,8 +87,14 @@ impl TrustedIssuer {
             issuer,
             algorithms,
             source,
+            authorities,
             http: http?,
         })
+    }
+
+    /// Whether its keys are those of `other`: from the same place, fetched in the same trust.
+    pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
+        (&self.issuer, &self.source, &self.authorities) == (&other.issuer, &other.source, &other.authorities)
     }
 
     /// Its key set, not yet asked for. Call it on the program's own runtime.

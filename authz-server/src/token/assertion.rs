@@ -30,12 +30,19 @@ pub(crate) struct AssertionKeys {
 }
 
 impl AssertionKeys {
-    /// Call it on the program's own runtime.
-    pub(crate) fn new(settings: &Assertions) -> Self {
-        let set = |trust: &TrustedIssuer| (trust.issuer.clone(), trust.key_set());
+    /// Keys that were fetched `before`, from the same place in the same trust, are kept. Call it on the program's own
+    /// runtime.
+    pub(crate) fn new(settings: &Assertions, before: Option<(&Assertions, &Self)>) -> Self {
+        let (id_jag, workloads) = (&settings.id_jag, &settings.workloads);
         Self {
-            id_jag: settings.id_jag.iter().map(|known| set(&known.trust)).collect(),
-            workload: settings.workloads.iter().map(|known| set(&known.trust)).collect(),
+            id_jag: key_sets(
+                id_jag.iter().map(|known| &known.trust),
+                before.map(|(then, keys)| (then.id_jag.iter().map(|known| &known.trust), &keys.id_jag)),
+            ),
+            workload: key_sets(
+                workloads.iter().map(|known| &known.trust),
+                before.map(|(then, keys)| (then.workloads.iter().map(|known| &known.trust), &keys.workload)),
+            ),
         }
     }
 
@@ -46,6 +53,25 @@ impl AssertionKeys {
     pub(super) fn of_workload(&self, trust: &TrustedIssuer) -> Option<&RemoteKeySet> {
         self.workload.get(&trust.issuer)
     }
+}
+
+type KeySets = HashMap<String, RemoteKeySet>;
+
+fn key_sets<'t>(
+    now: impl Iterator<Item = &'t TrustedIssuer>,
+    before: Option<(impl Iterator<Item = &'t TrustedIssuer>, &KeySets)>,
+) -> KeySets {
+    let (then, kept): (Vec<_>, _) = match before {
+        Some((then, kept)) => (then.collect(), Some(kept)),
+        None => (Vec::new(), None),
+    };
+    now.map(|trust| {
+        let is_known = then.iter().any(|known| trust.has_keys_of(known));
+        let known = kept.filter(|_| is_known).and_then(|kept| kept.get(&trust.issuer));
+        let keys = known.cloned().unwrap_or_else(|| trust.key_set());
+        (trust.issuer.clone(), keys)
+    })
+    .collect()
 }
 
 /// The key to which an assertion is bound. What is not understood asks for a proof that nobody would check, so it is

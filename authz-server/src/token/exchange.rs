@@ -40,7 +40,8 @@ pub(super) async fn decide(
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, sentence).into());
     }
     let (client, proof) = (client.client(), asked.confirmation.as_ref());
-    let edges = &app.config.exchange;
+    let in_force = app.in_force();
+    let edges = &in_force.changeable.exchange;
     if !edges.iter().any(|edge| edge.from_client == client.client_id) {
         // Before anything is said about a token: who may not exchange may not probe tokens either.
         return Err(refuse(Refusal::NoEdges));

@@ -39,9 +39,10 @@ pub(super) async fn decide(
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, sentence).into());
     }
     let client = client.client();
-    let settings = &app.config.assertions;
+    let in_force = app.in_force();
+    let settings = &in_force.changeable.assertions;
     let provider = assertion::claimed_issuer(&jwt, &settings.id_jag, |known| &known.trust)?;
-    let keys = app.assertion_keys.of_id_jag(&provider.trust);
+    let keys = in_force.assertion_keys.of_id_jag(&provider.trust);
     let shown = assertion::verify(jwt, &provider.trust, keys, Some(LONGEST), now).await?;
     if !assertion::is_for_us(&shown.jwt, &app.config, &[]) {
         return Err(not_valid(JwtFault("aud is not this server alone")).into());

@@ -6,7 +6,8 @@ use crate::error::Failure;
 
 /// Warns of every rule and edge that cannot be used as things are.
 pub(crate) async fn warn_of_unknown(app: &App) -> Result<(), Failure> {
-    let config = &app.config;
+    let in_force = app.in_force();
+    let config = &in_force.changeable;
     let rules = config
         .assertions
         .workloads

@@ -117,7 +117,7 @@ impl House {
         };
         db::resource::insert(&db, &row).await.unwrap();
         add_user(&db, "u_1").await;
-        let app = Box::pin(App::new(config, db, None, NOW)).await.unwrap();
+        let app = Box::pin(App::new(config, db, NOW)).await.unwrap();
         let client = add_client(&app, "c_x").await;
         let other = add_client(&app, "c_y").await;
         let mut house = Self {

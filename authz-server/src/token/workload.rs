@@ -27,8 +27,10 @@ pub(super) async fn decide(
     (jwt, asked): (SignedJwt<'_>, &TokenRequest),
     now: UnixSeconds,
 ) -> Result<Permit, Failure> {
-    let platform = assertion::claimed_issuer(&jwt, &app.config.assertions.workloads, |known| &known.trust)?;
-    let keys = app.assertion_keys.of_workload(&platform.trust);
+    let in_force = app.in_force();
+    let platforms = &in_force.changeable.assertions.workloads;
+    let platform = assertion::claimed_issuer(&jwt, platforms, |known| &known.trust)?;
+    let keys = in_force.assertion_keys.of_workload(&platform.trust);
     let shown = assertion::verify(jwt, &platform.trust, keys, None, now).await?;
     let token_endpoint = app.config.issuer.endpoint("/oauth/token");
     if !assertion::is_for_us(&shown.jwt, &app.config, &[&token_endpoint]) {

@@ -23,6 +23,7 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCo
     }
     let ring = Ring::default();
     ring.start();
+    Ring::follow_filter(config.log_filter.as_deref());
     let resource = config.resource.clone();
     // actix starts its own workers, one for each core; this runtime only waits for them.
     let runtime = tokio::runtime::Builder::new_multi_thread()

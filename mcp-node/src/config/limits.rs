@@ -33,7 +33,7 @@ pub struct Share {
 }
 
 /// What holds for the tools whose name fits.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToolLimit {
     /// Their names.
     pub tool: Pattern,

@@ -75,16 +75,17 @@ impl Gauges {
         self.lock().bounded.push(bounded);
     }
 
-    /// Shows a rate too, unless there is none.
-    pub(super) fn rate(&self, by: &'static str, tool: &str, rate: Rate) {
-        let Some((count, window)) = rate.count_and_window() else {
-            return;
-        };
-        self.lock().rates.push(PerMinute {
-            by,
-            tool: tool.to_owned(),
-            requests: f64::from(count) * 60.0 / window.as_secs_f64(),
+    /// Shows these rates, those that limit anything, in the place of what was shown.
+    pub(super) fn set_rates<'r>(&self, rates: impl Iterator<Item = (&'static str, &'r str, Rate)>) {
+        let shown = rates.filter_map(|(by, tool, rate)| {
+            let (count, window) = rate.count_and_window()?;
+            Some(PerMinute {
+                by,
+                tool: tool.to_owned(),
+                requests: f64::from(count) * 60.0 / window.as_secs_f64(),
+            })
         });
+        self.lock().rates = shown.collect();
     }
 
     /// All limits now.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::web::rates::{Exceeded, KeyedLimit};
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::gauges::{Bounded, Gauge};
@@ -24,15 +25,43 @@ const COME_BACK_TO_STREAM: Duration = Duration::from_secs(15);
 pub(super) struct Limits {
     calls: Arc<Seats>,
     streams: Arc<Seats>,
-    time: Duration,
     /// The largest body of any request, in bytes.
     body: usize,
-    tools: Vec<OfTool>,
+    of_tools: ArcSwap<OfTools>,
+}
+
+/// What holds for tools, as it is now.
+#[derive(Debug)]
+struct OfTools {
+    time: Duration,
+    tools: Vec<Arc<OfTool>>,
+}
+
+impl OfTools {
+    fn new(limits: &CallLimits, before: Option<&Self>) -> Self {
+        let known = before.map(|before| &before.tools[..]).unwrap_or_default();
+        let of_tool = |limit: &ToolLimit| {
+            let same = known.iter().find(|known| known.limit == *limit);
+            // What is counted against a limit that stays is counted on.
+            same.cloned().unwrap_or_else(|| Arc::new(OfTool::new(limit)))
+        };
+        Self {
+            time: limits.time,
+            tools: limits.tools.iter().map(of_tool).collect(),
+        }
+    }
+
+    fn of<'s>(&'s self, tool: Option<&str>) -> impl Iterator<Item = &'s OfTool> {
+        let fits = move |limit: &&OfTool| tool.is_some_and(|name| limit.tool.matches(name));
+        self.tools.iter().map(|limit| &**limit).filter(fits)
+    }
 }
 
 /// What holds for the tools whose name fits.
 #[derive(Debug)]
 struct OfTool {
+    /// As it is configured.
+    limit: ToolLimit,
     tool: Pattern,
     rate: KeyedLimit,
     /// How many there may be, and those that are left.
@@ -48,28 +77,42 @@ pub(super) struct Held {
     of_tools: Vec<OwnedSemaphorePermit>,
 }
 
-impl Limits {
-    pub(super) fn new(limits: &CallLimits, body: usize) -> Self {
-        let of_tool = |limit: &ToolLimit| OfTool {
+impl OfTool {
+    fn new(limit: &ToolLimit) -> Self {
+        Self {
+            limit: limit.clone(),
             tool: limit.tool.clone(),
             rate: KeyedLimit::new(limit.rate),
             at_once: limit.calls.map(|calls| (calls, Arc::new(Semaphore::new(calls)))),
             time: limit.time,
             body: limit.body.map(|body| body.0),
-        };
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn new(limits: &CallLimits, body: usize) -> Self {
         Self {
             calls: Arc::new(Seats::new(limits.calls)),
             streams: Arc::new(Seats::new(limits.streams)),
-            time: limits.time,
             body,
-            tools: limits.tools.iter().map(of_tool).collect(),
+            of_tools: ArcSwap::from_pointee(OfTools::new(limits, None)),
         }
+    }
+
+    /// Other limits from now on. What is under way goes on as it began.
+    pub(super) fn change(&self, limits: &CallLimits) {
+        self.calls.set_share(limits.calls);
+        self.streams.set_share(limits.streams);
+        let next = OfTools::new(limits, Some(&self.of_tools.load()));
+        self.of_tools.store(Arc::new(next));
     }
 
     /// Takes what `operation` of `owner` needs. What it got is given back when it gets no further.
     pub(super) fn take(&self, owner: Owner<'_>, operation: &Operation<'_>) -> Result<Held, Refusal> {
         let mut held = Held::default();
-        for limit in self.of(operation.tool) {
+        let of_tools = self.of_tools.load_full();
+        for limit in of_tools.of(operation.tool) {
             let size = operation.size();
             if limit.body.is_some_and(|most| size > most) {
                 return Err(Refusal::TooLarge);
@@ -91,19 +134,15 @@ impl Limits {
 
     /// How long the tool `name` may take.
     pub(super) fn time(&self, name: &str) -> Duration {
-        self.of(Some(name))
-            .find_map(|limit| limit.time)
-            .unwrap_or(self.time)
+        let of_tools = self.of_tools.load();
+        let own = of_tools.of(Some(name)).find_map(|limit| limit.time);
+        own.unwrap_or(of_tools.time)
     }
 
     /// The rates that have tables, to be tidied.
-    pub(super) fn rates(&self) -> impl Iterator<Item = KeyedLimit> {
-        self.tools.iter().map(|limit| limit.rate.clone())
-    }
-
-    fn of<'s>(&'s self, tool: Option<&str>) -> impl Iterator<Item = &'s OfTool> {
-        let fits = move |limit: &&OfTool| tool.is_some_and(|name| limit.tool.matches(name));
-        self.tools.iter().filter(fits)
+    pub(super) fn rates(&self) -> Vec<KeyedLimit> {
+        let of_tools = self.of_tools.load();
+        of_tools.tools.iter().map(|limit| limit.rate.clone()).collect()
     }
 }
 
@@ -126,9 +165,10 @@ impl Bounded for Limits {
             ]);
         }
         let seconds = |time: Duration| usize::try_from(time.as_secs()).unwrap_or(usize::MAX);
-        gauges.push(Gauge::of_each("call_seconds", seconds(self.time)));
+        let of_tools = self.of_tools.load();
+        gauges.push(Gauge::of_each("call_seconds", seconds(of_tools.time)));
         gauges.push(Gauge::of_each("body_bytes", self.body));
-        for limit in &self.tools {
+        for limit in &of_tools.tools {
             let mut add = |gauge: Gauge| gauges.push(gauge.for_tools(limit.tool.as_str()));
             if let Some((most, left)) = &limit.at_once {
                 let used = most.saturating_sub(left.available_permits());
@@ -244,7 +284,7 @@ mod tests {
         assert_eq!(limits.time("fs_write").as_secs(), 5);
         assert_eq!(limits.time("fs_read").as_secs(), 60);
         assert_eq!(
-            limits.rates().map(|limit| limit.rate()).collect::<Vec<_>>(),
+            limits.rates().iter().map(KeyedLimit::rate).collect::<Vec<_>>(),
             [Rate::unlimited(), "2/h".parse().unwrap()]
         );
     }

@@ -10,15 +10,16 @@ use crate::config::Share;
 /// The seats of one node.
 #[derive(Debug)]
 pub(super) struct Seats {
-    share: Share,
     /// Owners are hashed with a random state, so that an entry is small whatever their names.
     hasher: RandomState,
     taken: Mutex<Taken>,
 }
 
 /// Only owners of a seat are in the table, so it is never larger than there are seats.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taken {
+    /// How many there may be. After it has become smaller, more may be taken for a while.
+    share: Share,
     all: usize,
     by_owner: HashMap<u64, usize>,
 }
@@ -52,10 +53,18 @@ pub(crate) enum Full {
 impl Seats {
     pub(super) fn new(share: Share) -> Self {
         Self {
-            share,
             hasher: RandomState::new(),
-            taken: Mutex::default(),
+            taken: Mutex::new(Taken {
+                share,
+                all: 0,
+                by_owner: HashMap::new(),
+            }),
         }
+    }
+
+    /// Another share from now on. Who has a seat keeps it.
+    pub(super) fn set_share(&self, share: Share) {
+        self.lock().share = share;
     }
 
     /// A seat for one more of `owner`.
@@ -66,13 +75,13 @@ impl Seats {
         ];
         let mut taken = self.lock();
         let of = |taken: &Taken, owner: u64| taken.by_owner.get(&owner).copied().unwrap_or(0);
-        if of(&taken, owners[1]) >= self.share.per_subject {
+        if of(&taken, owners[1]) >= taken.share.per_subject {
             return Err(Full::Subject);
         }
-        if of(&taken, owners[0]) >= self.share.per_client {
+        if of(&taken, owners[0]) >= taken.share.per_client {
             return Err(Full::Client);
         }
-        if taken.all >= self.share.all {
+        if taken.all >= taken.share.all {
             return Err(Full::Node);
         }
         taken.all += 1;
@@ -91,7 +100,7 @@ impl Seats {
     }
 
     pub(super) fn share(&self) -> Share {
-        self.share
+        self.lock().share
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
@@ -165,6 +174,14 @@ mod tests {
         taken.push(seats.take(owner("c", "x")).unwrap());
         assert_eq!(seats.take(owner("d", "y")).unwrap_err(), Full::Node);
         assert_eq!(seats.taken(), 6);
+        // A smaller share takes nobody's seat away, and lets nobody in until there are fewer.
+        let share = Share {
+            all: 2,
+            ..seats.share()
+        };
+        seats.set_share(share);
+        taken.truncate(3);
+        assert_eq!(seats.take(owner("d", "y")).unwrap_err(), Full::Node);
         drop(taken);
         assert!(seats.lock().by_owner.is_empty() && seats.taken() == 0);
         drop(seats.take(owner("d", "y")).unwrap());

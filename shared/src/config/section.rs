@@ -7,6 +7,7 @@ use std::str::FromStr;
 use toml::Value;
 
 use super::{Reader, scalar};
+use crate::secret::SecretHash;
 
 /// One section while it is read. Each getter returns a usable value even after a fault, so that reading goes on.
 #[derive(Debug)]
@@ -108,6 +109,13 @@ impl Section<'_> {
             }
         }
         map
+    }
+
+    /// What was in the file that `key` names, when the key was read ([`super::Setting::content`]).
+    pub fn content_of(&self, key: &str) -> Option<SecretHash> {
+        let path = format!("{}.{key}", self.prefix);
+        let mut settings = self.reader.settings.iter();
+        settings.find(|one| one.path == path).and_then(|one| one.content)
     }
 
     /// Remembers a fault about `key` that the caller found.

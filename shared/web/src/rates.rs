@@ -3,25 +3,23 @@
 //! What actix-governor leaves open is closed here: `Retry-After` is rounded up, the `RateLimit` fields are sent,
 //! and [`forget_the_idle`] keeps the tables from growing with every address ever seen.
 
+mod by_address;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_governor::{GovernorConfig, GovernorConfigBuilder, KeyExtractor, SimpleKeyExtractionError};
-use actix_web::dev::ServiceRequest;
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder};
 use arc_swap::ArcSwap;
-use governor::clock::{Clock, DefaultClock, QuantaInstant};
-use governor::middleware::NoOpMiddleware;
-use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::address::ClientAddress;
+pub use self::by_address::AddressLimit;
 use crate::answer;
 
 /// So many requests in so much time, written `100/min`, `20/s`, `5000/h` or `off`.
@@ -101,40 +99,6 @@ impl Rate {
     fn quota(self) -> Option<Quota> {
         let (count, per) = self.0?;
         Some(Quota::with_period(per / count.get())?.allow_burst(count))
-    }
-}
-
-/// The limit by address, as actix-governor wants it.
-pub type AddressLimit = GovernorConfig<ByAddress, NoOpMiddleware<QuantaInstant>>;
-
-/// Builds the limit by address; `None` when it is off. Build it once, outside of the workers, so that they share it.
-pub fn by_address(rate: Rate) -> Option<AddressLimit> {
-    let (count, per) = rate.0?;
-    let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress(rate));
-    builder.period(per / count.get()).burst_size(count.get()).finish()
-}
-
-/// Counts by [`ClientAddress::limit_key`].
-#[derive(Clone, Copy, Debug)]
-pub struct ByAddress(Rate);
-
-impl KeyExtractor for ByAddress {
-    type Key = IpAddr;
-    type KeyExtractionError = SimpleKeyExtractionError<&'static str>;
-
-    fn extract(&self, request: &ServiceRequest) -> Result<IpAddr, Self::KeyExtractionError> {
-        let address = request.extensions().get::<ClientAddress>().copied();
-        address
-            .map(ClientAddress::limit_key)
-            .ok_or_else(|| SimpleKeyExtractionError::new("the frame is not in place"))
-    }
-
-    fn exceed_rate_limit_response(
-        &self,
-        until: &NotUntil<QuantaInstant>,
-        _: HttpResponseBuilder,
-    ) -> HttpResponse {
-        Exceeded::new(until.wait_time_from(DefaultClock::default().now()), self.0).answer()
     }
 }
 
@@ -280,16 +244,14 @@ impl fmt::Debug for KeyedLimit {
     }
 }
 
-/// Once a minute, drops what no longer limits anyone. Runs until the program ends.
-pub async fn forget_the_idle(by_address: Option<AddressLimit>, others: Vec<KeyedLimit>) {
+/// Once a minute, drops what no longer limits anyone, from `by_address` and from what are the `others` then. Runs until
+/// the program ends.
+pub async fn forget_the_idle(by_address: AddressLimit, others: impl Fn() -> Vec<KeyedLimit>) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         minute.tick().await;
-        if let Some(limit) = &by_address {
-            limit.limiter().retain_recent();
-            limit.limiter().shrink_to_fit();
-        }
-        others.iter().for_each(KeyedLimit::forget_the_idle);
+        by_address.forget_the_idle();
+        others().iter().for_each(KeyedLimit::forget_the_idle);
     }
 }
 

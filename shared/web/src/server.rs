@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_governor::Governor;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -33,8 +32,8 @@ pub struct Listen {
     pub tls: Option<ServerTls>,
     /// Plain HTTP that leads to https. It needs `tls`.
     pub redirect: Redirect,
-    /// The limit by caller's address; `None` when it is off.
-    pub per_address: Option<AddressLimit>,
+    /// The limit by caller's address.
+    pub per_address: AddressLimit,
     /// Whether a request ends as soon as its caller closes the connection, or even the sending half of it. Otherwise
     /// that is noticed only when something is written.
     pub cancel_on_disconnect: bool,
@@ -76,10 +75,7 @@ pub async fn run(
             .default_service(web::to(answer::not_found));
         #[cfg(debug_assertions)]
         let routes = routes.configure(panic_on_request);
-        match &limit {
-            None => app.service(routes),
-            Some(limit) => app.service(routes.wrap(Governor::new(limit))),
-        }
+        app.service(routes.wrap(limit.clone()))
     })
     .on_connect(client_certificate::keep)
     .disable_signals()
@@ -198,26 +194,6 @@ fn bindable(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 
 fn cannot_listen(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-}
-
-/// Shows another certificate after each SIGHUP, if its files have one that is in order. Runs until the program ends.
-pub async fn renew_certificate(tls: ServerTls) {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be received: a new certificate waits for a restart");
-        return;
-    };
-    while hang_up.recv().await.is_some() {
-        match tls.read_again() {
-            Ok(Some(renewal)) if renewal.is_new() => {
-                renewal.apply();
-                tracing::info!("another certificate is shown from now on");
-            }
-            Ok(_) => tracing::debug!("the certificate is as before"),
-            Err(fault) => tracing::error!(%fault, "the certificate stays as it was"),
-        }
-    }
 }
 
 /// Resolves when the process gets SIGTERM or SIGINT.

@@ -65,11 +65,17 @@ impl LoneNode {
     /// When the node does not start.
     #[must_use]
     pub fn start_with(issuer: Issuer, keys: (Key, Key, Key), more: &str) -> Self {
-        let table = format!(
-            "\n[[issuer]]\nurl = \"{}\"\nkind = \"edge-hive\"\n{more}",
-            issuer.url
-        );
+        let table = table_of(&issuer, more);
         Self::start_table(issuer, keys, &table)
+    }
+
+    /// Writes another file for the node, from the next reload on: that of [`Self::start_with`].
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn rewrite(&mut self, more: &str) {
+        self.node.extra = table_of(&self.issuer, more);
+        self.node.write_config().unwrap();
     }
 
     /// A node in front of an issuer that is already there, with `[[issuer]]` tables of one's own.
@@ -202,6 +208,11 @@ impl LoneNode {
     pub fn log(&self) -> String {
         self.program.lock().unwrap_or_else(PoisonError::into_inner).log()
     }
+}
+
+fn table_of(issuer: &Issuer, more: &str) -> String {
+    let url = &issuer.url;
+    format!("\n[[issuer]]\nurl = \"{url}\"\nkind = \"edge-hive\"\n{more}")
 }
 
 fn describe(folder: &TempDir, issuer: &Issuer, table: &str) -> Node {

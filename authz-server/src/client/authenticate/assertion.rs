@@ -94,7 +94,7 @@ impl<'a> Assertion<'a> {
                 self.jwt.algorithm()
             )));
         }
-        let jwt = match app.client_keys.verify(client, self.jwt, from).await {
+        let jwt = match app.in_force().client_keys.verify(client, self.jwt, from).await {
             Ok(jwt) => jwt,
             Err(fault) => return Ok(Err(format!("the assertion: {}", fault.unproven(client)?))),
         };

@@ -2,6 +2,7 @@
 //! key, the handshake has shown; here it is decided whether the certificate is the client's.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ::web::address::ClientAddress;
 use shared::clock::UnixSeconds;
@@ -93,14 +94,15 @@ async fn is_registered(
     shown: &X509Certificate<'_>,
     from: ClientAddress,
 ) -> Checked {
-    let keys = match app.client_keys.of(client, from).await {
+    let client_keys = Arc::clone(&app.in_force().client_keys);
+    let keys = match client_keys.of(client, from).await {
         Ok(keys) => keys,
         Err(fault) => return fault.unproven(client).map(Err),
     };
     if has(&keys, shown) {
         return Ok(Ok(()));
     }
-    match app.client_keys.newer(client, &keys, from).await {
+    match client_keys.newer(client, &keys, from).await {
         Ok(Some(newer)) if has(&newer, shown) => Ok(Ok(())),
         Ok(_) => Ok(Err("its certificate is none that it registered".to_owned())),
         Err(fault) => fault.unproven(client).map(Err),

@@ -71,6 +71,21 @@ impl Documents {
         }
     }
 
+    /// The same fetcher and the same counts for other `settings`. What was fetched by the old ones is forgotten.
+    pub(crate) fn anew(&self, settings: &Clients) -> Self {
+        Self {
+            copies: Cache::new(COPIES),
+            failed: Cache::new(COPIES),
+            under_way: Mutex::default(),
+            per_address: self.per_address.clone(),
+            own: self.own.clone(),
+            per_host: self.per_host.clone(),
+            in_all: self.in_all.clone(),
+            settings: settings.clone(),
+            outbound: self.outbound.clone(),
+        }
+    }
+
     /// Limits whose idle entries are to be dropped now and then.
     pub(crate) fn limits(&self) -> [KeyedLimit; 4] {
         [&self.per_address, &self.own, &self.per_host, &self.in_all].map(KeyedLimit::clone)
@@ -213,7 +228,7 @@ mod tests {
     /// With these lines in the section of clients.
     fn documents_with(lines: &str) -> Documents {
         let reader = Reader::from_text(format!("[clients]\n{lines}"), &BTreeMap::new()).unwrap();
-        let settings = Config::read(reader).unwrap().clients;
+        let settings = Config::read(reader).unwrap().as_read.clients.clone();
         Documents::new(GuardedClient::new(vec![], Own::default()).unwrap(), &settings)
     }
 

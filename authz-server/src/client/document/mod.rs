@@ -74,11 +74,12 @@ impl Document {
 /// Counts a request of `from` if it would make us fetch something. Call it before [`current`] wherever a stranger names
 /// the client.
 pub(crate) async fn admit(app: &App, client_id: &str, from: ClientAddress) -> Result<(), Failure> {
-    let Some(url) = address(client_id).filter(|url| app.documents.covers(url)) else {
+    let in_force = app.in_force();
+    let Some(url) = address(client_id).filter(|url| in_force.documents.covers(url)) else {
         return Ok(());
     };
     if app.client(url.as_str()).await?.is_none() {
-        app.documents.admit(&url, from.limit_key())?;
+        in_force.documents.admit(&url, from.limit_key())?;
     }
     Ok(())
 }
@@ -90,6 +91,7 @@ pub(crate) async fn current(
     client_id: &str,
     now: UnixSeconds,
 ) -> Result<Option<Arc<Client>>, Failure> {
+    let documents = Arc::clone(&app.in_force().documents);
     let known = app.client(client_id).await?;
     // No document brings back what is revoked, so it is not asked for either.
     if known.as_ref().is_some_and(|client| client.is_revoked) {
@@ -100,7 +102,7 @@ pub(crate) async fn current(
         // Registered here, or pinned: whatever is published there means nothing to us.
         (Some(None), _) | (None, None) => return Ok(known),
         (Some(Some(document)), _) if document.is_pinned => return Ok(known),
-        (_, Some(url)) if app.documents.covers(&url) => url,
+        (_, Some(url)) if documents.covers(&url) => url,
         // Documents of that host are not, or no longer, relied on.
         _ => return Ok(None),
     };
@@ -109,11 +111,11 @@ pub(crate) async fn current(
             return Ok(known);
         }
         // Whoever names it causes no fetch, whether or not the old one still serves.
-        if app.documents.is_pausing(client_id, now) {
+        if documents.is_pausing(client_id, now) {
             return Ok(serving(known, now));
         }
     }
-    match app.documents.fetch(&url, known.is_some(), now).await {
+    match documents.fetch(&url, known.is_some(), now).await {
         Ok(client) => renewed(app, &url, client, now).await,
         Err(reason) => {
             tracing::info!(client_id, %reason, "the metadata document of a client could not be had");

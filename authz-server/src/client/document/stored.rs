@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 use shared::clock::UnixSeconds;
-use shared::http_client::{GuardedClient, Own};
+use shared::http_client::{GuardRule, GuardedClient, Own};
 
 use super::{address, content, fetched};
 use crate::client::register::RegisterFault;
 use crate::client::{Origin, metadata};
-use crate::config::Config;
+use crate::config::Clients;
 use crate::db::client::ClientRow;
 use crate::db::client_document::DocumentRow;
 use crate::db::{self, Tx, client_document};
@@ -33,7 +33,7 @@ pub(crate) struct Prepared {
 
 /// Checks a document that an operator brings.
 pub(crate) fn prepare(
-    config: &Config,
+    settings: &Clients,
     document: &[u8],
     standing: Standing,
     now: UnixSeconds,
@@ -43,7 +43,7 @@ pub(crate) fn prepare(
     let client_id = client_id
         .filter(|id| address(id).is_some())
         .ok_or_else(|| refused("client_id must be the https address at which the document is published"))?;
-    let row = content::read(client_id, document, &config.clients.scopes, now);
+    let row = content::read(client_id, document, &settings.scopes, now);
     let mut row = row.map_err(|reason| refused(&reason))?;
     if standing == Standing::Registered {
         Origin::Operator.as_str().clone_into(&mut row.origin);
@@ -90,10 +90,10 @@ impl Prepared {
 }
 
 /// Fetches the document at `client_id` as it is now. `own` is where this server is itself.
-pub(crate) async fn bring(config: &Config, own: Own, client_id: &str) -> Result<Vec<u8>, RegisterFault> {
+pub(crate) async fn bring(rules: &[GuardRule], own: Own, client_id: &str) -> Result<Vec<u8>, RegisterFault> {
     let url =
         address(client_id).ok_or_else(|| refused("the client's id is no https address of a document"))?;
-    let outbound = GuardedClient::new(config.fetch_rules.clone(), own);
+    let outbound = GuardedClient::new(rules.to_vec(), own);
     let outbound = outbound.map_err(|fault| refused(&fault.to_string()))?;
     let answer = outbound.fetch_json(&url, fetched::MAX_BYTES).await;
     // An operator may know why.

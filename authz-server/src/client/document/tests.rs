@@ -51,11 +51,14 @@ async fn cimd_a_document_that_cannot_be_had_is_not_asked_for_by_every_request() 
         let later = NOW + Duration::from_secs(59);
         assert_eq!(serves_at(later).await, serves, "{url}");
         // Had it been fetched again, the pause would have begun again.
-        assert!(app.documents.is_pausing(ID, later));
+        assert!(app.in_force().documents.is_pausing(ID, later));
         let over = NOW + Duration::from_secs(60);
-        assert!(!app.documents.is_pausing(ID, over), "{url}");
+        assert!(!app.in_force().documents.is_pausing(ID, over), "{url}");
         assert_eq!(serves_at(over).await, serves, "{url}");
-        assert!(app.documents.is_pausing(ID, over), "it was fetched: {url}");
+        assert!(
+            app.in_force().documents.is_pausing(ID, over),
+            "it was fetched: {url}"
+        );
     }
 }
 
@@ -73,7 +76,7 @@ async fn cimd_the_document_of_a_revoked_client_is_not_asked_for() {
     assert!(crate::db::client::revoke(&app.db, ID, NOW).await.unwrap());
     app.catch_up().await.unwrap();
     let found = current(&app, ID, NOW).await.unwrap().unwrap();
-    assert!(found.is_revoked && !app.documents.is_pausing(ID, NOW));
+    assert!(found.is_revoked && !app.in_force().documents.is_pausing(ID, NOW));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ pub(super) async fn create(
         .new_row(new_client_id()?, Origin::Registration, now)
         .map_err(|fault| Failure::Internal(fault.to_string()))?;
     row.scopes = allowed_scope(app, &metadata).await?.to_string();
-    row.expires_at = Some((now + app.config.clients.registration.unused_ttl).0);
+    row.expires_at = Some((now + app.in_force().changeable.clients.registration.unused_ttl).0);
     let token = Secret::generate(SecretKind::RegistrationAccessToken)?;
     let secret = match metadata.uses_secret() {
         true => Some(Secret::generate(SecretKind::ClientSecret)?),

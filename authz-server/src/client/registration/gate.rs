@@ -32,7 +32,8 @@ pub(super) struct Admission {
 /// Admits whoever has an invite, or where anybody may register, anybody who does not do so too often.
 pub(super) async fn admit(app: &App, request: &HttpRequest, now: UnixSeconds) -> Result<Admission, Failure> {
     let address = ClientAddress::of(request).limit_key();
-    let registration = &app.config.clients.registration;
+    let in_force = app.in_force();
+    let registration = &in_force.changeable.clients.registration;
     let Some(token) = bearer(request)? else {
         if registration.mode != RegistrationMode::Open {
             return Err(stranger(app, request, "no initial access token was shown"));
@@ -65,7 +66,7 @@ pub(super) async fn check_room(app: &App, admission: &Admission) -> Result<(), F
         return Ok(());
     }
     let unused = db::client_life::count_unused(&app.db).await?;
-    if unused >= i64::from(app.config.clients.registration.max_unused) {
+    if unused >= i64::from(app.in_force().changeable.clients.registration.max_unused) {
         tracing::warn!(
             unused,
             "registrations are refused until some have been used or forgotten"

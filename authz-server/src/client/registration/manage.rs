@@ -68,7 +68,7 @@ pub(super) async fn update(
     let hash = secret.as_ref().map(Secret::hash);
     // A client that no longer authenticates with a secret has none, from now on.
     let old_until = match uses_secret {
-        true => now + app.config.clients.registration.secret_overlap,
+        true => now + app.in_force().changeable.clients.registration.secret_overlap,
         false => now,
     };
     let edit = |row: &mut ClientRow| {

@@ -110,7 +110,7 @@ async fn allowed_scope(app: &App, metadata: &Metadata) -> Result<Scope, Failure>
     let offered = resources
         .iter()
         .fold(Scope::default(), |all, resource| all.union(&resource.scopes));
-    let offered = offered.intersection(&app.config.clients.scopes);
+    let offered = offered.intersection(&app.in_force().changeable.clients.scopes);
     let acts_alone = metadata.grants.iter().any(|grant| grant == "client_credentials");
     Ok(match &metadata.scopes {
         Some(wanted) if acts_alone => wanted.intersection(&offered.union(&scopes::identity())),

@@ -8,6 +8,8 @@ use shared::jose::KeySet;
 use shared::jwks::{DEFAULT_MAX_STALE, KeyLookup, KeySetSettings, RemoteKeySet};
 use shared::oauth_error::{ErrorCode, OAuthError};
 use shared::signed_jwt::{JwtFault, SignedJwt, Times, VerifiedJwt};
+use shared::uri::Issuer;
+use url::Url;
 
 use super::Document;
 use crate::app::App;
@@ -35,27 +37,25 @@ pub(crate) struct StatementIssuers(Vec<(String, Keys)>);
 
 enum Keys {
     Held(KeySet),
-    Remote(RemoteKeySet),
+    Remote(Url, RemoteKeySet),
 }
 
 impl StatementIssuers {
-    /// Key sets at addresses are fetched when they are first needed.
-    pub(crate) fn new(configured: &[StatementIssuer]) -> Result<Self, ClientFault> {
+    /// Key sets at addresses are fetched when they are first needed; those that were there `before` stay.
+    pub(crate) fn new(configured: &[StatementIssuer], before: Option<&Self>) -> Result<Self, ClientFault> {
         let issuers = configured.iter().map(|configured| {
+            let issuer = configured.issuer.as_str();
             let keys = match &configured.keys {
                 StatementKeys::Held(set) => Keys::Held(set.clone()),
-                StatementKeys::At(address) => Keys::Remote(RemoteKeySet::new(
-                    HttpClient::new(None)?,
-                    KeySetSettings {
-                        issuer: configured.issuer.clone(),
-                        jwks_uri: Some(address.clone()),
-                        algorithms: Vec::new(),
-                        max_stale: DEFAULT_MAX_STALE,
-                        kept: None,
-                    },
-                )),
+                StatementKeys::At(address) => {
+                    let set = match before.and_then(|before| before.keys_of(issuer)) {
+                        Some(Keys::Remote(known, set)) if known == address => set.clone(),
+                        _ => key_set(configured.issuer.clone(), address.clone())?,
+                    };
+                    Keys::Remote(address.clone(), set)
+                }
             };
-            Ok((configured.issuer.as_str().to_owned(), keys))
+            Ok((issuer.to_owned(), keys))
         });
         Ok(Self(issuers.collect::<Result<_, _>>()?))
     }
@@ -64,6 +64,17 @@ impl StatementIssuers {
         let known = self.0.iter().find(|(known, _)| known == issuer);
         known.map(|(_, keys)| keys)
     }
+}
+
+fn key_set(issuer: Issuer, address: Url) -> Result<RemoteKeySet, ClientFault> {
+    let settings = KeySetSettings {
+        issuer,
+        jwks_uri: Some(address),
+        algorithms: Vec::new(),
+        max_stale: DEFAULT_MAX_STALE,
+        kept: None,
+    };
+    Ok(RemoteKeySet::new(HttpClient::new(None)?, settings))
 }
 
 /// A document under its statement.
@@ -81,7 +92,7 @@ pub(super) async fn apply(app: &App, mut document: Document, now: UnixSeconds) -
         Some(Value::String(text)) => text,
         Some(_) => return Err(invalid(JwtFault("it is no string"))),
     };
-    let verified = verify(&app.statements, &text, now).await?;
+    let verified = verify(&app.in_force().statements, &text, now).await?;
     if verified.claims().contains_key("aud") && !verified.is_for(app.config.issuer.as_str()) {
         return Err(invalid(JwtFault("it is for another server")));
     }
@@ -110,7 +121,7 @@ async fn verify(issuers: &StatementIssuers, text: &str, now: UnixSeconds) -> Res
     };
     let verified = match keys {
         Keys::Held(set) => statement.verify_with(set).map_err(invalid)?,
-        Keys::Remote(set) => {
+        Keys::Remote(_, set) => {
             let kid = statement
                 .kid()
                 .ok_or_else(|| invalid(JwtFault("it names no key")))?;

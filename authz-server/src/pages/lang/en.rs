@@ -286,6 +286,11 @@ pub(super) static EN: Texts = Texts {
         sentence: "The other provider did not confirm who you are.",
         advice: "Go back and try again, or use another way to sign in.",
     },
+    failed_other_provider: Reason {
+        title: "This sign-in was changed meanwhile",
+        sentence: "While you were signing in elsewhere, this server was set up anew and takes no answer from there.",
+        advice: "Begin again, and choose one of the ways to sign in that are offered now.",
+    },
     failed_no_account: Reason {
         title: "There is no account for you here",
         sentence: "The other provider knows you, but this server does not.",

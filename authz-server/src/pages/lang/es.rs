@@ -286,6 +286,11 @@ pub(super) static ES: Texts = Texts {
         sentence: "El otro proveedor no ha confirmado quién eres.",
         advice: "Vuelve atrás e inténtalo de nuevo, o usa otra forma de iniciar sesión.",
     },
+    failed_other_provider: Reason {
+        title: "Este inicio de sesión ha cambiado entretanto",
+        sentence: "Mientras iniciabas sesión en el otro sitio, la configuración de este servidor cambió y ya no acepta respuestas de allí.",
+        advice: "Empieza de nuevo y elige una de las formas de iniciar sesión que se ofrecen ahora.",
+    },
     failed_no_account: Reason {
         title: "Aquí no tienes cuenta",
         sentence: "El otro proveedor te conoce, pero este servidor no.",

@@ -240,6 +240,7 @@ pub(crate) struct Texts {
     pub(crate) failed_form: Reason,
     pub(crate) failed_link: Reason,
     pub(crate) failed_upstream: Reason,
+    pub(crate) failed_other_provider: Reason,
     pub(crate) failed_no_account: Reason,
     pub(crate) failed_approval: Reason,
     pub(crate) failed_too_many: Reason,

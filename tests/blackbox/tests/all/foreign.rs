@@ -11,4 +11,5 @@ mod jwt_claims;
 mod jwt_form;
 mod jwt_keys;
 mod providers;
+mod reload;
 mod shared_secret;

@@ -72,6 +72,7 @@ mod refresh_race;
 mod registration;
 mod relays;
 mod reload;
+mod reload_policies;
 mod reports;
 mod revocation;
 mod second_step;

@@ -16,7 +16,7 @@ use xtask::program::Program;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wait_for(what: &str, mut happens: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut happens: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happens() {
         assert!(began.elapsed() < PATIENCE, "{what}: it does not happen");
@@ -25,12 +25,19 @@ fn wait_for(what: &str, mut happens: impl FnMut() -> bool) {
 }
 
 /// The events of reloads, the newest first.
-fn reloads(server: &AuthzServer) -> Vec<Value> {
+pub(super) fn reloads(server: &AuthzServer) -> Vec<Value> {
     let rows = server.json(&["audit", "list", "--event", "configuration.reloaded"]);
     rows.unwrap().as_array().unwrap().clone()
 }
 
-fn hang_up(fleet: &Fleet) {
+/// What an event says beside who and when.
+pub(super) fn details(event: &Value) -> Value {
+    let details = &event["details"];
+    let text = details.as_str();
+    text.map_or_else(|| details.clone(), |text| serde_json::from_str(text).unwrap())
+}
+
+pub(super) fn hang_up(fleet: &Fleet) {
     let mut programs = fleet.programs();
     programs.get_mut("authz-server").unwrap().signal("HUP").unwrap();
 }
@@ -70,10 +77,7 @@ fn a_new_file_changes_what_can_change_and_one_with_a_fault_nothing(db: Db) {
     wait_for("the configuration is read again", || {
         reloads(&fleet.server).len() == 1
     });
-    let details = reloads(&fleet.server)[0]["details"].clone();
-    let details = details
-        .as_str()
-        .map_or(details.clone(), |text| serde_json::from_str(text).unwrap());
+    let details = details(&reloads(&fleet.server)[0]);
     assert_eq!(
         details["changed"]["limits.per_client"]["before"], "off",
         "{details}"
