@@ -439,6 +439,93 @@ mod tests {
     }
 
     #[test]
+    fn those_who_vouch_for_software_are_named_with_their_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            format!("jwks_file = {path:?}\n")
+        };
+        let one = "[[clients.software_statement]]\nissuer = \"https://one.example\"\n";
+        let at = "jwks_uri = \"https://one.example/jwks\"\n";
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let good = format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{x}", "kid": "k"}}]}}"#);
+        let held = file("good", &good);
+        assert!(read(&format!("{one}{at}")).is_ok());
+        assert!(read(&format!("{one}{held}")).is_ok());
+        assert!(read("[clients]\nregistration = \"invite\"\nunused_ttl = \"1h\"").is_ok());
+        let (no_keys, no_json) = (file("none", "{\"keys\": []}"), file("broken", "{"));
+        for (bad, part) in [
+            (one.to_owned(), "give jwks_file or jwks_uri"),
+            (format!("{one}{at}{held}"), "give jwks_file or jwks_uri"),
+            (format!("{one}{no_keys}"), "no key that can be used"),
+            (format!("{one}{no_json}"), "cannot use"),
+            (
+                format!("{one}jwks_file = \"/none/here\"\n"),
+                "cannot use /none/here",
+            ),
+            (format!("{one}{at}{one}{held}"), "named twice"),
+            (
+                format!("[[clients.software_statement]]\n{at}"),
+                "whose statements are these",
+            ),
+            (
+                "[clients]\nregistration = \"all\"".to_owned(),
+                "\"off\", \"invite\" or \"open\"",
+            ),
+            ("[clients]\nunused_ttl = \"0s\"".to_owned(), "longer than nothing"),
+        ] {
+            let faults = read(&bad).unwrap_err();
+            assert!(faults.contains(part), "{bad}: {faults}");
+        }
+    }
+
+    #[test]
+    fn a_provider_is_named_with_who_we_are_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            format!("client_secret_file = {path:?}\n")
+        };
+        let provider = "[federation]\nissuer = \"https://idp.example/\"\n";
+        let good = format!("{provider}client_id = \"us\"\n");
+        let federation = read(&good).unwrap().federation.unwrap();
+        assert_eq!(
+            (
+                &*federation.issuer,
+                &*federation.name,
+                federation.client_secret.is_none()
+            ),
+            ("https://idp.example/", "idp.example", true)
+        );
+        let with_secret = read(&format!("{good}{}", secret("good", "s3cret\n"))).unwrap();
+        let held = with_secret.federation.unwrap().client_secret.unwrap();
+        assert_eq!(held.reveal(), "s3cret");
+        let empty = secret("empty", "\n");
+        for (bad, part) in [
+            (provider.to_owned(), "register this server with the provider"),
+            (
+                "[federation]\nclient_id = \"us\"".to_owned(),
+                "who is the provider",
+            ),
+            (
+                "[federation]\nissuer = \"idp\"\nclient_id = \"us\"".to_owned(),
+                "federation.issuer",
+            ),
+            (format!("{good}scopes = \"profile\"\n"), "must contain openid"),
+            (format!("{good}{empty}"), "is empty"),
+            (
+                format!("{good}client_secret_file = \"/none/here\"\n"),
+                "cannot read /none/here",
+            ),
+        ] {
+            let faults = read(&bad).unwrap_err();
+            assert!(faults.contains(part), "{bad}: {faults}");
+        }
+    }
+
+    #[test]
     fn every_fault_is_named_at_once() {
         let faults = read("[server]\nissuer = \"http://example.com\"\nlissten = 1\n[limits]\nper_ip = \"lots\"\n[tokens]\naccess_ttl = \"0s\"").unwrap_err();
         for part in [

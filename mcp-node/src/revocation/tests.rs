@@ -143,6 +143,41 @@ async fn a_revocation_reaches_a_token_that_was_taken_before() {
     assert_eq!(node.status().lists, 1);
 }
 
+/// Issuers of other makes may name no directory (§9.3 is optional): the lists themselves are asked for, as often as each says.
+#[tokio::test]
+async fn stat_17_without_a_directory_each_list_is_asked_for() {
+    let stage = Stage::new().await;
+    // The one with the smaller number answers.
+    let publish = async |bytes: &[u8], priority: u8| {
+        let mut claims = stage.claims(bytes, 0);
+        claims["ttl"] = 1.into();
+        let list = claims["status_list"].as_object_mut().unwrap();
+        list.remove("aggregation_uri");
+        let token = stage.forge.sign("statuslist+jwt", &claims);
+        let answer = ResponseTemplate::new(200).set_body_raw(token, MEDIA_TYPE);
+        let list = Mock::given(path(LIST)).respond_with(answer);
+        list.with_priority(priority).mount(&stage.server).await;
+    };
+    publish(&[0b10, 0], 2).await;
+    let node = stage.node();
+    let mark = stage.mark(&node, 0).await.unwrap().unwrap();
+    assert!(mark.stands(clock::now()));
+    assert!(is_refused(stage.mark(&node, 1).await));
+    publish(&[0b11, 0], 1).await;
+    let ended = async {
+        while mark.stands(clock::now()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, ended)
+        .await
+        .expect("the revocation arrives");
+    assert!(is_refused(stage.mark(&node, 0).await));
+    assert!(stage.mark(&node, 2).await.unwrap().is_some());
+    let asked = stage.server.received_requests().await.unwrap();
+    assert!(asked.iter().all(|request| request.url.path() != "/oauth/status"));
+}
+
 #[tokio::test]
 async fn stat_04_a_token_does_not_choose_whom_the_node_asks() {
     let stage = Stage::new().await;

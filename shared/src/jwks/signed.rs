@@ -117,11 +117,6 @@ impl RemoteKeySet {
     pub fn signed(&self) -> Option<Arc<SignedKeySet>> {
         self.0.signed.load_full()
     }
-
-    /// Reads the keys that are held and usable; `None` when there are none. Never waits, never asks.
-    pub fn with_known<T>(&self, read: impl FnOnce(&KeySet) -> T) -> Option<T> {
-        self.0.usable().map(|held| read(&held.set))
-    }
 }
 
 impl Inner {

@@ -277,6 +277,25 @@ fn a_subscription_follows_what_its_caller_may_read() {
     assert_eq!(follow("mcp:subscribe files", &["file:///etc/x"]), "forbidden");
 }
 
+/// What a template stands for is not known yet: a condition about URIs says nothing of it. One that is whole is hidden.
+#[test]
+fn mcp_05_a_condition_about_uris_hides_no_template() {
+    let rule = |demand: &str| {
+        format!(
+            "[scopes]\nlists = \"own\"\n[[scopes.rule]]\nresource = \"file://*\"\n\
+             when = 'resource.startsWith(\"file:///etc/\")'\n{demand}\n"
+        )
+    };
+    for demand in ["deny = true", "needs = \"root\""] {
+        let table = configured(&rule(demand));
+        let listed = |uri: &str| asking("mcp:read", |asker| table.lists(asker, &Operation::read(uri)));
+        assert!(!listed("file:///etc/passwd"), "{demand}");
+        assert!(listed("file:///srv/x"), "{demand}");
+        assert!(listed("file:///etc/{name}"), "{demand}");
+        assert_ne!(read(&table, "mcp:read", "file:///etc/passwd"), None, "{demand}");
+    }
+}
+
 #[test]
 fn mcp_05_lists_name_what_the_caller_may_use() {
     let rules = "[scopes.tools]\ndeploy = \"ops\"\n[scopes.resources]\n\"edge-hive://logs/*\" = \"logs\"\n\

@@ -166,3 +166,48 @@ fn a_node_makes_its_own_key_and_keeps_it() {
     let fleet = Seal::load(Some(&named), &nested).unwrap();
     assert_eq!(fleet.open(&binding(), &sealed, NOW), Err(NotOpened::Key));
 }
+
+/// Waits for what the node does about once a minute. The clock is the test's.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(REREAD).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Nodes that share keys get a new one, then seal with it, then lose the old one, all without a restart.
+#[tokio::test(start_paused = true)]
+async fn mcp_20_keys_of_a_file_rotate_while_the_node_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    std::fs::write(&file, key("a", 1)).unwrap();
+    let seal = Arc::new(Seal::load(Some(&file), folder.path()).unwrap());
+    let close = || seal.close(&binding(), b"x", NOW, HOUR).unwrap();
+    let opens = |sealed: &str| seal.open(&binding(), sealed, NOW);
+    let old = close();
+    assert!(old.starts_with("s1.a."));
+    tokio::spawn(follow_file(Arc::clone(&seal), Some(file.clone())));
+
+    std::fs::write(&file, [key("b", 2), key("a", 1)].concat()).unwrap();
+    until("sealed with the new key", || close().starts_with("s1.b.")).await;
+    assert_eq!(opens(&old).as_deref(), Ok(&b"x"[..]));
+
+    // What cannot be used, or read, changes nothing.
+    std::fs::write(&file, "b too-short\n").unwrap();
+    tokio::time::sleep(3 * REREAD).await;
+    assert!(close().starts_with("s1.b."));
+    std::fs::remove_file(&file).unwrap();
+    tokio::time::sleep(3 * REREAD).await;
+    assert_eq!(opens(&old).as_deref(), Ok(&b"x"[..]));
+
+    let new = close();
+    std::fs::write(&file, key("b", 2)).unwrap();
+    until("the old key is gone", || opens(&old) == Err(NotOpened::Key)).await;
+    assert_eq!(opens(&new).as_deref(), Ok(&b"x"[..]));
+
+    // A node's own key is not followed.
+    follow_file(seal, None).await;
+}

@@ -2,7 +2,8 @@
 //! with `initialize` on its standard input and output, and knows nothing of the node.
 //!
 //! Words on its command line: `die-at-start`, `deaf` (dies of a method that it does not know, as old servers do),
-//! `child` (starts another program), `no-duplicates` (nothing is left out of its lists), `modern` (speaks 2026-07-28).
+//! `child` (starts another program), `no-duplicates` (nothing is left out of its lists), `modern` (speaks 2026-07-28),
+//! `follows` (tells of resources that somebody waits for, and completes words).
 
 #![expect(
     clippy::unwrap_used,
@@ -31,6 +32,9 @@ fn main() {
         child,
         deaf: has("deaf"),
         modern: has("modern"),
+        follows: has("follows"),
+        followed: Vec::new(),
+        listening: None,
         cancelled: Vec::new(),
         unanswered: None,
         more_questions: 0,
@@ -51,6 +55,11 @@ struct Server {
     child: Option<Child>,
     deaf: bool,
     modern: bool,
+    follows: bool,
+    /// The resources that somebody waits for.
+    followed: Vec<Value>,
+    /// The id of `subscriptions/listen`, while that is open.
+    listening: Option<Value>,
     cancelled: Vec<Value>,
     unanswered: Option<Value>,
     /// So many questions follow the one that was asked.
@@ -77,12 +86,33 @@ impl Server {
                 id,
                 &json!({
                     "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
-                    "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+                    "supportedVersions": ["2026-07-28"],
+                    "capabilities": if self.follows { self.capabilities() } else { json!({"tools": {}}) },
                 }),
             ),
+            "subscriptions/listen" if self.follows && self.modern => {
+                self.listen(id, &params["notifications"])
+            }
+            "resources/subscribe" if self.follows => {
+                self.followed.push(params["uri"].clone());
+                answer(id, &json!({}));
+            }
+            "resources/unsubscribe" if self.follows => {
+                self.followed.retain(|uri| *uri != params["uri"]);
+                answer(id, &json!({}));
+            }
+            "completion/complete" if self.follows => {
+                let of = &params["ref"];
+                let of = of["name"].as_str().or(of["uri"].as_str()).unwrap();
+                let word = format!("{of}: {}", params["argument"]["value"].as_str().unwrap());
+                answer(
+                    id,
+                    &json!({"resultType": "complete", "completion": {"values": [word]}}),
+                );
+            }
             "tools/list" if self.modern => {
                 let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
-                let tools = ["ask", "ran", "wait"].map(tool);
+                let tools = ["ask", "ran", "wait", "touch"].map(tool);
                 answer(
                     id,
                     &json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "tools": tools}),
@@ -93,18 +123,16 @@ impl Server {
                 id,
                 &json!({
                     "protocolVersion": params["protocolVersion"],
-                    "capabilities": {"tools": {"listChanged": true}, "resources": {}, "prompts": {}, "logging": {}},
+                    "capabilities": self.capabilities(),
                     "serverInfo": {"name": "odd", "version": "1"},
                 }),
             ),
             "ping" => answer(id, &json!({})),
             "tools/list" => answer(id, &self.tools(&params["cursor"])),
-            "resources/list" => answer(id, &json!({"resources": [{"uri": "odd://one", "name": "one"}]})),
+            "resources/list" => self.list(id, "resources", &json!([{"uri": "odd://one", "name": "one"}])),
             "resources/templates/list" => {
-                answer(
-                    id,
-                    &json!({"resourceTemplates": [{"uriTemplate": "odd://any/{x}", "name": "any"}]}),
-                );
+                let templates = json!([{"uriTemplate": "odd://any/{x}", "name": "any"}]);
+                self.list(id, "resourceTemplates", &templates);
             }
             "resources/read" => {
                 answer(
@@ -112,17 +140,61 @@ impl Server {
                     &json!({"contents": [{"uri": params["uri"], "text": params["uri"]}]}),
                 );
             }
-            "prompts/list" => answer(id, &json!({"prompts": [{"name": "hello"}, {"name": "hello"}]})),
+            "prompts/list" => self.list(id, "prompts", &json!([{"name": "hello"}, {"name": "hello"}])),
             "prompts/get" => {
                 let content = json!({"type": "text", "text": params["name"]});
                 answer(id, &json!({"messages": [{"role": "user", "content": content}]}));
             }
             "tools/call" => self.call(id, params),
-            "notifications/cancelled" => self.cancelled.push(params["requestId"].clone()),
+            "notifications/cancelled" => {
+                if self.listening.as_ref() == Some(&params["requestId"]) {
+                    self.listening = None;
+                    self.followed.clear();
+                }
+                self.cancelled.push(params["requestId"].clone());
+            }
             method if method.starts_with("notifications/") => {}
             _ if self.deaf => std::process::exit(4),
             _ => say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "unknown"}})),
         }
+    }
+
+    fn capabilities(&self) -> Value {
+        let mut capabilities =
+            json!({"tools": {"listChanged": true}, "resources": {}, "prompts": {}, "logging": {}});
+        if self.follows {
+            capabilities["resources"]["subscribe"] = true.into();
+            capabilities["completions"] = json!({});
+        }
+        capabilities
+    }
+
+    /// One page with everything.
+    fn list(&self, id: &Value, member: &str, all: &Value) {
+        let mut page = json!({ member: all });
+        if self.modern {
+            page["resultType"] = "complete".into();
+            page["ttlMs"] = 0.into();
+            page["cacheScope"] = "private".into();
+        }
+        answer(id, &page);
+    }
+
+    /// A stream of 2026-07-28: what is asked for is told until it is cancelled.
+    fn listen(&mut self, id: &Value, wanted: &Value) {
+        self.listening = Some(id.clone());
+        self.followed = wanted["resourceSubscriptions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        self.tell("subscriptions/acknowledged", json!({"notifications": wanted}));
+    }
+
+    fn tell(&self, what: &str, mut params: Value) {
+        if let Some(id) = &self.listening {
+            params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": id});
+        }
+        say(&json!({"jsonrpc": "2.0", "method": format!("notifications/{what}"), "params": params}));
     }
 
     /// Two questions, one after the other, by results: what was answered comes back with each.
@@ -160,6 +232,7 @@ impl Server {
                 "ask_twice",
                 "ran",
                 "roots",
+                "touch",
             ];
             let mut tools: Vec<Value> = names.into_iter().map(tool).collect();
             tools.push(
@@ -258,6 +331,16 @@ impl Server {
                 self.has_changed = true;
                 answer(id, &text("changed"));
                 say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+            }
+            // Of a resource that nobody has asked for too, where the revision lets it.
+            "touch" => {
+                let mut told = text(&json!(self.followed).to_string());
+                told["resultType"] = "complete".into();
+                answer(id, &told);
+                let unasked = (!self.modern).then(|| json!("odd://any/2"));
+                for uri in unasked.iter().chain(&self.followed) {
+                    self.tell("resources/updated", json!({ "uri": uri }));
+                }
             }
             "child" => {
                 let ids = json!({"own": std::process::id(), "child": self.child.as_ref().map(Child::id)});

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod faults;
+mod follow;
 mod http;
 mod identity;
 mod questions;

@@ -53,6 +53,7 @@ mod metrics;
 mod mutual_tls;
 mod mutual_tls_proxy;
 mod node;
+mod node_commands;
 mod node_introspects;
 mod node_protocol;
 mod openid;
