@@ -490,7 +490,7 @@ mod tests {
         };
         let provider = "[federation]\nissuer = \"https://idp.example/\"\n";
         let good = format!("{provider}client_id = \"us\"\n");
-        let federation = read(&good).unwrap().federation.unwrap();
+        let federation = read(&good).unwrap().as_read.federation.clone().unwrap();
         assert_eq!(
             (
                 &*federation.issuer,
@@ -500,7 +500,13 @@ mod tests {
             ("https://idp.example/", "idp.example", true)
         );
         let with_secret = read(&format!("{good}{}", secret("good", "s3cret\n"))).unwrap();
-        let held = with_secret.federation.unwrap().client_secret.unwrap();
+        let held = with_secret
+            .as_read
+            .federation
+            .clone()
+            .unwrap()
+            .client_secret
+            .unwrap();
         assert_eq!(held.reveal(), "s3cret");
         let empty = secret("empty", "\n");
         for (bad, part) in [
