@@ -16,30 +16,29 @@ use serde_json::Value;
 use shared::clock::{self, UnixSeconds};
 use shared::config::Reader;
 use shared::secret::random_bytes;
-use xtask::postgres::{Cluster, Durability};
+use xtask::postgres::Cluster;
 
 use crate::account::{Browser, begin, find};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::{self, Db};
 
-/// A server without sockets, on a database of each kind.
+/// A server without sockets, on a database of each kind: a file that lasts as long as this value, and one of the Postgres
+/// that the tests of this program share.
 pub(crate) struct Servers {
     folder: tempfile::TempDir,
-    cluster: Cluster,
 }
 
 impl Servers {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            cluster: Cluster::start(Durability::None, None).unwrap(),
         }
     }
 
     pub(crate) async fn each(&self) -> [web::Data<App>; 2] {
         let lite = format!("sqlite:{}/test.db", self.folder.path().display());
-        let pg = self.cluster.create_database().unwrap();
+        let pg = Cluster::shared().unwrap().create_database().unwrap();
         [self.serve(&lite).await, self.serve(&pg).await]
     }
 

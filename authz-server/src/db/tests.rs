@@ -6,30 +6,28 @@ mod content;
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
-use xtask::postgres::{Cluster, Durability};
+use xtask::postgres::Cluster;
 
 use super::*;
 use crate::token::testing::all;
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
-/// An empty place of each kind; it lasts as long as this value.
+/// An empty place of each kind. The file lasts as long as this value, the database as long as the test program.
 pub(crate) struct Places {
     pub(crate) folder: tempfile::TempDir,
-    cluster: Cluster,
 }
 
 impl Places {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            cluster: Cluster::start(Durability::None, None).unwrap(),
         }
     }
 
     pub(crate) fn urls(&self) -> [String; 2] {
         let file = format!("sqlite:{}/test.db", self.folder.path().display());
-        [file, self.cluster.create_database().unwrap()]
+        [file, Cluster::shared().unwrap().create_database().unwrap()]
     }
 }
 

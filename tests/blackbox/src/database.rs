@@ -1,8 +1,8 @@
 //! Which database a test runs on, and the one Postgres of a test run.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use xtask::postgres::{Cluster, Durability};
+use xtask::postgres::Cluster;
 
 /// The two databases that must not differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,7 @@ impl<T> Shared<T> {
 /// When Postgres is not installed or does not start.
 #[must_use]
 pub fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::start(Durability::None, None).unwrap())
+    Cluster::shared().unwrap()
 }
 
 impl Db {

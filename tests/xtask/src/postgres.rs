@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,19 @@ impl Cluster {
         };
         cluster.wait_ready()?;
         Ok(cluster)
+    }
+
+    /// The one of this program: started on first use, without waiting for the disk. It ends with the program. Whoever
+    /// stops it or changes its settings starts one of their own.
+    ///
+    /// # Errors
+    /// When Postgres is not installed or does not start; it is not tried again.
+    pub fn shared() -> Outcome<&'static Self> {
+        static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| Self::start(Durability::None, None).map_err(|fault| fault.to_string()))
+            .as_ref()
+            .map_err(Fault::new)
     }
 
     /// Creates an empty database and returns its URL.
