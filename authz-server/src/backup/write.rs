@@ -64,7 +64,7 @@ async fn head(tx: &mut Tx, now: UnixSeconds) -> Result<Head, BackupFault> {
     let known = known_migrations();
     if let Some(newer) = migrations.iter().find(|number| !known.contains(number)) {
         return Err(unknown(format!(
-            "it has the migration {newer}, which this version of authz-server does not know; use the version that serves"
+            "it has the migration {newer}, which this version of authz-server does not know; use the newer one, which knows all that is to be kept"
         )));
     }
     if let Some(other) = present.iter().find(|name| !TABLES.contains(&name.as_str())) {

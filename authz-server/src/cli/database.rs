@@ -19,7 +19,7 @@ use crate::pages;
 pub(super) enum Command {
     /// Apply what is missing
     Migrate,
-    /// Show which migrations have been applied
+    /// Show which migrations have been applied, also those of newer versions
     Status,
     /// Remove rows that can no longer matter; a running server does so every ten minutes
     Prune,
@@ -105,7 +105,11 @@ fn report(summary: &Summary, told: &str) -> Outcome {
 async fn status(config: &Config) -> Outcome {
     let db = Db::connect(&config.database_url).await?;
     Report::rows(&db.migration_status().await?, |migration| {
-        let state = if migration.applied { "applied" } else { "missing" };
+        let state = match (migration.applied, migration.known) {
+            (false, _) => "missing",
+            (true, true) => "applied",
+            (true, false) => "applied by a newer version",
+        };
         vec![
             migration.version.to_string(),
             state.to_owned(),

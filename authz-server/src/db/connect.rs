@@ -1,4 +1,4 @@
-//! Opening the database: pools, migrations under a lock, and the proof that the data belongs to our issuer.
+//! Opening the database: pools, and the proof that the data belongs to our issuer.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use shared::clock::UnixSeconds;
 use shared::uri::Issuer;
-use sqlx::PgPool;
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::migrate::NeedsNewer;
 use super::{Db, DbFault, HomePool, LitePool, deployment};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// Waiting for a connection, or for SQLite's writer. Longer waits only pile requests up.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
@@ -28,9 +25,12 @@ pub(crate) enum OpenFault {
     /// No connection.
     #[error("cannot open the database: {0}; check database.url and that the database runs")]
     Connect(String),
-    /// A migration failed, or the data is newer than this program.
+    /// A migration failed.
     #[error("cannot bring the database up to date: {0}")]
     Migrate(String),
+    /// A newer release removed what this one needs.
+    #[error(transparent)]
+    Newer(#[from] NeedsNewer),
     /// The data belongs to another issuer, and every client of it would refuse ours.
     #[error(
         "this database belongs to the issuer {stored}, but server.issuer is {configured}; \
@@ -47,22 +47,12 @@ pub(crate) enum OpenFault {
     Db(#[from] DbFault),
 }
 
-/// One migration and whether it has been applied.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct MigrationStatus {
-    /// Its number.
-    pub(crate) version: i64,
-    /// What it is for.
-    pub(crate) description: String,
-    /// Whether the database has it.
-    pub(crate) applied: bool,
-}
-
 impl Db {
     /// Connects, migrates, and makes sure that the data is `issuer`'s.
     pub(crate) async fn open(url: &str, issuer: &Issuer, now: UnixSeconds) -> Result<Self, OpenFault> {
         let db = Self::connect(url).await?;
         db.migrate(url).await?;
+        db.check_newer_migrations().await?;
         let stored = deployment::claim(&db, issuer, now).await?;
         if stored != issuer.as_str() {
             return Err(OpenFault::OtherIssuer {
@@ -117,71 +107,9 @@ impl Db {
         let pool = pool.connect_with(options).await.map_err(failed)?;
         Ok(Self::Lite(LitePool::new(pool)))
     }
-
-    /// Applies what is missing, one server at a time.
-    pub(crate) async fn migrate(&self, url: &str) -> Result<(), OpenFault> {
-        self.migrate_to(url, i64::MAX).await
-    }
-
-    /// Applies what is missing up to the migration `newest`.
-    pub(crate) async fn migrate_to(&self, url: &str, newest: i64) -> Result<(), OpenFault> {
-        let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
-        match self {
-            // sqlx takes an advisory lock on Postgres. CockroachDB has none, so there one migrates at a time
-            // (docs/instances.md).
-            Self::Pg(home) if is_cockroach(&home.pool).await? => {
-                let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-                migrator.set_locking(false);
-                migrator.run_to(newest, &home.pool).await.map_err(failed)
-            }
-            Self::Pg(home) => MIGRATIONS.run_to(newest, &home.pool).await.map_err(failed),
-            Self::Lite(lite) => {
-                let path = sqlite_path(url).ok_or(OpenFault::Url)?;
-                let _lock = lock_beside(path).await.map_err(OpenFault::Migrate)?;
-                MIGRATIONS.run_to(newest, lite.pool()).await.map_err(failed)
-            }
-        }
-    }
-
-    /// Every migration of this program, and whether it has been applied.
-    pub(crate) async fn migration_status(&self) -> Result<Vec<MigrationStatus>, OpenFault> {
-        let failed = |e: MigrateError| OpenFault::Migrate(e.to_string());
-        let unavailable = |e: sqlx::Error| OpenFault::Db(e.into());
-        let table = MIGRATIONS.table_name.as_ref();
-        let applied = match self {
-            Self::Pg(pool) => {
-                let mut connection = pool.acquire().await.map_err(unavailable)?;
-                connection.ensure_migrations_table(table).await.map_err(failed)?;
-                connection.list_applied_migrations(table).await.map_err(failed)?
-            }
-            Self::Lite(lite) => {
-                let mut connection = lite.pool().acquire().await.map_err(unavailable)?;
-                connection.ensure_migrations_table(table).await.map_err(failed)?;
-                connection.list_applied_migrations(table).await.map_err(failed)?
-            }
-        };
-        Ok(MIGRATIONS
-            .iter()
-            .map(|migration| MigrationStatus {
-                version: migration.version,
-                description: migration.description.to_string(),
-                applied: applied.iter().any(|done| done.version == migration.version),
-            })
-            .collect())
-    }
 }
 
-async fn is_cockroach(pool: &PgPool) -> Result<bool, DbFault> {
-    let version: String = sqlx::query_scalar("SELECT version()").fetch_one(pool).await?;
-    Ok(version.contains("CockroachDB"))
-}
-
-/// The numbers of the migrations of this program, oldest first.
-pub(crate) fn known_migrations() -> Vec<i64> {
-    MIGRATIONS.iter().map(|migration| migration.version).collect()
-}
-
-fn sqlite_path(url: &str) -> Option<PathBuf> {
+pub(super) fn sqlite_path(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:")?;
     let path = path.strip_prefix("//").unwrap_or(path);
     // sqlx reads more into such a URL. Here `:memory:` would be a database per connection, and `?` part of the name.
@@ -202,7 +130,7 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 }
 
 /// SQLite has no lock that spans several migrations; a file beside the database has. It is freed when closed.
-async fn lock_beside(database: PathBuf) -> Result<File, String> {
+pub(super) async fn lock_beside(database: PathBuf) -> Result<File, String> {
     let path = database.with_added_extension("lock");
     let place = path.display().to_string();
     let locked = tokio::task::spawn_blocking(move || {

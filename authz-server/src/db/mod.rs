@@ -27,6 +27,7 @@ pub(crate) mod initial_access_token;
 pub(crate) mod interaction;
 mod lease;
 mod lite;
+mod migrate;
 pub(crate) mod node;
 pub(crate) mod node_contact;
 pub(crate) mod node_invite;
@@ -65,10 +66,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use again::Tries;
 use change::Pending;
-pub(crate) use connect::{OpenFault, known_migrations};
+pub(crate) use connect::OpenFault;
 pub(crate) use home::HomePool;
 pub(crate) use lease::Lease;
 pub(crate) use lite::LitePool;
+pub(crate) use migrate::{NotReady, known_migrations};
 #[cfg(test)]
 pub(crate) use point::How;
 
@@ -355,6 +357,7 @@ pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
         federated_identity::STATEMENTS,
         initial_access_token::STATEMENTS,
         interaction::STATEMENTS,
+        migrate::STATEMENTS,
         node::STATEMENTS,
         node_contact::STATEMENTS,
         node_invite::STATEMENTS,

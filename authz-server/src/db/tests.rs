@@ -2,6 +2,8 @@
 
 mod asked;
 mod content;
+mod expand;
+mod upgrade;
 
 use shared::clock::UnixSeconds;
 use shared::secret::SecretHash;

@@ -43,6 +43,7 @@ pub mod relay_server;
 pub mod session;
 pub mod status_list;
 pub mod tls;
+pub mod told;
 pub mod traced;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! `cargo xtask faults`: what must go on when databases, disks and programs fail, for longer than the ordinary tests take.
 
+use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
@@ -10,6 +11,9 @@ use crate::{install, program_files};
 
 /// How long a fault test goes on is told to it in the environment (`blackbox::length`).
 const SECONDS: &str = "EDGE_HIVE_FAULT_SECONDS";
+/// As is the older program that [`OF_TWO_RELEASES`] begins with.
+const OLDER: &str = "EDGE_HIVE_OLDER_SERVER";
+const OF_TWO_RELEASES: &str = "upgrade while a release serves";
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -19,12 +23,15 @@ pub(crate) struct Options {
     /// Run only the parts whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Begin the upgrade with the server of this tag or commit, which is built for it
+    #[arg(long, value_name = "REVISION")]
+    from: Option<String>,
 }
 
 /// One kind of fault: its name, and the package and the beginning of the names of its tests.
 type Part = (&'static str, &'static str, &'static str);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("every statement fails once", "authz-server", "faults::"),
     (
         "killed at the n-th write to the disk",
@@ -50,11 +57,18 @@ const PARTS: [Part; 9] = [
         "blackbox",
         "instances::dur_02",
     ),
+    (OF_TWO_RELEASES, "blackbox", "upgrade::"),
 ];
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     install::for_building()?;
     install::for_black_box()?;
+    // First: it takes the place of the program of today, which is put there again.
+    let older = options
+        .from
+        .as_deref()
+        .map(program_files::build_older)
+        .transpose()?;
     program_files::build(false)?;
     let wanted = |(name, ..): &&Part| options.only.as_ref().is_none_or(|text| name.contains(text));
     let outcomes: Vec<_> = PARTS
@@ -63,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         .map(|part @ (name, ..)| {
             say(format!("\n== {name}"));
             let start = Instant::now();
-            let outcome = try_part(*part, options.seconds);
+            let outcome = try_part(*part, options.seconds, older.as_deref());
             (name, start.elapsed().as_secs(), outcome)
         })
         .collect();
@@ -86,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     }
 }
 
-fn try_part((_, package, tests): Part, seconds: u64) -> Outcome<()> {
+fn try_part((name, package, tests): Part, seconds: u64, older: Option<&Path>) -> Outcome<()> {
     let mut cargo = shell::cargo();
     cargo.args(["test", "-p", package]);
     cargo.args(if package == "blackbox" {
@@ -100,5 +114,8 @@ fn try_part((_, package, tests): Part, seconds: u64) -> Outcome<()> {
     cargo
         .args(["--", tests, "--nocapture"])
         .env(SECONDS, seconds.to_string());
+    if let (OF_TWO_RELEASES, Some(older)) = (name, older) {
+        cargo.env(OLDER, older);
+    }
     shell::run(&mut cargo)
 }

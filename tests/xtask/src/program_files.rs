@@ -65,6 +65,10 @@ pub(crate) fn build_examples() -> Outcome<Examples> {
 
 /// Builds both programs as they are given away: with optimisation, and with nothing that they need beside them. Returns
 /// their folder. `compose/Dockerfile` does the same.
+///
+/// Neither the time nor the names of this machine's folders are in them: places in the source are written as in an image,
+/// whose workspace is `/src`. What OpenSSL knows of its own folder is the target folder's, so two builds are the same file
+/// when that has the same name in both.
 pub(crate) fn build_static() -> Outcome<PathBuf> {
     let known = shell::read(shell::command("rustc").arg("-vV"))?;
     let target = known
@@ -83,7 +87,22 @@ pub(crate) fn build_static() -> Outcome<PathBuf> {
         "mcp-node",
     ]);
     cargo.args(["--features", "authz-server/vendored-openssl", "--target", target]);
-    shell::run(cargo.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    let home = std::env::home_dir().unwrap_or_default();
+    let crates = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let places = [(shell::workspace(), "/src"), (crates, "/usr/local/cargo")];
+    let named = |flag: &str| {
+        places
+            .each_ref()
+            .map(|(here, there)| format!("{flag}={}={there}", here.display()))
+    };
+    let [workspace, crates] = named("--remap-path-prefix");
+    cargo.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        ["-Ctarget-feature=+crt-static", &workspace, &crates].join("\u{1f}"),
+    );
+    cargo.env("CFLAGS", named("-ffile-prefix-map").join(" "));
+    cargo.env("SOURCE_DATE_EPOCH", "0");
+    shell::run(&mut cargo)?;
     Ok(target_folder()?.join(target).join("release"))
 }
 
@@ -98,6 +117,32 @@ fn build_with(release: bool, more: &[&str]) -> Outcome<Programs> {
     shell::run(&mut cargo)?;
     let folder = target_folder()?.join(if release { "release" } else { "debug" });
     Ok(Programs::at(&folder))
+}
+
+/// Builds the server of a tag or commit, beside what is built of the crates that both use, and returns a copy of it.
+pub(crate) fn build_older(revision: &str) -> Outcome<PathBuf> {
+    let mut parse = shell::command("git");
+    parse.args([
+        "rev-parse",
+        "--verify",
+        "--short",
+        &format!("{revision}^{{commit}}"),
+    ]);
+    let commit = shell::read(&mut parse)?;
+    let target = target_folder()?;
+    let source = target.join(format!("older/{}", commit.trim()));
+    if !source.exists() {
+        let mut checkout = shell::command("git");
+        checkout.args(["worktree", "add", "--force", "--detach"]);
+        shell::run(checkout.arg(&source).arg(commit.trim()))?;
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--bins", "-p", "authz-server", "-p", "mcp-node"]);
+    cargo.args(shell::openssl_features("authz-server/"));
+    shell::run(cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target))?;
+    let copy = source.with_added_extension("authz-server");
+    std::fs::copy(target.join("debug/authz-server"), &copy).explain(copy.display().to_string())?;
+    Ok(copy)
 }
 
 /// Cargo's target folder, wherever the configuration puts it.

@@ -35,28 +35,38 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         return Err(Fault::new(format!("{version}: a version is written like 1.2.3")));
     }
     let tag = format!("v{version}");
-    if !options.dry_run {
-        check_tree(&tag)?;
-        set_version(version)?;
-        // This very program was built with the former version, which it would write on the packages.
-        let mut again = shell::cargo();
-        again.args(["xtask", "release", version, "--dry-run"]);
-        shell::run(&mut again)?;
-        shell::run(
-            shell::command("git")
-                .args(["commit", "--quiet", "--all", "-m"])
-                .arg(format!("Release {version}")),
-        )?;
-        let notes = folder(version)?.join("NOTES.md");
-        shell::run(
-            shell::command("git")
-                .args(["tag", "--annotate", &tag, "--cleanup=whitespace", "--file"])
-                .arg(notes),
-        )?;
-        say(format!("Tagged {tag}. To publish it: git push origin main {tag}"));
-        return Ok(());
+    if options.dry_run {
+        return pack(version, options.programs.clone());
     }
-    pack(version, options.programs.clone())
+    check_tree(&tag)?;
+    let before = shell::read(shell::command("git").args(["rev-parse", "HEAD"]))?;
+    release(version, &tag).inspect_err(|_| {
+        // Nothing is left of one that failed; the tree had no changes.
+        let undone = shell::run(shell::command("git").args(["reset", "--hard", "--quiet", before.trim()]));
+        if let Err(fault) = undone {
+            say(format!("The version and its commit are still there: {fault}"));
+        }
+    })?;
+    let branch = shell::read(shell::command("git").args(["rev-parse", "--abbrev-ref", "HEAD"]))?;
+    say(format!(
+        "Tagged {tag}. To publish it: git push --atomic origin {} {tag}",
+        branch.trim()
+    ));
+    Ok(())
+}
+
+/// The commit comes before the packages: they carry its time, so that whoever builds the tag gets the same.
+fn release(version: &str, tag: &str) -> Outcome<()> {
+    set_version(version)?;
+    let mut commit = shell::command("git");
+    commit.args(["commit", "--quiet", "--all", "-m"]);
+    shell::run(commit.arg(format!("Release {version}")))?;
+    // This very program was built with the former version, which it would write on the packages.
+    let mut again = shell::cargo();
+    shell::run(again.args(["xtask", "release", version, "--dry-run"]))?;
+    let mut annotate = shell::command("git");
+    annotate.args(["tag", "--annotate", tag, "--cleanup=whitespace", "--file"]);
+    shell::run(annotate.arg(folder(version)?.join("NOTES.md")))
 }
 
 fn folder(version: &str) -> Outcome<PathBuf> {
@@ -66,6 +76,9 @@ fn folder(version: &str) -> Outcome<PathBuf> {
 /// Everything that a release has, in one folder.
 fn pack(version: &str, named: Option<PathBuf>) -> Outcome<()> {
     let programs = packages::programs(named)?;
+    for (name, ..) in packages::PROGRAMS {
+        is_of_version(&programs.join(name), version)?;
+    }
     let output = folder(version)?;
     if output.exists() {
         fs::remove_dir_all(&output)?;
@@ -105,6 +118,20 @@ fn pack(version: &str, named: Option<PathBuf>) -> Outcome<()> {
     say(shell::read(sums.current_dir(&output))?);
     say(format!("Everything is in {}", output.display()));
     Ok(())
+}
+
+/// Whether a program says that it is of this version, which is the one that its package will have.
+fn is_of_version(program: &Path, version: &str) -> Outcome<()> {
+    let said = shell::read(shell::command(program).arg("--version"))?;
+    match said.split_whitespace().last() {
+        Some(said) if said == version && said == env!("CARGO_PKG_VERSION") => Ok(()),
+        _ => Err(Fault::new(format!(
+            "{} says {:?}, the workspace {}, and the release is to be {version}",
+            program.display(),
+            said.trim(),
+            env!("CARGO_PKG_VERSION")
+        ))),
+    }
 }
 
 fn check_tree(tag: &str) -> Outcome<()> {

@@ -1,17 +1,16 @@
 //! What one instance of the server does is so at the other, at once; and either may die at any moment.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use blackbox::answers::{granted, refused_400, refused_503, refused_client};
+use blackbox::answers::{granted, refused_400, refused_client};
 use blackbox::fleet::SCOPES;
 use blackbox::length;
 use blackbox::pair::{Pair, RESOURCE};
 use blackbox::status_list::part;
+use blackbox::told::Told;
 use serde_json::Value;
-use xtask::code_flow::{CodeClient, TESTING_DOOR, location};
+use xtask::code_flow::{CodeClient, TESTING_DOOR};
 use xtask::fleet::Credentials;
 use xtask::http::{self, Answer, Request};
 
@@ -127,112 +126,6 @@ fn con_07_what_is_changed_at_one_instance_is_so_at_both_with_the_next_request_po
     );
 }
 
-/// What the clients were told, and how often they were told to come back.
-#[derive(Default)]
-struct Told {
-    /// Refresh tokens that were given and not used, and access tokens of theirs.
-    kept: Mutex<Vec<[String; 2]>>,
-    /// The same of those that were taken back.
-    ended: Mutex<Vec<[String; 2]>>,
-    /// Codes that were redeemed.
-    redeemed: Mutex<Vec<String>>,
-    unavailable: AtomicUsize,
-    unanswered: AtomicUsize,
-    is_over: AtomicBool,
-}
-
-fn add<T>(to: &Mutex<Vec<T>>, what: T) {
-    to.lock().unwrap_or_else(PoisonError::into_inner).push(what);
-}
-
-fn take<T>(from: &Mutex<Vec<T>>) -> Vec<T> {
-    std::mem::take(&mut *from.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-impl Told {
-    /// An answer of either; `None` when the one that was asked died. In between there is 503, and nothing else of its kind.
-    fn ask(&self, ask: impl Fn() -> xtask::Outcome<Answer>) -> Option<Answer> {
-        loop {
-            let Ok(answer) = ask() else {
-                self.unanswered.fetch_add(1, Ordering::Relaxed);
-                return None;
-            };
-            if answer.status != 503 {
-                assert!(answer.status < 500, "{answer}");
-                return Some(answer);
-            }
-            refused_503(&answer);
-            self.unavailable.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The same for what may be asked again.
-    fn insist(&self, ask: impl Fn() -> xtask::Outcome<Answer>) -> Answer {
-        loop {
-            if let Some(answer) = self.ask(&ask) {
-                return answer;
-            }
-        }
-    }
-
-    /// Codes, tokens, refreshes and revocations until it is over.
-    fn work(&self, client: &CodeClient) {
-        for turn in 0_usize.. {
-            if self.is_over.load(Ordering::Relaxed) {
-                return;
-            }
-            let redirect = self.insist(|| http::get(&client.authorization_url()));
-            let code = code_in(&location(&redirect).unwrap());
-            // A code whose answer was lost is lost: nobody was told anything.
-            let Some(answer) = self.ask(|| client.ask(&client.redemption(&code))) else {
-                continue;
-            };
-            let mut tokens = granted(&answer);
-            for _ in 0..2 {
-                let refresh = text(&tokens, "refresh_token");
-                // Also when an answer was lost: the same token may come again.
-                tokens = granted(&self.insist(|| client.ask(&client.renewal(&refresh))));
-            }
-            let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
-            if turn.is_multiple_of(2) {
-                add(&self.kept, [refresh, access]);
-                continue;
-            }
-            let form = [("client_id", client.id.as_str()), ("token", &refresh)];
-            let url = format!("{}/oauth/revoke", client.issuer);
-            let revoked = self.insist(|| Request::post(&url)?.form(&form).send());
-            assert_eq!(revoked.status, 200, "{revoked}");
-            // Whichever is asked now knows of it.
-            let again = self.insist(|| client.ask(&client.renewal(&refresh)));
-            refused_400(&again, "invalid_grant");
-            add(&self.ended, [refresh, access]);
-            add(&self.redeemed, code);
-        }
-    }
-
-    /// Tokens of a client's own, until it is over.
-    fn ask_for_own(&self, issuer: &str, client: &Credentials) {
-        let url = format!("{issuer}/oauth/token");
-        let form = [("grant_type", "client_credentials")];
-        while !self.is_over.load(Ordering::Relaxed) {
-            let ask = || {
-                Request::post(&url)?
-                    .basic(&client.id, &client.secret)
-                    .form(&form)
-                    .send()
-            };
-            granted(&self.insist(ask));
-        }
-    }
-}
-
-fn code_in(redirect: &str) -> String {
-    let code = redirect
-        .split(['?', '&'])
-        .find_map(|pair| pair.strip_prefix("code="));
-    code.unwrap_or_else(|| panic!("no code in {redirect}")).to_owned()
-}
-
 #[test]
 fn dur_02_one_of_two_instances_dies_again_and_again_and_nothing_is_lost_postgres() {
     let mut pair = Pair::start_with(TESTING_DOOR);
@@ -243,6 +136,7 @@ fn dur_02_one_of_two_instances_dies_again_and_again_and_nothing_is_lost_postgres
     let told = Told::default();
     let issuer = pair.issuer.clone();
     let kills = thread::scope(|scope| {
+        let _over = told.until_dropped();
         let mut workers: Vec<_> = (0..4).map(|_| scope.spawn(|| told.work(&approved))).collect();
         workers.push(scope.spawn(|| told.ask_for_own(&issuer, &own)));
         let begun = Instant::now();
@@ -258,33 +152,9 @@ fn dur_02_one_of_two_instances_dies_again_and_again_and_nothing_is_lost_postgres
                 break;
             }
         }
-        told.is_over.store(true, Ordering::Relaxed);
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
         kills
     });
-    let (kept, ended, redeemed) = (take(&told.kept), take(&told.ended), take(&told.redeemed));
-    println!(
-        "{kills} kills; {} sessions kept, {} ended; {:?} answers of 503, {:?} requests without an answer",
-        kept.len(),
-        ended.len(),
-        told.unavailable,
-        told.unanswered
-    );
-    assert!(kills > 1 && kept.len() > 1 && ended.len() > 1);
-    let is_active = |token: &str| {
-        let answer = post(&pair, "/oauth/introspect", &watcher, &[("token", token)]);
-        granted(&answer)["active"] == true
-    };
-    for [refresh, access] in &kept {
-        assert!(is_active(access));
-        granted(&pair.refresh(&approved.id, refresh));
-    }
-    for [refresh, access] in &ended {
-        refused_400(&pair.refresh(&approved.id, refresh), "invalid_grant");
-        assert!(!is_active(access));
-    }
-    for code in &redeemed {
-        refused_400(&pair.ask(&approved.redemption(code)), "invalid_grant");
-    }
+    println!("{kills} kills; {}", told.verify(&approved, &watcher));
+    assert!(kills > 1);
     pair.first.json(&["audit", "verify"]).unwrap();
 }

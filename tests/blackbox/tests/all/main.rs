@@ -87,6 +87,7 @@ mod tls_end_to_end;
 mod traces;
 mod transports;
 mod two_instances;
+mod upgrade;
 mod upstream;
 mod upstream_proof;
 mod workload;
