@@ -16,7 +16,7 @@ use crate::answers::{granted, refused_400, refused_503};
 const LISTS: [&str; 7] = [
     "clients",
     "grants",
-    "sessions",
+    "keys",
     "users",
     "nodes",
     "resources",

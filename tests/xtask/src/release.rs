@@ -39,6 +39,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         return pack(version, options.programs.clone());
     }
     check_tree(&tag)?;
+    let log = fs::read_to_string(shell::workspace().join(CHANGELOG)).explain(CHANGELOG)?;
+    notes(&log, "Unreleased")
+        .explain("CHANGELOG.md has nothing under \"Unreleased\": write what is new first")?;
     let before = shell::read(shell::command("git").args(["rev-parse", "HEAD"]))?;
     release(version, &tag).inspect_err(|_| {
         // Nothing is left of one that failed; the tree had no changes.

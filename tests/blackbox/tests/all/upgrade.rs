@@ -166,8 +166,9 @@ fn is_backed_up_by_the_newest_only(rollout: &Rollout) {
     let key = rollout.folder.path().join("backup.key");
     std::fs::write(&key, "a secret of more than twenty characters").unwrap();
     let file = rollout.folder.path().join("a.backup");
-    let mut backup = rollout.newer.command(&["db", "backup", "--to"]);
-    let output = backup.arg(&file).arg("--key-file").arg(&key).output().unwrap();
+    let [to, from_key] = [&file, &key].map(|path| path.to_str().unwrap());
+    let words = ["db", "backup", "--to", to, "--key-file", from_key];
+    let output = rollout.newer.command(&words).output().unwrap();
     let sentence = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && !file.exists());
     assert!(
