@@ -4,6 +4,8 @@
 //! done to a program that knows nothing of it: to this one, by a migration made up of everything that is allowed, on each
 //! table; or to an older one by the real thing, where `cargo xtask faults --from REVISION` has built that.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::{self, ScopedJoinHandle};
@@ -165,6 +167,7 @@ fn ops_01_a_release_serves_while_the_next_one_migrates_and_beside_it(db: Db) {
 fn is_backed_up_by_the_newest_only(rollout: &Rollout) {
     let key = rollout.folder.path().join("backup.key");
     std::fs::write(&key, "a secret of more than twenty characters").unwrap();
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     let file = rollout.folder.path().join("a.backup");
     let [to, from_key] = [&file, &key].map(|path| path.to_str().unwrap());
     let words = ["db", "backup", "--to", to, "--key-file", from_key];
