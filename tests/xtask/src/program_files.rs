@@ -98,7 +98,13 @@ pub(crate) fn build_static() -> Outcome<PathBuf> {
     let [workspace, crates] = named("--remap-path-prefix");
     cargo.env(
         "CARGO_ENCODED_RUSTFLAGS",
-        ["-Ctarget-feature=+crt-static", &workspace, &crates].join("\u{1f}"),
+        [
+            "-Ctarget-feature=+crt-static",
+            "-Clink-arg=-Wl,-z,pack-relative-relocs",
+            &workspace,
+            &crates,
+        ]
+        .join("\u{1f}"),
     );
     cargo.env("CFLAGS", named("-ffile-prefix-map").join(" "));
     cargo.env("SOURCE_DATE_EPOCH", "0");
