@@ -29,6 +29,7 @@ use crate::db::change::{Change, Noun};
 use crate::db::{Db, DbFault};
 use crate::error::Failure;
 use crate::fleet::Directory;
+use crate::health::NewerMigrations;
 use crate::in_force::{BuildFault, InForce};
 use crate::keys::{KeyFault, KeyRing, MasterKey};
 use crate::latency::Latency;
@@ -63,6 +64,7 @@ pub(crate) struct App {
     /// Where a reload is asked for.
     pub(crate) reloads: Reloads,
     pub(crate) db: Db,
+    pub(crate) newer_migrations: NewerMigrations,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) counts: Counts,
     /// How long answers took.
@@ -203,6 +205,7 @@ impl App {
             client_authorities,
             nonces: Nonces::new(master.nonces(), config.dpop_nonces_required),
             verified: Cache::new(VERIFIED_TOKENS),
+            newer_migrations: NewerMigrations::default(),
             in_force: ArcSwap::from_pointee(in_force),
             reloads: Reloads::default(),
             config,

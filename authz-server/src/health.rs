@@ -1,11 +1,35 @@
 //! Probes. Liveness says that the process runs; readiness, that it can serve.
 
+use std::time::Duration;
+
 use ::web::{answer, certificate};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::app::App;
-use crate::db::NotReady;
+use crate::db::{Db, NotReady};
+
+/// How long the database's migrations are known.
+const KNOWN_FOR: Duration = Duration::from_secs(2);
+
+/// Whether newer releases left what this one needs. It is asked by one request at a time, and seldom: anybody may probe as
+/// often as they like, and the connections are for tokens.
+#[derive(Default)]
+pub(crate) struct NewerMigrations(Mutex<Option<Instant>>);
+
+impl NewerMigrations {
+    async fn check(&self, db: &Db) -> Result<(), NotReady> {
+        let mut well_since = self.0.lock().await;
+        if well_since.is_some_and(|at| at.elapsed() < KNOWN_FOR) {
+            return Ok(());
+        }
+        db.check_newer_migrations().await?;
+        *well_since = Some(Instant::now());
+        Ok(())
+    }
+}
 
 /// `GET /healthz`: always 200, so that nobody restarts a server whose database is away.
 pub(crate) async fn live() -> HttpResponse {
@@ -15,7 +39,7 @@ pub(crate) async fn live() -> HttpResponse {
 /// `GET /readyz`: 200 when the database answers and no newer release has taken from it what this one needs, 503 otherwise.
 pub(crate) async fn ready(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let ready = match app.catch_up().await {
-        Ok(()) => app.db.check_newer_migrations().await,
+        Ok(()) => app.newer_migrations.check(&app.db).await,
         Err(fault) => Err(fault.into()),
     };
     match ready {

@@ -49,7 +49,7 @@ pub(crate) enum NeedsNewer {
         /// This one.
         ours: &'static str,
     },
-    /// One that lies between those of this program, which no release does.
+    /// One that lies between those of this program, or has come without one of them, which no release does.
     #[error(
         "the database has the migration {0}, which is of another authz-server than this one; give each a database of \
          its own (database.url)"
@@ -91,7 +91,8 @@ pub(crate) struct MigrationStatus {
 }
 
 impl Db {
-    /// Applies what is missing, one server at a time. What newer programs applied is left alone.
+    /// Applies what is missing, one server at a time. What newer programs applied is left alone; where they took what this
+    /// one needs, or another authz-server has been, nothing is applied.
     pub(crate) async fn migrate(&self, url: &str) -> Result<(), OpenFault> {
         self.migrate_to(url, i64::MAX).await
     }
@@ -100,6 +101,8 @@ impl Db {
     pub(crate) async fn migrate_to(&self, url: &str, newest: i64) -> Result<(), OpenFault> {
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_ignore_missing(true);
+        self.ensure_migrations_table().await?;
+        self.check_newer_migrations().await?;
         match self {
             Self::Pg(home) => {
                 // sqlx takes an advisory lock on Postgres. CockroachDB has none, so there one migrates at a time
@@ -127,8 +130,7 @@ impl Db {
         Ok(())
     }
 
-    /// Every migration of this program, and those of newer ones, and whether it has been applied.
-    pub(crate) async fn migration_status(&self) -> Result<Vec<MigrationStatus>, OpenFault> {
+    async fn ensure_migrations_table(&self) -> Result<(), OpenFault> {
         let table = MIGRATIONS.table_name.as_ref();
         match self {
             Self::Pg(pool) => {
@@ -140,6 +142,12 @@ impl Db {
                 connection.ensure_migrations_table(table).await.map_err(failed)?;
             }
         }
+        Ok(())
+    }
+
+    /// Every migration of this program, and those of newer ones, and whether it has been applied.
+    pub(crate) async fn migration_status(&self) -> Result<Vec<MigrationStatus>, OpenFault> {
+        self.ensure_migrations_table().await?;
         let applied: Vec<(i64, String)> = on!(self, c => sqlx::query_as(APPLIED).fetch_all(c))?;
         let mut all: Vec<MigrationStatus> = MIGRATIONS
             .iter()
@@ -225,7 +233,12 @@ fn judge(applied: &[(i64, String)], known: &[i64], ours: &'static str) -> Result
         if known.contains(migration) {
             continue;
         }
-        if *migration < newest {
+        // A program that has some migration has those before it.
+        let lacks_an_earlier = || {
+            let is_applied = |one: &i64| applied.iter().any(|(number, _)| number == one);
+            !known.iter().all(is_applied)
+        };
+        if *migration < newest || lacks_an_earlier() {
             return Err(NeedsNewer::Foreign(*migration));
         }
         let Some(oldest) = oldest_after(name) else {
@@ -293,11 +306,12 @@ mod tests {
         ] {
             assert_eq!(with(newer, ours).is_ok(), may, "{newer:?} {ours}");
         }
+        assert!(judged(&[(1, "first"), (2, "second"), (5, "add something")], "0.1.0").is_err());
         // One that is behind may serve when it has caught up.
         assert!(judged(&own[..2], "0.1.0").is_ok());
         // An expansion after a contraction takes nothing back.
         let both = [(5, "needs 0.3.0 forget it"), (6, "add something")];
-        let sentence = judged(&both, "0.2.0").unwrap_err();
+        let sentence = judged(&[&own[..], &both].concat(), "0.2.0").unwrap_err();
         for part in ["migration 5", "0.3.0", "0.2.0"] {
             assert!(sentence.contains(part), "{sentence}");
         }

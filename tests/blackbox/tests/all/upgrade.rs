@@ -14,6 +14,7 @@ use std::time::Duration;
 use blackbox::answers::refused_503;
 use blackbox::balancer::Balancer;
 use blackbox::fleet::{SCOPES, built};
+use blackbox::local_network::eventually;
 use blackbox::told::Told;
 use blackbox::{Db, both, database, length};
 use tempfile::TempDir;
@@ -190,6 +191,8 @@ fn ends_with_a_contraction(rollout: &Rollout, running: &mut Program) {
     rollout.sql(&format!(
         "{RECORD} (9003, 'needs 999.0.0 forget something', TRUE, '', 0)"
     ));
+    // What the database was found to be stands for two seconds.
+    eventually("not ready", || http::get(&ready).unwrap().status != 200);
     let answer = http::get(&ready).unwrap();
     refused_503(&answer);
     assert!(answer.text().contains("newer version"), "{answer}");
