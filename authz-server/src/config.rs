@@ -453,6 +453,7 @@ mod tests {
         let held = file("good", &good);
         assert!(read(&format!("{one}{at}")).is_ok());
         assert!(read(&format!("{one}{held}")).is_ok());
+        assert!(read(&format!("{one}jwks_uri = \"http://127.0.0.1:1/jwks\"\n")).is_ok());
         assert!(read("[clients]\nregistration = \"invite\"\nunused_ttl = \"1h\"").is_ok());
         let (no_keys, no_json) = (file("none", "{\"keys\": []}"), file("broken", "{"));
         for (bad, part) in [
@@ -465,6 +466,14 @@ mod tests {
                 "cannot use /none/here",
             ),
             (format!("{one}{at}{one}{held}"), "named twice"),
+            (
+                format!("{one}jwks_uri = \"http://one.example/jwks\"\n"),
+                "it must be https",
+            ),
+            (
+                format!("{one}jwks_uri = \"https://u:p@one.example/jwks\"\n"),
+                "must not contain a user name",
+            ),
             (
                 format!("[[clients.software_statement]]\n{at}"),
                 "whose statements are these",

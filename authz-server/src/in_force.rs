@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use shared::config::Setting;
+use shared::config::{NamedFile, Setting};
 use shared::http_client::{ClientFault, GuardedClient, Own};
 
 use crate::account::Provider;
@@ -51,9 +51,7 @@ impl InForce {
         let named = |key| move |fault| BuildFault { key, fault };
         let (now, then) = (&*changeable, before.map(|before| &*before.changeable));
         let fetches_as_before = |before: &&Self| {
-            now.fetch_rules == before.changeable.fetch_rules
-                && rules_in(&settings).eq(rules_in(&before.settings))
-                && now.clients.has_fetches_of(&before.changeable.clients)
+            has_rules_of((now, &settings), before) && now.clients.has_fetches_of(&before.changeable.clients)
         };
         let (documents, client_keys) = match before.filter(fetches_as_before) {
             Some(before) => {
@@ -101,10 +99,23 @@ impl InForce {
             changeable,
         })
     }
+
+    /// Whether a document that was fetched under `before` would be fetched, and worth as much, under this one.
+    pub(crate) fn relies_on_documents_of(&self, before: &Self) -> bool {
+        let clients = &self.changeable.clients;
+        has_rules_of((&self.changeable, &self.settings), before)
+            && clients.has_documents_of(&before.changeable.clients)
+    }
 }
 
-/// The rules of what is fetched, with what is in the files that they name.
-fn rules_in(settings: &[Setting]) -> impl Iterator<Item = (&str, Option<shared::secret::SecretHash>)> {
+/// Whether the same may be fetched as `before`, in the same trust.
+fn has_rules_of((changeable, settings): (&Changeable, &[Setting]), before: &InForce) -> bool {
+    changeable.fetch_rules == before.changeable.fetch_rules
+        && files_in(settings).eq(files_in(&before.settings))
+}
+
+/// The files that the rules of what is fetched name.
+fn files_in(settings: &[Setting]) -> impl Iterator<Item = NamedFile> {
     let rules = settings.iter().filter(|one| one.path.starts_with("fetch_rule."));
-    rules.map(|one| (one.value.as_str(), one.content))
+    rules.map(NamedFile::of)
 }

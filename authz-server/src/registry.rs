@@ -12,7 +12,7 @@ use shared::uri::ResourceUri;
 use crate::changes::{Changes, Memory};
 use crate::client::{Client, Document, Origin};
 use crate::console;
-use crate::db::change::{Change, Noun};
+use crate::db::change::{Change, MANY, Noun};
 use crate::db::client::ClientRow;
 use crate::db::resource::ResourceRow;
 use crate::db::{self, Db, DbFault};
@@ -161,6 +161,7 @@ impl Registry {
 impl Memory for Registry {
     fn forget(&self, change: &Change) {
         match change.noun() {
+            Some(Noun::Client) if change.subject == MANY => self.clients.clear(),
             Some(Noun::Client) => {
                 self.clients.remove(&change.subject);
             }

@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::By;
 use crate::app::App;
-use crate::audit::{Name, Target};
+use crate::audit::{Event, Name, Target};
 use crate::config::{Changeable, Config};
 use crate::counts::RELOADS;
-use crate::db::{DbFault, audit_event};
+use crate::db::{DbFault, audit_event, client_document};
 use crate::in_force::InForce;
 use crate::token;
 
@@ -52,8 +52,10 @@ pub(crate) struct Reloaded {
 }
 
 impl Reloaded {
-    fn is_nothing(&self) -> bool {
-        self.changed.is_empty() && self.after_restart.is_empty() && !self.has_certificate
+    /// Whether it is nothing, or what is `waiting` for a restart since an earlier one and was told then.
+    fn is_nothing(&self, waiting: &[Difference]) -> bool {
+        let is_told = self.after_restart.is_empty() || self.after_restart == waiting;
+        self.changed.is_empty() && is_told && !self.has_certificate
     }
 }
 
@@ -95,25 +97,36 @@ impl Reloads {
     }
 }
 
+/// What SIGHUP is received with. Call it first: until then the signal ends the program, and whoever keeps programs running
+/// takes that for an end that was wished for. What comes before [`run`] looks is not lost.
+pub(crate) fn hang_ups() -> Option<Signal> {
+    let hang_ups = signal(SignalKind::hangup());
+    hang_ups
+        .inspect_err(|_| {
+            tracing::error!("SIGHUP cannot be received: changes wait for the admin API, or a restart");
+        })
+        .ok()
+}
+
 /// Reads the configuration again whenever the process gets SIGHUP or somebody asks for it, until the program ends.
-pub(crate) async fn run(app: Arc<App>, source: Source, tls: Option<ServerTls>) {
-    let mut hang_up = signal(SignalKind::hangup()).ok();
-    if hang_up.is_none() {
-        tracing::error!("SIGHUP cannot be received: changes wait for the admin API, or a restart");
-    }
+pub(crate) async fn run(app: Arc<App>, mut hang_ups: Option<Signal>, source: Source, tls: Option<ServerTls>) {
     // One may wait while another is under way. Whoever is told nothing asks too often.
     let (sender, mut wanted) = mpsc::channel(1);
     if app.reloads.0.set(sender).is_err() {
         return;
     }
-    let source = Arc::new(source);
+    let (source, mut waiting) = (Arc::new(source), Vec::new());
     loop {
         let (by, told) = tokio::select! {
-            () = received(&mut hang_up) => (By::operator(), None),
+            () = received(&mut hang_ups) => (By::operator(), None),
             Some(wanted) = wanted.recv() => (wanted.by, Some(wanted.told)),
         };
-        let done = Box::pin(reload(&app, (&source, tls.as_ref()), &by, clock::now())).await;
-        tell(&app, &done);
+        let from = (&source, tls.as_ref());
+        let done = Box::pin(reload(&app, from, (&by, &waiting), clock::now())).await;
+        tell(&app, &done, &waiting);
+        if let Ok(reloaded) = &done {
+            waiting.clone_from(&reloaded.after_restart);
+        }
         if let Some(told) = told {
             // Nobody may wait any longer.
             drop(told.send(done));
@@ -121,9 +134,9 @@ pub(crate) async fn run(app: Arc<App>, source: Source, tls: Option<ServerTls>) {
     }
 }
 
-async fn received(hang_up: &mut Option<Signal>) {
-    if let Some(hang_up) = hang_up
-        && hang_up.recv().await.is_some()
+async fn received(hang_ups: &mut Option<Signal>) {
+    if let Some(hang_ups) = hang_ups
+        && hang_ups.recv().await.is_some()
     {
         return;
     }
@@ -131,29 +144,30 @@ async fn received(hang_up: &mut Option<Signal>) {
 }
 
 /// For the log and the counts.
-fn tell(app: &App, done: &Result<Reloaded, NotReloaded>) {
+fn tell(app: &App, done: &Result<Reloaded, NotReloaded>, waiting: &[Difference]) {
     let [changed, unchanged, refused] = RELOADS;
     let reloaded = match done {
         Err(reason) => {
             tracing::error!(%reason, "nothing is changed: the configuration is not taken");
             return app.counts.reloaded(refused);
         }
-        Ok(reloaded) if reloaded.is_nothing() => {
-            tracing::info!("the configuration was read again, and is as before");
-            return app.counts.reloaded(unchanged);
-        }
         Ok(reloaded) => reloaded,
     };
-    app.counts.reloaded(changed);
     let named = |all: &[Difference]| {
         let paths: Vec<_> = all.iter().map(|one| one.path.as_str()).collect();
         paths.join(", ")
     };
-    tracing::info!(
-        changed = named(&reloaded.changed),
-        certificate = reloaded.has_certificate,
-        "the configuration was read again"
-    );
+    if reloaded.is_nothing(waiting) {
+        tracing::info!("the configuration was read again, and is as before");
+        app.counts.reloaded(unchanged);
+    } else {
+        tracing::info!(
+            changed = named(&reloaded.changed),
+            certificate = reloaded.has_certificate,
+            "the configuration was read again"
+        );
+        app.counts.reloaded(changed);
+    }
     if !reloaded.after_restart.is_empty() {
         let after_restart = named(&reloaded.after_restart);
         tracing::warn!(after_restart, "what these say is in force after a restart only");
@@ -171,7 +185,7 @@ struct Prepared {
 async fn reload(
     app: &Arc<App>,
     from: (&Arc<Source>, Option<&ServerTls>),
-    by: &By,
+    (by, waiting): (&By, &[Difference]),
     now: UnixSeconds,
 ) -> Result<Reloaded, NotReloaded> {
     let (source, tls, server) = (Arc::clone(from.0), from.1.cloned(), Arc::clone(app));
@@ -182,10 +196,18 @@ async fn reload(
         next,
         renewal,
     } = prepared.map_err(NotReloaded::Faults)?;
-    if reloaded.is_nothing() {
+    if reloaded.is_nothing(waiting) {
         return Ok(reloaded);
     }
-    remember(app, &reloaded, by, now).await.map_err(NotReloaded::Db)?;
+    let event = event(&reloaded, by);
+    let forgets_documents = !next.relies_on_documents_of(&app.in_force());
+    let written = app.db.write(async |tx| {
+        if forgets_documents {
+            client_document::forget_fetched(tx, now).await?;
+        }
+        audit_event::append(tx, &event, now).await
+    });
+    written.await.map_err(NotReloaded::Db)?;
     if let Some(renewal) = renewal {
         renewal.apply();
     }
@@ -225,7 +247,7 @@ fn prepare(app: &App, source: &Source, tls: Option<&ServerTls>) -> Result<Prepar
         return Err(faults);
     };
     let is_told = |one: &Difference| !(one.is_content && CERTIFICATE.contains(&one.path.as_str()));
-    let (changed, after_restart) = differences(&before.settings, &config.settings)
+    let (changed, after_restart) = differences(&before.settings, &config.settings, Changeable::contains)
         .into_iter()
         .filter(is_told)
         .partition(|one| Changeable::contains(&one.path));
@@ -254,7 +276,8 @@ pub(crate) fn follow_filter(changeable: &Changeable) {
     }
 }
 
-async fn remember(app: &App, reloaded: &Reloaded, by: &By, now: UnixSeconds) -> Result<(), DbFault> {
+/// What the audit log has of it.
+fn event<'a>(reloaded: &Reloaded, by: &'a By) -> Event<'a> {
     let object = |all: &[Difference]| {
         let members = all.iter().map(|one| {
             let mut told = json!({"before": one.before, "after": one.after});
@@ -271,8 +294,5 @@ async fn remember(app: &App, reloaded: &Reloaded, by: &By, now: UnixSeconds) -> 
     details.insert("after_restart".to_owned(), object(&reloaded.after_restart));
     let renewed = Value::from(reloaded.has_certificate);
     details.insert("certificate_renewed".to_owned(), renewed);
-    let written = app
-        .db
-        .write(async |tx| audit_event::append(tx, &event, now).await);
-    written.await
+    event
 }

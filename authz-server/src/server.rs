@@ -44,6 +44,7 @@ pub(crate) enum ServeFault {
 
 /// Serves until the process is asked to stop.
 pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFault> {
+    let hang_ups = reload::hang_ups();
     let now = clock::now();
     let traces = config.traces.as_ref();
     let collector = traces
@@ -63,7 +64,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeFau
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "TLS is self-signed: let clients trust this certificate authority");
     }
-    let reloading = reload::run(Arc::clone(&app), source, tls.clone());
+    let reloading = reload::run(Arc::clone(&app), hang_ups, source, tls.clone());
     let listen = Listen {
         addresses: [&config.listen[..], &config.admin.listen].concat(),
         asking_addresses: config.mutual_tls.listen.clone(),

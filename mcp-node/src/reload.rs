@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use shared::config::{ConfigFaults, Difference, Setting, differences};
-use shared::tls::{Renewal, ServerTls};
-use tokio::signal::unix::{SignalKind, signal};
+use shared::tls::{Renewal, ServerTls, TlsMode};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::Node;
 use crate::config::{NodeConfig, Place};
@@ -26,15 +26,24 @@ pub(crate) struct Standing {
     settings: Vec<Setting>,
     /// Values of `Host` that are ours until a restart.
     hosts: Vec<String>,
+    hang_ups: Signal,
 }
 
 impl Standing {
-    pub(crate) fn of(config: &NodeConfig) -> Self {
-        Self {
+    /// Call it first: until then SIGHUP ends the program, and whoever keeps programs running takes that for an end that was
+    /// wished for. `None` where nothing can be read again: then the signal means what it means to the program around us.
+    pub(crate) fn of(config: &NodeConfig) -> Option<Self> {
+        if config.place.is_none() && config.tls == TlsMode::Off {
+            return None;
+        }
+        let hang_ups = signal(SignalKind::hangup())
+            .inspect_err(|_| tracing::error!("SIGHUP cannot be received: changes wait for a restart"));
+        Some(Self {
             place: config.place.clone(),
             settings: config.settings.clone(),
             hosts: config.hosts(),
-        }
+            hang_ups: hang_ups.ok()?,
+        })
     }
 }
 
@@ -45,11 +54,7 @@ fn is_at_once(path: &str) -> bool {
 
 /// Reads everything again whenever the process gets SIGHUP, until the program ends.
 pub(crate) async fn run(node: Arc<Node>, mut standing: Standing, tls: Option<ServerTls>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be received: changes wait for a restart");
-        return;
-    };
-    while hang_up.recv().await.is_some() {
+    while standing.hang_ups.recv().await.is_some() {
         let (place, shown) = (standing.place.clone(), tls.clone());
         let reading = tokio::task::spawn_blocking(move || read(place.as_ref(), shown.as_ref()));
         match reading.await.unwrap_or_else(|e| Err(vec![e.to_string()])) {
@@ -89,10 +94,11 @@ fn apply(node: &Node, standing: &mut Standing, config: Option<NodeConfig>, renew
     }
     let Some(config) = config else { return };
     let is_told = |one: &Difference| !(one.is_content && FOLLOWED.contains(&one.path.as_str()));
-    let (changed, after_restart): (Vec<_>, Vec<_>) = differences(&standing.settings, &config.settings)
-        .into_iter()
-        .filter(is_told)
-        .partition(|one| is_at_once(&one.path));
+    let (changed, after_restart): (Vec<_>, Vec<_>) =
+        differences(&standing.settings, &config.settings, is_at_once)
+            .into_iter()
+            .filter(is_told)
+            .partition(|one| is_at_once(&one.path));
     if !changed.is_empty() {
         node.per_ip.set_rate(config.per_ip);
         node.per_client.set_rate(config.per_client);

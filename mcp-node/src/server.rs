@@ -44,7 +44,7 @@ use crate::offline;
 use crate::origin::Origins;
 use crate::peers::Peers;
 use crate::records::Records;
-use crate::reload;
+use crate::reload::{self, Standing};
 use crate::report;
 use crate::status::Observer;
 use crate::upstream::Upstreams;
@@ -95,8 +95,8 @@ pub struct PeersFault(String);
 
 /// Serves the node's own tools and resources until SIGTERM or SIGINT.
 pub async fn serve(config: NodeConfig) -> Result<(), ServeFault> {
-    let node = build(&config, Ring::default())?;
-    serve_built(config, node, |_| {}).await
+    let began = Began::with(config, Ring::default())?;
+    serve_built(began, |_| {}).await
 }
 
 /// As [`serve`], with the node's own log lines in `ring`, and discovery; `ready` is called with the addresses once they
@@ -106,10 +106,11 @@ pub(crate) async fn serve_with_ring(
     ring: Ring,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
-    let node = build(&config, ring)?;
+    let began = Began::with(config, ring)?;
     // Only our own program can start itself as the one that listens.
-    let discovery = tokio::spawn(node.discovery.clone().run(node.stopping.clone()));
-    let ended = serve_built(config, node, ready).await;
+    let (discovery, stopping) = (began.node.discovery.clone(), began.node.stopping.clone());
+    let discovery = tokio::spawn(discovery.run(stopping));
+    let ended = serve_built(began, ready).await;
     match ended {
         // It says goodbye.
         Ok(()) => drop(discovery.await),
@@ -118,20 +119,28 @@ pub(crate) async fn serve_with_ring(
     ended
 }
 
-async fn serve_built(
+/// A node that is put together and not served yet.
+struct Began {
     config: NodeConfig,
     node: Arc<Node>,
-    ready: impl FnOnce(&[SocketAddr]),
-) -> Result<(), ServeFault> {
-    let handler = Arc::clone(&node);
-    start(
-        config,
-        node,
-        move || EdgeHive::new(Arc::clone(&handler)),
-        true,
-        ready,
-    )
-    .await
+    standing: Option<Standing>,
+}
+
+impl Began {
+    fn with(config: NodeConfig, ring: Ring) -> Result<Self, ServeFault> {
+        let standing = Standing::of(&config);
+        let node = build(&config, ring)?;
+        Ok(Self {
+            config,
+            node,
+            standing,
+        })
+    }
+}
+
+async fn serve_built(began: Began, ready: impl FnOnce(&[SocketAddr])) -> Result<(), ServeFault> {
+    let handler = Arc::clone(&began.node);
+    start(began, move || EdgeHive::new(Arc::clone(&handler)), true, ready).await
 }
 
 /// Serves another MCP handler behind this node's door: authentication, scopes, rates, revisions and transport are the
@@ -144,9 +153,9 @@ pub async fn run<H: ServerHandler>(
     if config.approval.are_named() {
         return Err(ServeFault::Approval);
     }
-    let node = build(&config, Ring::default())?;
-    let lasting = node.lasting.clone();
-    start(config, node, move || make(&lasting), false, |_| {}).await
+    let began = Began::with(config, Ring::default())?;
+    let lasting = began.node.lasting.clone();
+    start(began, move || make(&lasting), false, |_| {}).await
 }
 
 /// Serves the node's own tools and resources, with the program's log. With a token, **to everybody**, as if they had shown
@@ -161,16 +170,16 @@ pub async fn dangerous_serve(
     let refused = |reason: String| ServeFault::Listen(std::io::Error::other(reason));
     let ring = Ring::default();
     ring.start();
-    let node = build(&config, ring)?;
+    let began = Began::with(config, ring)?;
     if let Some(token) = everybody_shows {
-        if Listen::leaves_machine(&config.listen) {
+        if Listen::leaves_machine(&began.config.listen) {
             let sentence = "without its door, a node listens on loopback only";
             return Err(refused(sentence.to_owned()));
         }
-        let opened = node.door.dangerous_open_as(token, checks_signature).await;
+        let opened = began.node.door.dangerous_open_as(token, checks_signature).await;
         opened.map_err(|refusal| refused(format!("the token is refused: {}", refusal.reason())))?;
     }
-    serve_built(config, node, |_| {}).await
+    serve_built(began, |_| {}).await
 }
 
 pub(crate) fn build(config: &NodeConfig, ring: Ring) -> Result<Arc<Node>, ServeFault> {
@@ -292,12 +301,16 @@ async fn sweep(peers: Peers) {
 }
 
 async fn start<H: ServerHandler>(
-    config: NodeConfig,
-    node: Arc<Node>,
+    began: Began,
     make: impl Fn() -> H + Send + Sync + 'static,
     plain_json: bool,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeFault> {
+    let Began {
+        config,
+        node,
+        standing,
+    } = began;
     let traces = config.traces.as_ref();
     let collector = traces
         .map(|traces| trace::start(traces, "mcp-node"))
@@ -309,11 +322,9 @@ async fn start<H: ServerHandler>(
     if let Some(ca) = tls.as_ref().and_then(|tls| tls.local_ca.as_ref()) {
         tracing::info!(ca = %ca.display(), "clients must trust this certificate authority");
     }
-    tokio::spawn(reload::run(
-        Arc::clone(&node),
-        reload::Standing::of(&config),
-        tls.clone(),
-    ));
+    if let Some(standing) = standing {
+        tokio::spawn(reload::run(Arc::clone(&node), standing, tls.clone()));
+    }
     let per_address = node.per_ip.clone();
     let frame = Frame {
         hosts: config.hosts().into_iter().collect(),

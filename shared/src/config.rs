@@ -3,6 +3,7 @@
 //! for, and can print what is in force.
 
 mod difference;
+mod named_file;
 mod secret_file;
 mod section;
 mod values;
@@ -12,9 +13,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
-use zeroize::Zeroizing;
 
 pub use self::difference::{Difference, differences};
+pub use self::named_file::NamedFile;
 pub use self::secret_file::{SecretFileFault, read_secret_file, read_secret_text};
 pub use self::section::Section;
 pub use self::values::{Span, SpanFault};
@@ -22,8 +23,6 @@ use crate::secret::SecretHash;
 
 /// Variables that begin so and contain `__` set a configuration key.
 const ENVIRONMENT_PREFIX: &str = "EDGE_HIVE_";
-/// Secrets, key sets and authorities are smaller; what is larger is not looked into, in bytes.
-const MAX_HASHED: u64 = 1 << 20;
 
 /// Every fault of a configuration, one sentence each.
 #[derive(Debug)]
@@ -114,7 +113,7 @@ impl Reader {
     pub fn from_text(text: String, environment: &BTreeMap<String, String>) -> Result<Self, ConfigFaults> {
         let root: Table = text
             .parse()
-            .map_err(|e: toml::de::Error| ConfigFaults(vec![e.to_string().trim_end().to_owned()]))?;
+            .map_err(|fault| ConfigFaults(vec![syntax_fault(&text, &fault)]))?;
         let mut reader = Self {
             root,
             text,
@@ -238,7 +237,7 @@ impl Reader {
         self.settings.push(Setting {
             path: path.to_owned(),
             content: if path.ends_with("_file") {
-                content(&value)
+                named_file::content(&value)
             } else {
                 None
             },
@@ -284,11 +283,23 @@ impl Reader {
     }
 }
 
-/// What is in a file now. Nothing that can be read once only is read here: a pipe, a descriptor of the shell.
-fn content(file: &str) -> Option<SecretHash> {
-    let is_file = std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() <= MAX_HASHED);
-    let bytes = is_file.then(|| std::fs::read(file).ok()).flatten();
-    bytes.map(|bytes| SecretHash::of(&Zeroizing::new(bytes)))
+/// What is wrong and where, and nothing of what is written there: it goes to logs and callers, and a line may hold a
+/// secret.
+fn syntax_fault(text: &str, fault: &toml::de::Error) -> String {
+    let before = fault.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!(" (line {line}, column {column})")
+    });
+    // Serde quotes the value that it does not take, a number too large for example.
+    let message = match fault.message() {
+        quoting if quoting.starts_with("invalid ") && quoting.contains(", expected ") => {
+            "such a value cannot stand here"
+        }
+        message => message.trim_end(),
+    };
+    format!("it is not TOML{place}: {message}")
 }
 
 fn scalar(value: &Value) -> Option<String> {

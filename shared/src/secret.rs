@@ -1,10 +1,11 @@
 //! Secrets: values that nobody may see, and the hashes that are all we keep of them.
 
 use std::fmt;
+use std::io::{ErrorKind, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -128,6 +129,26 @@ impl SecretHash {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, secret).as_ref());
         Self(hash)
+    }
+
+    /// Hashes everything that `source` has, however much, and tells its length in bytes.
+    pub fn of_all(mut source: impl Read) -> std::io::Result<(Self, u64)> {
+        let (mut context, mut length) = (Context::new(&SHA256), 0);
+        let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    context.update(&buffer[..count]);
+                    length += count as u64;
+                }
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.finish().as_ref());
+        Ok((Self(hash), length))
     }
 
     /// A hash as it was stored; `None` when it is not 32 bytes.

@@ -319,6 +319,7 @@ fn away(fault: FetchFault) -> ProviderFault {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shared::config::NamedFile;
 
     use super::*;
 
@@ -332,7 +333,7 @@ mod tests {
             scopes: "openid".parse().unwrap(),
             create_accounts: true,
             ca_file: None,
-            authorities: None,
+            authorities: NamedFile::default(),
         }
     }
 

@@ -42,7 +42,7 @@ struct Content {
     i: Option<String>,
     /// When they were asked to prove who they are, if the client wants that.
     asked_for_proof_at: Option<UnixSeconds>,
-    /// To whom they were sent; a release before this one did not write it down.
+    /// To whom they were sent. A release before this one did not write it down: who was away then begins again.
     #[serde(default)]
     sent_to: Option<SentTo>,
 }
@@ -177,7 +177,7 @@ async fn finish(app: &App, request: &HttpRequest) -> Result<HttpResponse, Failur
         asked_for_proof_at,
         sent_to,
     } = used_up(app, &browser, &errand, now).await?;
-    let is_the_same = |now: &Arc<Provider>| sent_to.is_none_or(|then| then == SentTo::of(now));
+    let is_the_same = |now: &Arc<Provider>| sent_to.as_ref().is_some_and(|then| *then == SentTo::of(now));
     let Some(provider) = provider.filter(is_the_same) else {
         tracing::info!("a sign-in elsewhere was refused: the provider is configured no more");
         return Err(Failure::Shown(Trouble::OtherProvider));

@@ -85,7 +85,7 @@ pub(crate) struct DocumentView {
     /// Whether it stays as it is.
     is_pinned: bool,
     fetched_at: i64,
-    /// From then on it is fetched again before it is relied on, unless it is pinned.
+    /// From then on it is fetched again before it is relied on, unless it is pinned; -1: a reload has forgotten it.
     fresh_until: i64,
     /// As it was published.
     #[schema(value_type = Object)]

@@ -95,7 +95,7 @@ impl Clients {
         }
     }
 
-    /// Whether documents are fetched as by `other`: from the same hosts, as often, and worth the same scopes.
+    /// Whether documents are relied on as by `other`: those of the same hosts, for the same scopes.
     pub(crate) fn has_documents_of(&self, other: &Self) -> bool {
         let hosts = |one: &Self| {
             (
@@ -104,7 +104,7 @@ impl Clients {
                 one.scopes.clone(),
             )
         };
-        hosts(self) == hosts(other) && self.has_fetches_of(other)
+        hosts(self) == hosts(other)
     }
 
     /// Whether as much may be fetched as by `other`.

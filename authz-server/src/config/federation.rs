@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use shared::config::Reader;
+use shared::config::{NamedFile, Reader};
 use shared::scope::Scope;
-use shared::secret::{Secret, SecretHash};
+use shared::secret::Secret;
 use shared::uri::Issuer;
 
 /// The provider and who we are to it.
@@ -27,7 +27,7 @@ pub(crate) struct Federation {
     /// Certificate authorities to trust besides the public ones.
     pub(crate) ca_file: Option<PathBuf>,
     /// What was in that file.
-    pub(crate) authorities: Option<SecretHash>,
+    pub(crate) authorities: NamedFile,
 }
 
 impl PartialEq for Federation {
@@ -37,7 +37,7 @@ impl PartialEq for Federation {
                 (one.issuer.clone(), one.client_id.clone(), one.name.clone()),
                 one.client_secret.as_ref().map(Secret::hash),
                 (one.scopes.clone(), one.create_accounts),
-                (one.ca_file.clone(), one.authorities),
+                one.authorities.clone(),
             )
         };
         all(self) == all(other)
@@ -55,7 +55,7 @@ impl Federation {
         let scopes: Option<Scope> = section.value("scopes", "openid profile email");
         let create_accounts = section.value("create_accounts", "true").unwrap_or(true);
         let ca_file = section.optional("ca_file");
-        let authorities = section.content_of("ca_file");
+        let authorities = section.file_of("ca_file");
         let Some(issuer) = issuer else {
             if client_id.is_some() || secret_file.is_some() {
                 section.fault("issuer", "is missing: who is the provider?");

@@ -11,6 +11,8 @@ use shared::jose::KeySet;
 use shared::uri::Issuer;
 use url::Url;
 
+use super::trusted_issuer::fetchable;
+
 /// Who may register, and for how long that lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
@@ -125,7 +127,7 @@ fn statements(reader: &mut Reader) -> Vec<StatementIssuer> {
 fn statement(section: &mut Section<'_>) -> Option<StatementIssuer> {
     let issuer: Option<Issuer> = section.optional("issuer");
     let file: Option<PathBuf> = section.optional("jwks_file");
-    let address: Option<Url> = section.optional("jwks_uri");
+    let address: Option<String> = section.optional("jwks_uri");
     if issuer.is_none() && !section.has("issuer") {
         section.fault("issuer", "is missing: whose statements are these?");
     }
@@ -145,7 +147,13 @@ fn statement(section: &mut Section<'_>) -> Option<StatementIssuer> {
                 }
             }
         }
-        (None, Some(address)) => Some(StatementKeys::At(address)),
+        (None, Some(address)) => match fetchable(&address) {
+            Ok(address) => Some(StatementKeys::At(address)),
+            Err(reason) => {
+                section.fault("jwks_uri", reason);
+                None
+            }
+        },
         _ => {
             section.fault("jwks_file", "give jwks_file or jwks_uri");
             None

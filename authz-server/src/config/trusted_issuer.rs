@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use shared::config::Section;
+use shared::config::{NamedFile, Section};
 use shared::http_client::HttpClient;
 use shared::jose::{Algorithm, KeySet};
 use shared::jwks::{DEFAULT_MAX_STALE, KeySetSettings, RemoteKeySet};
-use shared::secret::SecretHash;
 use shared::uri::{Issuer, is_loopback};
 use url::Url;
 
@@ -21,8 +20,8 @@ pub(crate) struct TrustedIssuer {
     /// What its assertions may be signed with.
     pub(crate) algorithms: Vec<Algorithm>,
     source: KeySource,
-    /// The authorities that are trusted there: the file and what was in it.
-    authorities: (Option<PathBuf>, Option<SecretHash>),
+    /// What is in these decides too whose keys they are: a key set, and the authorities that are trusted there.
+    files: [NamedFile; 2],
     http: HttpClient,
 }
 
@@ -48,7 +47,7 @@ impl TrustedIssuer {
         if algorithms.is_empty() {
             section.fault("algorithms", "at least one is needed");
         }
-        let authorities = (ca_file.clone(), section.content_of("ca_file"));
+        let files = ["jwks_file", "ca_file"].map(|key| section.file_of(key));
         let http = match HttpClient::new(ca_file.as_deref()) {
             Ok(http) => Some(http),
             Err(fault) => {
@@ -87,14 +86,15 @@ impl TrustedIssuer {
             issuer,
             algorithms,
             source,
-            authorities,
+            files,
             http: http?,
         })
     }
 
-    /// Whether its keys are those of `other`: from the same place, fetched in the same trust.
+    /// Whether its keys are those of `other`: from the same place, with the same in it if that is a file, fetched in the
+    /// same trust.
     pub(crate) fn has_keys_of(&self, other: &Self) -> bool {
-        (&self.issuer, &self.source, &self.authorities) == (&other.issuer, &other.source, &other.authorities)
+        (&self.issuer, &self.source, &self.files) == (&other.issuer, &other.source, &other.files)
     }
 
     /// Its key set, not yet asked for. Call it on the program's own runtime.
@@ -118,7 +118,7 @@ impl TrustedIssuer {
 }
 
 /// An address whose answer nobody on the way can change.
-fn fetchable(address: &str) -> Result<Url, String> {
+pub(super) fn fetchable(address: &str) -> Result<Url, String> {
     let url: Url = address.parse().map_err(|_| "it is not an address".to_owned())?;
     let is_safe = match (url.scheme(), url.host()) {
         ("https", Some(_)) => true,

@@ -18,9 +18,13 @@ const WRITE: &str = "INSERT INTO client_document (client_id, content, is_pinned,
 const HOLD: &str = "UPDATE client SET name = name WHERE client_id = $1";
 const UNPIN: &str =
     "UPDATE client_document SET is_pinned = FALSE, fresh_until = 0 WHERE client_id = $1 AND is_pinned";
+const FORGET_FETCHED: &str = "UPDATE client_document SET fresh_until = $1 WHERE NOT is_pinned";
+/// [`DocumentRow::fresh_until`] of a document that is not relied on until it has been fetched again, not even while it
+/// cannot be: what it was fetched by is in force no more.
+pub(crate) const FORGOTTEN: UnixSeconds = UnixSeconds(-1);
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND, WRITE, HOLD, UNPIN];
+pub(super) const STATEMENTS: &[&str] = &[FIND, WRITE, HOLD, UNPIN, FORGET_FETCHED];
 
 /// One row.
 #[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow)]
@@ -31,7 +35,7 @@ pub(crate) struct DocumentRow {
     /// Whether it stays as it is: it is never fetched.
     pub(crate) is_pinned: bool,
     pub(crate) fetched_at: i64,
-    /// From then on it is fetched again before it is relied on.
+    /// From then on it is fetched again before it is relied on. See [`FORGOTTEN`].
     pub(crate) fresh_until: i64,
 }
 
@@ -134,6 +138,18 @@ pub(crate) async fn unpin(tx: &mut Tx, client_id: &str, now: UnixSeconds) -> Res
         change::record(tx, Noun::Client, client_id, now);
     }
     Ok(rows > 0)
+}
+
+/// Has every document fetched again that is not pinned, before it is relied on, as a part of something larger.
+pub(crate) async fn forget_fetched(tx: &mut Tx, now: UnixSeconds) -> Result<(), DbFault> {
+    let rows = on!(tx tx, c => async {
+        let forget = sqlx::query(FORGET_FETCHED).bind(FORGOTTEN.0);
+        forget.execute(c).await.map(|done| done.rows_affected())
+    })?;
+    if rows > 0 {
+        change::record(tx, Noun::Client, change::MANY, now);
+    }
+    Ok(())
 }
 
 /// The document of a client, inside a transaction.

@@ -39,11 +39,11 @@ struct OfTools {
 
 impl OfTools {
     fn new(limits: &CallLimits, before: Option<&Self>) -> Self {
-        let known = before.map(|before| &before.tools[..]).unwrap_or_default();
+        let mut known = before.map(|before| before.tools.clone()).unwrap_or_default();
         let of_tool = |limit: &ToolLimit| {
-            let same = known.iter().find(|known| known.limit == *limit);
-            // What is counted against a limit that stays is counted on.
-            same.cloned().unwrap_or_else(|| Arc::new(OfTool::new(limit)))
+            // What is counted against a limit that stays is counted on; against two that are alike, once in each.
+            let same = known.iter().position(|known| known.limit == *limit);
+            same.map_or_else(|| Arc::new(OfTool::new(limit)), |index| known.remove(index))
         };
         Self {
             time: limits.time,
@@ -216,36 +216,56 @@ mod tests {
         subject: "client:agent",
     };
 
-    fn limits() -> Limits {
-        let share = Share {
-            all: 8,
-            per_client: 8,
-            per_subject: 8,
-        };
-        let of_tool = |tool: &str, rate: &str| ToolLimit {
+    fn of_tool(tool: &str, rate: &str) -> ToolLimit {
+        ToolLimit {
             tool: tool.parse().unwrap(),
             rate: rate.parse().unwrap(),
             calls: None,
             time: None,
             body: None,
+        }
+    }
+
+    fn of_tools(tools: Vec<ToolLimit>) -> CallLimits {
+        let share = Share {
+            all: 8,
+            per_client: 8,
+            per_subject: 8,
         };
-        let limits = CallLimits {
+        CallLimits {
             calls: share,
             streams: Share { all: 1, ..share },
             time: Duration::from_secs(60),
-            tools: vec![
-                ToolLimit {
-                    calls: Some(1),
-                    ..of_tool("fs_*", "off")
-                },
-                ToolLimit {
-                    time: Some(Duration::from_secs(5)),
-                    body: Some(ByteCount(1024)),
-                    ..of_tool("fs_write", "2/h")
-                },
-            ],
-        };
+            tools,
+        }
+    }
+
+    fn limits() -> Limits {
+        let limits = of_tools(vec![
+            ToolLimit {
+                calls: Some(1),
+                ..of_tool("fs_*", "off")
+            },
+            ToolLimit {
+                time: Some(Duration::from_secs(5)),
+                body: Some(ByteCount(1024)),
+                ..of_tool("fs_write", "2/h")
+            },
+        ]);
         Limits::new(&limits, 4096)
+    }
+
+    #[test]
+    fn a_limit_that_is_written_twice_counts_a_call_once_after_a_change_too() {
+        let twice = of_tools(vec![of_tool("fs_*", "3/h"), of_tool("fs_*", "3/h")]);
+        let limits = Limits::new(&twice, 4096);
+        let read = Operation::call("fs_read", None);
+        assert_eq!(reason(&limits, &read), "");
+        limits.change(&twice);
+        // What was counted before is counted on.
+        let reasons = [(); 3].map(|()| reason(&limits, &read));
+        assert_eq!(reasons[..2], ["", ""]);
+        assert_ne!(reasons[2], "");
     }
 
     fn reason(limits: &Limits, operation: &Operation<'_>) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Setting;
+use super::{NamedFile, Setting};
 
 /// A key whose value, or whose file, is another one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +18,13 @@ pub struct Difference {
 }
 
 /// Every difference, those of keys that are there now first. Where a value comes from is none, and a key without a value
-/// is as one that is not there.
-pub fn differences(before: &[Setting], after: &[Setting]) -> Vec<Difference> {
+/// is as one that is not there. `is_taken` tells for which keys another value is taken now: the file of such a key is
+/// other unless it is known to be the same ([`NamedFile`]); that of any other only if it is known not to be.
+pub fn differences(
+    before: &[Setting],
+    after: &[Setting],
+    is_taken: impl Fn(&str) -> bool,
+) -> Vec<Difference> {
     let by_path = |settings: &'_ [Setting]| {
         let set = settings.iter().filter(|one| !one.value.is_empty());
         let pairs = set.map(|one| (one.path.clone(), one.clone()));
@@ -29,13 +34,17 @@ pub fn differences(before: &[Setting], after: &[Setting]) -> Vec<Difference> {
     let mut all = Vec::new();
     for (path, setting) in new {
         let known = old.remove(&path);
-        let is_content = known.as_ref().is_some_and(|known| known.value == setting.value);
-        // A file that was not there has been made by now, by the program itself for example.
-        let contents = known
-            .as_ref()
-            .and_then(|known| known.content)
-            .zip(setting.content);
-        if is_content && contents.is_none_or(|(then, now)| then == now) {
+        let same = known.as_ref().filter(|known| known.value == setting.value);
+        let is_content = same.is_some();
+        let is_as_before = same.is_some_and(|known| {
+            if is_taken(&path) {
+                return NamedFile::of(known) == NamedFile::of(&setting);
+            }
+            // A file that was not there has been made by now, by the program itself for example.
+            let contents = known.content.zip(setting.content);
+            contents.is_none_or(|(then, now)| then == now)
+        });
+        if is_as_before {
             continue;
         }
         all.push(Difference {
@@ -85,7 +94,7 @@ mod tests {
             ("c", "4", b""),
             ("new", "5", b""),
         ]);
-        let all = differences(&before, &after);
+        let all = differences(&before, &after, |_| true);
         let told: Vec<_> = all
             .iter()
             .map(|one| {
@@ -104,6 +113,6 @@ mod tests {
             ("gone", Some("3"), None, false),
         ];
         assert_eq!(told, expected);
-        assert!(differences(&after, &after).is_empty());
+        assert!(differences(&after, &after, |_| true).is_empty());
     }
 }

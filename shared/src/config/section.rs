@@ -1,13 +1,13 @@
 //! Reading one section.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use toml::Value;
 
-use super::{Reader, scalar};
-use crate::secret::SecretHash;
+use super::{NamedFile, Reader, scalar};
 
 /// One section while it is read. Each getter returns a usable value even after a fault, so that reading goes on.
 #[derive(Debug)]
@@ -73,15 +73,16 @@ impl Section<'_> {
             self.reader.fault(&path, "must be a list of values");
             return Vec::new();
         };
+        let texts: Vec<&str> = texts.iter().map(|text| text.trim_matches('"')).collect();
         let mut values = Vec::new();
         for text in &texts {
-            let text = text.trim_matches('"');
             match text.parse() {
                 Ok(value) => values.push(value),
                 Err(e) => self.reader.fault(&path, format!("{text:?}: {e}")),
             }
         }
-        self.reader.record(&path, texts.join(", "), is_written);
+        let shown: Vec<_> = texts.iter().copied().map(listed).collect();
+        self.reader.record(&path, shown.join(", "), is_written);
         values
     }
 
@@ -111,11 +112,12 @@ impl Section<'_> {
         map
     }
 
-    /// What was in the file that `key` names, when the key was read ([`super::Setting::content`]).
-    pub fn content_of(&self, key: &str) -> Option<SecretHash> {
+    /// The file that `key` names, as it was when the key was read.
+    pub fn file_of(&self, key: &str) -> NamedFile {
         let path = format!("{}.{key}", self.prefix);
         let mut settings = self.reader.settings.iter();
-        settings.find(|one| one.path == path).and_then(|one| one.content)
+        let found = settings.find(|one| one.path == path);
+        found.map(NamedFile::of).unwrap_or_default()
     }
 
     /// Remembers a fault about `key` that the caller found.
@@ -134,5 +136,15 @@ impl Section<'_> {
         self.reader.asked.insert(self.prefix.clone());
         self.reader.asked.insert(path.clone());
         path
+    }
+}
+
+/// One value of a list, so that no two lists are shown alike: in quotes if it is empty or could be taken for several.
+fn listed(text: &str) -> Cow<'_, str> {
+    let is_plain = !text.is_empty() && !text.contains([',', '"']) && text.trim() == text;
+    if is_plain {
+        text.into()
+    } else {
+        format!("{text:?}").into()
     }
 }

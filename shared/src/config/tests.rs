@@ -99,6 +99,53 @@ fn unknown_sections_and_syntax_errors_are_refused() {
 }
 
 #[test]
+fn a_syntax_error_shows_its_place_and_nothing_of_the_line() {
+    for (line, column) in [
+        ("TOKEN = \"hunter2", 17),
+        ("url = postgres://u:hunter2@db/x", 7),
+        ("TOKEN = \"a\" hunter2", 13),
+        ("hunter2 hunter2", 9),
+        ("x = 1\nhunter2 = 1\nhunter2 = 2", 0),
+        ("x = \"\\hunter2\"", 0),
+        ("x = hunter2", 5),
+        ("x = 99999999999999999999", 0),
+        ("x = { hunter2 = 1, hunter2 = 2 }", 0),
+        ("[s.hunter2\ny = 1", 0),
+    ] {
+        let text = format!("[s]\n{line}\n");
+        let faults = Reader::from_text(text, &BTreeMap::new()).unwrap_err();
+        let shown = format!("{faults} {faults:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("9999"), "{shown}");
+        let place = match column {
+            0 => "(line ".to_owned(),
+            column => format!("(line 2, column {column})"),
+        };
+        assert!(shown.contains(&place), "{place}: {shown}");
+    }
+}
+
+#[test]
+fn no_two_lists_are_recorded_alike() {
+    let recorded = |written: &str| {
+        let mut reader = read(&format!("[s]\nlist = {written}\n"), &[]);
+        let values = reader.section("s").list::<String>("list", "");
+        (values, reader.finish().unwrap().remove(0).value)
+    };
+    for (written, values, shown) in [
+        ("[\"c_x\", \"c_y\"]", &["c_x", "c_y"][..], "c_x, c_y"),
+        ("[\"c_x, c_y\"]", &["c_x, c_y"], "\"c_x, c_y\""),
+        ("[]", &[], ""),
+        ("[\"\"]", &[""], "\"\""),
+        ("[\"\", \"\"]", &["", ""], "\"\", \"\""),
+        ("[\" a\"]", &[" a"], "\" a\""),
+        ("\"a, b\"", &["a", "b"], "a, b"),
+    ] {
+        let expected: Vec<_> = values.iter().map(|&value| value.to_owned()).collect();
+        assert_eq!(recorded(written), (expected, shown.to_owned()), "{written}");
+    }
+}
+
+#[test]
 fn a_refused_section_is_one_fault() {
     let mut reader = read("[p2p]\nx = 1\ny = 2\n", &[]);
     reader.refuse("p2p", "it is not built into this version");

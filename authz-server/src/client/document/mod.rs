@@ -67,7 +67,8 @@ impl Document {
     }
 
     fn serves_meanwhile(&self, now: UnixSeconds) -> bool {
-        self.is_pinned || now < self.fetched_at + MOST_STALE
+        let is_forgotten = self.fresh_until == client_document::FORGOTTEN;
+        self.is_pinned || (!is_forgotten && now < self.fetched_at + MOST_STALE)
     }
 }
 
@@ -115,7 +116,12 @@ pub(crate) async fn current(
             return Ok(serving(known, now));
         }
     }
-    match documents.fetch(&url, known.is_some(), now).await {
+    let fetched = documents.fetch(&url, known.is_some(), now).await;
+    if !Arc::ptr_eq(&documents, &app.in_force().documents) {
+        // A reload came between: nothing is written any more of what was fetched by what is in force no longer.
+        return Ok(None);
+    }
+    match fetched {
         Ok(client) => renewed(app, &url, client, now).await,
         Err(reason) => {
             tracing::info!(client_id, %reason, "the metadata document of a client could not be had");

@@ -1,6 +1,7 @@
 //! SIGHUP: limits, the filter of the log and the certificate change without a restart; a file with a fault changes nothing
 //! (docs/configuration.md).
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,12 +89,43 @@ fn a_new_file_changes_what_can_change_and_one_with_a_fault_nothing(db: Db) {
     wait_for("the limit counts", || fleet.ask_token(&client, &[]).status == 429);
     wait_for("more is logged", || fleet.logs().contains("\"level\":\"DEBUG\""));
 
-    // The same again is nothing new but for what waits.
+    // The same again is nothing new, also while something waits for a restart, and when it does no more.
+    hang_up(&fleet);
+    wait_for("it is said", || fleet.logs().matches("is as before").count() == 1);
+    assert_eq!(reloads(&fleet.server).len(), 1);
     fleet.server.extra = with("2/h", "[log]\nfilter = \"debug\"\n");
     fleet.server.write_config().unwrap();
     hang_up(&fleet);
-    wait_for("it is said", || fleet.logs().contains("is as before"));
+    wait_for("it is said again", || {
+        fleet.logs().matches("is as before").count() == 2
+    });
     assert_eq!(reloads(&fleet.server).len(), 1);
+    // Something else that waits is.
+    fleet.server.extra = with(
+        "2/h",
+        "[tokens]\naccess_ttl = \"6m\"\n[log]\nfilter = \"debug\"\n",
+    );
+    fleet.server.write_config().unwrap();
+    hang_up(&fleet);
+    wait_for("it is told", || reloads(&fleet.server).len() == 2);
+}
+
+#[test]
+fn whoever_reloads_a_server_that_is_starting_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = database.local_addr().unwrap();
+    let mut server = AuthzServer::new(built("authz-server"), folder.path(), free_port().unwrap());
+    server.database = Some(format!("postgres://u@{address}/x?sslmode=disable"));
+    server.write_config().unwrap();
+    let mut program = server.serve().unwrap();
+    // It waits for its database, which says nothing until the signal is there.
+    let connection = database.accept().unwrap();
+    program.signal("HUP").unwrap();
+    drop((connection, database));
+    let ended = program.wait_end(PATIENCE).unwrap();
+    // By itself, for want of a database; a signal leaves no code.
+    assert_eq!(ended.code(), Some(1), "{ended}: {}", program.log());
 }
 
 /// Writes a certificate for `localhost` and its key; what trusts it is the certificate itself.

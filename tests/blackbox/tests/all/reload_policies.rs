@@ -8,6 +8,7 @@ use blackbox::answers::{granted, refused_400};
 use blackbox::fleet::Wishes;
 use blackbox::forge::{self, Key, with};
 use blackbox::issuer::Issuer;
+use blackbox::people::{PASSWORD, Pkce};
 use blackbox::provider::Provider;
 use blackbox::published::{Published, UNLIMITED_FETCHES};
 use blackbox::{Db, Fleet, both};
@@ -195,10 +196,10 @@ fn the_command_line_has_a_server_reload_and_prints_what_came_of_it(db: Db) {
     assert!(!done && text.contains("--server"), "{text}");
 }
 
-/// TOML of a platform whose robot gets a token for the node.
+/// TOML of a platform whose robot gets a token for the node; `keys` says where its keys are.
 fn platform(fleet: &Fleet, client: &str, keys: &str) -> String {
     format!(
-        "\n[[federation.workload]]\nname = \"p\"\nissuer = \"urn:p\"\njwks_uri = \"{keys}\"\n\
+        "\n[[federation.workload]]\nname = \"p\"\nissuer = \"urn:p\"\n{keys}\n\
          [[federation.workload.rule]]\nclient = \"{client}\"\nmatch = {{ sub = \"robot\" }}\n\
          resource = \"{}\"\nscopes = \"mcp:read\"\n",
         fleet.node.url()
@@ -229,7 +230,7 @@ fn a_platform_is_believed_with_the_keys_that_the_present_file_names(db: Db) {
         fleet.post_bare("/oauth/token", &form)
     };
     refused_400(&ask(&fleet, &old), "invalid_grant");
-    let more = platform(&fleet, &client, &format!("{}/keys", there.url));
+    let more = platform(&fleet, &client, &format!("jwks_uri = \"{}/keys\"", there.url));
     write(&mut fleet, &more);
     reload(&fleet);
     granted(&ask(&fleet, &old));
@@ -241,9 +242,26 @@ fn a_platform_is_believed_with_the_keys_that_the_present_file_names(db: Db) {
     granted(&ask(&fleet, &old));
     assert_eq!(there.requests("/keys"), fetched);
     // Keys that were fetched from the old address open nothing any more, although they have the same name.
-    let more = platform(&fleet, &client, &format!("{}/keys", elsewhere.url));
+    let more = platform(&fleet, &client, &format!("jwks_uri = \"{}/keys\"", elsewhere.url));
     write(&mut fleet, &more);
     reload(&fleet);
+    refused_400(&ask(&fleet, &old), "invalid_grant");
+    granted(&ask(&fleet, &new));
+    // Nor do those that were in a file before its content changed.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), forge::key_set(&[&old]).to_string()).unwrap();
+    let more = platform(
+        &fleet,
+        &client,
+        &format!("jwks_file = \"{}\"", file.path().display()),
+    );
+    write(&mut fleet, &more);
+    reload(&fleet);
+    granted(&ask(&fleet, &old));
+    fs::write(file.path(), forge::key_set(&[&new]).to_string()).unwrap();
+    let done = reload(&fleet);
+    assert_eq!(keys(&done["changed"]), ["federation.workload.0.jwks_file"]);
+    assert_eq!(done["changed"][0]["content_changed"], true);
     refused_400(&ask(&fleet, &old), "invalid_grant");
     granted(&ask(&fleet, &new));
     write(&mut fleet, "");
@@ -381,6 +399,51 @@ fn documents_of_a_host_that_is_allowed_no_more_open_nothing(db: Db) {
     write(&mut published.fleet, UNLIMITED_FETCHES);
     reload(&published.fleet);
     assert_eq!(published.arrive(&client).status, 400);
+}
+
+both!(documents_that_were_kept_are_fetched_again_by_the_present_rules);
+fn documents_that_were_kept_are_fetched_again_by_the_present_rules(db: Db) {
+    let mut published = Published::start(db, UNLIMITED_FETCHES);
+    let (client, path) = published.client(&json!({}));
+    let (ada, pkce) = (published.fleet.person_account(), Pkce::fresh());
+    let url = published.fleet.authorization_url(&client, &pkce, &[]);
+    let redirect = published.fleet.person().allow(&url, (&ada, PASSWORD));
+    published.fleet.remember(&redirect.code());
+    let tokens = granted(&published.fleet.redeem(&client, &redirect.code(), &pkce, &[]));
+    let mut token = tokens["refresh_token"].as_str().unwrap().to_owned();
+    let mut go_on = |published: &Published| {
+        let refreshed = granted(&published.fleet.refresh(&client, &token, &[]));
+        refreshed["refresh_token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut token);
+        published.publisher.requests(&path).len()
+    };
+    let rule = published.publisher.rule();
+    // What concerns no document leaves it as it is.
+    let other = "\n[admin]\nrate = \"1000/min\"\n";
+    write(&mut published.fleet, &format!("{UNLIMITED_FETCHES}{rule}{other}"));
+    reload(&published.fleet);
+    assert_eq!(go_on(&published), 1);
+    // Worth other scopes, it is read anew.
+    let scopes = "scopes = \"mcp:read mcp:call mcp:resources mcp:subscribe mcp:more\"\n";
+    write(
+        &mut published.fleet,
+        &format!("{UNLIMITED_FETCHES}{scopes}{rule}"),
+    );
+    reload(&published.fleet);
+    assert_eq!([go_on(&published), go_on(&published)], [2, 2]);
+    // Where nothing may be fetched from, what is kept opens nothing; and it does again when it may.
+    write(&mut published.fleet, &format!("{UNLIMITED_FETCHES}{scopes}"));
+    reload(&published.fleet);
+    assert_eq!(published.arrive(&client).status, 400);
+    assert_eq!(published.publisher.requests(&path).len(), 2);
+    write(
+        &mut published.fleet,
+        &format!("{UNLIMITED_FETCHES}{scopes}{rule}"),
+    );
+    reload(&published.fleet);
+    assert_eq!(go_on(&published), 3);
 }
 
 both!(registration_opens_and_closes_without_a_restart);
