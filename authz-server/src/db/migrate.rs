@@ -16,6 +16,9 @@ use super::{Db, DbFault, OpenFault, on};
 /// Those of this program.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
+const HAS_LIST_ON_POSTGRES: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+const HAS_LIST_ON_SQLITE: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')";
 const APPLIED: &str = "SELECT version, description FROM _sqlx_migrations ORDER BY version";
 
 #[cfg(test)]
@@ -101,8 +104,9 @@ impl Db {
     pub(crate) async fn migrate_to(&self, url: &str, newest: i64) -> Result<(), OpenFault> {
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_ignore_missing(true);
-        self.ensure_migrations_table().await?;
-        self.check_newer_migrations().await?;
+        if self.has_list_of_migrations().await.map_err(unavailable)? {
+            self.check_newer_migrations().await?;
+        }
         match self {
             Self::Pg(home) => {
                 // sqlx takes an advisory lock on Postgres. CockroachDB has none, so there one migrates at a time
@@ -128,6 +132,22 @@ impl Db {
         let applied: Vec<(i64, String)> = on!(self, c => sqlx::query_as(APPLIED).fetch_all(c))?;
         judge(&applied, &known_migrations(), env!("CARGO_PKG_VERSION"))?;
         Ok(())
+    }
+
+    /// Whether anything was migrated. The list is made under sqlx's lock: of two who make it at once, Postgres fails one.
+    async fn has_list_of_migrations(&self) -> Result<bool, sqlx::Error> {
+        match self {
+            Self::Pg(home) => {
+                sqlx::query_scalar(HAS_LIST_ON_POSTGRES)
+                    .fetch_one(&home.pool)
+                    .await
+            }
+            Self::Lite(lite) => {
+                sqlx::query_scalar(HAS_LIST_ON_SQLITE)
+                    .fetch_one(lite.pool())
+                    .await
+            }
+        }
     }
 
     async fn ensure_migrations_table(&self) -> Result<(), OpenFault> {
