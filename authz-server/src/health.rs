@@ -1,5 +1,6 @@
 //! Probes. Liveness says that the process runs; readiness, that it can serve.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::web::{answer, certificate};
@@ -11,23 +12,27 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::db::{Db, NotReady};
 
-/// How long the database's migrations are known.
+/// How long what was found out stands.
 const KNOWN_FOR: Duration = Duration::from_secs(2);
 
 /// Whether newer releases left what this one needs. It is asked by one request at a time, and seldom: anybody may probe as
 /// often as they like, and the connections are for tokens.
 #[derive(Default)]
-pub(crate) struct NewerMigrations(Mutex<Option<Instant>>);
+pub(crate) struct NewerMigrations(Mutex<Option<(Instant, Verdict)>>);
+
+type Verdict = Result<(), Arc<NotReady>>;
 
 impl NewerMigrations {
-    async fn check(&self, db: &Db) -> Result<(), NotReady> {
-        let mut well_since = self.0.lock().await;
-        if well_since.is_some_and(|at| at.elapsed() < KNOWN_FOR) {
-            return Ok(());
+    async fn check(&self, db: &Db) -> Verdict {
+        let mut known = self.0.lock().await;
+        if let Some((at, verdict)) = &*known
+            && at.elapsed() < KNOWN_FOR
+        {
+            return verdict.clone();
         }
-        db.check_newer_migrations().await?;
-        *well_since = Some(Instant::now());
-        Ok(())
+        let verdict = db.check_newer_migrations().await.map_err(Arc::new);
+        *known = Some((Instant::now(), verdict.clone()));
+        verdict
     }
 }
 
@@ -40,7 +45,7 @@ pub(crate) async fn live() -> HttpResponse {
 pub(crate) async fn ready(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let ready = match app.catch_up().await {
         Ok(()) => app.newer_migrations.check(&app.db).await,
-        Err(fault) => Err(fault.into()),
+        Err(fault) => Err(Arc::new(fault.into())),
     };
     match ready {
         Ok(()) => {
@@ -50,7 +55,7 @@ pub(crate) async fn ready(app: web::Data<App>, request: HttpRequest) -> HttpResp
         }
         Err(fault) => {
             tracing::warn!(reason = %fault, "not ready");
-            let sentence = match fault {
+            let sentence = match *fault {
                 NotReady::Db(_) => "the database is not available",
                 NotReady::Newer(_) => "the database needs a newer version of this server",
             };
