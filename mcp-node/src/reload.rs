@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use shared::config::{ConfigFaults, Difference, Setting, differences};
+use shared::config::{ConfigFaults, Difference, Setting, differences, is_among};
 use shared::tls::{Renewal, ServerTls, TlsMode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -12,7 +12,7 @@ use crate::config::{NodeConfig, Place};
 use crate::logs::Ring;
 use crate::origin::Origins;
 
-/// Keys, and beginnings of keys that end in a dot, whose values count from the next request on.
+/// Keys whose values count from the next request on ([`is_among`]).
 const AT_ONCE: [&str; 4] = ["cors.", "limits.", "log.filter", "server.allowed_origins"];
 /// What stands among them and does not: the transport was made for it.
 const NOT_AT_ONCE: &str = "limits.body";
@@ -48,8 +48,7 @@ impl Standing {
 }
 
 fn is_at_once(path: &str) -> bool {
-    let fits = |known: &str| path == known || (known.ends_with('.') && path.starts_with(known));
-    path != NOT_AT_ONCE && AT_ONCE.into_iter().any(fits)
+    path != NOT_AT_ONCE && is_among(path, &AT_ONCE)
 }
 
 /// Reads everything again whenever the process gets SIGHUP, until the program ends.

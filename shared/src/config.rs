@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-pub use self::difference::{Difference, differences};
+pub use self::difference::{Difference, differences, is_among};
 pub use self::named_file::NamedFile;
 pub use self::secret_file::{SecretFileFault, read_secret_file, read_secret_text};
 pub use self::section::Section;

@@ -14,7 +14,7 @@ mod key;
 mod node;
 mod place;
 mod print;
-mod reread;
+mod reload;
 mod resource;
 mod user;
 
@@ -29,7 +29,7 @@ use self::print::{Printer, Report};
 use crate::admin::running::{self, SettingView};
 use crate::config::Config;
 use crate::db::Db;
-use crate::reload::{self, Source};
+use crate::reload::{Source, follow_filter};
 use crate::server;
 
 /// The authorization server of an Edge Hive fleet.
@@ -123,7 +123,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         return carry_out(arguments.command, &place).await;
     }
     if matches!(arguments.command, Command::Reload) {
-        return Err(reread::WHERE.into());
+        return Err(reload::WHERE.into());
     }
     let flags = match &arguments.command {
         Command::Serve(serve) if !serve.listen.is_empty() => vec![("server.listen", serve.listen.join(","))],
@@ -134,7 +134,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
         flags,
     };
     let config = source.read()?;
-    reload::follow_filter(&config.as_read);
+    follow_filter(&config.as_read);
     match arguments.command {
         Command::Serve(_) => {
             Box::pin(server::serve(config, source)).await?;
@@ -156,7 +156,7 @@ async fn dispatch(arguments: Arguments) -> Outcome {
             settings(rows)
         }
         Command::Doctor(doctor) => doctor.run(&config).await,
-        Command::Reload => Err(reread::WHERE.into()),
+        Command::Reload => Err(reload::WHERE.into()),
         Command::Healthcheck => health::check(&config).await,
     }
 }
@@ -170,7 +170,7 @@ async fn carry_out(command: Command, place: &Place) -> Outcome {
         Command::User(command) => Box::pin(command.run(place)).await,
         Command::Key(command) => Box::pin(command.run(place)).await,
         Command::Audit(command) => Box::pin(command.run(place)).await,
-        Command::Reload => reread::run(place).await,
+        Command::Reload => reload::run(place).await,
         Command::Config(ConfigCommand::Show) => settings(place.all(&running::CONFIGURATION, &[]).await?),
         _ => Err(NOT_FAR.into()),
     }

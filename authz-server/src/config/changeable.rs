@@ -1,7 +1,7 @@
 //! What a reload changes (docs/configuration.md): limits, who is believed, and what the policies say.
 
 use ::web::rates::Rate;
-use shared::config::Reader;
+use shared::config::{Reader, is_among};
 use shared::http_client::GuardRule;
 
 use super::assertions::Assertions;
@@ -10,7 +10,7 @@ use super::federation::Federation;
 use super::{exchange, fetch_rule};
 use crate::policy::exchange::Edge;
 
-/// Keys, and beginnings of keys that end in a dot, whose values count from the next request on.
+/// Keys whose values count from the next request on ([`is_among`]).
 const AT_ONCE: [&str; 8] = [
     "admin.rate",
     "clients.",
@@ -60,9 +60,7 @@ pub(crate) struct Limits {
 impl Changeable {
     /// Whether the value of the key `path` is a part of it.
     pub(crate) fn contains(path: &str) -> bool {
-        AT_ONCE
-            .iter()
-            .any(|known| path == *known || (known.ends_with('.') && path.starts_with(known)))
+        is_among(path, &AT_ONCE)
     }
 
     /// Reads its sections. `is_local` tells whether every listen address is this machine's alone.

@@ -17,6 +17,12 @@ pub struct Difference {
     pub is_content: bool,
 }
 
+/// Whether `path` is one of `keys`: whole keys, and beginnings of keys that end in a dot.
+pub fn is_among(path: &str, keys: &[&str]) -> bool {
+    keys.iter()
+        .any(|known| path == *known || (known.ends_with('.') && path.starts_with(known)))
+}
+
 /// Every difference, those of keys that are there now first. Where a value comes from is none, and a key without a value
 /// is as one that is not there. `is_taken` tells for which keys another value is taken now: the file of such a key is
 /// other unless it is known to be the same ([`NamedFile`]); that of any other only if it is known not to be.
