@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Other linkers than Rust's own there may not know scripts.
     let is_rusts_linker = is("CARGO_CFG_TARGET_ARCH", "x86_64")
         && is("CARGO_CFG_TARGET_OS", "linux")
+        && var("RUSTC_LINKER").is_err()
         && !var("CARGO_ENCODED_RUSTFLAGS")
             .is_ok_and(|flags| flags.contains("linker=") || flags.contains("fuse-ld"));
     if !(is("PROFILE", "release") && is_rusts_linker) {

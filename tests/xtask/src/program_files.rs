@@ -106,7 +106,11 @@ pub(crate) fn build_static() -> Outcome<PathBuf> {
         ]
         .join("\u{1f}"),
     );
-    cargo.env("CFLAGS", named("-ffile-prefix-map").join(" "));
+    // With those that somebody has set, to harden the C code for example.
+    let mut flags = std::env::var_os("CFLAGS").unwrap_or_default();
+    flags.push(" ");
+    flags.push(named("-ffile-prefix-map").join(" "));
+    cargo.env("CFLAGS", flags);
     cargo.env("SOURCE_DATE_EPOCH", "0");
     shell::run(&mut cargo)?;
     Ok(target_folder()?.join(target).join("release"))
