@@ -1,7 +1,7 @@
 //! The limit by caller's address: actix-governor's middleware, whose rate can change while it is in use.
 //!
-//! A governor is built for one rate and keeps it. So there is one for each rate that was ever set, and every worker
-//! builds itself the present one's middleware, in front of the same routes, with the first request that comes after.
+//! A governor is built for one rate and keeps it. So another rate is another governor, and every worker builds itself its
+//! middleware, in front of the same routes, with the first request that comes after.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn files_of_tests_are_told_from_others() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/src");
+        let root = xtask::shell::workspace().join("shared/src");
         let whole = whole_files(&root).unwrap();
         let all = files(&root).unwrap();
         let is_whole = |file: &&PathBuf| matches!(tests_of(file, &whole).unwrap(), Tests::All);
