@@ -292,9 +292,9 @@ fn syntax_fault(text: &str, fault: &toml::de::Error) -> String {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         format!(" (line {line}, column {column})")
     });
-    // Serde quotes the value that it does not take, a number too large for example.
+    // Serde quotes the value that it does not take, a number too large for example. The parser's own words are fixed.
     let message = match fault.message() {
-        quoting if quoting.starts_with("invalid ") && quoting.contains(", expected ") => {
+        quoting if quoting.starts_with("invalid type: ") || quoting.starts_with("invalid value: ") => {
             "such a value cannot stand here"
         }
         message => message.trim_end(),

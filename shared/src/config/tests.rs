@@ -122,6 +122,9 @@ fn a_syntax_error_shows_its_place_and_nothing_of_the_line() {
         };
         assert!(shown.contains(&place), "{place}: {shown}");
     }
+    // What is missing is said all the same.
+    let unclosed = Reader::from_text("a = \"b".to_owned(), &BTreeMap::new()).unwrap_err();
+    assert!(unclosed.to_string().contains("string"), "{unclosed}");
 }
 
 #[test]
